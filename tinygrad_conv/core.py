@@ -1,0 +1,244 @@
+"""The record, first half: Tensor, the memory it looks at, and the recording flag.
+
+A Tensor holds an array and points back to the Node that made it (primitive.py); nothing points
+forward, so reference counting alone frees a graph. This file knows no op, no derivative and no
+picture, and imports only NumPy.
+"""
+from __future__ import annotations
+
+import threading
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .primitive import Node
+
+
+class _State(threading.local):
+    recording = True
+    scope: tuple[str, ...] = ()
+
+
+state = _State()
+
+
+class Memory:
+    """What all tensors that look at one piece of memory share.
+
+    `version` counts sanctioned changes (`Tensor.mutate`); `recorded` says that a graph relies
+    on the values; `exposed` says that a writeable view was handed out before that, so changes
+    can only be noticed by a checksum.
+    """
+
+    __slots__ = ("version", "recorded", "exposed")
+
+    def __init__(self) -> None:
+        self.version, self.recorded, self.exposed = 0, False, False
+
+    def stamp(self, array: np.ndarray) -> Any:
+        """A value that changes when the memory does: taken at record time, compared at backward."""
+        if not self.exposed:
+            return self.version
+        return self.version, zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
+
+
+class Tensor:
+    """An array that remembers how it was made.
+
+    Args:
+        data: anything `np.array` takes; copied. Python floats become float32, float64 arrays
+            stay float64, integers and booleans are kept (and are not differentiable).
+        requires_grad: whether `backward()` fills `.grad`. Floating point only.
+
+    Raises:
+        TypeError: for data that is not numeric, or `requires_grad` on a non-float.
+
+    Example:
+        >>> Tensor([1.0, 2.0]).shape
+        (2,)
+    """
+
+    __slots__ = ("_data", "memory", "_requires_grad", "grad", "node", "index", "name",
+                 "__weakref__")
+
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        self._set(as_array(data, copy=True), Memory())
+        self.requires_grad = requires_grad
+
+    def _set(self, array: np.ndarray, memory: Memory) -> None:
+        self._data, self.memory, self._requires_grad = array, memory, False
+        self.grad: Tensor | None = None
+        self.node: Node | None = None
+        self.index, self.name = 0, ""
+
+    @property
+    def data(self) -> np.ndarray:
+        """The values; read-only once a graph relies on them (then `mutate()` is the way)."""
+        if self.memory.recorded:
+            self._data.flags.writeable = False
+        elif self._data.flags.writeable:
+            self.memory.exposed = True
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        self.mutate()[...] = as_array(value, copy=False, shape=self.shape, what="data")
+
+    def numpy(self) -> np.ndarray:
+        """Same as `.data`."""
+        return self.data
+
+    def mutate(self) -> np.ndarray:
+        """The one door for changing a leaf's values in place: a writeable array.
+
+        Every graph that has recorded this memory notices, and its `backward()` raises.
+
+        Raises:
+            RuntimeError: on a tensor that an op made; change the leaf it came from.
+
+        Example:
+            >>> t = Tensor([1.0, 2.0])
+            >>> t.mutate()[0] = 5
+            >>> t.data.tolist()
+            [5.0, 2.0]
+        """
+        if self.node is not None:
+            raise RuntimeError(f"mutate: only leaves can be changed in place, this tensor is the "
+                               f"result of {self.node.primitive.name}; use t.detach() for a copy")
+        self.memory.version += 1
+        flags = self._data.flags
+        if not flags.writeable:
+            try:
+                flags.writeable = True
+            except ValueError:
+                raise RuntimeError("mutate: the array this tensor shares (from_numpy) is "
+                                   "read-only; use tg.tensor(...), which copies") from None
+        return self._data.view()
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and self._data.dtype.kind != "f":
+            raise TypeError(f"requires_grad: only floating point tensors can be differentiated, "
+                            f"got {self._data.dtype}; use tg.tensor(x, dtype=np.float32)")
+        if not value and self.node is not None:
+            raise RuntimeError("requires_grad: this tensor was computed from ones that require "
+                               "gradients; use t.detach()")
+        self._requires_grad = bool(value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.node is None
+
+    def detach(self) -> Tensor:
+        """The same memory, outside the graph."""
+        return share(self._data, self.memory)
+
+    def item(self) -> Any:
+        """The single value as a Python number.
+
+        Raises:
+            ValueError: if there is not exactly one value.
+        """
+        if self._data.size != 1:
+            raise ValueError(f"item: expects one value, got shape {self.shape}; index first")
+        return self._data.item()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("Tensor: pickle is not supported, files must not run code; save arrays "
+                        "(t.numpy()) or a state_dict with safetensors")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self.node is not None:
+            raise RuntimeError("deepcopy: only leaves can be copied; use t.detach()")
+        copy = memo[id(self)] = type(self).__new__(type(self))
+        copy._set(self._data.copy(), Memory())
+        copy._requires_grad, copy.name = self._requires_grad, self.name
+        return copy
+
+
+def as_array(data: Any, copy: bool, dtype: Any = None, shape: tuple[int, ...] | None = None,
+             what: str = "tensor") -> np.ndarray:
+    """`np.array` with this project's defaults and errors: Python floats are float32."""
+    if isinstance(data, Tensor):
+        data = data._data
+    try:
+        array = np.array(data, dtype=dtype, copy=True if copy else None)
+    except (ValueError, TypeError) as e:
+        raise TypeError(f"{what}: cannot make an array of {type(data).__name__}: {e}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{what}: expects real numbers, got dtype {array.dtype}; complex, object "
+                        f"and string data are not supported")
+    if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic):
+        array = array.astype(np.float32)
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{what}: expects shape {shape}, got {array.shape}")
+    return array
+
+
+def share(array: np.ndarray, memory: Memory | None = None) -> Tensor:
+    """A leaf tensor on `array` itself, no copy."""
+    t = Tensor.__new__(Tensor)
+    t._set(array, memory or Memory())
+    return t
+
+
+def is_recording() -> bool:
+    """Whether operations on tensors that require gradients are put on the tape."""
+    return state.recording
+
+
+@contextmanager
+def recording(flag: bool):
+    """Set the recording flag inside a `with` block (or a decorated function), then restore it."""
+    before, state.recording = state.recording, flag
+    try:
+        yield
+    finally:
+        state.recording = before
+
+
+def no_grad():
+    """Context manager and decorator: inside, nothing is put on the tape.
+
+    Example:
+        >>> with no_grad():
+        ...     is_recording()
+        False
+    """
+    return recording(False)
+
+
+@contextmanager
+def scope(name: str):
+    """Name a stretch of the tape: nodes made inside carry the path of the enclosing scopes."""
+    before, state.scope = state.scope, (*state.scope, name)
+    try:
+        yield
+    finally:
+        state.scope = before

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: where speed lives. Nothing here knows a Tensor."""

@@ -1,0 +1,188 @@
+"""The record, second half: Primitive, a named op with its derivatives, and Node, one call of it.
+
+Calling a primitive runs its function on arrays and, if any input requires a gradient and the
+recording flag is on, leaves a Node behind. What a derivative may rely on is locked or stamped
+here, so that a later change is noticed.
+"""
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .core import Memory, Tensor, as_array, share, state
+
+_creation = itertools.count()  # creation order is a topological order
+
+
+class Node:
+    """One recorded call: `primitive(*inputs, **params)`.
+
+    `order` is the creation number, `scope` the path of enclosing scopes, `stamps` the state of
+    the inputs' memory at the call. `values` holds the arrays of an op with several outputs.
+    """
+
+    __slots__ = ("primitive", "inputs", "params", "order", "scope", "stamps", "values", "freed")
+
+    def __init__(self, primitive: Primitive, inputs: tuple[Tensor, ...], params: dict[str, Any]):
+        self.primitive, self.inputs, self.params = primitive, inputs, params
+        self.order, self.scope = next(_creation), state.scope
+        self.stamps = tuple([t.memory.stamp(t._data) for t in inputs])
+        self.values: tuple[np.ndarray, ...] | None = None
+        self.freed = False
+
+    def free(self) -> None:
+        """Let go of the arrays kept for the derivative; structure and shapes stay, to be drawn."""
+        self.inputs = tuple([t if t.node is None else Freed(t) for t in self.inputs])
+        self.values, self.freed = None, True
+
+
+class Freed:
+    """What is left of an intermediate tensor once `backward()` has used it: all but its values."""
+
+    __slots__ = ("node", "index", "shape", "dtype", "name")
+    requires_grad = True
+
+    def __init__(self, t: Tensor | Freed) -> None:
+        self.node, self.index, self.name = t.node, t.index, t.name
+        self.shape, self.dtype = t.shape, t.dtype
+
+
+def _weak(value: Any, dtypes: list[np.dtype]) -> np.ndarray:
+    """A scalar takes the float type of the tensors it meets (NEP 50, and NumPy scalars too)."""
+    value = value.item() if isinstance(value, np.generic | np.ndarray) else value
+    dtype = np.result_type(value, *dtypes)
+    if dtype.kind == "f" and not any(d.kind == "f" for d in dtypes):
+        dtype = np.dtype(np.float32)
+    return np.asarray(value, dtype)
+
+
+def _as_inputs(name: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    strong = [a.dtype for a in args if isinstance(a, Tensor | np.ndarray) and (
+        isinstance(a, Tensor) or a.ndim)]
+    out = []
+    for i, a in enumerate(args):
+        if isinstance(a, Tensor):
+            out.append(a)
+        elif strong and (isinstance(a, bool | int | float | np.generic)
+                         or isinstance(a, np.ndarray) and a.ndim == 0):
+            out.append(share(_weak(a, strong)))
+        else:
+            t = share(as_array(a, copy=False, what=f"{name} argument {i}"))
+            t.memory.exposed = isinstance(a, np.ndarray)
+            out.append(t)
+    return tuple(out)
+
+
+class Primitive:
+    """A named function on arrays with a vector-Jacobian product for each argument.
+
+    Call it with tensors (arrays and numbers are converted), metadata by keyword. `fn` gets plain
+    arrays and returns an array, or a tuple of arrays.
+    """
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, fn)
+        self.fn, self.name = fn, fn.__name__
+        self.vjps: tuple[Callable[..., Any] | None, ...] = ()
+        self.variadic_vjp: Callable[..., Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def defvjp(self, *vjps: Callable[..., Any] | None) -> None:
+        """One VJP an argument: `vjp(g, ans, *inputs, **params)`, tensors in, tensor out.
+
+        `None` says that no gradient flows to that argument. Write a VJP in tensor ops and use
+        nothing but its arguments: then it can be differentiated again.
+        """
+        self.vjps = vjps
+
+    def defvjp_variadic(self, vjp: Callable[..., Any]) -> None:
+        """One VJP for ops of any number of arguments: `vjp(argnum, g, ans, *inputs, **params)`."""
+        self.variadic_vjp = vjp
+
+    def vjp_for(self, argnum: int) -> Callable[..., Any] | None:
+        """The VJP of an argument.
+
+        Raises:
+            NotImplementedError: if none is registered.
+        """
+        if self.variadic_vjp is not None:
+            return functools.partial(self.variadic_vjp, argnum)
+        if argnum < len(self.vjps):
+            return self.vjps[argnum]
+        names = self.fn.__code__.co_varnames[:self.fn.__code__.co_argcount]
+        label = f" ({names[argnum]!r})" if argnum < len(names) else ""
+        raise NotImplementedError(f"{self.name} has no VJP for argument {argnum}{label}; register "
+                                  f"one with {self.name}.defvjp(...)")
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        inputs = args
+        for a in args:
+            if not isinstance(a, Tensor):
+                inputs = _as_inputs(self.name, args)
+                break
+        node = None
+        if state.recording and any([t._requires_grad for t in inputs]):
+            node = Node(self, inputs, params)
+            for t in inputs:
+                t.memory.recorded = True
+                t._data.flags.writeable = False
+        arrays = [t._data for t in inputs]
+        try:
+            values = self.fn(*arrays, **params)
+        except (ValueError, IndexError, TypeError) as e:
+            raise self._explain(e, arrays, params) from e
+        if not isinstance(values, tuple):
+            return _output(values, arrays, inputs, node, 0)
+        outputs = tuple([_output(v, arrays, inputs, node, i) for i, v in enumerate(values)])
+        if node is not None:
+            node.values = tuple([t._data for t in outputs])
+        return outputs
+
+    def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:
+        if str(e).startswith(f"{self.name}: "):
+            return e
+        shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
+        kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(e, k))
+        return kind(f"{self.name}: {e} (inputs {shapes}, parameters {params})")
+
+
+def _output(value: Any, arrays: list[np.ndarray], inputs: tuple[Tensor, ...],
+            node: Node | None, index: int) -> Tensor:
+    """Wrap what a primitive returned: dtype no wider than the inputs', memory known as shared."""
+    value = np.asarray(value)
+    if value.dtype == np.float64:
+        floats = [a.dtype for a in arrays if a.dtype.kind == "f"] or [np.dtype(np.float32)]
+        if np.float64 not in floats:
+            value = value.astype(max(floats, key=lambda d: d.itemsize))
+    memory = None
+    if value.base is not None or any([value is a for a in arrays]):
+        memory = next((t.memory for t in inputs if np.may_share_memory(value, t._data)), None)
+        value = value.view() if memory else value
+    t = share(value, memory)
+    if node is not None and value.dtype.kind == "f":
+        t.node, t.index, t._requires_grad = node, index, True
+        t.memory.recorded = True
+        value.flags.writeable = False
+    return t
+
+
+def primitive(fn: Callable[..., Any]) -> Primitive:
+    """Make an op of a function on arrays; give it derivatives with `.defvjp`.
+
+    Arrays are positional, metadata keyword-only.
+
+    Example:
+        >>> @primitive
+        ... def cube(x):
+        ...     return x * x * x
+        >>> cube.defvjp(lambda g, ans, x: 3.0 * g * x * x)
+        >>> cube(Tensor([2.0])).data.tolist()
+        [8.0]
+    """
+    return Primitive(fn)

@@ -1,0 +1,90 @@
+"""The one walk of the graph: from some tensors back to the leaves, as a list in creation order.
+
+Gradients, listings, pictures and costs are readers of this list. Iterative, so depth costs
+nothing, and every node is visited once, so diamonds cost nothing.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .core import Tensor
+from .primitive import Freed, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A node and what it produced (`Freed` once `backward()` has used it)."""
+
+    node: Node
+    output: Tensor | Freed
+
+
+def walk(outputs: Iterable[Tensor | Freed]) -> list[Entry]:
+    """Every node that `outputs` depend on, in the order of creation, each with an output."""
+    seen: dict[int, Entry] = {}
+    stack = list(outputs)
+    while stack:
+        t = stack.pop()
+        node = t.node
+        if node is None or node.order in seen:
+            continue
+        seen[node.order] = Entry(node, t)
+        stack.extend(node.inputs)
+    return [seen[order] for order in sorted(seen)]
+
+
+class Tape:
+    """The recorded calls behind a tensor: a sequence of entries that prints as a listing."""
+
+    def __init__(self, root: Tensor) -> None:
+        self.root = root
+        self.entries = walk([root])
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __getitem__(self, i: int) -> Entry:
+        return self.entries[i]
+
+    def __repr__(self) -> str:
+        names: dict[Any, str] = {}
+        lines = []
+        for number, entry in enumerate(self.entries):
+            node = entry.node
+            args = [names.get(t.node.order) if t.node is not None else _leaf(t, names, lines)
+                    for t in node.inputs]
+            args += [f"{k}={v!r}" for k, v in node.params.items()]
+            names[node.order] = f"%{number}"
+            where = f"  # {'.'.join(node.scope)}" if node.scope else ""
+            lines.append(f"%{number} = {node.primitive.name}({', '.join(map(str, args))})"
+                         f" -> {entry.output.dtype}{list(entry.output.shape)}{where}")
+        return "\n".join(lines) or f"(a leaf of shape {self.root.shape}: nothing is recorded)"
+
+
+def _leaf(t: Tensor | Freed, names: dict[Any, str], lines: list[str]) -> str:
+    """The leaf's name; at its first appearance a line of its own."""
+    if id(t) not in names:
+        kind = "leaf" if t.requires_grad else "const"
+        number = sum(1 for key, name in names.items() if name.startswith(kind))
+        names[id(t)] = t.name or f"{kind}{number}"
+        lines.append(f"{names[id(t)]} : {kind} {t.dtype}{list(t.shape)}")
+    return names[id(t)]
+
+
+def tape(t: Tensor) -> Tape:
+    """The calls that made `t`, oldest first, as an object to print, iterate and index.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> tg.tape((x * x).sum())
+        leaf0 : leaf float32[2]
+        %0 = mul(leaf0, leaf0) -> float32[2]
+        %1 = sum(%0, axis=None, keepdims=False) -> float32[]
+    """
+    return Tape(t)
