@@ -1,0 +1,17 @@
+"""The op table: every row of every family module in this folder.
+
+A family is one module with a list `ROWS`; adding the module adds its rows.
+"""
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from .row import Row
+
+
+def all_rows() -> list[Row]:
+    """The rows of every family, families in alphabetical order."""
+    families = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "row")
+    return [row for family in families
+            for row in importlib.import_module(f"{__name__}.{family}").ROWS]
