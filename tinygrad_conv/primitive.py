@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .core import Memory, Tensor, as_array, share, state
+from .core import Tensor, as_array, share, state
 
 _creation = itertools.count()  # creation order is a topological order
 
@@ -86,7 +86,7 @@ class Primitive:
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         functools.update_wrapper(self, fn)
-        self.fn, self.name = fn, fn.__name__
+        self.fn, self.name = fn, fn.__name__.strip("_")  # a wrapper `conv2d` calls `_conv2d`
         self.vjps: tuple[Callable[..., Any] | None, ...] = ()
         self.variadic_vjp: Callable[..., Any] | None = None
 

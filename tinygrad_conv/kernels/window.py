@@ -1,0 +1,58 @@
+"""How the windows of a convolution lie on its padded, channels-last input."""
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from .geometry import Sides, reach
+
+Pair = tuple[int, int]
+
+
+def compute_dtype(*arrays: np.ndarray) -> np.dtype:
+    """The common dtype, at least float32: half precision is for storage, not for sums."""
+    return np.result_type(np.float32, *arrays) if all(
+        a.dtype == np.float16 for a in arrays) else np.result_type(*arrays)
+
+
+def _overlap(size: int, before: int, after: int) -> tuple[slice, slice]:
+    """Which part of an axis is copied, and where to, when it is padded (or cropped, if < 0)."""
+    count = max(0, size - max(0, -before) - max(0, -after))
+    src, dst = max(0, -before), max(0, before)
+    return slice(src, src + count), slice(dst, dst + count)
+
+
+class Window:
+    """One geometry: how windows of KHxKW lie on the padded input of HxW."""
+
+    def __init__(self, size: Pair, kernel: Pair, stride: Pair, padding: Sides, dilation: Pair):
+        self.size, self.kernel, self.stride, self.dilation = size, kernel, stride, dilation
+        self.padding = padding
+        self.padded = tuple(n + sum(p) for n, p in zip(size, padding))
+        self.out = tuple((n - reach(k, d)) // s + 1 for n, k, d, s in zip(
+            self.padded, kernel, dilation, stride))
+        (self.src_h, self.dst_h), (self.src_w, self.dst_w) = [
+            _overlap(n, *p) for n, p in zip(size, padding)]
+
+    def fill(self, xp: np.ndarray, x: np.ndarray) -> None:
+        """Copy x (n, C, H, W) into the middle of xp (n, Hp, Wp, C), whose border is zero."""
+        xp[:, self.dst_h, self.dst_w] = x[:, :, self.src_h, self.src_w].transpose(0, 2, 3, 1)
+
+    def crop(self, x: np.ndarray, xp: np.ndarray) -> None:
+        """The adjoint of `fill`, into x (n, H, W, C), which is zero elsewhere."""
+        x[:, self.src_h, self.src_w] = xp[:, self.dst_h, self.dst_w]
+
+    def patches(self, xp: np.ndarray, groups: int) -> np.ndarray:
+        """All windows of xp (n, Hp, Wp, C) as a view (G, n, OH, OW, KH, KW, C/G)."""
+        n, _, _, c = xp.shape
+        sn, sh, sw, sc = xp.strides
+        cg = c // groups
+        shape = (groups, n, *self.out, *self.kernel, cg)
+        (ah, aw), (dh, dw) = self.stride, self.dilation
+        return as_strided(xp, shape, (cg * sc, sn, ah * sh, aw * sw, dh * sh, dw * sw, sc),
+                          writeable=False)
+
+    def tap(self, xp: np.ndarray, a: int, b: int) -> np.ndarray:
+        """The cells of xp (n, Hp, Wp, C) that kernel tap (a, b) sees: a view (n, OH, OW, C)."""
+        (dh, dw), (sh, sw), (oh, ow) = self.dilation, self.stride, self.out
+        return xp[:, a * dh:a * dh + (oh - 1) * sh + 1:sh, b * dw:b * dw + (ow - 1) * sw + 1:sw]

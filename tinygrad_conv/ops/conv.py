@@ -1,0 +1,225 @@
+"""Convolution as a closed family of three bilinear maps.
+
+Fix the geometry (stride, padding, dilation, groups) and look at the number
+
+    T(g, x, w) = <g, conv2d(x, w)>
+               = sum over n,o,i,j,c,a,b of g[n,o,i,j] x[n,c,i*s+a*d-p,j*s+b*d-p] w[o,c,a,b].
+
+T is linear in each of g, x and w. Hold two of them fixed and read off what multiplies the third:
+
+    beside g:  conv2d(x, w)            y[n,o,i,j]  = sum over c,a,b of x[n,c,i*s+a*d-p,..] w[o,c,a,b]
+    beside x:  conv_transpose2d(g, w)  dx[n,c,u,v] = sum over o,a,b of g[n,o,(u+p-a*d)/s,..] w[o,c,a,b]
+               (only where the division is whole and the index in range)
+    beside w:  conv2d_weight(g, x)     dw[o,c,a,b] = sum over n,i,j of g[n,o,i,j] x[n,c,i*s+a*d-p,..]
+
+The first index equation is the definition; the second solves u = i*s + a*d - p for i; the third
+keeps (a, b) and lets (n, i, j) run, so stride and dilation change places: it is a correlation of
+plane x[c] with plane g[o], dilated by s and with step d. Nothing is tiled or averaged: with several
+channels and filters, dw has one such plane for each pair (o, c), and dx sums over the filters o.
+Since T is one and the same, the derivative of each map by each argument is another of the three:
+six rows below, and with them every order of derivative. Ignore the spatial axes and it is a
+matmul: y = w x, dx = w' g, dw = g x'.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core import Tensor, as_array, share
+from ..kernels import conv as kernels
+from ..kernels.conv import Window
+from ..kernels.geometry import conv_padding, conv_size, pair, reach
+from ..primitive import primitive
+from .reduce import sum as _sum
+from .shape import reshape, transpose
+
+
+@primitive
+def _conv2d(x, w, b=None, *, stride, padding, dilation, groups):
+    window = Window(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    return kernels.conv2d(x, w, b, window, groups)
+
+
+@primitive
+def _conv_transpose2d(g, w, b=None, *, size, stride, padding, dilation, groups):
+    window = Window(size, w.shape[2:], stride, padding, dilation)
+    return kernels.input_adjoint(g, w, b, window, groups)
+
+
+@primitive
+def conv2d_weight(g, x, *, kernel, stride, padding, dilation, groups):
+    window = Window(x.shape[2:], kernel, stride, padding, dilation)
+    return kernels.weight_adjoint(g, x, window, groups)
+
+
+def _over_positions(g: Tensor) -> Tensor:
+    return _sum(g, axis=(0, 2, 3))
+
+
+_conv2d.defvjp(
+    lambda g, ans, x, w, b=None, **geo: _conv_transpose2d(g, w, size=x.shape[2:], **geo),
+    lambda g, ans, x, w, b=None, **geo: conv2d_weight(g, x, kernel=w.shape[2:], **geo),
+    lambda g, ans, x, w, b, **geo: _over_positions(g))
+
+_conv_transpose2d.defvjp(
+    lambda u, ans, g, w, b=None, *, size, **geo: _conv2d(u, w, **geo),
+    lambda u, ans, g, w, b=None, *, size, **geo: conv2d_weight(g, u, kernel=w.shape[2:], **geo),
+    lambda u, ans, g, w, b, *, size, **geo: _over_positions(u))
+
+conv2d_weight.defvjp(
+    lambda v, ans, g, x, *, kernel, **geo: _conv2d(x, v, **geo),
+    lambda v, ans, g, x, *, kernel, **geo: _conv_transpose2d(g, v, size=x.shape[2:], **geo))
+
+
+def as_conv_inputs(op: str, x: Any, w: Any, bias: Any, groups: int, dims: int) -> list[Tensor]:
+    """The arguments as float tensors of the right rank, x with a batch axis."""
+    tensors = [t if isinstance(t, Tensor) else share(as_array(t, copy=True, what=f"{op} {name}"))
+               for t, name in ((x, "x"), (w, "weight"), (bias, "bias")) if t is not None]
+    for t, name in zip(tensors, ("x", "weight", "bias")):
+        if t.dtype.kind != "f":
+            raise TypeError(f"{op}: {name} must be floating point, got {t.dtype}; convert it, "
+                            f"e.g. tg.tensor(x, dtype=np.float32)")
+    x, w = tensors[:2]
+    axes = "NCHW" if dims == 2 else "NCL"
+    if x.ndim not in (dims + 1, dims + 2):
+        raise ValueError(f"{op}: x must have axes {axes} (or {axes[1:]}, one sample), got shape "
+                         f"{x.shape}")
+    if w.ndim != dims + 2:
+        raise ValueError(f"{op}: weight must have {dims + 2} axes, got shape {w.shape}")
+    if not isinstance(groups, int | np.integer) or groups < 1:
+        raise ValueError(f"{op}: groups must be a whole number of at least 1, got {groups!r}")
+    if 0 in w.shape:
+        raise ValueError(f"{op}: weight has no elements, got shape {w.shape}")
+    return tensors
+
+
+def _check_channels(op: str, x: Tensor, w: Tensor, bias: Tensor | None, groups: int,
+                    inputs: int, outputs: int, filters: int) -> None:
+    if x.shape[1] != inputs:
+        raise ValueError(
+            f"{op}: weight expects {inputs} input channels but x has {x.shape[1]} (x.shape="
+            f"{x.shape}, weight.shape={w.shape}, groups={groups})")
+    if filters % groups:
+        raise ValueError(f"{op}: weight.shape[0]={filters} must be divisible by groups={groups} "
+                         f"(weight.shape={w.shape})")
+    if bias is not None and bias.shape != (outputs,):
+        raise ValueError(f"{op}: bias must have shape ({outputs},), one value an output channel, "
+                         f"got {bias.shape}")
+
+
+def conv2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+           groups: int = 1, layout: str = "NCHW") -> Tensor:
+    """Cross-correlate images with filters: y[n,o,i,j] = b[o] + sum of x[n,c,i*s+a*d-p,..] w[o,c,a,b].
+
+    Args:
+        x: (N, C, H, W), or (C, H, W) for one sample; floating point.
+        w: (O, C/groups, KH, KW).
+        bias: (O,) or None.
+        stride, dilation: an int or a pair, at least 1.
+        padding: an int or pair; ((top, bottom), (left, right)), where a negative number crops;
+            "valid"; or "same": OH = ceil(H / stride), the odd cell at the bottom and right
+            (TensorFlow's rule, ONNX's SAME_UPPER, at any stride; PyTorch refuses stride > 1).
+        groups: channels and filters fall into so many blocks that do not mix.
+        layout: "NCHW", or "NHWC" if x and the result have their channels last (w is the same).
+
+    Returns:
+        (N, O, OH, OW), OH = floor((H + top + bottom - dilation*(KH-1) - 1) / stride) + 1.
+
+    Raises:
+        ValueError, TypeError: if shapes or numbers do not fit; both are named.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([[[[1.0, 2.0, 3.0, 4.0, 5.0]]]])
+        >>> tg.conv2d(x, tg.tensor([[[[1.0, 2.0, 3.0]]]])).data.tolist()
+        [[[[14.0, 20.0, 26.0]]]]
+
+    Source: PyTorch's torch.nn.functional.conv2d; the derivation heads this file.
+    """
+    x, w, *rest = as_conv_inputs("conv2d", x, w, bias, groups, 2)
+    if layout not in ("NCHW", "NHWC"):
+        raise ValueError(f"conv2d: layout must be 'NCHW' or 'NHWC', got {layout!r}")
+    if x.ndim == 3:
+        y = conv2d(reshape(x, shape=(1, *x.shape)), w, *(rest or [None]), stride, padding, dilation,
+                   groups, layout)
+        return reshape(y, shape=y.shape[1:])
+    if layout == "NHWC":
+        x = transpose(x, axes=(0, 3, 1, 2))
+    o, cg, *kernel = w.shape
+    _check_channels("conv2d", x, w, rest[0] if rest else None, groups, cg * groups, o, o)
+    kernel, stride = tuple(kernel), pair(stride, "conv2d", "stride")
+    dilation = pair(dilation, "conv2d", "dilation")
+    padding = conv_padding(padding, "conv2d", x.shape[2:], kernel, stride, dilation)
+    conv_size("conv2d", x.shape[2:], kernel, stride, padding, dilation)
+    y = _conv2d(x, w, *rest, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return transpose(y, axes=(0, 2, 3, 1)) if layout == "NHWC" else y
+
+
+def _output_padding(output_size: Any, least: tuple[int, int]) -> tuple[int, int]:
+    size = pair(output_size, "conv_transpose2d", "output_size", least=0)
+    extra = tuple(n - m for n, m in zip(size, least))
+    if min(extra) < 0:
+        raise ValueError(f"conv_transpose2d: output_size {size} is smaller than the smallest "
+                         f"possible output {least}")
+    return extra
+
+
+def conv_transpose2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+                     output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
+                     output_size: Any = None) -> Tensor:
+    """The adjoint (not the inverse) of `conv2d` by its input: <conv2d(u, w), x> = <u, result>.
+
+    Args:
+        x: (N, C, H, W) or (C, H, W); floating point.
+        w: (C, O/groups, KH, KW): the weight of the conv2d it is the adjoint of.
+        bias: (O,) or None.
+        stride, padding, dilation, groups: those of that conv2d; padding an int, a pair or
+            ((top, bottom), (left, right)).
+        output_padding: rows and columns added at the bottom and right; below max(stride, dilation).
+        output_size: the output's (OH, OW), instead of `output_padding`: several input sizes of a
+            strided conv2d give the same output size, this says which one is meant.
+
+    Returns:
+        (N, O, OH, OW), OH = (H-1)*stride - top - bottom + dilation*(KH-1) + output_padding + 1.
+
+    Raises:
+        ValueError, TypeError: if shapes or numbers do not fit; both are named.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x, w = tg.tensor([[[[1.0, 2.0]]]]), tg.tensor([[[[1.0, 10.0]]]])
+        >>> tg.conv_transpose2d(x, w, stride=(1, 2)).data.tolist()
+        [[[[1.0, 10.0, 2.0, 20.0]]]]
+
+    Source: PyTorch's torch.nn.functional.conv_transpose2d; the derivation heads this file.
+    """
+    op = "conv_transpose2d"
+    x, w, *rest = as_conv_inputs(op, x, w, bias, groups, 2)
+    if x.ndim == 3:
+        y = conv_transpose2d(reshape(x, shape=(1, *x.shape)), w, *(rest or [None]), stride, padding,
+                             output_padding, groups, dilation, output_size)
+        return reshape(y, shape=y.shape[1:])
+    c, og, *kernel = w.shape
+    _check_channels(op, x, w, rest[0] if rest else None, groups, c, og * groups, c)
+    stride, dilation = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+    if isinstance(padding, str):
+        raise ValueError(f"{op}: padding must be numbers, got {padding!r}; 'same' and 'valid' do "
+                         f"not say which output size is meant")
+    padding = conv_padding(padding, op, x.shape[2:], kernel, stride, dilation)
+    least = tuple((n - 1) * s - sum(p) + reach(k, d) for n, s, p, k, d in zip(
+        x.shape[2:], stride, padding, kernel, dilation))
+    if output_size is not None:
+        output_padding = _output_padding(output_size, least)
+    extra = pair(output_padding, op, "output_padding", least=0)
+    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
+        raise ValueError(f"{op}: output_padding {extra} must be smaller than stride {stride} or "
+                         f"dilation {dilation}; the output is between {least} and a step larger")
+    size = tuple(n + e for n, e in zip(least, extra))
+    if min(size) < 1:
+        raise ValueError(f"{op}: the output would have size {size} (input {x.shape[2:]}, padding "
+                         f"{padding}, kernel {tuple(kernel)}); pad less")
+    # Cells added at the end lie outside the last window: the adjoint conv pads that much less.
+    padding = tuple((lo, hi - e) for (lo, hi), e in zip(padding, extra))
+    return _conv_transpose2d(x, w, *rest, size=size, stride=stride, padding=padding,
+                             dilation=dilation, groups=groups)
