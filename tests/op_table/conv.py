@@ -1,0 +1,53 @@
+"""Rows of the conv family: each of the three maps is checked on its own, on every geometry."""
+from __future__ import annotations
+
+from tests import conv_reference as reference
+from tests.op_table.row import Row
+from tinygrad_conv.ops import conv
+
+# (size, kernel, stride, padding, dilation, groups, channels, filters)
+GEOMETRIES = [
+    ((5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, 2, 3),
+    ((6, 7), (3, 2), (2, 3), ((0, 0), (0, 1)), (1, 1), 1, 2, 3),      # remainder rows
+    ((5, 5), (2, 2), (1, 2), ((3, 2), (0, 4)), (2, 1), 2, 4, 6),      # padding above the kernel
+    ((4, 5), (1, 1), (3, 2), ((0, 0), (0, 0)), (1, 1), 1, 3, 2),      # stride above the kernel
+    ((6, 5), (2, 3), (1, 1), ((0, 1), (1, 0)), (3, 2), 3, 3, 6),      # depthwise, two filters each
+    ((6, 5), (2, 2), (2, 1), ((1, 0), (2, 1)), (1, 2), 4, 4, 4),      # depthwise, strided
+    ((5, 6), (2, 2), (1, 1), ((-1, 0), (0, -2)), (1, 1), 1, 2, 2),    # negative padding crops
+    ((4, 4), (4, 4), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 2, 2),      # one output pixel
+]
+
+
+def _arrays(rng):
+    for size, kernel, stride, padding, dilation, groups, c, o in GEOMETRIES:
+        geo = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        out = reference.out_size(size, kernel, stride, padding, dilation)
+        x, w = rng.standard_normal((2, c, *size)), rng.standard_normal((o, c // groups, *kernel))
+        yield x, w, rng.standard_normal((2, o, *out)), geo
+
+
+def conv2d_samples(rng):
+    for x, w, _, geo in _arrays(rng):
+        yield (x, w), geo
+        yield (x, w, rng.standard_normal(len(w))), geo
+
+
+def conv_transpose2d_samples(rng):
+    for x, w, g, geo in _arrays(rng):
+        yield (g, w), {"size": x.shape[2:], **geo}
+        yield (g, w, rng.standard_normal(x.shape[1])), {"size": x.shape[2:], **geo}
+
+
+def conv2d_weight_samples(rng):
+    for x, w, g, geo in _arrays(rng):
+        yield (g, x), {"kernel": w.shape[2:], **geo}
+
+
+ROWS = [
+    Row(conv._conv2d, lambda rng: list(conv2d_samples(rng)), reference.conv2d,
+        order=3, linear=(0, 1, 2)),
+    Row(conv._conv_transpose2d, lambda rng: list(conv_transpose2d_samples(rng)),
+        reference.conv_transpose2d, order=3, linear=(0, 1, 2)),
+    Row(conv.conv2d_weight, lambda rng: list(conv2d_weight_samples(rng)), reference.conv2d_weight,
+        order=3, linear=(0, 1)),
+]

@@ -1,0 +1,269 @@
+"""conv2d, conv_transpose2d, conv2d_weight: the full grid against seven loops, and the conventions."""
+from __future__ import annotations
+
+import itertools
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import tinygrad_conv as tg
+from tests.conv_reference import out_size, seven_loops
+from tinygrad_conv.kernels import conv as kernels
+from tinygrad_conv.kernels import parallel
+from tinygrad_conv.kernels.window import Window
+
+STRIDES = [(1, 1), (2, 2), (3, 3), (1, 2), (3, 2)]
+PADDINGS = [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((2, 0), (0, 1)), ((4, 5), (3, 4))]
+DILATIONS = [(1, 1), (2, 2), (3, 3), (1, 2)]
+KERNELS = [(1, 1), (3, 3), (2, 3)]
+GROUPS = [1, 2, 4]
+SIZES = [(5, 6), (7, 4)]
+GRID = list(itertools.product(STRIDES, PADDINGS, DILATIONS, KERNELS, GROUPS, SIZES))
+
+
+def close(a, b, tolerance=1e-12):
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("stride", STRIDES, ids=str)
+@pytest.mark.parametrize("groups", GROUPS)
+def test_conv2d_and_adjoints_equal_seven_loops(stride, groups):
+    rng = np.random.default_rng(0)
+    cases = [c for c in GRID if c[0] == stride and c[4] == groups]
+    tried = 0
+    for _, padding, dilation, kernel, _, size in cases:
+        out = out_size(size, kernel, stride, padding, dilation)
+        if min(out) < 1:
+            continue
+        x, w = rng.standard_normal((1, 4, *size)), rng.standard_normal((4, 4 // groups, *kernel))
+        g = rng.standard_normal((1, 4, *out))
+        y, dx, dw = seven_loops(x, w, g, stride, padding, dilation, groups)
+        xt, wt = tg.tensor(x, requires_grad=True), tg.tensor(w, requires_grad=True)
+        yt = tg.conv2d(xt, wt, stride=stride, padding=padding, dilation=dilation, groups=groups)
+        yt.backward(g)
+        close(yt.data, y)
+        close(xt.grad.data, dx)
+        close(wt.grad.data, dw)
+        tried += 1
+    assert tried > len(cases) // 2
+
+
+@pytest.mark.parametrize("stride", STRIDES, ids=str)
+def test_conv2d_adjoint_identity(stride):
+    """<g, conv2d(x, w)> = <conv_transpose2d(g, w), x> = <conv2d_weight(g, x), w>, to rounding."""
+    rng = np.random.default_rng(1)
+    for _, padding, dilation, kernel, groups, size in [c for c in GRID if c[0] == stride]:
+        window = Window(size, kernel, stride, padding, dilation)
+        if min(window.out) < 1:
+            continue
+        x, w = rng.standard_normal((3, 4, *size)), rng.standard_normal((8, 4 // groups, *kernel))
+        g = rng.standard_normal((3, 8, *window.out))
+        number = np.vdot(g, kernels.conv2d(x, w, None, window, groups))
+        scale = np.linalg.norm(g) * np.linalg.norm(x) * np.linalg.norm(w)
+        assert abs(np.vdot(kernels.input_adjoint(g, w, None, window, groups), x) - number) \
+            <= 1e-12 * scale
+        assert abs(np.vdot(kernels.weight_adjoint(g, x, window, groups), w) - number) \
+            <= 1e-12 * scale
+
+
+def test_conv2d_input_adjoint_two_ways():
+    """At stride 1 the rotated convolution and the scatter of columns are the same map."""
+    rng = np.random.default_rng(2)
+    for padding, dilation, kernel, size in itertools.product(PADDINGS, DILATIONS, KERNELS, SIZES):
+        window = Window(size, kernel, (1, 1), padding, dilation)
+        if min(window.out) < 1:
+            continue
+        w, g = rng.standard_normal((6, 2, *kernel)), rng.standard_normal((2, 6, *window.out))
+        close(kernels.input_adjoint(g, w, None, window, 2), kernels._scatter(g, w, None, window, 2))
+
+
+def test_conv2d_order_three():
+    rng = np.random.default_rng(3)
+    x, w, b = rng.standard_normal((2, 4, 5, 6)), rng.standard_normal((4, 2, 2, 3)), rng.standard_normal(4)
+
+    def f(x, w, b):
+        return tg.tanh(tg.conv2d(x, w, b, stride=2, padding=((1, 2), (0, 1)), dilation=2, groups=2))
+
+    tg.check_grads(f, (x, w, b), order=3)
+
+
+def test_conv_transpose2d_order_three():
+    rng = np.random.default_rng(4)
+    x, w = rng.standard_normal((2, 4, 3, 4)), rng.standard_normal((4, 2, 2, 3))
+
+    def f(x, w):
+        return tg.sin(tg.conv_transpose2d(x, w, stride=(2, 3), padding=1, output_padding=(1, 2),
+                                          groups=2))
+
+    tg.check_grads(f, (x, w), order=3)
+
+
+def test_conv2d_is_cross_correlation():
+    y = tg.conv1d(tg.tensor([[1.0, 2, 3, 4, 5]]), tg.tensor([[[1.0, 2, 3]]]))
+    assert y.data.tolist() == [[14, 20, 26]]
+
+
+def test_conv2d_remainder_rows_get_exactly_zero():
+    x = tg.tensor(np.random.default_rng(0).standard_normal((1, 2, 6, 6)), requires_grad=True)
+    w = tg.tensor(np.random.default_rng(1).standard_normal((3, 2, 3, 3)))
+    y = tg.conv2d(x, w, stride=2)
+    assert y.shape == (1, 3, 2, 2)
+    y.sum().backward()
+    assert x.grad.shape == (1, 2, 6, 6)
+    assert (x.grad.data[:, :, 5] == 0).all() and (x.grad.data[:, :, :, 5] == 0).all()
+    assert (x.grad.data[:, :, :5, :5] != 0).all()
+
+
+@pytest.mark.parametrize("n, k, s, sides", [
+    (5, 4, 1, (1, 2)), (6, 3, 2, (0, 1)), (7, 3, 2, (1, 1)), (224, 7, 2, (2, 3))])
+def test_conv2d_same_padding_is_same_upper(n, k, s, sides):
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 1, n, n)), rng.standard_normal((1, 1, k, k))
+    same = tg.conv2d(x, w, stride=s, padding="same")
+    assert same.shape[2:] == (-(-n // s),) * 2
+    close(same.data, tg.conv2d(x, w, stride=s, padding=(sides, sides)).data)
+
+
+def test_conv2d_valid_padding_and_batch_zero():
+    w = np.ones((3, 2, 3, 3), np.float32)
+    x = tg.tensor(np.zeros((0, 2, 5, 5), np.float32), requires_grad=True)
+    wt = tg.tensor(w, requires_grad=True)
+    y = tg.conv2d(x, wt, padding="valid")
+    assert y.shape == (0, 3, 3, 3)
+    y.sum().backward()
+    assert x.grad.shape == (0, 2, 5, 5) and (wt.grad.data == 0).all()
+
+
+def test_conv2d_negative_padding_crops():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 2, 7, 7)), rng.standard_normal((3, 2, 3, 3))
+    close(tg.conv2d(x, w, padding=((0, -1), (-2, 1))).data,
+          tg.conv2d(np.pad(x[:, :, :-1, 2:], ((0, 0), (0, 0), (0, 0), (0, 1))), w).data)
+
+
+def test_conv2d_nhwc_layout():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 3, 6, 5)), rng.standard_normal((4, 3, 3, 3))
+    last = tg.conv2d(x.transpose(0, 2, 3, 1), w, padding=1, stride=2, layout="NHWC")
+    assert last.shape == (2, 3, 3, 4)
+    close(last.data.transpose(0, 3, 1, 2), tg.conv2d(x, w, padding=1, stride=2).data)
+
+
+def test_conv2d_unbatched():
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal((3, 6, 5)), rng.standard_normal((4, 3, 3, 3)), rng.standard_normal(4)
+    close(tg.conv2d(x, w, b).data, tg.conv2d(x[None], w, b).data[0])
+    close(tg.conv_transpose2d(x, w.transpose(1, 0, 2, 3), b).data,
+          tg.conv_transpose2d(x[None], w.transpose(1, 0, 2, 3), b).data[0])
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_conv2d_any_memory_layout(groups):
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 4, 6, 5)), rng.standard_normal((4, 4 // groups, 3, 3))
+    expected = tg.conv2d(x, w, padding=1, groups=groups).data
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    for x2, w2 in [(last, w), (np.asfortranarray(x), np.asfortranarray(w)),
+                   (np.repeat(x, 2, axis=3)[..., ::2], w[:, :, ::-1][:, :, ::-1])]:
+        close(tg.conv2d(x2, w2, padding=1, groups=groups).data, expected)
+
+
+def test_conv2d_threads_and_chunks_change_nothing():
+    """Many chunks on one and on two threads: equal to a batch done sample by sample."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((48, 16, 20, 20)), rng.standard_normal((24, 16, 3, 3))
+    window = Window((20, 20), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    g = rng.standard_normal((48, 24, 20, 20))
+    y = np.concatenate([kernels.conv2d(x[i:i + 1], w, None, window, 1) for i in range(48)])
+    dw = sum(kernels.weight_adjoint(g[i:i + 1], x[i:i + 1], window, 1) for i in range(48))
+    before = parallel.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            parallel.set_num_threads(threads)
+            close(kernels.conv2d(x, w, None, window, 1), y)
+            close(kernels.weight_adjoint(g, x, window, 1), dw, 1e-10)
+            again = kernels.weight_adjoint(g, x, window, 1)
+            assert (kernels.weight_adjoint(g, x, window, 1) == again).all()
+    finally:
+        parallel.set_num_threads(before)
+
+
+def test_conv2d_keeps_no_column_matrix():
+    """Peak of forward and backward stays below one whole-batch column matrix."""
+    x = tg.tensor(np.ones((64, 32, 14, 14), np.float32), requires_grad=True)
+    w = tg.tensor(np.ones((64, 32, 3, 3), np.float32), requires_grad=True)
+    columns = 64 * 14 * 14 * 9 * 32 * 4
+    tracemalloc.start()
+    y = tg.conv2d(x, w, padding=1)
+    y.backward(np.ones(y.shape, np.float32))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    needed = 2 * y.data.nbytes + 2 * x.data.nbytes
+    assert peak < needed + columns, (peak, needed, columns)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_conv2d_dtype_is_kept(dtype):
+    x = tg.tensor(np.ones((2, 2, 5, 5), dtype), requires_grad=True)
+    w = tg.tensor(np.ones((4, 1, 3, 3), dtype), requires_grad=True)
+    b = tg.tensor(np.ones(4, dtype), requires_grad=True)
+    y = tg.conv2d(x, w, b, stride=2, groups=2)
+    y.sum().backward()
+    assert {t.dtype for t in (y, x.grad, w.grad, b.grad)} == {np.dtype(dtype)}
+
+
+def test_conv_transpose2d_output_size_and_padding():
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((3, 2, 3, 3))
+    for n in (7, 8):
+        y = tg.conv2d(rng.standard_normal((1, 2, n, n)), w, stride=2, padding=1)
+        back = tg.conv_transpose2d(y, w, stride=2, padding=1, output_size=(n, n))
+        assert back.shape == (1, 2, n, n)
+        close(back.data, tg.conv_transpose2d(y, w, stride=2, padding=1, output_padding=n - 7).data)
+
+
+def test_conv1d_equals_conv2d_of_height_one():
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal((2, 4, 9)), rng.standard_normal((6, 2, 3)), rng.standard_normal(6)
+    for padding in (1, "same", ((2, 1),)):
+        y = tg.conv1d(x, w, b, stride=2, padding=padding, groups=2)
+        wide = padding if padding == "same" else ((0, 0), (1, 1) if padding == 1 else padding[0])
+        close(y.data, tg.conv2d(x[:, :, None], w[:, :, None], b, stride=(1, 2), padding=wide,
+                                groups=2).data[:, :, 0])
+    tg.check_grads(lambda x, w: tg.conv1d(x, w, stride=2, groups=2), (x, w), linear=(0, 1))
+    tg.check_grads(lambda x, w: tg.conv_transpose1d(x, w, stride=2, output_padding=1),
+                   (x, rng.standard_normal((4, 2, 3))), linear=(0, 1))
+
+
+X, W = np.ones((8, 4, 28, 28), np.float32), np.ones((16, 3, 5, 5), np.float32)
+
+
+@pytest.mark.parametrize("call, error, text", [
+    (lambda: tg.conv2d(X, W), ValueError,
+     r"conv2d: weight expects 3 input channels but x has 4 \(x.shape=\(8, 4, 28, 28\), "
+     r"weight.shape=\(16, 3, 5, 5\)"),
+    (lambda: tg.conv2d(X[0, 0], W), ValueError, r"conv2d: x must have axes NCHW .* got shape \(28, 28\)"),
+    (lambda: tg.conv2d(X[:, :3, :4], W), ValueError, "kernel spans 5x5 .* padded input is only 4x28"),
+    (lambda: tg.conv2d(X[:, :3], W, stride=0), ValueError, "conv2d: stride must be at least 1, got 0"),
+    (lambda: tg.conv2d(X[:, :3], W, stride=1.5), TypeError, "conv2d: stride expects an int"),
+    (lambda: tg.conv2d(X[:, :3], W, padding=-1), ValueError, "conv2d: padding must be at least 0"),
+    (lambda: tg.conv2d(X[:, :3], W, padding="full"), ValueError, "'valid' or 'same', got 'full'"),
+    (lambda: tg.conv2d(X, W, groups=3), ValueError, "expects 9 input channels but x has 4"),
+    (lambda: tg.conv2d(X, np.ones((6, 1, 3, 3), np.float32), groups=4), ValueError,
+     r"weight.shape\[0\]=6 must be divisible by groups=4"),
+    (lambda: tg.conv2d(X[:, :3], W, np.ones(3)), ValueError, r"bias must have shape \(16,\).*got \(3,\)"),
+    (lambda: tg.conv2d(X[:, :3].astype(np.uint8), W), TypeError, "x must be floating point, got uint8"),
+    (lambda: tg.conv2d(X[:, :3], W, layout="CHWN"), ValueError, "layout must be 'NCHW' or 'NHWC'"),
+    (lambda: tg.conv_transpose2d(X, W), ValueError, "weight expects 16 input channels but x has 4"),
+    (lambda: tg.conv_transpose2d(X[:, :3], W.transpose(1, 0, 2, 3), stride=2, output_padding=2),
+     ValueError, r"output_padding \(2, 2\) must be smaller than stride"),
+    (lambda: tg.conv_transpose2d(X[:, :3], W.transpose(1, 0, 2, 3), output_size=(3, 3)),
+     ValueError, r"output_size \(3, 3\) is smaller than the smallest possible output \(32, 32\)"),
+    (lambda: tg.conv_transpose2d(X[:, :3], W.transpose(1, 0, 2, 3), padding="same"), ValueError,
+     "padding must be numbers, got 'same'"),
+    (lambda: tg.conv1d(X, W), ValueError, "conv1d: x must have axes NCL"),
+])
+def test_conv2d_errors(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
