@@ -30,6 +30,14 @@ def _fit(g: Tensor, x: Tensor, node: Node, argnum: int) -> Tensor:
     return g if g.dtype == x.dtype else ops.astype(g, dtype=x.dtype)
 
 
+def _as_tensor(g: Any, node: Node, argnum: int) -> Tensor:
+    """What a VJP returned, unless it is a raw array, which could not be differentiated again."""
+    if isinstance(g, Tensor):
+        return g
+    raise TypeError(f"{node.primitive.name}: the VJP for argument {argnum} must return a tensor, "
+                    f"got {type(g).__name__}; write it in tensor ops")
+
+
 def _check(entries: list[Entry]) -> None:
     """Refuse, before anything is computed, a graph that was used up or whose values changed."""
     for entry in entries:
@@ -40,7 +48,7 @@ def _check(entries: list[Entry]) -> None:
                 f"backward: the graph at {name} was already used by a backward(); call the first "
                 f"one with retain_graph=True, or compute the output again")
         for i, (t, stamp) in enumerate(zip(node.inputs, node.stamps)):
-            now = t.memory.stamp(t._data)
+            now = t.memory.stamp(t._data, stamp)
             if now != stamp:
                 label = repr(t.name) if t.name else f"of shape {t.shape}"
                 raise RuntimeError(
@@ -73,7 +81,7 @@ def _cotangent(node: Node, parts: dict[int, Tensor]) -> Any:
 def _needed(entries: list[Entry], targets: Sequence[Tensor] | None) -> Callable[[Tensor], bool]:
     """Whether a tensor lies between the outputs and what is asked for: other VJPs never run."""
     if targets is None:
-        return lambda t: t._requires_grad
+        return lambda t: t.requires_grad
     leaves = {id(t) for t in targets}
     nodes = {t.node.order for t in targets if t.node is not None}
 
@@ -93,9 +101,9 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
     Runs under the recording flag as it stands. Changes no tensor.
     """
     entries = walk(outputs)
-    _check(entries)
     inner = {(t.node.order, t.index): t for t in targets or () if t.node is not None}
     needed = _needed(entries, targets)
+    _check([entry for entry in entries if any([needed(t) for t in entry.node.inputs])])
     pending: dict[int, dict[int, Tensor]] = {}
     found: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -126,7 +134,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
                 vjp = node.primitive.vjp_for(i)
                 gx = None if vjp is None else vjp(g, ans, *node.inputs, **node.params)
                 if gx is not None:
-                    add(x, _fit(gx, x, node, i))
+                    add(x, _fit(_as_tensor(gx, node, i), x, node, i))
     return found
 
 
@@ -138,7 +146,7 @@ def _seed(t: Tensor, gradient: Any) -> Tensor:
                                f"gradient=")
         return share(np.ones_like(t._data))
     if not isinstance(gradient, Tensor):
-        gradient = share(as_array(gradient, copy=True, what="backward gradient"))
+        gradient = share(as_array(gradient, copy=True, dtype=t.dtype, what="backward gradient"))
     if gradient.shape != t.shape:
         raise ValueError(f"backward: gradient has shape {gradient.shape}, the tensor {t.shape}; "
                          f"they must be equal")
@@ -181,12 +189,10 @@ def backward(t: Tensor, gradient: Any = None, create_graph: bool = False,
 
 
 def _own(g: Tensor) -> Tensor:
-    """A gradient whose memory is nobody else's."""
-    return g if g.node is not None else share(g._data.copy())
-
-
-def _as_tuple(argnums: int | Sequence[int]) -> tuple[int, ...]:
-    return (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    """A gradient whose memory is nobody else's (results of recorded ops can't be changed)."""
+    if g.node is not None:
+        return g
+    return ops.mul(g, 1.0) if g.requires_grad else share(g._data.copy(order="K"))
 
 
 def _fresh(x: Any) -> Tensor:
@@ -206,7 +212,8 @@ def _gradients(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
                   for entry in walk([*outputs, *cotangents]) for x in entry.node.inputs)
     with recording(is_recording() and outside):
         found = pull(outputs, cotangents, targets)
-    return [found[id(t)][1] if id(t) in found else share(np.zeros_like(t._data)) for t in targets]
+        return [_own(found[id(t)][1]) if id(t) in found else share(np.zeros_like(t._data))
+                for t in targets]
 
 
 def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
@@ -224,10 +231,11 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..
         >>> tg.grad(tg.grad(lambda x: x * x * x))(tg.tensor(2.0)).item()
         12.0
     """
-    nums = _as_tuple(argnums)
+    wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        if any(i >= len(args) for i in nums):
+        nums = [i + len(args) if i < 0 else i for i in wanted]
+        if not all(0 <= i < len(args) for i in nums):
             raise TypeError(f"grad: argnums={argnums} but the function got {len(args)} positional "
                             f"arguments")
         with recording(True):
@@ -260,6 +268,10 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., tuple[
         fresh = [_fresh(x) for x in primals]
         y = f(*fresh)
     outputs = y if isinstance(y, tuple) else (y,)
+    for t in outputs:
+        if not isinstance(t, Tensor):
+            raise TypeError(f"vjp: expects a function that returns a tensor or a tuple of tensors, "
+                            f"got {type(t).__name__}")
 
     def pullback(*cotangents: Any) -> tuple[Tensor, ...]:
         if len(cotangents) != len(outputs):

@@ -7,6 +7,7 @@ picture, and imports only NumPy.
 from __future__ import annotations
 
 import threading
+import weakref
 import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,18 +30,28 @@ class Memory:
     """What all tensors that look at one piece of memory share.
 
     `version` counts sanctioned changes (`Tensor.mutate`); `recorded` says that a graph relies
-    on the values; `exposed` says that a writeable view was handed out before that, so changes
-    can only be noticed by a checksum.
+    on the values; `result` that a recorded op made them; `exposed` that they belong to an array
+    of the user's. `lent` are the writeable views handed out: while one is alive, as when
+    `exposed`, a change can only be noticed by a checksum.
     """
 
-    __slots__ = ("version", "recorded", "exposed")
+    __slots__ = ("version", "recorded", "result", "exposed", "lent")
 
     def __init__(self) -> None:
-        self.version, self.recorded, self.exposed = 0, False, False
+        self.version = 0
+        self.recorded = self.result = self.exposed = False
+        self.lent: list[weakref.ref[memoryview]] = []
 
-    def stamp(self, array: np.ndarray) -> Any:
+    def lend(self, array: np.ndarray) -> np.ndarray:
+        """A writeable view; it, and every view of it, keeps alive the object watched here."""
+        view = np.asarray(memoryview(array))
+        self.lent = [r for r in self.lent if r() is not None] + [weakref.ref(view.base)]
+        return view
+
+    def stamp(self, array: np.ndarray, like: Any = None) -> Any:
         """A value that changes when the memory does: taken at record time, compared at backward."""
-        if not self.exposed:
+        exposed = self.exposed or any([r() is not None for r in self.lent])
+        if not exposed and not isinstance(like, tuple):
             return self.version
         return self.version, zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
 
@@ -79,13 +90,11 @@ class Tensor:
         """The values; read-only once a graph relies on them (then `mutate()` is the way)."""
         if self.memory.recorded:
             self._data.flags.writeable = False
-        elif self._data.flags.writeable:
-            self.memory.exposed = True
-        return self._data
+        return self.memory.lend(self._data) if self._data.flags.writeable else self._data
 
     @data.setter
     def data(self, value: Any) -> None:
-        self.mutate()[...] = as_array(value, copy=False, shape=self.shape, what="data")
+        self.mutate()[...] = as_array(value, False, self.dtype, self.shape, "data")
 
     def numpy(self) -> np.ndarray:
         """Same as `.data`."""
@@ -105,18 +114,21 @@ class Tensor:
             >>> t.data.tolist()
             [5.0, 2.0]
         """
-        if self.node is not None:
-            raise RuntimeError(f"mutate: only leaves can be changed in place, this tensor is the "
-                               f"result of {self.node.primitive.name}; use t.detach() for a copy")
+        if self.node is not None or self.memory.result:
+            what = f"the result of {self.node.primitive.name}" if self.node else "one of an op's"
+            raise RuntimeError(f"mutate: only leaves can be changed in place, this tensor's memory "
+                               f"is {what}; copy it with tg.tensor(t)")
+        locked = not self._data.flags.writeable
+        try:
+            self._data.flags.writeable = True
+        except ValueError:
+            raise RuntimeError("mutate: the memory this tensor shares (a view of another tensor, "
+                               "or from_numpy) is locked; mutate that tensor, or copy this one "
+                               "with tg.tensor(t)") from None
+        view = self.memory.lend(self._data)
+        self._data.flags.writeable = not locked
         self.memory.version += 1
-        flags = self._data.flags
-        if not flags.writeable:
-            try:
-                flags.writeable = True
-            except ValueError:
-                raise RuntimeError("mutate: the array this tensor shares (from_numpy) is "
-                                   "read-only; use tg.tensor(...), which copies") from None
-        return self._data.view()
+        return view
 
     @property
     def requires_grad(self) -> bool:

@@ -57,7 +57,10 @@ def _weak(value: Any, dtypes: list[np.dtype]) -> np.ndarray:
     dtype = np.result_type(value, *dtypes)
     if dtype.kind == "f" and not any(d.kind == "f" for d in dtypes):
         dtype = np.dtype(np.float32)
-    return np.asarray(value, dtype)
+    try:
+        return np.asarray(value, dtype)
+    except OverflowError:  # 300 beside uint8
+        return np.asarray(value, np.result_type(np.min_scalar_type(value), *dtypes))
 
 
 def _as_inputs(name: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
@@ -67,11 +70,15 @@ def _as_inputs(name: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
     for i, a in enumerate(args):
         if isinstance(a, Tensor):
             out.append(a)
-        elif strong and (isinstance(a, bool | int | float | np.generic)
-                         or isinstance(a, np.ndarray) and a.ndim == 0):
+        elif strong and (isinstance(a, bool | int | float) or isinstance(a, np.generic | np.ndarray)
+                         and a.ndim == 0 and a.dtype.kind in "fiub"):
             out.append(share(_weak(a, strong)))
         else:
-            t = share(as_array(a, copy=False, what=f"{name} argument {i}"))
+            array = as_array(a, copy=False, what=f"{name} argument {i}")
+            floats = [d for d in strong if d.kind == "f"]
+            if array.dtype.kind == "f" and floats and not isinstance(a, np.ndarray):
+                array = np.array(a, np.result_type(*floats))  # a list of floats is as weak as one
+            t = share(array.view())  # a view: locking it must not lock the caller's array
             t.memory.exposed = isinstance(a, np.ndarray)
             out.append(t)
     return tuple(out)
@@ -115,7 +122,8 @@ class Primitive:
             return functools.partial(self.variadic_vjp, argnum)
         if argnum < len(self.vjps):
             return self.vjps[argnum]
-        names = self.fn.__code__.co_varnames[:self.fn.__code__.co_argcount]
+        code = getattr(self.fn, "__code__", None)  # a NumPy ufunc has none
+        names = code.co_varnames[:code.co_argcount] if code else ()
         label = f" ({names[argnum]!r})" if argnum < len(names) else ""
         raise NotImplementedError(f"{self.name} has no VJP for argument {argnum}{label}; register "
                                   f"one with {self.name}.defvjp(...)")
@@ -139,6 +147,8 @@ class Primitive:
             raise self._explain(e, arrays, params) from e
         if not isinstance(values, tuple):
             return _output(values, arrays, inputs, node, 0)
+        if node is not None:
+            node.values = ()  # several outputs: also the integer ones are kept for the derivative
         outputs = tuple([_output(v, arrays, inputs, node, i) for i, v in enumerate(values)])
         if node is not None:
             node.values = tuple([t._data for t in outputs])
@@ -165,10 +175,11 @@ def _output(value: Any, arrays: list[np.ndarray], inputs: tuple[Tensor, ...],
         memory = next((t.memory for t in inputs if np.may_share_memory(value, t._data)), None)
         value = value.view() if memory else value
     t = share(value, memory)
-    if node is not None and value.dtype.kind == "f":
-        t.node, t.index, t._requires_grad = node, index, True
-        t.memory.recorded = True
+    if node is not None and (value.dtype.kind == "f" or node.values is not None):
+        t.memory.recorded, t.memory.result = True, t.memory.result or memory is None
         value.flags.writeable = False
+        if value.dtype.kind == "f":
+            t.node, t.index, t._requires_grad = node, index, True
     return t
 
 

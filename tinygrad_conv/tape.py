@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
-
 from .core import Tensor
 from .primitive import Freed, Node
 
@@ -52,28 +50,31 @@ class Tape:
         return self.entries[i]
 
     def __repr__(self) -> str:
-        names: dict[Any, str] = {}
+        names: dict[int, str] = {}  # of calls by order, of leaves by -id
+        counts = {"leaf": 0, "const": 0}
         lines = []
         for number, entry in enumerate(self.entries):
             node = entry.node
-            args = [names.get(t.node.order) if t.node is not None else _leaf(t, names, lines)
+            args = [names[t.node.order] + (f"[{t.index}]" if t.index else "")
+                    if t.node is not None else _leaf(t, names, counts, lines)
                     for t in node.inputs]
             args += [f"{k}={v!r}" for k, v in node.params.items()]
             names[node.order] = f"%{number}"
             where = f"  # {'.'.join(node.scope)}" if node.scope else ""
-            lines.append(f"%{number} = {node.primitive.name}({', '.join(map(str, args))})"
+            lines.append(f"%{number} = {node.primitive.name}({', '.join(args)})"
                          f" -> {entry.output.dtype}{list(entry.output.shape)}{where}")
         return "\n".join(lines) or f"(a leaf of shape {self.root.shape}: nothing is recorded)"
 
 
-def _leaf(t: Tensor | Freed, names: dict[Any, str], lines: list[str]) -> str:
+def _leaf(t: Tensor | Freed, names: dict[int, str], counts: dict[str, int],
+          lines: list[str]) -> str:
     """The leaf's name; at its first appearance a line of its own."""
-    if id(t) not in names:
+    if -id(t) not in names:
         kind = "leaf" if t.requires_grad else "const"
-        number = sum(1 for key, name in names.items() if name.startswith(kind))
-        names[id(t)] = t.name or f"{kind}{number}"
-        lines.append(f"{names[id(t)]} : {kind} {t.dtype}{list(t.shape)}")
-    return names[id(t)]
+        names[-id(t)] = t.name or f"{kind}{counts[kind]}"
+        counts[kind] += 1
+        lines.append(f"{names[-id(t)]} : {kind} {t.dtype}{list(t.shape)}")
+    return names[-id(t)]
 
 
 def tape(t: Tensor) -> Tape:
