@@ -50,7 +50,7 @@ class Memory:
 
     def stamp(self, array: np.ndarray, like: Any = None) -> Any:
         """A value that changes when the memory does: taken at record time, compared at backward."""
-        exposed = self.exposed or any([r() is not None for r in self.lent])
+        exposed = self.exposed or self.lent and any(r() is not None for r in self.lent)
         if not exposed and not isinstance(like, tuple):
             return self.version
         return self.version, zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1))

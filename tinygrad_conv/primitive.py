@@ -53,6 +53,8 @@ class Freed:
 
 def _weak(value: Any, dtypes: list[np.dtype]) -> np.ndarray:
     """A scalar takes the float type of the tensors it meets (NEP 50, and NumPy scalars too)."""
+    if len(dtypes) == 1 and dtypes[0].kind == "f":
+        return np.array(value, dtypes[0])
     value = value.item() if isinstance(value, np.generic | np.ndarray) else value
     dtype = np.result_type(value, *dtypes)
     if dtype.kind == "f" and not any(d.kind == "f" for d in dtypes):
@@ -145,6 +147,8 @@ class Primitive:
             values = self.fn(*arrays, **params)
         except (ValueError, IndexError, TypeError) as e:
             raise self._explain(e, arrays, params) from e
+        if "dtype" in params:  # an op that is told its dtype (astype) may widen
+            arrays.append(np.empty(0, params["dtype"]))
         if not isinstance(values, tuple):
             return _output(values, arrays, inputs, node, 0)
         if node is not None:
