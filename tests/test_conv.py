@@ -10,72 +10,105 @@ import pytest
 import tinygrad_conv as tg
 from tests.conv_reference import out_size, seven_loops
 from tinygrad_conv.kernels import conv as kernels
-from tinygrad_conv.kernels import parallel
+from tinygrad_conv.kernels import depthwise, parallel, patches, planar
 from tinygrad_conv.kernels.window import Window
 
 STRIDES = [(1, 1), (2, 2), (3, 3), (1, 2), (3, 2)]
 PADDINGS = [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((2, 0), (0, 1)), ((4, 5), (3, 4))]
 DILATIONS = [(1, 1), (2, 2), (3, 3), (1, 2)]
 KERNELS = [(1, 1), (3, 3), (2, 3)]
-GROUPS = [1, 2, 4]
 SIZES = [(5, 6), (7, 4)]
-GRID = list(itertools.product(STRIDES, PADDINGS, DILATIONS, KERNELS, GROUPS, SIZES))
 
 
 def close(a, b, tolerance=1e-12):
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
+def patch_maps(groups):
+    return (lambda x, w, win: patches.conv2d(x, w, None, win, groups),
+            lambda g, w, win: patches.input_adjoint(g, w, None, win, groups),
+            lambda g, x, win: patches.weight_adjoint(g, x, win, groups))
+
+
+def scatter_maps(groups):
+    return (patch_maps(groups)[0], lambda g, w, win: patches.scatter(g, w, None, win, groups),
+            patch_maps(groups)[2])
+
+
+def planar_maps(groups):
+    return (lambda x, w, win: planar.conv2d(x, w, None, win),
+            lambda g, w, win: planar.input_adjoint(g, w, None, win), planar.weight_adjoint)
+
+
+def depthwise_maps(groups):
+    return (lambda x, w, win: depthwise.conv2d(x, w, None, win),
+            lambda g, w, win: depthwise.input_adjoint(g, w, None, win, groups),
+            depthwise.weight_adjoint)
+
+
+ALGORITHMS = [(patch_maps, 1), (patch_maps, 2), (patch_maps, 4), (scatter_maps, 1),
+              (scatter_maps, 2), (planar_maps, 1), (depthwise_maps, 4)]
+
+
 @pytest.mark.parametrize("stride", STRIDES, ids=str)
-@pytest.mark.parametrize("groups", GROUPS)
-def test_conv2d_and_adjoints_equal_seven_loops(stride, groups):
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_conv2d_algorithms_equal_seven_loops(stride, groups):
+    """Each algorithm and each of its three maps; two filters a group, non-square everything."""
     rng = np.random.default_rng(0)
-    cases = [c for c in GRID if c[0] == stride and c[4] == groups]
     tried = 0
-    for _, padding, dilation, kernel, _, size in cases:
-        out = out_size(size, kernel, stride, padding, dilation)
-        if min(out) < 1:
-            continue
-        x, w = rng.standard_normal((1, 4, *size)), rng.standard_normal((4, 4 // groups, *kernel))
-        g = rng.standard_normal((1, 4, *out))
-        y, dx, dw = seven_loops(x, w, g, stride, padding, dilation, groups)
-        xt, wt = tg.tensor(x, requires_grad=True), tg.tensor(w, requires_grad=True)
-        yt = tg.conv2d(xt, wt, stride=stride, padding=padding, dilation=dilation, groups=groups)
-        yt.backward(g)
-        close(yt.data, y)
-        close(xt.grad.data, dx)
-        close(wt.grad.data, dw)
-        tried += 1
-    assert tried > len(cases) // 2
-
-
-@pytest.mark.parametrize("stride", STRIDES, ids=str)
-def test_conv2d_adjoint_identity(stride):
-    """<g, conv2d(x, w)> = <conv_transpose2d(g, w), x> = <conv2d_weight(g, x), w>, to rounding."""
-    rng = np.random.default_rng(1)
-    for _, padding, dilation, kernel, groups, size in [c for c in GRID if c[0] == stride]:
+    for padding, dilation, kernel, size in itertools.product(PADDINGS, DILATIONS, KERNELS, SIZES):
         window = Window(size, kernel, stride, padding, dilation)
         if min(window.out) < 1:
             continue
-        x, w = rng.standard_normal((3, 4, *size)), rng.standard_normal((8, 4 // groups, *kernel))
-        g = rng.standard_normal((3, 8, *window.out))
-        number = np.vdot(g, kernels.conv2d(x, w, None, window, groups))
-        scale = np.linalg.norm(g) * np.linalg.norm(x) * np.linalg.norm(w)
-        assert abs(np.vdot(kernels.input_adjoint(g, w, None, window, groups), x) - number) \
-            <= 1e-12 * scale
-        assert abs(np.vdot(kernels.weight_adjoint(g, x, window, groups), w) - number) \
-            <= 1e-12 * scale
+        x = rng.standard_normal((1, 4, *size))
+        w = rng.standard_normal((2 * groups, 4 // groups, *kernel))
+        g = rng.standard_normal((1, 2 * groups, *window.out))
+        y, dx, dw = seven_loops(x, w, g, stride, padding, dilation, groups)
+        for maps in [maps for maps, n in ALGORITHMS if n == groups]:
+            forward, to_input, to_weight = maps(groups)
+            close(forward(x, w, window), y)
+            close(to_input(g, w, window), dx)
+            close(to_weight(g, x, window), dw)
+        tried += 1
+    assert tried > 50
 
 
-def test_conv2d_input_adjoint_two_ways():
-    """At stride 1 the rotated convolution and the scatter of columns are the same map."""
-    rng = np.random.default_rng(2)
-    for padding, dilation, kernel, size in itertools.product(PADDINGS, DILATIONS, KERNELS, SIZES):
-        window = Window(size, kernel, (1, 1), padding, dilation)
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_conv2d_adjoint_identity(groups):
+    """<g, conv2d(x, w)> = <conv_transpose2d(g, w), x> = <conv2d_weight(g, x), w>, to rounding."""
+    rng = np.random.default_rng(1)
+    for stride, padding, dilation, kernel, size in itertools.product(
+            STRIDES, PADDINGS, DILATIONS, KERNELS, SIZES):
+        window = Window(size, kernel, stride, padding, dilation)
         if min(window.out) < 1:
             continue
-        w, g = rng.standard_normal((6, 2, *kernel)), rng.standard_normal((2, 6, *window.out))
-        close(kernels.input_adjoint(g, w, None, window, 2), kernels._scatter(g, w, None, window, 2))
+        for c in (4, 12):
+            x, w = rng.standard_normal((3, c, *size)), rng.standard_normal((8, c // groups, *kernel))
+            g = rng.standard_normal((3, 8, *window.out))
+            number = np.vdot(g, kernels.conv2d(x, w, None, window, groups))
+            scale = np.linalg.norm(g) * np.linalg.norm(x) * np.linalg.norm(w)
+            back = kernels.input_adjoint(g, w, None, window, groups)
+            turned = kernels.weight_adjoint(g, x, window, groups)
+            assert abs(np.vdot(back, x) - number) <= 1e-12 * scale
+            assert abs(np.vdot(turned, w) - number) <= 1e-12 * scale
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 8, 9])
+def test_conv2d_equals_seven_loops_whatever_runs(channels):
+    rng = np.random.default_rng(2)
+    x, w = rng.standard_normal((2, channels, 5, 6)), rng.standard_normal((3, channels, 3, 2))
+    b = rng.standard_normal(3)
+    for stride in ((1, 1), (2, 1)):
+        geo = {"stride": stride, "padding": ((1, 0), (2, 1)), "dilation": (1, 2), "groups": 1}
+        g = rng.standard_normal((2, 3, *out_size((5, 6), (3, 2), stride, geo["padding"], (1, 2))))
+        y, dx, dw = seven_loops(x, w, g, **geo)
+        xt, wt, bt = [tg.tensor(a, requires_grad=True) for a in (x, w, b)]
+        yt = tg.conv2d(xt, wt, bt, **geo)
+        yt.backward(g)
+        close(yt.data, y + b[:, None, None])
+        close(xt.grad.data, dx)
+        close(wt.grad.data, dw)
+        close(bt.grad.data, g.sum(axis=(0, 2, 3)))
 
 
 def test_conv2d_order_three():

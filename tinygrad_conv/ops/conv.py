@@ -28,8 +28,8 @@ import numpy as np
 
 from ..core import Tensor, as_array, share
 from ..kernels import conv as kernels
-from ..kernels.conv import Window
 from ..kernels.geometry import conv_padding, conv_size, pair, reach
+from ..kernels.window import Window
 from ..primitive import primitive
 from .reduce import sum as _sum
 from .shape import reshape, transpose

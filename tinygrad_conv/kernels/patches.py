@@ -1,0 +1,133 @@
+"""The three bilinear maps of convolution for many channels: chunked im2col, one GEMM a chunk.
+
+Physical layout is channels-last: a patch row is KW*C numbers in one run, a GEMM writes into the
+output's own memory. Columns live for one chunk only, small enough for the L2 cache. Shapes are
+logical NCHW throughout; results are channels-last memory seen as NCHW.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from .geometry import reach
+from .parallel import over
+from .window import Window, compute_dtype
+
+def _matrix(w: np.ndarray, groups: int, dtype: np.dtype) -> np.ndarray:
+    """Weights (O, C/G, KH, KW) as G matrices (G, KH*KW*C/G, O/G)."""
+    o, cg, kh, kw = w.shape
+    m = w.reshape(groups, o // groups, cg, kh, kw).transpose(0, 3, 4, 2, 1)
+    return np.ascontiguousarray(m, dtype).reshape(groups, kh * kw * cg, o // groups)
+
+
+def _rows(y: np.ndarray, groups: int) -> np.ndarray:
+    """Channels-last y (n, OH, OW, O) as G matrices (G, n*OH*OW, O/G); a view if y is contiguous."""
+    o = y.shape[-1]
+    return y.reshape(-1, groups, o // groups).transpose(1, 0, 2)
+
+
+class _Columns:
+    """Workspace of one thread: the padded chunk and its columns."""
+
+    def __init__(self, win: Window, n: int, channels: int, groups: int, dtype: np.dtype) -> None:
+        self.win, self.groups = win, groups
+        self.padded = np.zeros((n, *win.padded, channels), dtype)
+        self.columns = np.empty((groups, n, *win.out, *win.kernel, channels // groups), dtype)
+
+    def of(self, x: np.ndarray) -> np.ndarray:
+        """The columns (G, n*OH*OW, KH*KW*C/G) of a chunk x (n, C, H, W)."""
+        n = len(x)
+        self.win.fill(self.padded[:n], x)
+        columns = self.columns[:, :n]
+        np.copyto(columns, self.win.patches(self.padded[:n], self.groups))
+        (oh, ow), (kh, kw) = self.win.out, self.win.kernel
+        return columns.reshape(self.groups, n * oh * ow, kh * kw * columns.shape[-1])
+
+
+def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
+           groups: int) -> np.ndarray:
+    """y[n,o,i,j] = b[o] + sum over c,a,b of xp[n,c,i*s+a*d,j*s+b*d] w[o,c,a,b]."""
+    dtype = compute_dtype(x, w)
+    n_samples, c, _, _ = x.shape
+    wm = _matrix(w, groups, dtype)
+    y = np.empty((n_samples, *win.out, w.shape[0]), dtype)
+
+    def work(slices, n):
+        space = _Columns(win, n, c, groups, dtype)
+        for s in slices:
+            np.matmul(space.of(x[s]), wm, out=_rows(y[s], groups))
+            if b is not None:
+                y[s] += b
+
+    over(n_samples, y[:1].nbytes + wm.shape[1] * groups * y[:1, ..., 0].nbytes, work)
+    return y.transpose(0, 3, 1, 2)
+
+
+def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window, groups: int) -> np.ndarray:
+    """dw[o,c,a,b] = sum over n,i,j of g[n,o,i,j] xp[n,c,i*s+a*d,j*s+b*d]."""
+    dtype = compute_dtype(x, g)
+    n_samples, c, _, _ = x.shape
+    o, (kh, kw) = g.shape[1], win.kernel
+    gl = g.transpose(0, 2, 3, 1)
+    k = kh * kw * c // groups
+
+    def work(slices, n):
+        space = _Columns(win, n, c, groups, dtype)
+        total = np.zeros((groups, k, o // groups), dtype)
+        for s in slices:
+            rows = _rows(np.ascontiguousarray(gl[s], dtype), groups)
+            total += np.matmul(space.of(x[s]).transpose(0, 2, 1), rows)
+        return total
+
+    parts = over(n_samples, (k * groups + o) * gl[:1, ..., 0].size * dtype.itemsize, work)
+    total = parts[0] if len(parts) == 1 else np.add.reduce(parts)
+    return np.ascontiguousarray(total.reshape(groups, kh, kw, c // groups, o // groups).transpose(
+        0, 4, 3, 1, 2)).reshape(o, c // groups, kh, kw)
+
+
+def _rotated(w: np.ndarray, groups: int) -> np.ndarray:
+    """Filters turned by 180 degrees with in and out axes swapped: (C, O/G, KH, KW)."""
+    o, cg, kh, kw = w.shape
+    w = w.reshape(groups, o // groups, cg, kh, kw)[..., ::-1, ::-1]
+    return w.transpose(0, 2, 1, 3, 4).reshape(groups * cg, o // groups, kh, kw)
+
+
+def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
+                  groups: int) -> np.ndarray:
+    """dx[n,c,u,v] = b[c] + sum over o,i,j,a,b with i*s+a*d = u+p of g[n,o,i,j] w[o,c,a,b]."""
+    if win.stride == (1, 1):
+        full = tuple((reach(k, d) - 1 - lo, reach(k, d) - 1 - hi) for k, d, (lo, hi) in zip(
+            win.kernel, win.dilation, win.padding))
+        turned = Window(win.out, win.kernel, (1, 1), full, win.dilation)
+        return conv2d(g, _rotated(w, groups), b, turned, groups)
+    return scatter(g, w, b, win, groups)
+
+
+def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
+            groups: int) -> np.ndarray:
+    """The input adjoint at any stride: columns of the gradient, added to the cells taps saw."""
+    dtype = compute_dtype(g, w)
+    n_samples, o = g.shape[:2]
+    kh, kw = win.kernel
+    cg = w.shape[1]
+    wm = _matrix(w, groups, dtype).transpose(0, 2, 1)
+    gl = g.transpose(0, 2, 3, 1)
+    dx = np.zeros((n_samples, *win.size, cg * groups), dtype)
+
+    def work(slices, n):
+        padded = np.empty((n, *win.padded, cg * groups), dtype)
+        for s in slices:
+            rows = _rows(np.ascontiguousarray(gl[s], dtype), groups)
+            xp = padded[:s.stop - s.start]
+            xp.fill(0)
+            columns = np.matmul(rows, wm).reshape(groups, len(xp), *win.out, kh, kw, cg)
+            for i in range(kh):
+                for j in range(kw):
+                    cells = win.tap(xp, i, j)
+                    part = columns[:, :, :, :, i, j].transpose(1, 2, 3, 0, 4)
+                    cells += part.reshape(cells.shape)
+            win.crop(dx[s], xp)
+            if b is not None:
+                dx[s] += b
+
+    over(n_samples, (kh * kw * cg * groups + o) * gl[:1, ..., 0].size * dtype.itemsize, work)
+    return dx.transpose(0, 3, 1, 2)
