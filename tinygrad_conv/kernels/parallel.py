@@ -8,40 +8,57 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 CHUNK_BYTES = 1 << 21  # columns, padded input and output of one chunk; about the L2 caches
 WORTH_THREADS = 1 << 20  # bytes of workspace traffic below which handing work over costs more
 
 
-def _controller() -> Any:
+def _blas_libraries() -> list[Any]:
+    """Handles on the BLAS libraries of this process, or none without `threadpoolctl`."""
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:
-        return None
-    blas = ThreadpoolController().select(user_api="blas")
-    return blas if blas.lib_controllers else None
+        return []
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+@contextmanager
+def _one_blas_thread(libraries: list[Any]):
+    """BLAS works in the calling thread only; its idle threads would spin beside ours."""
+    before = [library.get_num_threads() for library in libraries]
+    for library in libraries:
+        library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, n in zip(libraries, before):
+            library.set_num_threads(n)
 
 
 class _Team:
-    """The worker threads and the handle on BLAS; made at first use."""
+    """The worker threads and the handles on BLAS; made at first use."""
 
     def __init__(self) -> None:
         self.size = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (
             os.cpu_count() or 1)
-        self.blas: Any = None
+        self.blas: list[Any] = []
         self.pool: ThreadPoolExecutor | None = None
         self.ready = False
 
     def start(self) -> None:
         self.ready = True
-        self.blas = _controller()
-        if self.blas is not None and self.size > 1:
+        self.blas = _blas_libraries()
+        if self.blas and self.size > 1:
             self.pool = ThreadPoolExecutor(self.size - 1, thread_name_prefix="tinygrad_conv")
 
 
 _team = _Team()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_team.__init__)  # threads do not survive a fork
 
 
 def set_num_threads(n: int) -> None:
@@ -83,18 +100,12 @@ def over(count: int, item_bytes: int, work: Callable[[Iterator[slice], int], Any
     if not _team.ready:
         _team.start()
     threads = min(_team.size, count) if _team.pool and count * item_bytes > WORTH_THREADS else 1
-    if threads == 1:
-        return [work(_chunks(0, count, n), n)]
     cuts = [count * i // threads for i in range(threads + 1)]
     n = min(n, -(-count // threads))
-    with _team.blas.limit(limits=1):
-        rest = [_team.pool.submit(work, _chunks(lo, hi, n), n)
-                for lo, hi in zip(cuts[1:-1], cuts[2:])]
+    with _one_blas_thread(_team.blas):
+        rest = [_team.pool.submit(work, _chunks(lo, hi, n), n) for lo, hi in pairwise(cuts[1:])]
         try:
-            first = work(_chunks(cuts[0], cuts[1], n), n)
+            first = work(_chunks(0, cuts[1], n), n)
         finally:
-            results = [f.exception() or f.result() for f in rest]
-    for r in results:
-        if isinstance(r, BaseException):
-            raise r
-    return [first, *results]
+            wait(rest)
+    return [first, *[f.result() for f in rest]]
