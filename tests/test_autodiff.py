@@ -174,7 +174,7 @@ def test_a_failing_function_inside_grad_restores_the_flag():
 
 
 @pytest.mark.parametrize("returned, error, text", [
-    (lambda g: np.ones(2), TypeError, "wrong: the VJP for argument 0 must return a tensor, got nda"),
+    (lambda g: np.ones(2), TypeError, "wrong: the VJP for argument 0 must return a tensor, got nd"),
     (lambda g: 1.0, TypeError, "must return a tensor, got float"),
     (lambda g: tg.tensor(np.ones(3)), ValueError, r"returned shape \(3,\) for an input of shape"),
     (lambda g: tg.tensor(np.ones(())), ValueError, r"returned shape \(\) for an input of shape"),
@@ -501,7 +501,8 @@ def test_variadic_primitives():
 # ----- broadcasting and dtype are undone in one place -----
 
 @pytest.mark.parametrize("a, b", [((), (2, 3)), ((3,), (2, 3)), ((2, 1), (2, 3)), ((1, 1), (2, 3)),
-                                  ((2, 3), (4, 1, 3)), ((1,), ()), ((0, 3), (1, 3)), ((1, 0), (2, 1))])
+                                  ((2, 3), (4, 1, 3)), ((1,), ()), ((0, 3), (1, 3)),
+                                  ((1, 0), (2, 1))])
 def test_broadcasting_of_any_pair_of_shapes(rng, a, b):
     tg.check_grads(lambda x, y: x * y * y, (rng.random(a) + 0.5, rng.random(b) + 0.5), order=3)
     x, y = (tg.tensor(rng.random(s), requires_grad=True) for s in (a, b))

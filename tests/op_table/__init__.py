@@ -12,6 +12,6 @@ from .row import Row
 
 def all_rows() -> list[Row]:
     """The rows of every family, families in alphabetical order."""
-    families = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "row")
-    return [row for family in families
-            for row in importlib.import_module(f"{__name__}.{family}").ROWS]
+    families = sorted(m.name for m in pkgutil.iter_modules(__path__))
+    modules = [importlib.import_module(f"{__name__}.{family}") for family in families]
+    return [row for module in modules for row in getattr(module, "ROWS", [])]

@@ -1,0 +1,195 @@
+"""Who may import whom, read from the source: the engine's layers, nn's distance, no cycles."""
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import tinygrad_conv as tg
+
+ROOT = Path(__file__).resolve().parent.parent
+ENGINE = ROOT / "tinygrad_conv"
+
+# A module may import from its own line and the lines above it.
+LAYERS = [
+    ["kernels", "config", "core"],
+    ["primitive"],
+    ["tape"],
+    ["ops"],
+    ["autodiff"],
+    ["creation", "operators", "methods"],
+    ["gradcheck", "extend"],
+    ["__init__"],
+]
+# The record knows no op and no derivative; kernels know no tensor; ops know no derivative.
+ONLY = {"core": set(), "primitive": {"core"}, "tape": {"core", "primitive"},
+        "kernels": {"kernels"}, "ops": {"core", "primitive", "kernels", "ops"}}
+OPTIONAL = {"threadpoolctl", "graphviz", "matplotlib", "safetensors", "tqdm", "torch", "numba",
+            "PIL"}
+
+
+def modules(package: Path) -> dict[str, ast.Module]:
+    """Source of every module by its dotted name; a package is named without `.__init__`."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_text())
+    return found
+
+
+SOURCES = {**modules(ENGINE), **modules(ROOT / "nn")}
+
+
+def type_checking_only(tree: ast.Module) -> set[ast.stmt]:
+    return {inner for node in ast.walk(tree) if isinstance(node, ast.If)
+            and "TYPE_CHECKING" in ast.dump(node.test) for inner in node.body}
+
+
+def imports(name: str) -> list[tuple[str, list[str]]]:
+    """(module, names) of every import that runs, absolute, wherever it stands."""
+    tree, found = SOURCES[name], []
+    is_package = any(other.startswith(name + ".") for other in SOURCES) or name in (
+        "tinygrad_conv", "nn")
+    skipped = type_checking_only(tree)
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found += [(alias.name, []) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parts = name.split(".")
+            base = parts if is_package else parts[:-1]
+            base = base[:len(base) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = f"{module}.{alias.name}"
+                found.append((inner, []) if inner in SOURCES else (module, [alias.name]))
+    return found
+
+
+def layer_of(module: str) -> str:
+    """core, ops, ...: the part of the engine a module belongs to."""
+    return (module.split(".") + ["__init__"])[1]
+
+
+def ours(name: str, package: str) -> list[tuple[str, list[str]]]:
+    return [(m, names) for m, names in imports(name) if m.split(".")[0] == package]
+
+
+ENGINE_MODULES = [name for name in SOURCES if name.startswith("tinygrad_conv")]
+NN_MODULES = [name for name in SOURCES if name.split(".")[0] == "nn"]
+
+
+def test_every_module_of_the_engine_has_a_layer():
+    listed = {name for layer in LAYERS for name in layer}
+    assert {layer_of(name) for name in ENGINE_MODULES} - listed == set()
+
+
+@pytest.mark.parametrize("name", ENGINE_MODULES)
+def test_the_engine_imports_downwards_only(name):
+    height = {part: i for i, layer in enumerate(LAYERS) for part in layer}
+    own = layer_of(name)
+    for module, _ in ours(name, "tinygrad_conv"):
+        other = layer_of(module)
+        assert height[other] <= height[own], f"{name} imports {module}"
+        assert own not in ONLY or other in ONLY[own] | {own}, f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("name", ENGINE_MODULES)
+def test_the_engine_does_not_know_nn(name):
+    assert ours(name, "nn") == []
+
+
+@pytest.mark.parametrize("name", NN_MODULES)
+def test_nn_uses_public_names_of_the_engine_only(name):
+    """`import tinygrad_conv as tg`, then `tg.something` that is public; never a submodule."""
+    for module, names in ours(name, "tinygrad_conv"):
+        assert module == "tinygrad_conv", f"{name} imports {module}"
+        assert not [n for n in names if n.startswith("_")], f"{name} imports {names}"
+    public = {n for n in dir(tg) if not n.startswith("_")}
+    for node in ast.walk(SOURCES[name]):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id in ("tg", "tinygrad_conv"):
+                assert node.attr in public, f"{name} uses tg.{node.attr}"
+
+
+@pytest.mark.parametrize("name", NN_MODULES)
+def test_nn_touches_no_underscore_name_of_a_tensor(name):
+    own = {n.attr for tree in (SOURCES[m] for m in NN_MODULES) for n in ast.walk(tree)
+           if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    own |= {n.name for tree in (SOURCES[m] for m in NN_MODULES) for n in ast.walk(tree)
+            if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    for node in ast.walk(SOURCES[name]):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            if not node.attr.startswith("__"):
+                assert node.attr in own, f"{name} line {node.lineno} touches {node.attr}"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_imports_inside_functions_are_optional_dependencies_only(name):
+    for function in ast.walk(SOURCES[name]):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Import):
+                    inner = {alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    inner = {(node.module or ".").split(".")[0] if not node.level else "."}
+                else:
+                    continue
+                assert inner <= OPTIONAL, f"{name} line {node.lineno} imports {inner} in a function"
+
+
+def test_there_are_no_import_cycles():
+    edges = {}
+    for name in SOURCES:
+        wanted = [m for m, _ in imports(name) if m in SOURCES and m != name]
+        # a package imports its own parts to show them: that is no dependency of the parts on it
+        edges[name] = wanted
+    state: dict[str, int] = {}
+    for root in SOURCES:
+        stack = [(root, iter(edges[root]))] if root not in state else []
+        path = [root]
+        state.setdefault(root, 1)
+        while stack:
+            name, following = stack[-1]
+            child = next(following, None)
+            if child is None:
+                state[name] = 2
+                stack.pop()
+                path.pop()
+            elif state.get(child) == 1:
+                raise AssertionError(f"import cycle: {' -> '.join([*path, child])}")
+            elif child not in state:
+                state[child] = 1
+                stack.append((child, iter(edges[child])))
+                path.append(child)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_files_say_why_they_exist_and_stay_short(name):
+    tree = SOURCES[name]
+    assert ast.get_docstring(tree), f"{name} has no module docstring"
+    path = ROOT / Path(*name.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 320, f"{name} has {len(lines)} lines"
+    assert max(map(len, lines), default=0) <= 100
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_functions_fit_on_a_screen(name):
+    for node in ast.walk(SOURCES[name]):
+        if isinstance(node, ast.FunctionDef):
+            doc = ast.get_docstring(node, clean=False)
+            length = node.end_lineno - node.lineno + 1 - (len(doc.splitlines()) if doc else 0)
+            assert length <= 45, f"{name}.{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_user_error_is_an_assert_and_nothing_prints(name):
+    for node in ast.walk(SOURCES[name]):
+        assert not isinstance(node, ast.Assert), f"{name} line {node.lineno}: assert"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "print", f"{name} line {node.lineno}: print"
