@@ -1,7 +1,10 @@
 """The ops, one file a family; every name here is public on `tg`."""
-from .elementwise import (
-    abs, add, astype, clip, cos, div, div_no_nan, elu, equal, erf, exp, expm1, floor, gelu, greater,
-    greater_equal, hardtanh, identity, isfinite, isnan, leaky_relu, less, less_equal, log, log1p,
-    logical_not, maximum, minimum, mul, neg, not_equal, pow, relu, relu6, relu_vjp, selu, sigmoid,
-    sign, silu, sin, softplus, sqrt, sub, tanh, where,
+from .activation import elu, gelu, hardtanh, leaky_relu, relu, relu6, relu_vjp, selu, silu, softplus
+from .compare import (
+    equal, floor, greater, greater_equal, isfinite, isnan, less, less_equal, logical_and,
+    logical_not, logical_or, not_equal, sign, where,
 )
+from .elementwise import (
+    abs, add, astype, clip, div, div_no_nan, identity, maximum, minimum, mul, neg, sub,
+)
+from .functions import cos, erf, exp, expm1, log, log1p, pow, sigmoid, sin, sqrt, tanh

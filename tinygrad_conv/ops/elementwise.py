@@ -1,23 +1,28 @@
-"""Elementwise maths: a value and its derivative, side by side.
+"""Elementwise arithmetic: a value and its derivative, side by side.
 
-Each op is a primitive on arrays; the row below it gives one VJP an argument, in tensor ops, so
-every order of derivative follows. Broadcasting and dtypes are undone in autodiff. Where a
-function has a kink the sub-gradient is PyTorch's. Values follow IEEE arithmetic, NumPy's warnings
-included: log(0) is -inf. Imports core, primitive and kernels only.
+Each op is a primitive on arrays; the rows below it give one VJP an argument, in tensor ops, so
+every order of derivative follows. Broadcasting and dtypes are undone in autodiff. At a kink the
+sub-gradient is PyTorch's. Values are IEEE's and so are the warnings: log(0) is -inf and NumPy says
+so. Imports core, primitive, kernels and compare.
 """
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
 
+from ..core import Tensor
 from ..primitive import primitive
-
-# ---- copies and types ----------------------------------------------------------------------
+from .compare import equal, less, sign, where
 
 
 @primitive
 def identity(x):
+    """x itself, as a new tensor on the same memory.
+
+    >>> identity([1.0, 2.0]).data.tolist()
+    [1.0, 2.0]
+    """
     return x
 
 
@@ -25,18 +30,35 @@ identity.defvjp(lambda g, ans, x: g)
 
 
 @primitive
-def astype(x, *, dtype):
+def _astype(x, *, dtype):
     return x.astype(dtype, copy=False)
 
 
-astype.defvjp(lambda g, ans, x, *, dtype: astype(g, dtype=x.dtype))
+_astype.defvjp(lambda g, ans, x, *, dtype: _astype(g, dtype=x.dtype))
 
 
-# ---- arithmetic ----------------------------------------------------------------------------
+def astype(x: Any, dtype: Any) -> Tensor:
+    """x in another dtype; the gradient comes back in the dtype of x.
+
+    Raises:
+        TypeError: if `dtype` is not a float, integer or boolean type.
+
+    >>> astype([1.0, 2.0], np.float64).dtype
+    dtype('float64')
+    """
+    kind = np.dtype(dtype)
+    if kind.kind not in "fiub":
+        raise TypeError(f"astype: expects a real dtype, got {kind}")
+    return _astype(x, dtype=kind)
 
 
 @primitive
 def add(x, y):
+    """x + y.
+
+    >>> add([1.0, 2.0], 3.0).data.tolist()
+    [4.0, 5.0]
+    """
     return np.add(x, y)
 
 
@@ -46,6 +68,11 @@ add.defvjp(lambda g, ans, x, y: g,
 
 @primitive
 def sub(x, y):
+    """x - y.
+
+    >>> sub([1.0, 2.0], 3.0).data.tolist()
+    [-2.0, -1.0]
+    """
     return np.subtract(x, y)
 
 
@@ -55,6 +82,11 @@ sub.defvjp(lambda g, ans, x, y: g,
 
 @primitive
 def mul(x, y):
+    """x * y.
+
+    >>> mul([1.0, 2.0], 3.0).data.tolist()
+    [3.0, 6.0]
+    """
     return np.multiply(x, y)
 
 
@@ -64,6 +96,11 @@ mul.defvjp(lambda g, ans, x, y: mul(g, y),
 
 @primitive
 def div(x, y):
+    """x / y, also of integers.
+
+    >>> div([1.0, 2.0], 4.0).data.tolist()
+    [0.25, 0.5]
+    """
     return np.true_divide(x, y)
 
 
@@ -73,7 +110,13 @@ div.defvjp(lambda g, ans, x, y: div(g, y),
 
 @primitive
 def div_no_nan(x, y):
-    return np.divide(x, np.where((x == 0) & (y == 0), 1, y))
+    """x / y, where 0 / 0 is 0: for derivatives that are infinite, but not asked for, at a point.
+
+    >>> div_no_nan([0.0, 1.0], [0.0, 2.0]).data.tolist()
+    [0.0, 0.5]
+    """
+    zero = y == 0
+    return np.divide(x, np.where(zero & (x == 0), 1, y) if np.any(zero) else y)
 
 
 div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),
@@ -82,76 +125,23 @@ div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),
 
 @primitive
 def neg(x):
+    """-x.
+
+    >>> neg([1.0, -2.0]).data.tolist()
+    [-1.0, 2.0]
+    """
     return np.negative(x)
 
 
 neg.defvjp(lambda g, ans, x: neg(g))
 
-
-@primitive
-def pow(x, y):
-    if y.ndim == 0 and y in (1, 2, 3):
-        return [x, x * x, x * x * x][int(y) - 1]
-    return np.power(x, y)
-
-
-def _pow_x(g, ans, x, y):
-    """y x**(y-1), and 0 where x and y are 0."""
-    free = mul(equal(y, 0), equal(x, 0))
-    return mul(g, mul(y, pow(x, sub(where(free, 1.0, y), 1.0))))
-
-
-def _pow_y(g, ans, x, y):
-    """x**y log x, and 0 where x is 0 (unless y < 0: -inf)."""
-    free = mul(equal(x, 0), greater_equal(y, 0))
-    return mul(g, mul(ans, log(where(free, 1.0, x))))
-
-
-pow.defvjp(_pow_x, _pow_y)
-
-
-@primitive
-def exp(x):
-    return np.exp(x)
-
-
-exp.defvjp(lambda g, ans, x: mul(g, ans))
-
-
-@primitive
-def log(x):
-    return np.log(x)
-
-
-log.defvjp(lambda g, ans, x: div(g, x))
-
-
-@primitive
-def log1p(x):
-    return np.log1p(x)
-
-
-log1p.defvjp(lambda g, ans, x: div(g, add(x, 1.0)))
-
-
-@primitive
-def expm1(x):
-    return np.expm1(x)
-
-
-expm1.defvjp(lambda g, ans, x: mul(g, add(ans, 1.0)))
-
-
-@primitive
-def sqrt(x):
-    return np.sqrt(x)
-
-
-sqrt.defvjp(lambda g, ans, x: div_no_nan(mul(g, 0.5), ans))
-
-
 @primitive
 def abs(x):
+    """The absolute value; derivative 0 at 0.
+
+    >>> abs([-2.0, 3.0]).data.tolist()
+    [2.0, 3.0]
+    """
     return np.abs(x)
 
 
@@ -159,253 +149,56 @@ abs.defvjp(lambda g, ans, x: mul(g, sign(x)))
 
 
 @primitive
-def sign(x):
-    return np.sign(x)
-
-
-sign.defvjp(lambda g, ans, x: where(False, g, 0.0))
-
-
-@primitive
-def floor(x):
-    return np.floor(x)
-
-
-floor.defvjp(lambda g, ans, x: where(False, g, 0.0))
-
-
-@primitive
-def sin(x):
-    return np.sin(x)
-
-
-sin.defvjp(lambda g, ans, x: mul(g, cos(x)))
-
-
-@primitive
-def cos(x):
-    return np.cos(x)
-
-
-cos.defvjp(lambda g, ans, x: neg(mul(g, sin(x))))
-
-
-@primitive
-def tanh(x):
-    return np.tanh(x)
-
-
-tanh.defvjp(lambda g, ans, x: mul(g, sub(1.0, mul(ans, ans))))
-
-
-@primitive
-def erf(x):
-    return np.vectorize(math.erf, otypes=[x.dtype])(x)
-
-
-erf.defvjp(lambda g, ans, x: mul(mul(g, 2.0 / math.sqrt(math.pi)), exp(neg(mul(x, x)))))
-
-# ---- choices -------------------------------------------------------------------------------
-
-
-@primitive
-def where(condition, x, y):
-    return np.where(condition, x, y)
-
-
-where.defvjp(None,
-             lambda g, ans, condition, x, y: where(condition, g, 0.0),
-             lambda g, ans, condition, x, y: where(condition, 0.0, g))
-
-
-@primitive
 def maximum(x, y):
+    """The larger one, nan if either is; where they tie each gets half of the gradient.
+
+    >>> maximum([1.0, 5.0], 3.0).data.tolist()
+    [3.0, 5.0]
+    """
     return np.maximum(x, y)
-
-
-maximum.defvjp(lambda g, ans, x, y: _winner(g, less(x, y), equal(x, y)),
-               lambda g, ans, x, y: _winner(g, less(y, x), equal(x, y)))
 
 
 @primitive
 def minimum(x, y):
+    """The smaller one, nan if either is; where they tie each gets half of the gradient.
+
+    >>> minimum([1.0, 5.0], 3.0).data.tolist()
+    [1.0, 3.0]
+    """
     return np.minimum(x, y)
 
 
-minimum.defvjp(lambda g, ans, x, y: _winner(g, less(y, x), equal(x, y)),
-               lambda g, ans, x, y: _winner(g, less(x, y), equal(x, y)))
-
-
-def _winner(g, loses, tie):
+def _won(g, loses, tie):
     return where(loses, 0.0, where(tie, mul(g, 0.5), g))
 
 
+maximum.defvjp(lambda g, ans, x, y: _won(g, less(x, y), equal(x, y)),
+               lambda g, ans, x, y: _won(g, less(y, x), equal(x, y)))
+minimum.defvjp(lambda g, ans, x, y: _won(g, less(y, x), equal(x, y)),
+               lambda g, ans, x, y: _won(g, less(x, y), equal(x, y)))
+
+
 @primitive
-def clip(x, *, min=None, max=None):
+def _clip(x, *, min, max):
     return np.clip(x, min, max)
 
 
-def _clip_x(g, ans, x, *, min=None, max=None):
-    inside = equal(x, ans)
-    return where(inside, g, 0.0)
-
-
-clip.defvjp(_clip_x)
-
-# ---- activations ---------------------------------------------------------------------------
-
-
-@primitive
-def relu(x):
-    return np.maximum(x, 0)
-
-
-@primitive
-def relu_vjp(g, ans):
-    return np.where(ans <= 0, 0, g)
-
-
-relu.defvjp(lambda g, ans, x: relu_vjp(g, ans))
-relu_vjp.defvjp(lambda h, ans, g, y: relu_vjp(h, y), None)
-
-
-@primitive
-def leaky_relu(x, *, negative_slope=0.01):
-    return np.where(x > 0, x, x * negative_slope)
-
-
-leaky_relu.defvjp(lambda g, ans, x, *, negative_slope=0.01:
-                  where(greater(x, 0), g, mul(g, negative_slope)))
-
-
-@primitive
-def elu(x, *, alpha=1.0):
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
-
-
-elu.defvjp(lambda g, ans, x, *, alpha=1.0:
-           where(greater(x, 0), g, mul(g, add(ans, alpha))))
-
-
-def selu(x):
-    return mul(elu(x, alpha=1.6732632423543772), 1.0507009873554805)
-
-
-@primitive
-def sigmoid(x):
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, e) / (1 + e)
-
-
-sigmoid.defvjp(lambda g, ans, x: mul(g, mul(ans, sub(1.0, ans))))
-
-
-@primitive
-def silu(x):
-    return x * sigmoid.fn(x)
-
-
-def _silu_x(g, ans, x):
-    s = sigmoid(x)
-    return mul(g, add(s, mul(ans, sub(1.0, s))))
-
-
-silu.defvjp(_silu_x)
-
-
-@primitive
-def softplus(x, *, beta=1.0, threshold=20.0):
-    z = x * beta
-    return np.where(z > threshold, x, (np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))) / beta)
-
-
-def _softplus_x(g, ans, x, *, beta=1.0, threshold=20.0):
-    z = mul(x, beta)
-    return where(greater(z, threshold), g, mul(g, sigmoid(z)))
-
-
-softplus.defvjp(_softplus_x)
-
-
-@primitive
-def hardtanh(x, *, min_val=-1.0, max_val=1.0):
-    return np.clip(x, min_val, max_val)
-
-
-hardtanh.defvjp(lambda g, ans, x, *, min_val=-1.0, max_val=1.0: where(
-    greater(x, min_val), where(less(x, max_val), g, 0.0), 0.0))
-
-
-def relu6(x):
-    return hardtanh(x, min_val=0.0, max_val=6.0)
-
-
-@primitive
-def gelu(x, *, approximate="none"):
-    if approximate == "none":
-        return x * (0.5 * (1 + erf.fn(x * math.sqrt(0.5))))
-    return x * (0.5 * (1 + np.tanh(_K * (x + 0.044715 * x * x * x))))
-
-
-_K = math.sqrt(2 / math.pi)
-
-
-def _gelu_x(g, ans, x, *, approximate="none"):
-    xx = mul(x, x)
-    if approximate == "none":
-        cdf = mul(add(erf(mul(x, math.sqrt(0.5))), 1.0), 0.5)
-        pdf = mul(exp(mul(xx, -0.5)), 1 / math.sqrt(2 * math.pi))
-        return mul(g, add(cdf, mul(x, pdf)))
-    t = tanh(mul(x, add(mul(xx, 0.044715 * _K), _K)))
-    slope = mul(x, add(mul(xx, 3 * 0.044715 * _K), _K))  # x du/dx
-    return mul(mul(g, 0.5), add(add(t, 1.0), mul(sub(1.0, mul(t, t)), slope)))
-
-
-gelu.defvjp(_gelu_x)
-
-# ---- comparisons: boolean, not differentiable -------------------------------------------------
-
-
-@primitive
-def equal(x, y):
-    return np.equal(x, y)
-
-
-@primitive
-def not_equal(x, y):
-    return np.not_equal(x, y)
-
-
-@primitive
-def less(x, y):
-    return np.less(x, y)
-
-
-@primitive
-def less_equal(x, y):
-    return np.less_equal(x, y)
-
-
-@primitive
-def greater(x, y):
-    return np.greater(x, y)
-
-
-@primitive
-def greater_equal(x, y):
-    return np.greater_equal(x, y)
-
-
-@primitive
-def logical_not(x):
-    return np.logical_not(x)
-
-
-@primitive
-def isnan(x):
-    return np.isnan(x)
-
-
-@primitive
-def isfinite(x):
-    return np.isfinite(x)
+_clip.defvjp(lambda g, ans, x, *, min, max: where(equal(x, ans), g, 0.0))
+
+
+def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:
+    """x limited to [min, max]; the gradient passes where x is inside, bounds included.
+
+    Raises:
+        TypeError: if a bound is not a number, or neither is given.
+
+    >>> clip([-1.0, 0.5, 9.0], 0, 1).data.tolist()
+    [0.0, 0.5, 1.0]
+    """
+    if min is None and max is None:
+        raise TypeError("clip: needs min, max or both")
+    for bound in (min, max):
+        if not isinstance(bound, int | float | np.integer | np.floating | None):
+            raise TypeError(f"clip: bounds are numbers, got {type(bound).__name__}; use tg.maximum "
+                            f"and tg.minimum with tensors")
+    return _clip(x, min=min if min is None else float(min), max=max if max is None else float(max))
