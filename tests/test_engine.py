@@ -146,6 +146,18 @@ def test_intermediate_values_are_freed_by_backward():
 
 
 @pytest.mark.usefixtures("without_gc")
+def test_a_kept_loss_keeps_neither_batches_nor_activations():
+    """`losses.append(loss)` must not keep every batch of the epoch; the listing stays whole."""
+    x, batch = leaf(1.0, 2.0), tg.tensor(np.ones((5, 2)))
+    loss = (x * batch * batch * 2.0).sum()
+    listing, watch = repr(tg.tape(loss)), weakref.ref(batch)
+    del batch
+    loss.backward()
+    assert watch() is None
+    assert repr(tg.tape(loss)) == listing
+
+
+@pytest.mark.usefixtures("without_gc")
 def test_no_graph_is_kept_without_need():
     x = tg.tensor(np.ones(3))
     y = x * 2.0

@@ -260,6 +260,18 @@ def test_deterministic(row):
 
 
 @every_row
+def test_a_result_is_not_overwritten_by_the_next_call(row):
+    """Kernels may keep workspaces, never the memory of a result."""
+    for args, params in each_sample(row):
+        args = tuple(map(np.asarray, args))
+        values, gradients = evaluate(row, args, params)
+        before = [a.copy() for a in values + gradients]
+        evaluate(row, tuple(a[::-1] if a.ndim and a.dtype.kind == "f" else a for a in args), params)
+        for a, b in zip(values + gradients, before):
+            assert np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+@every_row
 def test_the_tape_can_print_it(row):
     args, params = samples(row)[0]
     if not (row.order and floats(args)):

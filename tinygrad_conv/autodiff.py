@@ -184,8 +184,9 @@ def backward(t: Tensor, gradient: Any = None, create_graph: bool = False,
     for leaf, g in totals:
         leaf.grad = g
     if not (create_graph if retain_graph is None else retain_graph):
+        stand_ins: dict[int, Any] = {}
         for entry in walk([t]):
-            entry.node.free()
+            entry.node.free(stand_ins)
 
 
 def _own(g: Tensor) -> Tensor:

@@ -34,21 +34,26 @@ class Node:
         self.values: tuple[np.ndarray, ...] | None = None
         self.freed = False
 
-    def free(self) -> None:
-        """Let go of the arrays kept for the derivative; structure and shapes stay, to be drawn."""
-        self.inputs = tuple([t if t.node is None else Freed(t) for t in self.inputs])
+    def free(self, stand_ins: dict[int, tuple[Tensor | Freed, Freed]]) -> None:
+        """Let go of the arrays kept for the derivative; structure and shapes stay, to be drawn.
+
+        Leaves that require gradients and single numbers stay too. `stand_ins` is shared by the
+        nodes of one graph: a tensor used twice keeps one identity.
+        """
+        self.inputs = tuple([
+            t if t.node is None and (t.requires_grad or t.shape == ())
+            else stand_ins.setdefault(id(t), (t, Freed(t)))[1] for t in self.inputs])
         self.values, self.freed = None, True
 
 
 class Freed:
-    """What is left of an intermediate tensor once `backward()` has used it: all but its values."""
+    """What is left of a tensor once `backward()` has used it: all but its values."""
 
-    __slots__ = ("node", "index", "shape", "dtype", "name")
-    requires_grad = True
+    __slots__ = ("node", "index", "shape", "dtype", "name", "requires_grad")
 
     def __init__(self, t: Tensor | Freed) -> None:
         self.node, self.index, self.name = t.node, t.index, t.name
-        self.shape, self.dtype = t.shape, t.dtype
+        self.shape, self.dtype, self.requires_grad = t.shape, t.dtype, t.requires_grad
 
 
 def _weak(value: Any, dtypes: list[np.dtype]) -> np.ndarray:
