@@ -508,3 +508,37 @@ def test_broadcasting_of_any_pair_of_shapes(rng, a, b):
     x, y = (tg.tensor(rng.random(s), requires_grad=True) for s in (a, b))
     (x + y).sum().backward()
     assert x.grad.shape == a and y.grad.shape == b
+
+
+# ----- random graphs -----
+
+def random_graph(seed, values):
+    """A fixed random program: every step reads one or two earlier values, shapes broadcast."""
+    rng = np.random.default_rng(seed)
+    values = list(values)
+    for _ in range(25):
+        a, b = (values[rng.integers(len(values))] for _ in range(2))
+        values.append([lambda a, b: a * b * 0.5, lambda a, b: a + b, lambda a, b: tg.sin(a),
+                       lambda a, b: tg.tanh(a) - b, lambda a, b: a,
+                       lambda a, b: tg.sum(a, axis=0, keepdims=True) * 0.3 + b,
+                       lambda a, b: a * tg.tensor(np.array(0.7))][rng.integers(7)](a, b))
+    return values[-1] + values[-2]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_graphs_at_order_2(seed, rng):
+    args = (rng.standard_normal((2, 3)), rng.standard_normal(3), rng.standard_normal((2, 1)))
+    tg.check_grads(lambda *xs: random_graph(seed, xs), args, order=2)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_backward_equals_grad_equals_vjp_on_random_graphs(seed, rng):
+    args = (rng.standard_normal((2, 3)), rng.standard_normal(3), rng.standard_normal((2, 1)))
+    f = lambda *xs: (random_graph(seed, xs) * 1.0).sum()
+    leaves = [tg.tensor(a, requires_grad=True) for a in args]
+    f(*leaves).backward()
+    by_backward = [np.zeros(t.shape) if t.grad is None else t.grad.data for t in leaves]
+    by_grad = tg.grad(f, (0, 1, 2))(*args)
+    by_vjp = tg.vjp(f, *args)[1](1.0)
+    for a, b, c in zip(by_backward, by_grad, by_vjp):
+        assert np.array_equal(a, b.data) and np.array_equal(a, c.data)
