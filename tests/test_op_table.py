@@ -146,7 +146,7 @@ def test_gradients(row):
 def test_float32_is_kept(row):
     """By the kernel, by each VJP on its own, and by the gradient that arrives at the leaf."""
     for args, params in each_sample(row):
-        if not floats(args):
+        if not floats(args) or "dtype" in params:             # told its dtype: astype
             continue
         narrow = tuple(a.astype(np.float32) if a.dtype.kind == "f" else a
                        for a in map(np.asarray, args))
@@ -188,13 +188,17 @@ def strided(a: np.ndarray) -> np.ndarray:
     return view
 
 
+def fortran(a: np.ndarray) -> np.ndarray:
+    return np.asarray(a, order="F")                           # np.asfortranarray adds an axis to ()
+
+
 def channels_last(a: np.ndarray) -> np.ndarray:
     return (np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
             if a.ndim == 4 else a)
 
 
 @every_row
-@pytest.mark.parametrize("layout", [np.asfortranarray, strided, channels_last])
+@pytest.mark.parametrize("layout", [fortran, strided, channels_last])
 def test_memory_layout_makes_no_difference(row, layout):
     for args, params in each_sample(row):
         args = tuple(map(np.asarray, args))
@@ -234,7 +238,8 @@ def test_inputs_and_cotangents_are_not_written_to(row):
         arrays = [np.array(a) for a in args]
         row.primitive.fn(*arrays, **params)
         for a, b in zip(arrays, args):
-            assert np.array_equal(a, b), "the function wrote into an input"
+            same = np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+            assert same, "the function wrote into an input"
         if not row.order:
             continue
         with tg.no_grad():
