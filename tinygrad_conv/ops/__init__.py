@@ -8,3 +8,15 @@ from .elementwise import (
     abs, add, astype, clip, div, div_no_nan, identity, maximum, minimum, mul, neg, sub,
 )
 from .functions import cos, erf, exp, expm1, log, log1p, pow, sigmoid, sin, sqrt, tanh
+from .cumulative import cumsum, logsumexp, norm, prod, std, var
+from .indexing import getitem, take_along_axis
+from .padding import pad
+from .reduce import all, amax, amin, any, argmax, argmin, max, mean, min, sum
+from .shape import (
+    broadcast_to, concatenate, expand_dims, flatten, flip, reshape, roll, split, squeeze, stack,
+    swapaxes, transpose,
+)
+from .linalg import linear, matmul, outer
+from .contraction import einsum
+from .conv import conv2d, conv2d_weight, conv_transpose2d
+from .conv1d import conv1d, conv_transpose1d

@@ -1,55 +1,89 @@
-"""Products of matrices: matmul, linear, einsum, outer.
+"""Products of matrices: matmul, linear, outer.
 
-All are multilinear, so the derivative by one operand is a product of the cotangent with the
-others: every row below is written with the op itself. Imports elementwise, shape and reduce.
+Each is linear in every operand, so its derivative by one operand is a product of the cotangent
+with the others, and the rows below are written with the ops themselves. Imports core, primitive,
+elementwise and shape.
 """
 from __future__ import annotations
 
-import string
+import math
 from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, share
+from ..core import Tensor
 from ..primitive import primitive
-from . import elementwise as ew
-from . import shape
+from .elementwise import mul
+from .shape import as_tensor, expand_dims, reshape, swapaxes
+
+
+def _check_matmul(x: np.ndarray, y: np.ndarray) -> None:
+    shapes = f"(x.shape={x.shape}, y.shape={y.shape})"
+    if not x.ndim or not y.ndim:
+        raise ValueError(f"matmul: needs vectors or matrices {shapes}; for a number use x * y")
+    rows = y.shape[0] if y.ndim == 1 else y.shape[-2]
+    if x.shape[-1] != rows:
+        raise ValueError(f"matmul: the last axis of x has length {x.shape[-1]} but y has {rows} "
+                         f"rows {shapes}")
+    try:
+        np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    except ValueError:
+        raise ValueError(f"matmul: stacks of {x.shape[:-2]} and of {y.shape[:-2]} matrices do not "
+                         f"broadcast {shapes}") from None
 
 
 @primitive
 def matmul(x, y):
+    """The matrix product over the last two axes; axes before them are stacks, and broadcast.
+
+    A vector counts as one row on the left and as one column on the right (NumPy's rule).
+
+    Raises:
+        ValueError: if the shapes do not fit; names both.
+
+    Example:
+        >>> matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0]).data.tolist()
+        [3.0, 7.0]
+    """
+    _check_matmul(x, y)
+    if x.ndim > 2 and y.ndim == 2 and x.flags.c_contiguous:  # one product, not one a matrix
+        return np.matmul(_rows_of(x), y).reshape(*x.shape[:-1], y.shape[1])
     return np.matmul(x, y)
 
 
-def _mt(x):
-    """The matrices of a stack, transposed."""
-    return shape.transpose(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+def _rows_of(x: np.ndarray) -> np.ndarray:
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def _rows(x):
-    """(..., n) as (rows, n)."""
-    return x if x.ndim == 2 else shape.reshape(x, shape=(x.size // max(x.shape[-1], 1), x.shape[-1]))
+def _rows(x: Tensor) -> Tensor:
+    """(..., K) as (rows, K)."""
+    return x if x.ndim == 2 else reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _t(x: Tensor) -> Tensor:
+    """Every matrix of a stack transposed."""
+    return swapaxes(x, -1, -2)
 
 
 def _matmul_x(g, ans, x, y):
-    if y.ndim == 1:                                               # g (..., M), y (K,)
-        return ew.mul(shape.reshape(g, shape=(*g.shape, 1)), y)
-    if x.ndim == 1:                                               # g (..., N), y (..., K, N)
-        column = matmul(y, shape.reshape(g, shape=(*g.shape, 1)))
-        return shape.reshape(column, shape=column.shape[:-1])
-    return matmul(g, _mt(y))
+    if y.ndim == 1:
+        return mul(expand_dims(g, -1), y)                         # (..., M, 1) * (K,)
+    if x.ndim == 1:
+        column = matmul(y, expand_dims(g, -1))                    # (..., K, N) @ (..., N, 1)
+        return reshape(column, column.shape[:-1])
+    return matmul(g, _t(y))                                       # (..., M, N) @ (..., N, K)
 
 
 def _matmul_y(g, ans, x, y):
-    if x.ndim == 1:                                               # x (K,), g (..., N)
-        column = x if y.ndim == 1 else shape.reshape(x, shape=(x.shape[0], 1))
-        return ew.mul(column, shape.reshape(g, shape=(*g.shape[:-1], 1, *g.shape[-1:])) if g.ndim else g)
-    if y.ndim == 1:                                               # x (..., M, K), g (..., M)
-        column = matmul(_mt(x), shape.reshape(g, shape=(*g.shape, 1)))
-        return shape.reshape(column, shape=column.shape[:-1])
-    if y.ndim == 2:                                               # one matrix for all of the stack
-        x, g = _rows(x), _rows(g)
-    return matmul(_mt(x), g)
+    if x.ndim == 1 and y.ndim == 1:
+        return mul(g, x)
+    if x.ndim == 1:
+        return mul(expand_dims(x, -1), expand_dims(g, -2))        # (K, 1) * (..., 1, N)
+    if y.ndim == 1:
+        return matmul(_t(_rows(x)), reshape(g, (g.size,)))        # (K, rows) @ (rows,)
+    if y.ndim == 2:
+        return matmul(_t(_rows(x)), _rows(g))                     # (K, rows) @ (rows, N)
+    return matmul(_t(x), g)                                       # (..., K, M) @ (..., M, N)
 
 
 matmul.defvjp(_matmul_x, _matmul_y)
@@ -57,71 +91,57 @@ matmul.defvjp(_matmul_x, _matmul_y)
 
 @primitive
 def _linear(x, w, b=None):
-    y = np.matmul(x, w.T)
+    y = np.matmul(_rows_of(x), w.T)                               # (rows, I) @ (I, O)
     if b is not None:
         y += b
-    return y
+    return y.reshape(*x.shape[:-1], len(w))
 
 
 _linear.defvjp(lambda g, ans, x, w, b=None: matmul(g, w),
-               lambda g, ans, x, w, b=None: matmul(_mt(_rows(g)), _rows(x)),
+               lambda g, ans, x, w, b=None: matmul(_t(_rows(g)), _rows(x)),
                lambda g, ans, x, w, b: g)
 
 
-def linear(x, w, bias=None):
-    return _linear(x, w) if bias is None else _linear(x, w, bias)
+def linear(x: Any, w: Any, bias: Any = None) -> Tensor:
+    """x @ w.T + bias, the layer (torch.nn.functional.linear).
+
+    Args:
+        x: (..., I).
+        w: (O, I).
+        bias: (O,) or None.
+
+    Returns:
+        (..., O).
+
+    Raises:
+        ValueError: if the shapes do not fit; names them.
+
+    Example:
+        >>> linear([1.0, 2.0], [[3.0, 4.0]], [0.5]).data.tolist()
+        [11.5]
+    """
+    x, w = as_tensor(x, "linear"), as_tensor(w, "linear")
+    if w.ndim != 2:
+        raise ValueError(f"linear: weight must have two axes, (outputs, inputs), got {w.shape}")
+    if not x.ndim or x.shape[-1] != w.shape[1]:
+        got = f"the last axis of x has length {x.shape[-1]}" if x.ndim else "x is a single number"
+        raise ValueError(f"linear: weight expects {w.shape[1]} inputs but {got} (x.shape={x.shape}, "
+                         f"weight.shape={w.shape})")
+    if bias is None:
+        return _linear(x, w)
+    bias = as_tensor(bias, "linear")
+    if bias.shape != w.shape[:1]:
+        raise ValueError(f"linear: bias must have shape {w.shape[:1]}, one value an output, got "
+                         f"{bias.shape} (weight.shape={w.shape})")
+    return _linear(x, w, bias)
 
 
-@primitive
-def _einsum(*xs, subscripts):
-    return np.einsum(subscripts, *xs, optimize=len(xs) > 1)
+def outer(x: Any, y: Any) -> Tensor:
+    """x[i] * y[j] of all pairs; both are flattened first (NumPy's rule).
 
-
-def _einsum_vjp(i, g, ans, *xs, subscripts):
-    terms, out = _parse(subscripts)
-    sizes = {}
-    for labels, x in zip(terms, xs):
-        for k, n in zip(labels, x.shape):
-            sizes[k] = max(n, sizes.get(k, 0)) if n != 0 else 0
-    fresh = iter(sorted(set(string.ascii_letters) - set(sizes)))
-    new_terms, operands = [out], [g]
-    for j, x in enumerate(xs):
-        if j != i:
-            new_terms.append(terms[j])
-            operands.append(x)
-    known = {k for t, x in zip(new_terms, operands) for k, n in zip(t, x.shape) if n == sizes[k]}
-    target = ""
-    dtype = xs[i].dtype
-    for k in terms[i]:
-        if k in target:                                           # diagonal
-            other = next(fresh)
-            new_terms.append(k + other)
-            operands.append(share(np.eye(sizes[k], dtype=dtype)))
-            target += other
-        else:
-            target += k
-            if k not in known:                                    # summed out in this operand alone
-                new_terms.append(k)
-                operands.append(share(np.ones(sizes[k], dtype=dtype)))
-    return _einsum(*operands, subscripts=f"{','.join(new_terms)}->{target}")
-
-
-_einsum.defvjp_variadic(_einsum_vjp)
-
-
-def _parse(subscripts: str) -> tuple[list[str], str]:
-    left, _, out = subscripts.partition("->")
-    return left.split(","), out
-
-
-def einsum(subscripts: str, *operands: Any) -> Tensor:
-    left, arrow, out = subscripts.replace(" ", "").partition("->")
-    if not arrow:
-        out = "".join(sorted(k for k in set(left) - {","} if left.count(k) == 1))
-    return _einsum(*operands, subscripts=f"{left}->{out}")
-
-
-def outer(x, y):
-    x = ew.identity(x)
-    y = ew.identity(y)
-    return ew.mul(shape.reshape(x, shape=(x.size, 1)), shape.reshape(y, shape=(1, y.size)))
+    Example:
+        >>> outer([1.0, 2.0], [3.0, 4.0]).data.tolist()
+        [[3.0, 4.0], [6.0, 8.0]]
+    """
+    x, y = as_tensor(x, "outer"), as_tensor(y, "outer")
+    return mul(reshape(x, (x.size, 1)), reshape(y, (1, y.size)))
