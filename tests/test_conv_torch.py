@@ -53,7 +53,7 @@ def test_conv_transpose2d_equals_torch(stride, padding, dilation, groups):
                 arrays)
 
 
-@pytest.mark.parametrize("stride, padding, groups", itertools.product([1, 2], [0, 2], [1, 2]))
+@pytest.mark.parametrize("stride, padding, groups", list(itertools.product([1, 2], [0, 2], [1, 2])))
 def test_conv1d_equals_torch(stride, padding, groups):
     rng = np.random.default_rng(0)
     arrays = (rng.standard_normal((2, 4, 9)), rng.standard_normal((4, 4 // groups, 3)),

@@ -175,10 +175,10 @@ def _output(value: Any, arrays: list[np.ndarray], inputs: tuple[Tensor, ...],
             node: Node | None, index: int) -> Tensor:
     """Wrap what a primitive returned: dtype no wider than the inputs', memory known as shared."""
     value = np.asarray(value)
-    if value.dtype == np.float64:
+    if value.dtype.kind == "f" and value.dtype != arrays[0].dtype:
         floats = [a.dtype for a in arrays if a.dtype.kind == "f"] or [np.dtype(np.float32)]
-        if np.float64 not in floats:
-            value = value.astype(max(floats, key=lambda d: d.itemsize))
+        widest = max(floats, key=lambda d: d.itemsize)
+        value = value.astype(widest) if value.dtype.itemsize > widest.itemsize else value
     memory = None
     if value.base is not None or any([value is a for a in arrays]):
         memory = next((t.memory for t in inputs if np.may_share_memory(value, t._data)), None)

@@ -96,12 +96,12 @@ def over(count: int, item_bytes: int, work: Callable[[Iterator[slice], int], Any
     Each slice holds at most `n` items, as many as fit the cache at `item_bytes` each. The split
     depends on the sizes and the number of threads only, so results are reproducible.
     """
-    n = max(1, min(count, CHUNK_BYTES // max(item_bytes, 1)))
+    n = CHUNK_BYTES // max(item_bytes, 1)
     if not _team.ready:
         _team.start()
     threads = min(_team.size, count) if _team.pool and count * item_bytes > WORTH_THREADS else 1
     cuts = [count * i // threads for i in range(threads + 1)]
-    n = min(n, -(-count // threads))
+    n = max(1, min(n, -(-count // threads)))
     with _one_blas_thread(_team.blas):
         rest = [_team.pool.submit(work, _chunks(lo, hi, n), n) for lo, hi in pairwise(cuts[1:])]
         try:

@@ -41,7 +41,8 @@ class _Planes:
 
     def matrix(self, n: int) -> np.ndarray:
         """The columns as matrices (n, C*KH*KW, cells)."""
-        return self.columns[:n].reshape(n, -1, self.cells)
+        rows = self.columns.shape[1] * self.win.kernel[0] * self.win.kernel[1]
+        return self.columns[:n].reshape(n, rows, self.cells)
 
     def gather(self, x: np.ndarray) -> np.ndarray:
         """The column matrices of a chunk x (n, C, H, W)."""

@@ -1,0 +1,27 @@
+"""tinygrad_conv: automatic differentiation on NumPy, with convolution as a primitive.
+
+    import tinygrad_conv as tg
+"""
+from . import operators as _operators  # binds the operators and methods of Tensor
+from .autodiff import grad, vjp
+from .core import Tensor, is_recording, no_grad, scope
+from .creation import (
+    arange, eye, from_numpy, full, full_like, linspace, normal, ones, ones_like, permutation, rand,
+    randint, randn, tensor, uniform, zeros, zeros_like,
+)
+from .gradcheck import check_grads
+from .kernels.parallel import get_num_threads, set_num_threads
+from .ops import (
+    abs, add, all, amax, amin, any, argmax, argmin, astype, broadcast_to, clip, concatenate, conv1d,
+    conv2d, conv2d_weight, conv_transpose1d, conv_transpose2d, cos, cumsum, div, einsum, elu, equal,
+    erf, exp, expand_dims, expm1, flatten, flip, floor, gelu, getitem, greater, greater_equal,
+    hardtanh, identity, isfinite, isnan, leaky_relu, less, less_equal, linear, log, log1p,
+    logical_and, logical_not, logical_or, logsumexp, matmul, max, maximum, mean, min, minimum, mul,
+    neg, norm, not_equal, outer, pad, pow, prod, relu, relu6, reshape, roll, selu, sigmoid, sign,
+    silu, sin, softplus, split, sqrt, squeeze, stack, std, sub, sum, swapaxes, take_along_axis, tanh,
+    transpose, var, where,
+)
+from .primitive import primitive
+from .tape import tape
+
+__version__ = "0.1.0"

@@ -1,0 +1,165 @@
+"""Python's operators and PyTorch's method names on Tensor: one explicit line a binding.
+
+NumPy's names and argument order live on the module (`tg.transpose(x, axes)`), PyTorch's on the
+tensor (`x.transpose(0, 1)`). Methods take `dim`/`keepdim` and `axis`/`keepdims` alike.
+"""
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .autodiff import backward
+from .core import Tensor
+
+ValuesIndices = namedtuple("ValuesIndices", "values indices")
+
+
+def _reducer(op):
+    def method(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+        return op(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
+    method.__name__ = method.__qualname__ = op.__name__
+    method.__doc__ = op.__doc__
+    return method
+
+
+def _spread_reducer(op):
+    def method(self, axis=None, correction=1, keepdims=False, *, dim=None, keepdim=False):
+        return op(self, axis if dim is None else dim, correction, keepdims or keepdim)
+    method.__name__ = method.__qualname__ = op.__name__
+    method.__doc__ = op.__doc__
+    return method
+
+
+def _extremum(op, arg):
+    def method(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+        axis, keep = axis if dim is None else dim, keepdims or keepdim
+        if axis is None:
+            return op(self, None, keep)
+        indices = arg(self, axis, True)
+        values = ops.take_along_axis(self, indices, axis)
+        pair = (values, indices) if keep else (ops.squeeze(values, axis), ops.squeeze(indices, axis))
+        return ValuesIndices(*pair)
+    method.__name__ = method.__qualname__ = op.__name__
+    method.__doc__ = (f"Of all entries: `tg.{op.__name__}`. Along an axis: (values, indices); the "
+                      f"gradient goes to the first of equal values.")
+    return method
+
+
+def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(args[0]) if len(args) == 1 and isinstance(args[0], tuple | list) else args
+
+
+def _expand(self: Tensor, *sizes: Any) -> Tensor:
+    """Broadcast to the sizes; -1 keeps an axis."""
+    sizes = _sizes(sizes)
+    own = (1,) * (len(sizes) - self.ndim) + self.shape
+    return ops.broadcast_to(self, tuple(m if n == -1 else n for n, m in zip(sizes, own)))
+
+
+def _split(self: Tensor, split_size: Any, dim: int = 0) -> list[Tensor]:
+    """Pieces of `split_size` (the last may be smaller), or of the sizes in a list."""
+    n = self.shape[dim]
+    if isinstance(split_size, list | tuple):
+        if sum(split_size) != n:
+            raise ValueError(f"split: sizes {split_size} must add up to {n}, the length of axis {dim}")
+        cuts = np.cumsum(split_size)[:-1]
+    else:
+        if split_size < 1:
+            raise ValueError(f"split: split_size must be at least 1, got {split_size}")
+        cuts = range(split_size, n, split_size)
+    return ops.split(self, [int(c) for c in cuts], dim)
+
+
+def _setitem(self: Tensor, index: Any, value: Any) -> None:
+    raise TypeError("Tensor does not support item assignment: a graph may rely on its values; "
+                    "change a leaf with t.mutate()[index] = value, or build a new tensor with "
+                    "tg.where(condition, x, y)")
+
+
+def _length(self: Tensor) -> int:
+    if self.ndim == 0:
+        raise TypeError("len: a tensor of shape () has no length")
+    return self.shape[0]
+
+
+def _iterate(self: Tensor):
+    if self.ndim == 0:
+        raise TypeError("iter: a tensor of shape () cannot be iterated over; use .item()")
+    return (self[i] for i in range(self.shape[0]))
+
+
+def _truth(self: Tensor) -> bool:
+    if self.size != 1:
+        raise ValueError(f"bool: the truth of a tensor of shape {self.shape} is not defined; use "
+                         f"tg.any(t) or tg.all(t)")
+    return bool(self.item())
+
+
+def _show(self: Tensor) -> str:
+    values = np.array2string(self._data, separator=", ", prefix="Tensor(", threshold=60, precision=4)
+    made = f", op={self.node.primitive.name}" if self.node is not None else (
+        ", requires_grad=True" if self.requires_grad else "")
+    return f"Tensor({values}, shape={self.shape}, {self.dtype}{made})"
+
+
+def _requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
+    """Set `.requires_grad` and return the tensor."""
+    self.requires_grad = requires_grad
+    return self
+
+
+# ----- Python's operators -----
+
+Tensor.__add__, Tensor.__radd__ = lambda a, b: ops.add(a, b), lambda a, b: ops.add(b, a)
+Tensor.__sub__, Tensor.__rsub__ = lambda a, b: ops.sub(a, b), lambda a, b: ops.sub(b, a)
+Tensor.__mul__, Tensor.__rmul__ = lambda a, b: ops.mul(a, b), lambda a, b: ops.mul(b, a)
+Tensor.__truediv__, Tensor.__rtruediv__ = lambda a, b: ops.div(a, b), lambda a, b: ops.div(b, a)
+Tensor.__pow__, Tensor.__rpow__ = lambda a, b: ops.pow(a, b), lambda a, b: ops.pow(b, a)
+Tensor.__matmul__, Tensor.__rmatmul__ = lambda a, b: ops.matmul(a, b), lambda a, b: ops.matmul(b, a)
+Tensor.__neg__ = lambda a: ops.neg(a)
+Tensor.__abs__ = lambda a: ops.abs(a)
+Tensor.__eq__, Tensor.__ne__ = lambda a, b: ops.equal(a, b), lambda a, b: ops.not_equal(a, b)
+Tensor.__lt__, Tensor.__le__ = lambda a, b: ops.less(a, b), lambda a, b: ops.less_equal(a, b)
+Tensor.__gt__, Tensor.__ge__ = lambda a, b: ops.greater(a, b), lambda a, b: ops.greater_equal(a, b)
+Tensor.__invert__ = lambda a: ops.logical_not(a)
+Tensor.__getitem__, Tensor.__setitem__ = lambda a, index: ops.getitem(a, index), _setitem
+Tensor.__len__, Tensor.__iter__, Tensor.__bool__ = _length, _iterate, _truth
+Tensor.__float__, Tensor.__int__ = lambda a: float(a.item()), lambda a: int(a.item())
+Tensor.__repr__ = _show
+
+# ----- PyTorch's methods -----
+
+Tensor.backward = backward
+Tensor.requires_grad_ = _requires_grad_
+Tensor.T = property(lambda a: ops.transpose(a), doc="The tensor with its axes reversed.")
+Tensor.sum, Tensor.mean, Tensor.prod = _reducer(ops.sum), _reducer(ops.mean), _reducer(ops.prod)
+Tensor.amax, Tensor.amin = _reducer(ops.amax), _reducer(ops.amin)
+Tensor.max, Tensor.min = _extremum(ops.max, ops.argmax), _extremum(ops.min, ops.argmin)
+Tensor.argmax, Tensor.argmin = _reducer(ops.argmax), _reducer(ops.argmin)
+Tensor.any, Tensor.all = _reducer(ops.any), _reducer(ops.all)
+Tensor.var, Tensor.std = _spread_reducer(ops.var), _spread_reducer(ops.std)
+Tensor.logsumexp, Tensor.norm = _reducer(ops.logsumexp), _reducer(ops.norm)
+Tensor.cumsum = lambda a, dim: ops.cumsum(a, dim)
+Tensor.exp, Tensor.log, Tensor.sqrt = [lambda a, op=op: op(a) for op in (ops.exp, ops.log, ops.sqrt)]
+Tensor.abs, Tensor.sin, Tensor.cos = [lambda a, op=op: op(a) for op in (ops.abs, ops.sin, ops.cos)]
+Tensor.tanh, Tensor.sigmoid = [lambda a, op=op: op(a) for op in (ops.tanh, ops.sigmoid)]
+Tensor.relu = lambda a: ops.relu(a)
+Tensor.clamp = Tensor.clip = lambda a, min=None, max=None: ops.clip(a, min, max)
+Tensor.pow, Tensor.matmul = lambda a, b: ops.pow(a, b), lambda a, b: ops.matmul(a, b)
+Tensor.reshape = Tensor.view = lambda a, *shape: ops.reshape(a, _sizes(shape))
+Tensor.flatten = lambda a, start_dim=0, end_dim=-1: ops.flatten(a, start_dim, end_dim)
+Tensor.transpose = lambda a, dim0, dim1: ops.swapaxes(a, dim0, dim1)
+Tensor.permute = lambda a, *dims: ops.transpose(a, _sizes(dims))
+Tensor.squeeze = lambda a, dim=None: ops.squeeze(a, dim)
+Tensor.unsqueeze = lambda a, dim: ops.expand_dims(a, dim)
+Tensor.expand, Tensor.split = _expand, _split
+Tensor.flip = lambda a, *dims: ops.flip(a, _sizes(dims))
+Tensor.roll = lambda a, shifts, dims=None: ops.roll(a, shifts, dims)
+Tensor.astype = Tensor.to = lambda a, dtype: ops.astype(a, dtype)
+Tensor.float, Tensor.double = lambda a: ops.astype(a, np.float32), lambda a: ops.astype(a, np.float64)
+Tensor.clone = lambda a: ops.mul(a, 1)
+Tensor.tolist = lambda a: a._data.tolist()
+Tensor.numel = lambda a: a.size

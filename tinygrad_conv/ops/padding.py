@@ -1,0 +1,93 @@
+"""Borders: pad with a constant, and its adjoint crop; reflected or repeated borders are indexing.
+
+Imports shape and indexing.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core import Tensor
+from ..primitive import primitive
+from . import shape as sh
+from .indexing import getitem
+
+
+@primitive
+def _pad(x, *, width, value):
+    out = np.full([n + a + b for n, (a, b) in zip(x.shape, width)], value, x.dtype)
+    out[_inside(width, out.shape)] = x
+    return out
+
+
+def _inside(width: Sequence[tuple[int, int]], shape: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(a, n - b) for (a, b), n in zip(width, shape))
+
+
+_pad.defvjp(lambda g, ans, x, *, width, value: getitem(g, _inside(width, g.shape)))
+
+
+def _mirror(n: int, before: int, after: int) -> np.ndarray:
+    """Positions of a reflected border; the edge itself is not repeated."""
+    period = 2 * (n - 1) if n > 1 else 1
+    i = np.arange(-before, n + after) % period
+    return np.where(i < n, i, period - i)
+
+
+def _border(x: Tensor, width: list[tuple[int, int]], mode: str) -> Tensor:
+    for axis, (before, after) in enumerate(width):
+        n = x.shape[axis]
+        if before == after == 0:
+            continue
+        if n == 0 or mode == "reflect" and max(before, after) >= n:
+            raise ValueError(f"pad: cannot {mode} ({before}, {after}) cells on axis {axis} of shape "
+                             f"{x.shape}; 'reflect' needs less than the axis holds")
+        where = (_mirror(n, before, after) if mode == "reflect"
+                 else np.clip(np.arange(-before, n + after), 0, n - 1))
+        x = getitem(x, (slice(None),) * axis + (where,))
+    return x
+
+
+def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
+    """NumPy's forms: one int, one (before, after), or one pair an axis."""
+    try:
+        width = np.broadcast_to(np.asarray(pad_width), (ndim, 2))
+    except ValueError:
+        width = np.empty(0)
+    if width.dtype.kind not in "iu":
+        raise ValueError(f"pad: pad_width must be an int, a pair or {ndim} pairs of ints, got "
+                         f"{pad_width!r}")
+    return [(int(a), int(b)) for a, b in width]
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Tensor:
+    """Add cells before and after each axis (NumPy's pad); negative widths crop.
+
+    Args:
+        x: any shape.
+        pad_width: an int, (before, after), or one such pair an axis.
+        mode: "constant", "reflect" (the edge is not repeated), "replicate" or its NumPy name "edge".
+        constant_values: the value of "constant" cells.
+
+    Raises:
+        ValueError: for other modes or widths, or if a border needs more cells than there are.
+
+    Example:
+        >>> pad([1.0, 2.0, 3.0], (2, 1), "reflect").data.tolist()
+        [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
+    """
+    x = sh.as_tensor(x, "pad")
+    if mode not in ("constant", "reflect", "replicate", "edge"):
+        raise ValueError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'edge', got {mode!r}")
+    width = _widths(pad_width, x.ndim)
+    crop = [(max(0, -a), max(0, -b)) for a, b in width]
+    if any(a + b > n for (a, b), n in zip(crop, x.shape)):
+        raise ValueError(f"pad: pad_width {pad_width!r} crops more than shape {x.shape} has")
+    if any(a or b for a, b in crop):
+        x = getitem(x, _inside(crop, x.shape))
+    width = [(max(0, a), max(0, b)) for a, b in width]
+    if mode == "constant":
+        return _pad(x, width=tuple(width), value=float(constant_values))
+    return _border(x, width, mode)

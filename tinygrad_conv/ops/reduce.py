@@ -1,0 +1,219 @@
+"""Reductions over axes: a value for each group of entries, and what each entry had to do with it.
+
+`axis` is an int, a tuple or None (all); `keepdims` leaves axes of length 1. A VJP gives the
+cotangent its lost axes back (`_spread`) and lets broadcasting do the rest. Composites stand last.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core import Tensor, as_array, share
+from ..primitive import primitive
+from . import elementwise as ew
+from . import functions as fn
+from . import shape as sh
+from .compare import equal
+Axis = int | Sequence[int] | None
+
+
+def _axes(axis: Axis, ndim: int, op: str) -> tuple[int, ...]:
+    """The reduced axes, counted from the front, each once."""
+    given = range(ndim) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
+    axes = tuple(sh.axis_of(a, ndim, op) for a in given)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{op}: axis {axis} names an axis twice")
+    return axes
+
+
+def _kept(x: Tensor, axis: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(1 if i in axis else n for i, n in enumerate(x.shape))
+
+
+def _back(t: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
+    """A reduced tensor with its lost axes back, of length 1."""
+    return sh.reshape(t, _kept(x, axis))
+
+
+def _spread(g: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
+    return sh.broadcast_to(_back(g, x, axis), x.shape)
+
+
+def _reduction(primitive_, x: Any, axis: Axis, keepdims: bool) -> Tensor:
+    x = sh.as_tensor(x, primitive_.name)
+    return primitive_(x, axis=_axes(axis, x.ndim, primitive_.name), keepdims=bool(keepdims))
+
+
+@primitive
+def _sum(x, *, axis, keepdims):
+    return np.add.reduce(x, axis=axis, keepdims=keepdims)
+
+
+_sum.defvjp(lambda g, ans, x, *, axis, keepdims: _spread(g, x, axis))
+
+
+def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The sum over axes.
+
+    Example:
+        >>> sum([[1.0, 2.0], [3.0, 4.0]], axis=0).data.tolist()
+        [4.0, 6.0]
+    """
+    return _reduction(_sum, x, axis, keepdims)
+
+
+def _count(x: Tensor, axis: tuple[int, ...]) -> int:
+    return math.prod(x.shape[a] for a in axis)
+
+
+@primitive
+def _mean(x, *, axis, keepdims):
+    n = math.prod(x.shape[a] for a in axis)
+    return np.add.reduce(x, axis=axis, keepdims=keepdims) * (1.0 / n if n else math.nan)
+
+
+_mean.defvjp(lambda g, ans, x, *, axis, keepdims: _spread(
+    ew.mul(g, 1.0 / _count(x, axis) if _count(x, axis) else math.nan), x, axis))
+
+
+def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The mean over axes; of nothing, nan.
+
+    Raises:
+        TypeError: for integers, whose mean is none; convert them first.
+
+    Example:
+        >>> mean([[1.0, 2.0], [3.0, 4.0]], axis=(0, 1)).item()
+        2.5
+    """
+    x = sh.as_tensor(x, "mean")
+    if x.dtype.kind != "f":
+        raise TypeError(f"mean: expects floating point, got {x.dtype}; convert it with "
+                        f".astype(np.float32)")
+    return _reduction(_mean, x, axis, keepdims)
+
+
+@primitive
+def _max(x, *, axis, keepdims):
+    return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+@primitive
+def _min(x, *, axis, keepdims):
+    return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+def _extreme_vjp(g, ans, x, *, axis, keepdims):
+    hit = ew.astype(equal(x, _back(ans, x, axis)), x.dtype)
+    return ew.mul(ew.div(_back(g, x, axis), _sum(hit, axis=axis, keepdims=True)), hit)
+
+
+_max.defvjp(_extreme_vjp)
+_min.defvjp(_extreme_vjp)
+
+
+def _extreme(primitive_, x: Any, axis: Axis, keepdims: bool) -> Tensor:
+    x = sh.as_tensor(x, primitive_.name)
+    if 0 in [x.shape[a] for a in _axes(axis, x.ndim, primitive_.name)]:
+        raise ValueError(f"{primitive_.name}: nothing to compare along axis {axis} of shape {x.shape}")
+    return _reduction(primitive_, x, axis, keepdims)
+
+
+def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The largest value over axes (nan wins); equal largest ones share the gradient evenly.
+
+    Raises:
+        ValueError: over an axis of length 0.
+
+    Example:
+        >>> max([[1.0, 5.0], [3.0, 4.0]], axis=1).data.tolist()
+        [5.0, 4.0]
+    """
+    return _extreme(_max, x, axis, keepdims)
+
+
+def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The smallest value over axes (nan wins); equal smallest ones share the gradient evenly.
+
+    Raises:
+        ValueError: over an axis of length 0.
+
+    Example:
+        >>> min([[1.0, 5.0], [3.0, 4.0]], axis=1).data.tolist()
+        [1.0, 3.0]
+    """
+    return _extreme(_min, x, axis, keepdims)
+
+
+amax, amin = max, min
+
+
+@primitive
+def _argmax(x, *, axis, keepdims):
+    return np.argmax(x, axis=axis, keepdims=keepdims)
+
+
+@primitive
+def _argmin(x, *, axis, keepdims):
+    return np.argmin(x, axis=axis, keepdims=keepdims)
+
+
+def _arg(primitive_, x: Any, axis: int | None, keepdims: bool) -> Tensor:
+    x = sh.as_tensor(x, primitive_.name)
+    axis = None if axis is None else sh.axis_of(axis, x.ndim, primitive_.name)
+    if (x.size if axis is None else x.shape[axis]) == 0:
+        raise ValueError(f"{primitive_.name}: nothing to compare along axis {axis} of shape {x.shape}")
+    return primitive_(x, axis=axis, keepdims=bool(keepdims))
+
+
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Where the (first) largest value is, as integers; the first nan wins. Not differentiable.
+
+    Example:
+        >>> argmax([[1.0, 5.0], [3.0, 3.0]], axis=1).data.tolist()
+        [1, 0]
+    """
+    return _arg(_argmax, x, axis, keepdims)
+
+
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Where the (first) smallest value is, as integers; the first nan wins. Not differentiable.
+
+    Example:
+        >>> argmin([[1.0, 5.0], [3.0, 3.0]], axis=1).data.tolist()
+        [0, 0]
+    """
+    return _arg(_argmin, x, axis, keepdims)
+
+
+@primitive
+def _any(x, *, axis, keepdims):
+    return np.any(x, axis=axis, keepdims=keepdims)
+
+
+@primitive
+def _all(x, *, axis, keepdims):
+    return np.all(x, axis=axis, keepdims=keepdims)
+
+
+def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether any entry is not 0.
+
+    Example:
+        >>> any([0.0, 1.0]).item()
+        True
+    """
+    return _reduction(_any, x, axis, keepdims)
+
+
+def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether no entry is 0.
+
+    Example:
+        >>> all([0.0, 1.0]).item()
+        False
+    """
+    return _reduction(_all, x, axis, keepdims)

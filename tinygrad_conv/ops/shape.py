@@ -1,0 +1,284 @@
+"""Ops that move values and compute nothing: each is linear, and its VJP is its adjoint.
+
+Pairs: reshape and reshape, transpose and transpose, broadcast and sum, concatenate and slices,
+pad and crop. Axes and sizes are checked here, so that an error names the op. Imports core,
+primitive, elementwise and (for broadcast's adjoint) reduce.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core import Tensor, as_array, share
+from ..primitive import primitive
+from . import indexing, reduce
+
+
+def as_tensor(x: Any, op: str) -> Tensor:
+    """`x` itself, or a tensor of what it holds."""
+    return x if isinstance(x, Tensor) else share(as_array(x, copy=True, what=op))
+
+
+def axis_of(axis: Any, ndim: int, op: str) -> int:
+    """The axis counted from the front.
+
+    Raises:
+        TypeError, IndexError: if it is no whole number, or out of range.
+    """
+    if not hasattr(axis, "__index__"):
+        raise TypeError(f"{op}: axis must be a whole number, got {axis!r}")
+    axis = axis.__index__()
+    if not -ndim <= axis < ndim:
+        raise IndexError(f"{op}: axis {axis} is out of range for {ndim} dimensions")
+    return axis % ndim
+
+
+@primitive
+def _reshape(x, *, shape):
+    return x.reshape(shape)
+
+
+_reshape.defvjp(lambda g, ans, x, *, shape: _reshape(g, shape=x.shape))
+
+
+def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
+    """The same values in another shape; one entry may be -1.
+
+    Raises:
+        ValueError: if the sizes differ; names both shapes.
+
+    Example:
+        >>> reshape([1.0, 2.0, 3.0, 4.0], (2, -1)).shape
+        (2, 2)
+    """
+    x = as_tensor(x, "reshape")
+    shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    if not all(hasattr(n, "__index__") for n in shape):
+        raise TypeError(f"reshape: shape must be whole numbers, got {shape!r}")
+    known = math.prod(n for n in shape if n != -1)
+    if shape.count(-1) == 1 and known > 0 and x.size % known == 0:
+        shape = tuple(x.size // known if n == -1 else n for n in shape)
+    if min(shape, default=0) < 0 or math.prod(shape) != x.size:
+        raise ValueError(f"reshape: cannot arrange {x.size} values of shape {x.shape} as {shape}")
+    return _reshape(x, shape=shape)
+
+
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Merge the axes from `start_dim` to `end_dim` into one (C order of the logical axes).
+
+    Example:
+        >>> flatten(np.ones((2, 3, 4)), 1).shape
+        (2, 12)
+    """
+    x = as_tensor(x, "flatten")
+    if x.ndim == 0:
+        return reshape(x, (1,))
+    lo, hi = axis_of(start_dim, x.ndim, "flatten"), axis_of(end_dim, x.ndim, "flatten")
+    if lo > hi:
+        raise ValueError(f"flatten: start_dim {start_dim} lies after end_dim {end_dim}")
+    return reshape(x, (*x.shape[:lo], math.prod(x.shape[lo:hi + 1]), *x.shape[hi + 1:]))
+
+
+@primitive
+def _transpose(x, *, axes):
+    return x.transpose(axes)
+
+
+_transpose.defvjp(
+    lambda g, ans, x, *, axes: _transpose(g, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__))))
+
+
+def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
+    """Permute the axes; without `axes` reverse them (NumPy's transpose).
+
+    Raises:
+        ValueError: if `axes` is not a permutation.
+
+    Example:
+        >>> transpose(np.ones((2, 3, 4)), (0, 2, 1)).shape
+        (2, 4, 3)
+    """
+    x = as_tensor(x, "transpose")
+    axes = range(x.ndim)[::-1] if axes is None else [axis_of(a, x.ndim, "transpose") for a in axes]
+    if sorted(axes) != list(range(x.ndim)):
+        raise ValueError(f"transpose: axes {tuple(axes)} are not a permutation of the {x.ndim} axes of "
+                         f"shape {x.shape}")
+    return _transpose(x, axes=tuple(axes))
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
+    """Exchange two axes.
+
+    Example:
+        >>> swapaxes(np.ones((2, 3, 4)), 0, -1).shape
+        (4, 3, 2)
+    """
+    x = as_tensor(x, "swapaxes")
+    axes = list(range(x.ndim))
+    i, j = axis_of(axis1, x.ndim, "swapaxes"), axis_of(axis2, x.ndim, "swapaxes")
+    axes[i], axes[j] = j, i
+    return _transpose(x, axes=tuple(axes))
+
+
+def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
+    """Drop axes of length 1: all of them, or those given (an axis of another length stays,
+    as in PyTorch; NumPy raises).
+
+    Example:
+        >>> squeeze(np.ones((1, 3, 1)), 0).shape
+        (3, 1)
+    """
+    x = as_tensor(x, "squeeze")
+    given = range(x.ndim) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
+    drop = {axis_of(a, x.ndim, "squeeze") for a in given}
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in drop))
+
+
+def expand_dims(x: Any, axis: int) -> Tensor:
+    """Insert an axis of length 1 (PyTorch's unsqueeze).
+
+    Example:
+        >>> expand_dims(np.ones((2, 3)), -1).shape
+        (2, 3, 1)
+    """
+    x = as_tensor(x, "expand_dims")
+    i = axis_of(axis, x.ndim + 1, "expand_dims")
+    return reshape(x, (*x.shape[:i], 1, *x.shape[i:]))
+
+
+@primitive
+def _broadcast_to(x, *, shape):
+    return np.broadcast_to(x, shape)
+
+
+_broadcast_to.defvjp(lambda g, ans, x, *, shape: g)  # summed in autodiff, like all broadcasting
+
+
+def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
+    """Repeat along new axes and axes of length 1, without a copy.
+
+    Raises:
+        ValueError: if the shapes do not broadcast; names both.
+
+    Example:
+        >>> broadcast_to([1.0, 2.0], (3, 2)).shape
+        (3, 2)
+    """
+    x, shape = as_tensor(x, "broadcast_to"), tuple(shape)
+    tail = shape[len(shape) - x.ndim:] if len(shape) >= x.ndim else None
+    if tail is None or any(n not in (1, m) for n, m in zip(x.shape, tail)):
+        raise ValueError(f"broadcast_to: shape {x.shape} does not broadcast to {shape}; an axis must "
+                         f"be equal, 1 or missing in front")
+    return _broadcast_to(x, shape=shape)
+
+
+@primitive
+def _concatenate(*xs, axis):
+    return np.concatenate(xs, axis)
+
+
+def _part(i, g, ans, *xs, axis):
+    start = sum(x.shape[axis] for x in xs[:i])
+    return indexing.getitem(g, (slice(None),) * axis + (slice(start, start + xs[i].shape[axis]),))
+
+
+_concatenate.defvjp_variadic(_part)
+
+
+def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    """Join tensors along an axis they have.
+
+    Raises:
+        ValueError: if the shapes differ elsewhere; names them.
+
+    Example:
+        >>> concatenate([[1.0], [2.0, 3.0]]).data.tolist()
+        [1.0, 2.0, 3.0]
+    """
+    xs = [as_tensor(x, "concatenate") for x in arrays]
+    if not xs:
+        raise ValueError("concatenate: expects at least one tensor, got none")
+    axis = axis_of(axis, xs[0].ndim, "concatenate")
+    if len({(*x.shape[:axis], *x.shape[axis + 1:]) for x in xs}) > 1 or len({x.ndim for x in xs}) > 1:
+        raise ValueError(f"concatenate: shapes must be equal except along axis {axis}, got "
+                         f"{', '.join(str(x.shape) for x in xs)}")
+    return _concatenate(*xs, axis=axis)
+
+
+def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    """Join tensors of one shape along a new axis.
+
+    Example:
+        >>> stack([[1.0, 2.0], [3.0, 4.0]], axis=1).data.tolist()
+        [[1.0, 3.0], [2.0, 4.0]]
+    """
+    xs = [as_tensor(x, "stack") for x in arrays]
+    if len({x.shape for x in xs}) != 1:
+        raise ValueError(f"stack: expects tensors of one shape, got {[x.shape for x in xs]}")
+    axis = axis_of(axis, xs[0].ndim + 1, "stack")
+    return concatenate([expand_dims(x, axis) for x in xs], axis)
+
+
+def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """Cut along an axis into equal sections, or at the given indices (NumPy's split).
+
+    Raises:
+        ValueError: if the axis is not a multiple of the number of sections.
+
+    Example:
+        >>> [part.shape for part in split(np.ones((6, 2)), 3)]
+        [(2, 2), (2, 2), (2, 2)]
+    """
+    x = as_tensor(x, "split")
+    axis = axis_of(axis, x.ndim, "split")
+    n = x.shape[axis]
+    if hasattr(indices_or_sections, "__index__"):
+        if indices_or_sections < 1 or n % indices_or_sections:
+            raise ValueError(f"split: axis {axis} of shape {x.shape} cannot be cut into "
+                             f"{indices_or_sections} equal sections")
+        cuts = list(range(0, n + 1, n // indices_or_sections or 1))
+        cuts = cuts if n else [0] * (indices_or_sections + 1)
+    else:
+        cuts = [0, *indices_or_sections, n]
+    return [indexing.getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in zip(cuts, cuts[1:])]
+
+
+def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
+    """Reverse the order along axes (all by default).
+
+    Example:
+        >>> flip([1.0, 2.0, 3.0]).data.tolist()
+        [3.0, 2.0, 1.0]
+    """
+    x = as_tensor(x, "flip")
+    given = range(x.ndim) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
+    turned = {axis_of(a, x.ndim, "flip") for a in given}
+    return indexing.getitem(x, tuple(slice(None, None, -1 if i in turned else None) for i in range(x.ndim)))
+
+
+@primitive
+def _roll(x, *, shift, axis):
+    return np.roll(x, shift, axis)
+
+
+_roll.defvjp(lambda g, ans, x, *, shift, axis: _roll(g, shift=tuple(-s for s in shift), axis=axis))
+
+
+def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
+    """Shift values along axes; what leaves at the end comes back at the start.
+
+    Example:
+        >>> roll([1.0, 2.0, 3.0], 1).data.tolist()
+        [3.0, 1.0, 2.0]
+    """
+    x = as_tensor(x, "roll")
+    if axis is None:
+        return reshape(roll(reshape(x, (x.size,)), shift, 0), x.shape)
+    axes = tuple(axis) if isinstance(axis, Sequence) else (axis,)
+    shifts = tuple(shift) if isinstance(shift, Sequence) else (shift,)
+    if len(axes) != len(shifts):
+        raise ValueError(f"roll: expects one shift an axis, got shift={shift} and axis={axis}")
+    return _roll(x, shift=shifts, axis=tuple(axis_of(a, x.ndim, "roll") for a in axes))
