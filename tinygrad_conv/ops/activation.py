@@ -2,7 +2,7 @@
 
 Kinks have PyTorch's sub-gradients: relu'(0) = 0, leaky_relu'(0) = slope, hardtanh' = 0 at both
 bounds, elu'(0) = alpha. None overflows for any finite input. Imports core, primitive, kernels,
-compare, elementwise and functions.
+compare and functions.
 """
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import numpy as np
 from ..core import Tensor
 from ..kernels import pointwise
 from ..primitive import primitive
-from .compare import greater, greater_equal, less_equal, where
-from .elementwise import add, mul, sub
+from .compare import where
 from .functions import erf, exp, sigmoid, tanh
 
 
@@ -53,7 +52,7 @@ def _leaky_relu(x, *, negative_slope):
 
 
 _leaky_relu.defvjp(lambda g, ans, x, *, negative_slope:
-                   where(greater(x, 0), g, mul(g, negative_slope)))
+                   where(x > 0, g, g * negative_slope))
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
@@ -70,7 +69,7 @@ def _elu(x, *, alpha):
     return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0))
 
 
-_elu.defvjp(lambda g, ans, x, *, alpha: where(greater(x, 0), g, mul(g, add(ans, alpha))))
+_elu.defvjp(lambda g, ans, x, *, alpha: where(x > 0, g, g * (ans + alpha)))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
@@ -88,7 +87,7 @@ def selu(x: Any) -> Tensor:
     >>> selu([0.0]).data.tolist()
     [0.0]
     """
-    return mul(elu(x, 1.6732632423543772), 1.0507009873554805)
+    return elu(x, 1.6732632423543772) * 1.0507009873554805
 
 
 @primitive
@@ -103,7 +102,7 @@ def silu(x):
 
 def _silu_x(g, ans, x):
     s = sigmoid(x)
-    return mul(g, add(s, mul(ans, sub(1.0, s))))
+    return g * (s + ans * (1.0 - s))
 
 
 silu.defvjp(_silu_x)
@@ -117,8 +116,8 @@ def _softplus(x, *, beta, threshold):
 
 
 def _softplus_x(g, ans, x, *, beta, threshold):
-    z = mul(x, beta)
-    return where(greater(z, threshold), g, mul(g, sigmoid(z)))
+    z = x * beta
+    return where(z > threshold, g, g * sigmoid(z))
 
 
 _softplus.defvjp(_softplus_x)
@@ -152,15 +151,14 @@ _CUBIC = 0.044715 * _SLOPE
 
 
 def _gelu_x(g, ans, x, *, approximate):
-    xx = mul(x, x)
     if approximate == "tanh":
-        t = tanh(mul(x, add(mul(xx, _CUBIC), _SLOPE)))
-        cdf = mul(add(t, 1.0), 0.5)
-        density = mul(mul(sub(1.0, mul(t, t)), 0.5), add(mul(xx, 3 * _CUBIC), _SLOPE))
+        t = tanh(x * (_SLOPE + _CUBIC * x * x))
+        cdf = 0.5 * t + 0.5
+        density = (0.5 - 0.5 * t * t) * (_SLOPE + 3 * _CUBIC * x * x)
     else:
-        cdf = mul(add(erf(mul(x, math.sqrt(0.5))), 1.0), 0.5)
-        density = mul(exp(mul(xx, -0.5)), 1 / math.sqrt(2 * math.pi))
-    return mul(g, add(cdf, mul(x, density)))
+        cdf = 0.5 * erf(x * math.sqrt(0.5)) + 0.5
+        density = exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+    return g * (cdf + x * density)
 
 
 _gelu.defvjp(_gelu_x)
@@ -190,7 +188,7 @@ def _hardtanh(x, *, min_val, max_val):
 
 
 _hardtanh.defvjp(lambda g, ans, x, *, min_val, max_val:
-                 where(less_equal(x, min_val), 0.0, where(greater_equal(x, max_val), 0.0, g)))
+                 where(x <= min_val, 0.0, where(x >= max_val, 0.0, g)))
 
 
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:

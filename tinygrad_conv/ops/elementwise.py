@@ -1,7 +1,7 @@
 """Elementwise arithmetic: a value and its derivative, side by side.
 
-Each op is a primitive on arrays; the rows below it give one VJP an argument, in tensor ops, so
-every order of derivative follows. Broadcasting and dtypes are undone in autodiff. At a kink the
+Each op is a primitive on arrays; the rows below it give one VJP an argument, in tensors, so every
+order of derivative follows. Broadcasting and dtypes are undone in autodiff. At a kink the
 sub-gradient is PyTorch's. Values are IEEE's and so are the warnings: log(0) is -inf and NumPy says
 so. Imports core, primitive, kernels and compare.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from .compare import equal, less, sign, where
+from .compare import sign, where
 
 
 @primitive
@@ -77,7 +77,7 @@ def sub(x, y):
 
 
 sub.defvjp(lambda g, ans, x, y: g,
-           lambda g, ans, x, y: neg(g))
+           lambda g, ans, x, y: -g)
 
 
 @primitive
@@ -90,8 +90,8 @@ def mul(x, y):
     return np.multiply(x, y)
 
 
-mul.defvjp(lambda g, ans, x, y: mul(g, y),
-           lambda g, ans, x, y: mul(g, x))
+mul.defvjp(lambda g, ans, x, y: g * y,
+           lambda g, ans, x, y: g * x)
 
 
 @primitive
@@ -104,8 +104,8 @@ def div(x, y):
     return np.true_divide(x, y)
 
 
-div.defvjp(lambda g, ans, x, y: div(g, y),
-           lambda g, ans, x, y: neg(div(mul(g, ans), y)))
+div.defvjp(lambda g, ans, x, y: g / y,
+           lambda g, ans, x, y: -(g * ans) / y)
 
 
 @primitive
@@ -120,7 +120,7 @@ def div_no_nan(x, y):
 
 
 div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),
-                  lambda g, ans, x, y: neg(div_no_nan(mul(g, ans), y)))
+                  lambda g, ans, x, y: -div_no_nan(g * ans, y))
 
 
 @primitive
@@ -133,7 +133,7 @@ def neg(x):
     return np.negative(x)
 
 
-neg.defvjp(lambda g, ans, x: neg(g))
+neg.defvjp(lambda g, ans, x: -g)
 
 @primitive
 def abs(x):
@@ -145,7 +145,7 @@ def abs(x):
     return np.abs(x)
 
 
-abs.defvjp(lambda g, ans, x: mul(g, sign(x)))
+abs.defvjp(lambda g, ans, x: g * sign(x))
 
 
 @primitive
@@ -168,14 +168,10 @@ def minimum(x, y):
     return np.minimum(x, y)
 
 
-def _won(g, loses, tie):
-    return where(loses, 0.0, where(tie, mul(g, 0.5), g))
-
-
-maximum.defvjp(lambda g, ans, x, y: _won(g, less(x, y), equal(x, y)),
-               lambda g, ans, x, y: _won(g, less(y, x), equal(x, y)))
-minimum.defvjp(lambda g, ans, x, y: _won(g, less(y, x), equal(x, y)),
-               lambda g, ans, x, y: _won(g, less(x, y), equal(x, y)))
+maximum.defvjp(lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g * 0.5, g)),
+               lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g * 0.5, g)))
+minimum.defvjp(lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g * 0.5, g)),
+               lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g * 0.5, g)))
 
 
 @primitive
@@ -183,7 +179,7 @@ def _clip(x, *, min, max):
     return np.clip(x, min, max)
 
 
-_clip.defvjp(lambda g, ans, x, *, min, max: where(equal(x, ans), g, 0.0))
+_clip.defvjp(lambda g, ans, x, *, min, max: where(x == ans, g, 0.0))
 
 
 def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:

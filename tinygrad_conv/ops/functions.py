@@ -11,8 +11,8 @@ import numpy as np
 
 from ..kernels import pointwise
 from ..primitive import primitive
-from .compare import equal, greater_equal, logical_and, logical_not, not_equal, where
-from .elementwise import add, div, div_no_nan, mul, neg, sub
+from .compare import isnan, logical_and, logical_or, where
+from .elementwise import div_no_nan
 
 _SHORT = {0.0: np.ones_like, 0.5: np.sqrt, 1.0: lambda x: x, 2.0: np.square,
           3.0: lambda x: x * x * x, -1.0: np.reciprocal}
@@ -38,17 +38,15 @@ def pow(x, y):
 
 def _pow_x(g, ans, x, y):
     """g y x**(y-1), and 0 instead of 0 * inf where y is 0 and x is 0 or nan."""
-    lost = equal(y, 0)
-    if lost._data.any():
-        lost = logical_and(lost, logical_not(logical_and(not_equal(x, 0), equal(x, x))))
-        y = where(lost, 0.0, y)
-        return mul(g, mul(y, pow(where(lost, 1.0, x), sub(y, 1.0))))
-    return mul(g, mul(y, pow(x, sub(y, 1.0))))
+    if (y == 0).any():
+        lost = logical_and(y == 0, logical_or(x == 0, isnan(x)))
+        x, y = where(lost, 1.0, x), where(lost, 0.0, y)
+    return g * (y * x ** (y - 1.0))
 
 
 def _pow_y(g, ans, x, y):
     """g x**y log x, and 0 instead of 0 * inf where x is 0 and y >= 0."""
-    return mul(g, mul(ans, log(where(logical_and(equal(x, 0), greater_equal(y, 0)), 1.0, x))))
+    return g * (ans * log(where(logical_and(x == 0, y >= 0), 1.0, x)))
 
 
 pow.defvjp(_pow_x, _pow_y)
@@ -64,7 +62,7 @@ def sqrt(x):
     return np.sqrt(x)
 
 
-sqrt.defvjp(lambda g, ans, x: div_no_nan(mul(g, 0.5), ans))
+sqrt.defvjp(lambda g, ans, x: div_no_nan(g * 0.5, ans))
 
 
 @primitive
@@ -77,7 +75,7 @@ def exp(x):
     return np.exp(x)
 
 
-exp.defvjp(lambda g, ans, x: mul(g, ans))
+exp.defvjp(lambda g, ans, x: g * ans)
 
 
 @primitive
@@ -90,7 +88,7 @@ def expm1(x):
     return np.expm1(x)
 
 
-expm1.defvjp(lambda g, ans, x: mul(g, add(ans, 1.0)))
+expm1.defvjp(lambda g, ans, x: g * (ans + 1.0))
 
 
 @primitive
@@ -103,7 +101,7 @@ def log(x):
     return np.log(x)
 
 
-log.defvjp(lambda g, ans, x: div(g, x))
+log.defvjp(lambda g, ans, x: g / x)
 
 
 @primitive
@@ -116,7 +114,7 @@ def log1p(x):
     return np.log1p(x)
 
 
-log1p.defvjp(lambda g, ans, x: div(g, add(x, 1.0)))
+log1p.defvjp(lambda g, ans, x: g / (x + 1.0))
 
 
 @primitive
@@ -129,7 +127,7 @@ def sin(x):
     return np.sin(x)
 
 
-sin.defvjp(lambda g, ans, x: mul(g, cos(x)))
+sin.defvjp(lambda g, ans, x: g * cos(x))
 
 
 @primitive
@@ -142,7 +140,7 @@ def cos(x):
     return np.cos(x)
 
 
-cos.defvjp(lambda g, ans, x: neg(mul(g, sin(x))))
+cos.defvjp(lambda g, ans, x: -g * sin(x))
 
 
 @primitive
@@ -155,7 +153,7 @@ def sigmoid(x):
     return pointwise.sigmoid(x)
 
 
-sigmoid.defvjp(lambda g, ans, x: mul(g, mul(ans, sub(1.0, ans))))
+sigmoid.defvjp(lambda g, ans, x: g * (ans * (1.0 - ans)))
 
 
 @primitive
@@ -168,7 +166,7 @@ def tanh(x):
     return np.tanh(x)
 
 
-tanh.defvjp(lambda g, ans, x: mul(g, sub(1.0, mul(ans, ans))))
+tanh.defvjp(lambda g, ans, x: g * (1.0 - ans * ans))
 
 
 @primitive
@@ -183,4 +181,4 @@ def erf(x):
     return pointwise.erf(x)
 
 
-erf.defvjp(lambda g, ans, x: mul(mul(g, 2 / math.sqrt(math.pi)), exp(neg(mul(x, x)))))
+erf.defvjp(lambda g, ans, x: g * (2 / math.sqrt(math.pi) * exp(-x * x)))

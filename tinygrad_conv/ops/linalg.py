@@ -1,8 +1,8 @@
 """Products of matrices: matmul, linear, outer.
 
 Each is linear in every operand, so its derivative by one operand is a product of the cotangent
-with the others, and the rows below are written with the ops themselves. Imports core, primitive,
-elementwise and shape.
+with the others, and the rows below are written with the ops themselves. Imports core, primitive
+and shape.
 """
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from .elementwise import mul
 from .shape import as_tensor, expand_dims, reshape, swapaxes
 
 
@@ -67,7 +66,7 @@ def _t(x: Tensor) -> Tensor:
 
 def _matmul_x(g, ans, x, y):
     if y.ndim == 1:
-        return mul(expand_dims(g, -1), y)                         # (..., M, 1) * (K,)
+        return expand_dims(g, -1) * y                             # (..., M, 1) * (K,)
     if x.ndim == 1:
         column = matmul(y, expand_dims(g, -1))                    # (..., K, N) @ (..., N, 1)
         return reshape(column, column.shape[:-1])
@@ -76,9 +75,9 @@ def _matmul_x(g, ans, x, y):
 
 def _matmul_y(g, ans, x, y):
     if x.ndim == 1 and y.ndim == 1:
-        return mul(g, x)
+        return g * x
     if x.ndim == 1:
-        return mul(expand_dims(x, -1), expand_dims(g, -2))        # (K, 1) * (..., 1, N)
+        return expand_dims(x, -1) * expand_dims(g, -2)            # (K, 1) * (..., 1, N)
     if y.ndim == 1:
         return matmul(_t(_rows(x)), reshape(g, (g.size,)))        # (K, rows) @ (rows,)
     if y.ndim == 2:
@@ -144,4 +143,4 @@ def outer(x: Any, y: Any) -> Tensor:
         [[3.0, 4.0], [6.0, 8.0]]
     """
     x, y = as_tensor(x, "outer"), as_tensor(y, "outer")
-    return mul(reshape(x, (x.size, 1)), reshape(y, (1, y.size)))
+    return reshape(x, (x.size, 1)) * reshape(y, (1, y.size))
