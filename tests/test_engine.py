@@ -261,8 +261,11 @@ def test_a_failing_forward_leaves_the_inputs_usable():
 
 
 def test_the_error_of_an_op_names_it_with_shapes_and_parameters():
-    with pytest.raises(ValueError, match=r"^reshape: .*float64\[2\].*"):
-        tg.reshape(leaf(1.0, 2.0), (3,))
+    @tg.primitive
+    def fold(x, *, rows):
+        return x.reshape(rows, -1)
+    with pytest.raises(ValueError, match=r"^fold: .*inputs float64\[2\], parameters {'rows': 3}"):
+        fold(leaf(1.0, 2.0), rows=3)
 
 
 # ----- values a derivative relies on -----

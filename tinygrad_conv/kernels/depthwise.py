@@ -37,7 +37,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window) -> n
                 y[s] += b.reshape(c, -1)
 
     over(n_samples, 2 * y[:1].nbytes + x[:1].nbytes, work)
-    return y.reshape(n_samples, *win.out, -1).transpose(0, 3, 1, 2)
+    return y.reshape(n_samples, *win.out, len(w)).transpose(0, 3, 1, 2)
 
 
 def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window) -> np.ndarray:
