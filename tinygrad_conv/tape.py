@@ -87,6 +87,6 @@ def tape(t: Tensor) -> Tape:
         >>> tg.tape((x * x).sum())
         leaf0 : leaf float32[2]
         %0 = mul(leaf0, leaf0) -> float32[2]
-        %1 = sum(%0, axis=None, keepdims=False) -> float32[]
+        %1 = sum(%0, axis=(0,), keepdims=False) -> float32[]
     """
     return Tape(t)

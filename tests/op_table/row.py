@@ -28,6 +28,7 @@ class Row:
         order: how many times it can be differentiated; 0 for ops without a gradient.
         linear: argnums in which the op is linear; there differences are exact (eps=1, 1e-12).
         atol, rtol: tolerance of the value against the reference, in float64.
+        empty: False where arguments without rows have no meaning, whatever the reference says.
     """
 
     primitive: Primitive
@@ -37,6 +38,7 @@ class Row:
     linear: tuple[int, ...] = ()
     atol: float = 1e-12
     rtol: float = 1e-10
+    empty: bool = True
 
     @property
     def name(self) -> str:
