@@ -48,7 +48,7 @@ relu_vjp.defvjp(lambda h, out, g, ans: relu_vjp(h, ans), None)
 def _leaky_relu(x, *, negative_slope):
     if 0 < negative_slope <= 1:
         return np.maximum(x, x * negative_slope)
-    return np.where(x > 0, x, x * negative_slope)
+    return np.where(x > 0, x, np.minimum(x, 0) * negative_slope)
 
 
 _leaky_relu.defvjp(lambda g, ans, x, *, negative_slope:
