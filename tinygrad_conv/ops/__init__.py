@@ -20,3 +20,10 @@ from .linalg import linear, matmul, outer
 from .contraction import einsum
 from .conv import conv2d, conv2d_weight, conv_transpose2d
 from .conv1d import conv1d, conv_transpose1d
+from .classification import cross_entropy, hinge_loss, nll_loss
+from .dropout import dropout, dropout2d
+from .loss import (
+    binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss,
+)
+from .norm import batch_norm, group_norm, instance_norm, layer_norm
+from .softmax import log_softmax, softmax
