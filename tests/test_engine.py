@@ -465,6 +465,31 @@ def test_integer_outputs_a_derivative_relies_on_are_locked():
         index.mutate()
 
 
+def test_augmented_assignment_makes_a_new_tensor():
+    x = leaf(1.0, 2.0)
+    y = x
+    y += 1.0
+    y *= np.array([2.0, 3.0])
+    assert x.data.tolist() == [1.0, 2.0] and y.data.tolist() == [4.0, 9.0]
+    y.sum().backward()
+    assert x.grad.data.tolist() == [2.0, 3.0]
+
+
+def test_an_array_never_swallows_a_tensor():
+    """`a += t` and np.exp(t) would lose the graph without a word."""
+    x, a = leaf(1.0, 2.0), np.array([1.0, 2.0])
+    with pytest.raises(TypeError):
+        a += x
+    with pytest.raises(TypeError):
+        np.exp(x)
+    assert a.tolist() == [1.0, 2.0]
+
+
+def test_items_cannot_be_assigned():
+    with pytest.raises(TypeError, match=r"item assignment.*mutate\(\)"):
+        leaf(1.0, 2.0)[0] = 3.0
+
+
 # ----- types, copies, files -----
 
 @pytest.mark.parametrize("data, dtype", [
