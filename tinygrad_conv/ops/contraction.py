@@ -126,11 +126,12 @@ def _check_labels(terms: list[str], out: str, shapes: list[tuple[int, ...]], ref
         for k, n in zip(labels, s):
             if k not in string.ascii_letters:
                 raise refuse(f"has the label {k!r}, labels are letters")
-            if 1 not in (n, lengths.get(k, n)) and n != lengths[k]:
-                raise refuse(f"gives label {k!r} the lengths {lengths[k]} and {n}")
-            if labels.count(k) > 1 and any(m != n for j, m in zip(labels, s) if j == k):
+            known = lengths.setdefault(k, n)
+            if known != n and 1 not in (known, n):
+                raise refuse(f"gives label {k!r} the lengths {known} and {n}")
+            if any(j == k and m != n for j, m in zip(labels, s)):
                 raise refuse(f"takes the diagonal {k!r} of axes that differ")
-            lengths[k] = n if lengths.get(k, 1) == 1 else lengths[k]
+            lengths[k] = n if known == 1 else known
     for k in out:
         if k not in lengths or out.count(k) > 1:
             what = "twice in the output" if k in lengths else "in the output only"
