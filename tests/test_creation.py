@@ -115,8 +115,8 @@ def test_random_numbers_come_from_the_generator_given(name):
 
 @pytest.mark.parametrize("name", RANDOM)
 @pytest.mark.parametrize("rng, text", [
-    ({}, "rng must be a np.random.Generator, it is missing; make one with "
-         r"rng=np.random.default_rng\(seed\)"),
+    ({}, ("rng must be a np.random.Generator, it is missing; make one with "
+          r"rng=np.random.default_rng\(seed\)")),
     ({"rng": 42}, r"got 42; make one with rng=np.random.default_rng\(42\)"),
     ({"rng": np.random.RandomState(0)}, "got RandomState"),
 ])

@@ -59,8 +59,8 @@ def test_matmul_operator_with_arrays_on_either_side(rng):
 
 
 @pytest.mark.parametrize("a, b, text", [
-    ((2, 3), (4, 5), r"matmul: the last axis of x has length 3 but y has 4 rows "
-                     r"\(x.shape=\(2, 3\), y.shape=\(4, 5\)\)"),
+    ((2, 3), (4, 5), (r"matmul: the last axis of x has length 3 but y has 4 rows "
+                      r"\(x.shape=\(2, 3\), y.shape=\(4, 5\)\)")),
     ((3,), (4,), r"length 3 but y has 4 rows \(x.shape=\(3,\), y.shape=\(4,\)\)"),
     ((2, 2, 3), (4,), "length 3 but y has 4 rows"),
     ((2, 5, 3), (3, 3, 4), r"stacks of \(2,\) and of \(3,\) matrices do not broadcast"),
@@ -100,8 +100,8 @@ def test_linear_gradients_equal_pytorch(rng):
 
 
 @pytest.mark.parametrize("x, w, b, text", [
-    ((2, 4), (5, 3), None, r"linear: weight expects 3 inputs but the last axis of x has length 4 "
-                           r"\(x.shape=\(2, 4\), weight.shape=\(5, 3\)\)"),
+    ((2, 4), (5, 3), None, (r"linear: weight expects 3 inputs but the last axis of x has length "
+                            r"4 \(x.shape=\(2, 4\), weight.shape=\(5, 3\)\)")),
     ((), (5, 3), None, "linear: weight expects 3 inputs but x is a single number"),
     ((2, 3), (3,), None, r"linear: weight must have two axes, \(outputs, inputs\), got \(3,\)"),
     ((2, 3), (5, 3), (3,), r"linear: bias must have shape \(5,\), one value an output, got \(3,\)"),

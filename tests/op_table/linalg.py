@@ -67,7 +67,10 @@ def by_loops(*xs, subscripts):
     sizes = {}
     for t, x in zip(terms, xs):
         for k, n in zip(t, x.shape):
-            sizes[k] = max(n, sizes.get(k, 1)) if n else 0
+            known = sizes.setdefault(k, n)
+            if known != n and 1 not in (known, n):
+                raise ValueError(f"label {k!r} has lengths {known} and {n}")
+            sizes[k] = n if known == 1 else known
     total = np.zeros([sizes[k] for k in out])
     for values in itertools.product(*map(range, sizes.values())):
         at = dict(zip(sizes, values))
