@@ -1,4 +1,4 @@
-"""Max and average pooling and their adjoints: one pass of whole chunks for each kernel tap.
+"""Max and average pooling and their adjoints: one pass over whole chunks for each kernel tap.
 
 Windows are maxima (sums) of rows and then of columns, KH + KW passes. Which cell won is found
 again in the backward pass by comparing cells with the maximum: cheaper than keeping indices.
@@ -12,15 +12,137 @@ import numpy as np
 
 from .parallel import over
 from .pool_geometry import Place, Windows
+from .window import compute_dtype
 
 
-def _like(x: np.ndarray, size: tuple[int, ...], n: int | None = None) -> np.ndarray:
+def _like(x: np.ndarray, size: tuple[int, ...], n: int | None = None,
+          dtype: np.dtype | None = None) -> np.ndarray:
     """An empty array (n, C, *size) in the memory layout of x (N, C, H, W)."""
-    return np.empty_like(x, shape=(len(x) if n is None else n, x.shape[1], *size))
+    return np.empty_like(x, dtype, shape=(len(x) if n is None else n, x.shape[1], *size))
 
 
-def _gather(ufunc: np.ufunc, empty: float, y: np.ndarray, x: np.ndarray, places: list[Place],
-            lead: tuple) -> None:
-    """y = ufunc over the taps of one axis of x; `lead` are the axes before it."""
-    whole = [x[(*lead, cells)] for outs, cells in places if outs == slice(0, y.shape[len(lead) - 1 + 0])]
-    raise NotImplementedError
+def _on(axis: int, s: slice) -> tuple:
+    """The index that takes `s` of the rows (axis 0) or the columns (axis 1) of (N, C, H, W)."""
+    return (..., s, slice(None)) if axis == 0 else (..., s)
+
+
+def _reduce(ufunc: np.ufunc, empty: float, x: np.ndarray, y: np.ndarray, places: list[Place],
+            axis: int) -> None:
+    """y = ufunc over the taps of one axis of x, `empty` where there are none."""
+    whole = [outs == slice(0, y.shape[axis - 2]) for outs, _ in places[:2]]
+    if whole == [True, True]:
+        a, b = (x[_on(axis, cells)] for _, cells in places[:2])
+        ufunc(a, b, out=y)
+        places = places[2:]
+    else:
+        y.fill(empty)
+    for outs, cells in places:
+        part = y[_on(axis, outs)]
+        ufunc(part, x[_on(axis, cells)], out=part)
+
+
+def _windows(ufunc: np.ufunc, empty: float, x: np.ndarray, win: Windows,
+             divisor: np.ndarray | None = None) -> np.ndarray:
+    dtype = compute_dtype(x) if divisor is not None else x.dtype
+    y = _like(x, win.out, dtype=dtype)
+    rows, columns = win.along(0), win.along(1)
+
+    def work(slices, n):
+        half = _like(x, (win.out[0], win.size[1]), n, dtype)
+        for s in slices:
+            part = half[:s.stop - s.start]
+            _reduce(ufunc, empty, x[s], part, rows, 0)
+            _reduce(ufunc, empty, part, y[s], columns, 1)
+            if divisor is not None:
+                y[s] /= divisor
+
+    over(len(x), 2 * x[:1].nbytes, work)
+    return y
+
+
+def maxima(x: np.ndarray, win: Windows) -> np.ndarray:
+    """y[n,c,i,j] = max over a,b of x[n,c,i*s+a*d-p,j*s+b*d-p]; NaN if one of them is."""
+    return _windows(np.maximum, -np.inf, x, win)
+
+
+def averages(x: np.ndarray, win: Windows, divisor: np.ndarray) -> np.ndarray:
+    """y[n,c,i,j] = sum over a,b of x[n,c,i*s+a-p,j*s+b-p] / divisor[i,j]."""
+    return _windows(np.add, 0.0, x, win, divisor.astype(compute_dtype(x)))
+
+
+def _spread(g: np.ndarray, dx: np.ndarray, places: list[Place], axis: int) -> None:
+    """The adjoint of summing the taps of one axis."""
+    dx.fill(0)
+    for outs, cells in places:
+        part = dx[_on(axis, cells)]
+        np.add(part, g[_on(axis, outs)], out=part)
+
+
+def averages_adjoint(g: np.ndarray, win: Windows, divisor: np.ndarray) -> np.ndarray:
+    """dx[n,c,u,v] = sum over i,j,a,b with i*s+a-p = u, .. of g[n,c,i,j] / divisor[i,j]."""
+    dtype = compute_dtype(g)
+    divisor = divisor.astype(dtype)
+    dx = _like(g, win.size, dtype=dtype)
+    rows, columns = win.along(0), win.along(1)
+
+    def work(slices, n):
+        share = _like(g, win.out, n, dtype)
+        half = _like(g, (win.out[0], win.size[1]), n, dtype)
+        for s in slices:
+            m = s.stop - s.start
+            np.divide(g[s], divisor, out=share[:m])
+            _spread(share[:m], half[:m], columns, 1)
+            _spread(half[:m], dx[s], rows, 0)
+
+    over(len(g), 2 * dx[:1].nbytes, work)
+    return dx
+
+
+def _winners(x: np.ndarray, y: np.ndarray, win: Windows) -> Iterator[tuple[tuple, tuple, np.ndarray]]:
+    """For each tap (outputs, cells, hit): hit says where it is the first that equals the maximum."""
+    taken = np.zeros_like(y, bool)
+    nan = np.isnan(np.max(y, initial=-np.inf))
+    for outs, cells in win.taps():
+        hit = x[cells] == y[outs]
+        if nan:
+            hit |= np.isnan(x[cells])
+        before = taken[outs]
+        np.greater(hit, before, out=hit)
+        before |= hit
+        yield outs, cells, hit
+
+
+def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, win: Windows) -> np.ndarray:
+    """dx[n,c,u,v] = sum of g[n,c,i,j] over the windows (i, j) whose maximum y is cell (u, v)."""
+    dx = _like(x, win.size, dtype=g.dtype)
+
+    def work(slices, n):
+        for s in slices:
+            part, gs = dx[s], g[s]
+            part.fill(0)
+            for outs, cells, hit in _winners(x[s], y[s], win):
+                np.add(part[cells], gs[outs], out=part[cells], where=hit)
+
+    over(len(x), 2 * x[:1].nbytes, work)
+    return dx
+
+
+def gather(u: np.ndarray, x: np.ndarray, y: np.ndarray, win: Windows) -> np.ndarray:
+    """What stands in u where the maxima y of x stood: the adjoint of `scatter`."""
+    v = _like(x, win.out, dtype=u.dtype)
+
+    def work(slices, n):
+        for s in slices:
+            part, us = v[s], u[s]
+            part.fill(0)
+            for outs, cells, hit in _winners(x[s], y[s], win):
+                np.copyto(part[outs], us[cells], where=hit)
+
+    over(len(x), 2 * x[:1].nbytes, work)
+    return v
+
+
+def indices(x: np.ndarray, y: np.ndarray, win: Windows) -> np.ndarray:
+    """Where each maximum stands: its place in the plane, row by row, without padding."""
+    cells_of = np.arange(np.prod(win.size, dtype=np.int64)).reshape(1, 1, *win.size)
+    return gather(np.broadcast_to(cells_of, x.shape), x, y, win)

@@ -26,4 +26,5 @@ from .loss import (
     binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss,
 )
 from .norm import batch_norm, group_norm, instance_norm, layer_norm
+from .pool import avg_pool2d, max_pool2d
 from .softmax import log_softmax, softmax

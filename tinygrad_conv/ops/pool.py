@@ -1,0 +1,182 @@
+"""Max and average pooling as two closed pairs.
+
+Fix which cell of each window is the largest: then max pooling picks numbers from fixed places and
+its derivative adds numbers to the same places. `max_pool2d_scatter` and `max_pool2d_gather` are
+that pair, each the adjoint and so the VJP of the other. Average pooling is linear; its adjoint
+`avg_pool2d_spread` has average pooling as its VJP. So every order of derivative is there.
+
+A tie goes to the first cell, row by row; padding never wins; NaN always does (the first one).
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core import Tensor, as_array, share
+from ..kernels import pool as kernels
+from ..kernels.geometry import pair, reach
+from ..kernels.pool_geometry import Windows
+from ..primitive import primitive
+from .shape import reshape
+
+
+@primitive
+def _max_pool2d(x, **geo):
+    return kernels.maxima(x, Windows(x.shape[2:], **geo))
+
+
+@primitive
+def max_pool2d_scatter(g, x, y, **geo):
+    return kernels.scatter(g, x, y, Windows(x.shape[2:], **geo))
+
+
+@primitive
+def max_pool2d_gather(u, x, y, **geo):
+    return kernels.gather(u, x, y, Windows(x.shape[2:], **geo))
+
+
+@primitive
+def max_pool2d_indices(x, y, **geo):
+    return kernels.indices(x, y, Windows(x.shape[2:], **geo))
+
+
+_max_pool2d.defvjp(lambda g, ans, x, **geo: max_pool2d_scatter(g, x, ans, **geo))
+max_pool2d_scatter.defvjp(
+    lambda u, ans, g, x, y, **geo: max_pool2d_gather(u, x, y, **geo), None, None)
+max_pool2d_gather.defvjp(
+    lambda v, ans, u, x, y, **geo: max_pool2d_scatter(v, x, y, **geo), None, None)
+max_pool2d_indices.defvjp(None, None)
+
+
+def _divisor(win: Windows, count_include_pad: bool, divisor_override: float | None) -> np.ndarray:
+    if divisor_override is not None:
+        return np.asarray(float(divisor_override))
+    return win.counts(count_include_pad)
+
+
+@primitive
+def _avg_pool2d(x, *, count_include_pad, divisor_override, **geo):
+    win = Windows(x.shape[2:], **geo)
+    return kernels.averages(x, win, _divisor(win, count_include_pad, divisor_override))
+
+
+@primitive
+def avg_pool2d_spread(g, *, size, count_include_pad, divisor_override, **geo):
+    win = Windows(size, **geo)
+    return kernels.averages_adjoint(g, win, _divisor(win, count_include_pad, divisor_override))
+
+
+_avg_pool2d.defvjp(lambda g, ans, x, **geo: avg_pool2d_spread(g, size=x.shape[2:], **geo))
+avg_pool2d_spread.defvjp(lambda u, ans, g, *, size, **geo: _avg_pool2d(u, **geo))
+
+
+def as_planes(op: str, x: Any, axes: str = "NCHW") -> tuple[Tensor, tuple[int, ...]]:
+    """x as a float tensor (N, C, H, W), and the leading axes its results should have."""
+    x = x if isinstance(x, Tensor) else share(as_array(x, copy=True, what=f"{op} x"))
+    if x.dtype.kind != "f":
+        raise TypeError(f"{op}: x must be floating point, got {x.dtype}; convert it, e.g. "
+                        f"tg.tensor(x, dtype=np.float32)")
+    if x.ndim not in (len(axes) - 1, len(axes)):
+        raise ValueError(f"{op}: x must have axes {axes} (or {axes[1:]}, one sample), got shape "
+                         f"{x.shape}")
+    spatial = x.shape[2 - len(axes):]
+    if 0 in spatial:
+        raise ValueError(f"{op}: x has no cells to pool, got shape {x.shape}")
+    lead = x.shape[:-len(spatial)]
+    size = spatial if len(spatial) == 2 else (1, *spatial)
+    shape = (*((1,) * (2 - len(lead))), *lead, *size)
+    return (x if shape == x.shape else reshape(x, shape=shape)), lead
+
+
+def with_lead(y: Tensor, lead: tuple[int, ...]) -> Tensor:
+    """y (N, C, OH, OW) with the leading axes its input had."""
+    return y if y.shape[:2] == lead else reshape(y, shape=(*lead, *y.shape[2:]))
+
+
+def _geometry(op: str, size: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any,
+              dilation: Any, ceil_mode: bool) -> dict[str, Any]:
+    """The checked parameters of a pooling primitive."""
+    kernel = pair(kernel_size, op, "kernel_size")
+    stride = kernel if stride is None else pair(stride, op, "stride")
+    padding, dilation = pair(padding, op, "padding", least=0), pair(dilation, op, "dilation")
+    spans = tuple(reach(k, d) for k, d in zip(kernel, dilation))
+    if any(p > span // 2 for p, span in zip(padding, spans)):
+        raise ValueError(f"{op}: padding {padding} must be at most half of what the kernel spans, "
+                         f"{spans} (kernel_size {kernel}, dilation {dilation}); pad x first")
+    geo = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation,
+           "ceil_mode": bool(ceil_mode)}
+    if min(Windows(size, **geo).out) < 1:
+        raise ValueError(f"{op}: the kernel spans {spans[0]}x{spans[1]} but the padded input is "
+                         f"only {size[0] + 2 * padding[0]}x{size[1] + 2 * padding[1]} (input "
+                         f"{size[0]}x{size[1]}, padding {padding}); use a smaller kernel")
+    return geo
+
+
+def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:
+    """The largest number of each window.
+
+    Args:
+        x: (N, C, H, W), or (C, H, W) for one sample; floating point.
+        kernel_size, dilation: an int or a pair, at least 1.
+        stride: an int or a pair; default: the kernel size.
+        padding: an int or a pair, at most half the window; padded cells never win.
+        ceil_mode: round the output size up, except for windows that begin beyond the padding.
+        return_indices: also return where each maximum stands: u*W + v in its plane of x.
+
+    Returns:
+        (N, C, OH, OW), OH = floor((H + 2*padding - dilation*(KH-1) - 1) / stride) + 1; with
+        `return_indices` a pair of it and the int64 indices of the same shape.
+
+    Raises:
+        ValueError, TypeError: if shapes or numbers do not fit; both are named.
+
+    A tie goes to the first cell row by row, and with it the whole gradient; a NaN wins.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([[[1.0, 2.0, 0.0, 1.0], [4.0, 3.0, 1.0, 1.0]]])
+        >>> tg.max_pool2d(x, 2).data.tolist()
+        [[[4.0, 1.0]]]
+
+    Source: PyTorch's torch.nn.functional.max_pool2d.
+    """
+    x, lead = as_planes("max_pool2d", x)
+    geo = _geometry("max_pool2d", x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
+    y = _max_pool2d(x, **geo)
+    if not return_indices:
+        return with_lead(y, lead)
+    return with_lead(y, lead), with_lead(max_pool2d_indices(x, y, **geo), lead)
+
+
+def avg_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
+               ceil_mode: bool = False, count_include_pad: bool = True,
+               divisor_override: float | None = None) -> Tensor:
+    """The average of each window.
+
+    Args:
+        x: (N, C, H, W), or (C, H, W) for one sample; floating point.
+        kernel_size, stride, padding, ceil_mode: as for `max_pool2d`; padded cells are 0.
+        count_include_pad: whether padded cells count in the divisor; what `ceil_mode` lets hang
+            over the padding never does.
+        divisor_override: divide by this instead.
+
+    Raises:
+        ValueError, TypeError: if shapes or numbers do not fit; both are named.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([[[1.0, 2.0, 0.0, 1.0], [4.0, 3.0, 1.0, 1.0]]])
+        >>> tg.avg_pool2d(x, 2).data.tolist()
+        [[[2.5, 0.75]]]
+
+    Source: PyTorch's torch.nn.functional.avg_pool2d.
+    """
+    x, lead = as_planes("avg_pool2d", x)
+    geo = _geometry("avg_pool2d", x.shape[2:], kernel_size, stride, padding, 1, ceil_mode)
+    if divisor_override is not None and divisor_override == 0:
+        raise ValueError("avg_pool2d: divisor_override must not be 0")
+    y = _avg_pool2d(x, count_include_pad=bool(count_include_pad),
+                    divisor_override=divisor_override, **geo)
+    return with_lead(y, lead)
