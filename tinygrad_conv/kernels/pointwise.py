@@ -77,11 +77,15 @@ def erf(x: np.ndarray) -> np.ndarray:
     out = np.array(floating(x))
     flat = out.ravel(order="K")
     p, q = (ERF_P, ERF_Q) if out.dtype == np.float64 else (ERF_P_SINGLE, ERF_Q_SINGLE)
+    bits = np.dtype(f"i{out.itemsize}")
     for i in range(0, flat.size, CHUNK):
         part = flat[i:i + CHUNK]
         a = np.minimum(np.abs(part), 6.0)  # erf(6) rounds to 1; nan stays nan
         xq = _horner(p, a)
         xq *= a
         xq /= _horner(q, a)
-        np.copysign(np.expm1(np.negative(xq, out=xq), out=xq), part, out=part)
+        y = np.expm1(np.negative(xq, out=xq), out=xq)  # -erf(|x|): its sign bit is always set
+        sign = part.view(bits)
+        np.bitwise_or(sign, np.iinfo(bits).max, out=sign)
+        np.bitwise_and(sign, y.view(bits), out=sign)  # keep y's sign bit where x is negative
     return out
