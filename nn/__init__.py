@@ -1,0 +1,34 @@
+"""nn: layers, losses, optimisers, schedules, data and training on top of tinygrad_conv.
+
+    import nn
+"""
+from . import data, init
+from .activation import (
+    ELU, GELU, SELU, Hardtanh, LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, SiLU, Softmax, Softplus,
+    Tanh,
+)
+from .adagrad import Adagrad
+from .adam import Adam, AdamW
+from .clip import clip_grad_norm_
+from .containers import ModuleDict, ModuleList, Sequential
+from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .dropout import Dropout, Dropout2d
+from .linear import Flatten, Identity, Linear
+from .loss import (
+    BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, MultiMarginLoss,
+    NLLLoss, SmoothL1Loss,
+)
+from .module import Module, Parameter
+from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
+from .optim import Optimizer, no_decay
+from .pool import (
+    AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool2d, GlobalMaxPool2d,
+    MaxPool1d, MaxPool2d, MaxUnpool2d,
+)
+from .rmsprop import RMSprop
+from .schedule import (
+    CosineAnnealingLR, ExponentialLR, LinearLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, Schedule,
+    SequentialLR, StepLR,
+)
+from .sgd import SGD
+from .weights import load, save

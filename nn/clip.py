@@ -1,0 +1,47 @@
+"""Gradient clipping."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+import tinygrad_conv as tg
+
+
+def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type: float = 2.0,
+                    error_if_nonfinite: bool = False) -> float:
+    """Scale all gradients down together if their common norm is above `max_norm`.
+
+    Args:
+        parameters: tensors; those without a gradient are passed over.
+        max_norm: the largest norm allowed.
+        norm_type: p of the p-norm; inf for the largest entry.
+        error_if_nonfinite: raise instead of scaling by nan.
+
+    Returns:
+        the norm before clipping.
+
+    Raises:
+        RuntimeError: if the norm is not finite and `error_if_nonfinite`; gradients are unchanged.
+
+    Example:
+        >>> p = tg.tensor([3.0, 4.0], requires_grad=True)
+        >>> (p * p).sum().backward()
+        >>> clip_grad_norm_([p], 5.0), p.grad.numpy().round(3).tolist()
+        (10.0, [3.0, 4.0])
+
+    Source: PyTorch's torch.nn.utils.clip_grad_norm_ (Pascanu et al. 2013).
+    """
+    given = [parameters] if isinstance(parameters, tg.Tensor) else list(parameters)
+    tensors = [p for p in given if p.grad is not None]
+    norms = [float(np.linalg.norm(p.grad.numpy().ravel(), norm_type)) for p in tensors]
+    total = float(np.linalg.norm(norms, norm_type)) if norms else 0.0
+    if error_if_nonfinite and not math.isfinite(total):
+        raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {total}; look for nan in the "
+                           f"loss, or lower the learning rate")
+    scale = max_norm / (total + 1e-6)
+    if not scale >= 1:  # also when it is nan
+        for p in tensors:
+            p.grad = tg.from_numpy(p.grad.numpy() * np.asarray(scale, p.dtype))
+    return total

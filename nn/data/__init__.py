@@ -1,0 +1,7 @@
+"""Data: sets in memory, batches, augmentation, and four real sets of images."""
+from .augment import compose, flip, shift
+from .cifar10 import cifar10
+from .dataset import Dataset
+from .digits import digits
+from .idx import fashion_mnist, mnist
+from .loader import DataLoader

@@ -1,0 +1,52 @@
+"""Augmentation of batches: functions (x, rng) -> x for `DataLoader(transform=...)`."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def shift(cells: int) -> Transform:
+    """Move each image of x (N, C, H, W) by up to `cells` in both directions; new cells are 0.
+
+    Example:
+        >>> x = np.ones((4, 1, 8, 8), np.float32)
+        >>> shift(2)(x, np.random.default_rng(0)).shape
+        (4, 1, 8, 8)
+    """
+    def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        n, c, h, w = x.shape
+        padded = np.pad(x, ((0, 0), (0, 0), (cells, cells), (cells, cells)))
+        top, left = rng.integers(0, 2 * cells + 1, (2, n))
+        rows = (top[:, None] + np.arange(h))[:, None, :, None]
+        columns = (left[:, None] + np.arange(w))[:, None, None, :]
+        return padded[np.arange(n)[:, None, None, None], np.arange(c)[:, None, None], rows, columns]
+
+    return transform
+
+
+def flip() -> Transform:
+    """Mirror each image of x (N, C, H, W) left to right, or not, with probability one half.
+
+    Example:
+        >>> x = np.arange(8, dtype=np.float32).reshape(2, 1, 1, 4)
+        >>> flip()(x, np.random.default_rng(1)).tolist()
+        [[[[0.0, 1.0, 2.0, 3.0]]], [[[4.0, 5.0, 6.0, 7.0]]]]
+    """
+    def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        turned = (rng.random(len(x)) < 0.5)[:, None, None, None]
+        return np.where(turned, x[..., ::-1], x)
+
+    return transform
+
+
+def compose(*transforms: Transform) -> Transform:
+    """One transform after the other."""
+    def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        for t in transforms:
+            x = t(x, rng)
+        return x
+
+    return transform

@@ -1,0 +1,49 @@
+"""A data set in memory: images as they are stored, turned into floats a batch at a time."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+class Dataset:
+    """Images and labels of equal length; indexing gives a batch of arrays.
+
+    Args:
+        images: (N, C, H, W); integer images stay as they are and are multiplied by `scale` batch by
+            batch, which keeps memory small.
+        labels: (N,) integers, or any array of N targets.
+        classes: names of the classes, for pictures.
+        scale: what integer pixels are multiplied by; default 1/255.
+
+    Raises:
+        ValueError: if lengths differ.
+
+    Example:
+        >>> data = Dataset(np.full((3, 1, 2, 2), 255, np.uint8), np.array([0, 1, 0]))
+        >>> x, y = data[[0, 2]]
+        >>> x.shape, x.dtype, float(x.max()), y.tolist()
+        ((2, 1, 2, 2), dtype('float32'), 1.0, [0, 0])
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, classes: Sequence[str] = (),
+                 scale: float = 1 / 255) -> None:
+        self.images, self.labels = np.asarray(images), np.asarray(labels)
+        if len(self.images) != len(self.labels):
+            raise ValueError(f"Dataset: expects as many labels as images, got {len(self.labels)} and "
+                             f"{len(self.images)}")
+        self.classes, self.scale = tuple(classes), scale
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Any) -> tuple[np.ndarray, np.ndarray]:
+        images = self.images[index]
+        if images.dtype.kind in "iu":
+            images = images * np.float32(self.scale)
+        labels = self.labels[index]
+        return images, labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
+
+    def __repr__(self) -> str:
+        return f"Dataset({len(self)} images of shape {self.images.shape[1:]}, {self.images.dtype})"

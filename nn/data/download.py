@@ -1,0 +1,102 @@
+"""Files from the network, kept in a cache folder: whole and checked, or not there at all."""
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import tempfile
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+TIMEOUT = 30  # seconds without an answer
+
+
+def cache_folder(name: str, folder: str | os.PathLike[str] | None = None) -> Path:
+    """Where the files of a data set are kept: `folder`, else $TINYGRAD_CONV_DATA/name, else the
+    user's cache folder."""
+    if folder is not None:
+        return Path(folder)
+    if "TINYGRAD_CONV_DATA" in os.environ:
+        return Path(os.environ["TINYGRAD_CONV_DATA"]) / name
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "tinygrad_conv" / name
+
+
+def md5(path: Path) -> str:
+    """The checksum data sets are published with (against damage, not against malice)."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _bar(total: int, name: str) -> Any:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm(total=total or None, unit="B", unit_scale=True, desc=name)
+
+
+def _copy(response: Any, out: Any, name: str) -> None:
+    bar = _bar(int(response.headers.get("Content-Length", 0)), name)
+    try:
+        while block := response.read(1 << 16):
+            out.write(block)
+            if bar is not None:
+                bar.update(len(block))
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def download(url: str, path: Path, checksum: str) -> None:
+    """Fetch `url` into `path`; on any failure `path` is as it was.
+
+    Raises:
+        ConnectionError: if the address cannot be reached or breaks off.
+        ValueError: if what came has another checksum.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            try:
+                with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+                    _copy(response, out, path.name)
+            except (OSError, http.client.HTTPException) as e:
+                raise ConnectionError(f"download: {url} failed ({e})") from None
+        got = md5(temporary)
+        if got != checksum:
+            raise ValueError(f"download: {url} has checksum {got}, expected {checksum}; it is damaged or "
+                             f"has been replaced, nothing was kept")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def locate(name: str, file: str, url: str, checksums: tuple[str, ...], folders: list[Path],
+           advice: str) -> Path:
+    """The first of `folders` that holds `file` whole, else a download into the first folder.
+
+    `checksums` begins with that of the published file; others are of equal files packed anew.
+
+    Raises:
+        ValueError: if a file is there but damaged; names it.
+        FileNotFoundError: if it is nowhere and cannot be fetched; says what can be done.
+    """
+    for folder in folders:
+        path = folder / file
+        if path.is_file():
+            if md5(path) not in checksums:
+                raise ValueError(f"{name}: {path} is damaged (checksum {md5(path)}, expected "
+                                 f"{' or '.join(checksums)}); delete it and try again")
+            return path
+    path = folders[0] / file
+    try:
+        download(url, path, checksums[0])
+    except ConnectionError as e:
+        raise FileNotFoundError(
+            f"{name}: {file} is not in {', '.join(map(str, folders))}, and {e}. Either connect to the "
+            f"network once, or {advice}, or put the file into {folders[0]}") from None
+    return path

@@ -1,0 +1,55 @@
+"""Batches of a data set, in order or shuffled by a generator of one's own."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+class DataLoader:
+    """Iterates over (x, y) batches of arrays; each `for` is an epoch.
+
+    Args:
+        dataset: has a length, and `dataset[array of indices]` gives a tuple of arrays.
+        batch_size: samples a batch; the last may have fewer.
+        shuffle: a new order every epoch.
+        rng: the generator of the order and of `transform`. Its state is all that an epoch depends
+            on, so saving it is enough to go on exactly.
+        drop_last: leave out a last batch that is not full.
+        transform: `transform(x, rng)` changes the inputs of a batch (augmentation).
+
+    Raises:
+        TypeError: if `shuffle` or `transform` is asked for without `rng`.
+
+    Example:
+        >>> from nn.data import Dataset
+        >>> data = Dataset(np.zeros((5, 1, 2, 2), np.uint8), np.arange(5))
+        >>> [len(y) for x, y in DataLoader(data, 2)], len(DataLoader(data, 2, drop_last=True))
+        ([2, 2, 1], 2)
+    """
+
+    def __init__(self, dataset: Any, batch_size: int = 64, shuffle: bool = False,
+                 rng: np.random.Generator | None = None, drop_last: bool = False,
+                 transform: Transform | None = None) -> None:
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"DataLoader: batch_size must be a whole number of at least 1, got "
+                             f"{batch_size!r}")
+        if (shuffle or transform) and not isinstance(rng, np.random.Generator):
+            raise TypeError(f"DataLoader: shuffle and transform need rng, a NumPy generator, got "
+                            f"{type(rng).__name__}; pass rng=np.random.default_rng(seed)")
+        self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
+        self.rng, self.drop_last, self.transform = rng, drop_last, transform
+
+    def __len__(self) -> int:
+        n = len(self.dataset)
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
+        n = len(self.dataset)
+        order = self.rng.permutation(n) if self.shuffle else np.arange(n)
+        for i in range(len(self)):
+            x, *rest = self.dataset[order[i * self.batch_size:(i + 1) * self.batch_size]]
+            yield (self.transform(x, self.rng) if self.transform else x, *rest)

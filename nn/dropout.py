@@ -1,0 +1,49 @@
+"""Dropout layers, each with a random generator of its own."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import tinygrad_conv as tg
+
+from .linear import default_rng
+from .module import Module
+
+
+class Dropout(Module):
+    """Each entry is 0 with probability p in training, the others are divided by 1 - p.
+
+    Args:
+        p: probability.
+        rng: the generator masks are drawn from; by default a fresh one.
+
+    Example:
+        >>> Dropout(0.5, rng=np.random.default_rng(0))(tg.ones(4)).numpy().tolist()
+        [2.0, 0.0, 0.0, 0.0]
+    """
+
+    drop = staticmethod(tg.dropout)
+
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"{type(self).__name__}: p must be between 0 and 1, got {p}")
+        self.p, self.rng = p, default_rng(rng)
+
+    def forward(self, x: Any) -> tg.Tensor:
+        return self.drop(x, self.p, self.training, rng=self.rng)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class Dropout2d(Dropout):
+    """Dropout of whole channels of x (N, C, H, W).
+
+    Example:
+        >>> Dropout2d(0.0)(tg.ones(1, 2, 3, 3)).shape
+        (1, 2, 3, 3)
+    """
+
+    drop = staticmethod(tg.dropout2d)

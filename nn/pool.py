@@ -1,0 +1,163 @@
+"""Pooling layers: the engine's functions with their arguments kept."""
+from __future__ import annotations
+
+from typing import Any
+
+import tinygrad_conv as tg
+
+from .module import Module
+
+
+class _Pool(Module):
+    """Keeps the arguments that are not the default, and prints them."""
+
+    def __init__(self, kernel_size: Any, **options: Any) -> None:
+        super().__init__()
+        self.kernel_size, self.options = kernel_size, options
+
+    def extra_repr(self) -> str:
+        return ", ".join([f"kernel_size={self.kernel_size}"]
+                         + [f"{k}={v}" for k, v in self.options.items() if v not in (None, False)])
+
+
+class MaxPool2d(_Pool):
+    """`tg.max_pool2d`.
+
+    Example:
+        >>> MaxPool2d(2)(tg.ones(1, 3, 6, 6)).shape
+        (1, 3, 3, 3)
+    """
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+                 return_indices: bool = False, ceil_mode: bool = False) -> None:
+        super().__init__(kernel_size, stride=stride, padding=padding, dilation=dilation,
+                         ceil_mode=ceil_mode, return_indices=return_indices)
+
+    def forward(self, x: Any) -> Any:
+        return tg.max_pool2d(x, self.kernel_size, **self.options)
+
+
+class MaxPool1d(_Pool):
+    """`tg.max_pool1d`.
+
+    Example:
+        >>> MaxPool1d(2)(tg.ones(1, 3, 6)).shape
+        (1, 3, 3)
+    """
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+                 ceil_mode: bool = False) -> None:
+        super().__init__(kernel_size, stride=stride, padding=padding, dilation=dilation,
+                         ceil_mode=ceil_mode)
+
+    def forward(self, x: Any) -> Any:
+        return tg.max_pool1d(x, self.kernel_size, **self.options)
+
+
+class MaxUnpool2d(_Pool):
+    """`tg.max_unpool2d`: values back to where `MaxPool2d(return_indices=True)` took them.
+
+    Example:
+        >>> y, indices = MaxPool2d(2, return_indices=True)(tg.ones(1, 3, 6, 6))
+        >>> MaxUnpool2d(2)(y, indices).shape
+        (1, 3, 6, 6)
+    """
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        super().__init__(kernel_size, stride=stride, padding=padding)
+
+    def forward(self, x: Any, indices: Any, output_size: Any = None) -> tg.Tensor:
+        return tg.max_unpool2d(x, indices, self.kernel_size, output_size=output_size, **self.options)
+
+
+class AvgPool2d(_Pool):
+    """`tg.avg_pool2d`.
+
+    Example:
+        >>> AvgPool2d(2)(tg.ones(1, 3, 6, 6)).shape
+        (1, 3, 3, 3)
+    """
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+                 count_include_pad: bool = True, divisor_override: int | None = None) -> None:
+        super().__init__(kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode,
+                         count_include_pad=count_include_pad, divisor_override=divisor_override)
+
+    def forward(self, x: Any) -> tg.Tensor:
+        return tg.avg_pool2d(x, self.kernel_size, **self.options)
+
+
+class AvgPool1d(_Pool):
+    """`tg.avg_pool1d`.
+
+    Example:
+        >>> AvgPool1d(2)(tg.ones(1, 3, 6)).shape
+        (1, 3, 3)
+    """
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+                 count_include_pad: bool = True) -> None:
+        super().__init__(kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode,
+                         count_include_pad=count_include_pad)
+
+    def forward(self, x: Any) -> tg.Tensor:
+        return tg.avg_pool1d(x, self.kernel_size, **self.options)
+
+
+class AdaptiveAvgPool2d(Module):
+    """`tg.adaptive_avg_pool2d`.
+
+    Example:
+        >>> AdaptiveAvgPool2d(1)(tg.ones(1, 3, 6, 6)).shape
+        (1, 3, 1, 1)
+    """
+
+    def __init__(self, output_size: Any) -> None:
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, x: Any) -> tg.Tensor:
+        return tg.adaptive_avg_pool2d(x, self.output_size)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveMaxPool2d(AdaptiveAvgPool2d):
+    """`tg.adaptive_max_pool2d`.
+
+    Example:
+        >>> AdaptiveMaxPool2d((2, 3))(tg.ones(1, 3, 6, 6)).shape
+        (1, 3, 2, 3)
+    """
+
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
+    def forward(self, x: Any) -> Any:
+        return tg.adaptive_max_pool2d(x, self.output_size, self.return_indices)
+
+
+class GlobalAvgPool2d(Module):
+    """The mean of each channel's plane: (N, C, H, W) -> (N, C, 1, 1).
+
+    Example:
+        >>> GlobalAvgPool2d()(tg.ones(1, 3, 6, 6)).shape
+        (1, 3, 1, 1)
+    """
+
+    def forward(self, x: Any) -> tg.Tensor:
+        return tg.global_avg_pool2d(x)
+
+
+class GlobalMaxPool2d(Module):
+    """The largest value of each channel's plane: (N, C, H, W) -> (N, C, 1, 1).
+
+    Example:
+        >>> GlobalMaxPool2d()(tg.ones(1, 3, 6, 6)).shape
+        (1, 3, 1, 1)
+    """
+
+    def forward(self, x: Any) -> tg.Tensor:
+        return tg.global_max_pool2d(x)

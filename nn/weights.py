@@ -1,0 +1,86 @@
+"""Weights in files: safetensors, written atomically, read without running any code."""
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .module import Module
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError:
+        raise ImportError("weights are kept in safetensors files; install the extra: pip install "
+                          "'tinygrad_conv[train]'") from None
+    return safetensors
+
+
+def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> None:
+    """Let `write(temporary)` make a file beside `path`, then put it in its place in one step."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as f:
+            os.fsync(f.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
+         metadata: Mapping[str, str] | None = None) -> None:
+    """Write a module's `state_dict()`, or a mapping of names to arrays, to a safetensors file.
+
+    The file at `path` is either the old one or the new one, never half of it.
+
+    Example:
+        >>> import nn, tempfile
+        >>> net = nn.Linear(3, 2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     nn.save(net, folder + "/net.safetensors")
+        ...     list(nn.load(folder + "/net.safetensors"))
+        ['bias', 'weight']
+    """
+    state = model.state_dict() if isinstance(model, Module) else model
+    arrays = {name: np.ascontiguousarray(a) if np.ndim(a) else np.array(a) for name, a in state.items()}
+    numpy_format = _safetensors().numpy
+    write_atomically(path, lambda temporary: numpy_format.save_file(
+        arrays, temporary, metadata=dict(metadata) if metadata else None))
+
+
+def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a safetensors file by name, and the text kept beside them.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no such file, or it is damaged.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"load: there is no file {os.fspath(path)!r}")
+    library = _safetensors()
+    try:
+        with library.safe_open(path, framework="numpy") as f:
+            return {name: f.get_tensor(name) for name in f.keys()}, dict(f.metadata() or {})
+    except library.SafetensorError as e:
+        raise ValueError(f"load: {os.fspath(path)!r} is not a whole safetensors file ({e}); it may be "
+                         f"truncated, or of another format") from None
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file by name, for `model.load_state_dict`.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no such file, or it is damaged.
+    """
+    return load_with_metadata(path)[0]
