@@ -302,6 +302,11 @@ def test_memory_layout_is_kept_by_value_and_gradient(name, rng):
     assert x.grad.data.strides == a.strides
 
 
+def test_clip_keeps_integers_and_float32_under_bounds_of_any_kind():
+    assert tg.clip(np.array([-3, 9]), 0, 5).dtype == np.int64
+    assert tg.clip(np.array([-3, 9], np.float32), np.float64(0), np.int64(5)).dtype == np.float32
+
+
 def test_astype_there_and_back():
     x = tg.tensor(np.array([1.5, 2.5], np.float32), requires_grad=True)
     y = tg.astype(x, np.float64)

@@ -193,8 +193,9 @@ def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:
     """
     if min is None and max is None:
         raise TypeError("clip: needs min, max or both")
-    for bound in (min, max):
-        if not isinstance(bound, int | float | np.integer | np.floating | None):
+    bounds = [b.item() if isinstance(b, np.generic) else b for b in (min, max)]
+    for bound in bounds:
+        if not isinstance(bound, int | float | None):
             raise TypeError(f"clip: bounds are numbers, got {type(bound).__name__}; use tg.maximum "
                             f"and tg.minimum with tensors")
-    return _clip(x, min=min if min is None else float(min), max=max if max is None else float(max))
+    return _clip(x, min=bounds[0], max=bounds[1])
