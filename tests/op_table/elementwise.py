@@ -146,6 +146,7 @@ ROWS = [
     # ---- functions
     Row(functions.pow, powers, lambda x, y: np.exp(y * np.log(x))),
     Row(functions.sqrt, unary(positive), lambda x: x**0.5),
+    Row(functions.sqrt_vjp, divisions, lambda g, ans: 0.5 * g / ans, linear=(0,)),
     Row(functions.exp, unary(), lambda x: special.exp2(x / math.log(2))),
     Row(functions.expm1, unary(), lambda x: np.exp(x) - 1, rtol=1e-9),
     Row(functions.log, unary(positive), lambda x: np.log2(x) * math.log(2)),

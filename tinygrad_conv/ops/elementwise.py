@@ -110,13 +110,15 @@ div.defvjp(lambda g, ans, x, y: g / y,
 
 @primitive
 def div_no_nan(x, y):
-    """x / y, where 0 / 0 is 0: for derivatives that are infinite, but not asked for, at a point.
+    """x / y, but 0 wherever y is 0: for gradients that are defined as 0 at a singular point.
 
-    >>> div_no_nan([0.0, 1.0], [0.0, 2.0]).data.tolist()
+    >>> div_no_nan([3.0, 1.0], [0.0, 2.0]).data.tolist()
     [0.0, 0.5]
     """
     zero = y == 0
-    return np.divide(x, np.where(zero & (x == 0), 1, y) if np.any(zero) else y)
+    if not np.any(zero):
+        return np.divide(x, y)
+    return np.where(zero, 0, np.divide(x, np.where(zero, 1, y)))
 
 
 div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),

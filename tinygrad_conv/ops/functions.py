@@ -1,7 +1,7 @@
 """Powers, exp and log, sin and cos, sigmoid, tanh and erf.
 
 Most derivatives are said in terms of the result `ans`. Values outside a function's domain are
-IEEE's, with NumPy's warning. Imports primitive, kernels, compare and elementwise.
+IEEE's, with NumPy's warning. Imports primitive, kernels and compare.
 """
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 from ..kernels import pointwise
 from ..primitive import primitive
 from .compare import isnan, logical_and, logical_or, where
-from .elementwise import div_no_nan
 
 _SHORT = {0.0: np.ones_like, 0.5: np.sqrt, 1.0: lambda x: x, 2.0: np.square,
           3.0: lambda x: x * x * x, -1.0: np.reciprocal}
@@ -62,7 +61,20 @@ def sqrt(x):
     return np.sqrt(x)
 
 
-sqrt.defvjp(lambda g, ans, x: div_no_nan(g * 0.5, ans))
+@primitive
+def sqrt_vjp(g, ans):
+    """g / (2 ans), where 0 / 0 is 0: the derivative of sqrt.
+
+    >>> sqrt_vjp([0.0, 4.0], [0.0, 2.0]).data.tolist()
+    [0.0, 1.0]
+    """
+    lost = (ans == 0) & (g == 0)
+    return np.divide(g, 2 * (np.where(lost, 1, ans) if np.any(lost) else ans))
+
+
+sqrt.defvjp(lambda g, ans, x: sqrt_vjp(g, ans))
+sqrt_vjp.defvjp(lambda h, out, g, ans: sqrt_vjp(h, ans),
+                lambda h, out, g, ans: -2.0 * sqrt_vjp(h * out, ans))
 
 
 @primitive
