@@ -17,13 +17,13 @@ def digits(split: str = "train") -> Dataset:
     """The digits: (1, 8, 8) images with values between 0 and 1, labels 0 to 9.
 
     Args:
-        split: "test" is every fifth image of each class in the file's order (356 images), "train"
-            the other 1,441, "all" both.
+        split: "test" is every fifth image of each class in the file's order (355 images), "train"
+            the other 1,442, "all" both.
 
     Example:
         >>> import nn
         >>> len(nn.data.digits("train")), len(nn.data.digits("test"))
-        (1441, 356)
+        (1442, 355)
     """
     if split not in ("train", "test", "all"):
         raise ValueError(f"digits: split must be 'train', 'test' or 'all', got {split!r}")

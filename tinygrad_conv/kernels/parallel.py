@@ -85,27 +85,34 @@ def get_num_threads() -> int:
     return _team.size
 
 
-def _chunks(lo: int, hi: int, n: int) -> Iterator[slice]:
-    for a in range(lo, hi, n):
-        yield slice(a, min(a + n, hi))
+def split(count: int, worth: bool, work: Callable[[int, int], Any]) -> list[Any]:
+    """Run `work(lo, hi)` on equal parts of range(count), one a thread if `worth` it; in order.
+
+    BLAS works single-threaded inside. The parts depend on `count` and the number of threads only,
+    so results are reproducible.
+    """
+    if not _team.ready:
+        _team.start()
+    threads = max(1, min(_team.size, count)) if _team.pool and worth else 1
+    cuts = [count * i // threads for i in range(threads + 1)]
+    with _one_blas_thread(_team.blas):
+        rest = [_team.pool.submit(work, lo, hi) for lo, hi in pairwise(cuts[1:])]
+        try:
+            first = work(0, cuts[1])
+        finally:
+            wait(rest)
+    return [first, *[f.result() for f in rest]]
 
 
 def over(count: int, item_bytes: int, work: Callable[[Iterator[slice], int], Any]) -> list[Any]:
     """Run `work(slices, n)` over range(count), once a thread; its results in order.
 
-    Each slice holds at most `n` items, as many as fit the cache at `item_bytes` each. The split
-    depends on the sizes and the number of threads only, so results are reproducible.
+    Each slice holds at most `n` items, as many as fit the cache at `item_bytes` each.
     """
-    n = CHUNK_BYTES // max(item_bytes, 1)
-    if not _team.ready:
-        _team.start()
-    threads = min(_team.size, count) if _team.pool and count * item_bytes > WORTH_THREADS else 1
-    cuts = [count * i // threads for i in range(threads + 1)]
-    n = max(1, min(n, -(-count // threads)))
-    with _one_blas_thread(_team.blas):
-        rest = [_team.pool.submit(work, _chunks(lo, hi, n), n) for lo, hi in pairwise(cuts[1:])]
-        try:
-            first = work(_chunks(0, cuts[1], n), n)
-        finally:
-            wait(rest)
-    return [first, *[f.result() for f in rest]]
+    n = max(1, CHUNK_BYTES // max(item_bytes, 1))
+
+    def part(lo: int, hi: int) -> Any:
+        m = max(1, min(n, hi - lo))
+        return work((slice(a, min(a + m, hi)) for a in range(lo, hi, m)), m)
+
+    return split(count, count * item_bytes > WORTH_THREADS, part)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor
+from ..kernels.product import product
 from ..primitive import primitive
 from .shape import as_tensor, expand_dims, reshape, swapaxes
 
@@ -46,16 +47,8 @@ def matmul(x, y):
     """
     _check_matmul(x, y)
     if x.ndim > 2 and y.ndim == 2 and x.flags.c_contiguous:  # one product, not one a matrix
-        return _product(_rows_of(x), y).reshape(*x.shape[:-1], y.shape[1])
-    return _product(x, y)
-
-
-def _product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """np.matmul, but five times faster for a column by a row (the weight gradient of a batch of
-    1), where it leaves BLAS, and twice for a single row, where np.dot is better."""
-    if x.ndim > 1 and y.ndim > 1 and x.shape[-1] == 1:
-        return np.multiply(x, y)
-    return np.dot(x, y) if x.ndim == y.ndim == 2 else np.matmul(x, y)
+        return product(_rows_of(x), y).reshape(*x.shape[:-1], y.shape[1])
+    return product(x, y)
 
 
 def _rows_of(x: np.ndarray) -> np.ndarray:
@@ -98,7 +91,7 @@ matmul.defvjp(_matmul_x, _matmul_y)
 
 @primitive
 def _linear(x, w, b=None):
-    y = _product(_rows_of(x), w.T)                                # (rows, I) @ (I, O)
+    y = product(_rows_of(x), w.T)                                # (rows, I) @ (I, O)
     if b is not None:
         y += b
     return y.reshape(*x.shape[:-1], len(w))
