@@ -13,6 +13,8 @@ from .clip import clip_grad_norm_
 from .containers import ModuleDict, ModuleList, Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .dropout import Dropout, Dropout2d
+from .fit import evaluate, fit
+from .history import History
 from .linear import Flatten, Identity, Linear
 from .loss import (
     BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, MultiMarginLoss,
@@ -25,6 +27,7 @@ from .pool import (
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool2d, GlobalMaxPool2d,
     MaxPool1d, MaxPool2d, MaxUnpool2d,
 )
+from .progress import Callback, ProgressBar
 from .rmsprop import RMSprop
 from .schedule import (
     CosineAnnealingLR, ExponentialLR, LinearLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, Schedule,

@@ -1,0 +1,85 @@
+"""A training run in a file: weights, optimiser, schedules, generators and history.
+
+One safetensors file holds the arrays; numbers stand as JSON in its header. It is written
+atomically, and loading it runs no code.
+"""
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+from .history import History
+from .module import Module
+from .optim import Optimizer
+from .weights import load_with_metadata, save
+
+FORMAT = "tinygrad_conv checkpoint 1"
+
+
+class Run:
+    """Everything that decides how training goes on: the parts a checkpoint saves and restores.
+
+    Args:
+        model, optimizer: what is trained, and by what.
+        schedules: schedules by a name of their own.
+        generators: generators outside the model (the loader's), by name.
+        history: the rows so far.
+    """
+
+    def __init__(self, model: Module, optimizer: Optimizer, schedules: dict[str, Any],
+                 generators: dict[str, np.random.Generator], history: History) -> None:
+        self.model, self.optimizer, self.schedules = model, optimizer, schedules
+        inside = {f"model.{name}": g for name, g in model.named_generators()}
+        self.generators = {**generators, **inside}
+        self.history = history
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run; the file at `path` is whole at any moment."""
+        optimizer = self.optimizer.state_dict()
+        arrays = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        arrays.update({f"optimizer.{k}": v for k, v in optimizer["arrays"].items()})
+        numbers = {"groups": optimizer["groups"],
+                   "schedules": {k: s.state_dict() for k, s in self.schedules.items()},
+                   "generators": {k: g.bit_generator.state for k, g in self.generators.items()},
+                   "history": self.history.rows}
+        save(arrays, path, {"format": FORMAT, "run": json.dumps(numbers, default=_plain)})
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Put everything as it was when `path` was written; on an error nothing has changed.
+
+        Raises:
+            FileNotFoundError, ValueError, RuntimeError: if the file is missing, damaged, no
+                checkpoint, or of another model or optimiser.
+        """
+        arrays, metadata = load_with_metadata(path)
+        if metadata.get("format") != FORMAT:
+            raise ValueError(f"load: {os.fspath(path)!r} is not a checkpoint (format "
+                             f"{metadata.get('format')!r}, expected {FORMAT!r})")
+        numbers = json.loads(metadata["run"])
+        parts = {part: {k.removeprefix(part): v for k, v in arrays.items() if k.startswith(part)}
+                 for part in ("model.", "optimizer.")}
+        for kind, own in (("schedules", self.schedules), ("generators", self.generators)):
+            if set(numbers[kind]) != set(own):
+                raise ValueError(f"load: {os.fspath(path)!r} holds {kind} {sorted(numbers[kind])}, this "
+                                 f"run has {sorted(own)}")
+        before = self.model.state_dict()
+        self.model.load_state_dict(parts["model."])
+        try:
+            self.optimizer.load_state_dict({"arrays": parts["optimizer."], "groups": numbers["groups"]})
+        except ValueError:
+            self.model.load_state_dict(before)
+            raise
+        for k, s in self.schedules.items():
+            s.load_state_dict(numbers["schedules"][k])
+        for k, g in self.generators.items():
+            g.bit_generator.state = numbers["generators"][k]
+        self.history.rows = numbers["history"]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"checkpoint: cannot save {type(value).__name__}")

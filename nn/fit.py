@@ -1,0 +1,187 @@
+"""Training: epochs of batches, validation, checkpoints, and an exact way back in.
+
+A run depends on the weights, the optimiser, the schedules and the generators alone; a checkpoint
+after each epoch holds all of them. Resumed from it, training gives the same bits as a run that was
+never interrupted; an epoch that was broken off is begun again.
+"""
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinygrad_conv as tg
+
+from .checkpoint import Run
+from .clip import clip_grad_norm_
+from .history import History, Row
+from .module import Module
+from .optim import Optimizer
+from .progress import Callback, ProgressBar
+from .schedule import ReduceLROnPlateau
+from .weights import save
+
+
+class _Mean:
+    """Running means of loss and, for class targets, accuracy."""
+
+    def __init__(self) -> None:
+        self.samples, self.loss, self.hits, self.classed = 0, 0.0, 0, False
+
+    def add(self, loss: float, output: np.ndarray, y: np.ndarray) -> None:
+        n = len(output)
+        self.samples += n
+        self.loss += loss * n
+        if y.dtype.kind in "iu" and output.ndim == 2 and y.ndim == 1:
+            self.classed = True
+            self.hits += int((output.argmax(axis=1) == y).sum())
+
+    def row(self, prefix: str = "") -> Row:
+        n = max(1, self.samples)
+        row = {f"{prefix}loss": self.loss / n}
+        return {**row, f"{prefix}accuracy": self.hits / n} if self.classed else row
+
+
+def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cross_entropy) -> Row:
+    """{"loss", "accuracy"} of a model over a loader's batches, in evaluation mode, unrecorded.
+
+    The model's mode is put back afterwards.
+
+    Example:
+        >>> import nn
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        >>> sorted(nn.evaluate(net, nn.data.DataLoader(nn.data.digits("test"), 128)))
+        ['accuracy', 'loss']
+    """
+    mean, modes = _Mean(), [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        with tg.no_grad():
+            for x, y in loader:
+                output = model(tg.tensor(x))
+                mean.add(loss(output, y).item(), output.numpy(), y)
+    finally:
+        for m, mode in modes:
+            m.training = mode
+    return mean.row()
+
+
+def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callable[..., tg.Tensor],
+                 schedule: Any, clip: float | None, tell: Callable[[Row], None]) -> Row:
+    mean, start = _Mean(), time.perf_counter()
+    model.train()
+    for x, y in loader:
+        optimizer.zero_grad()
+        output = model(tg.tensor(x))
+        value = loss(output, y)
+        number = value.item()
+        if not math.isfinite(number):
+            raise FloatingPointError(f"fit: the loss is {number} at sample {mean.samples}; lower the "
+                                     f"learning rate, clip gradients, or look for nan in the data")
+        value.backward()
+        if clip is not None:
+            clip_grad_norm_(model.parameters(), clip)
+        lr = optimizer.param_groups[0]["lr"]
+        optimizer.step()
+        if schedule is not None:
+            schedule.step()
+        mean.add(number, output.detach().numpy(), y)
+        speed = mean.samples / (time.perf_counter() - start)
+        tell({**mean.row(), "images_per_second": speed, "lr": lr})
+    if not mean.samples:
+        raise ValueError("fit: the training loader gave no batches")
+    return {**mean.row(), "images_per_second": speed, "lr": lr}
+
+
+def _step_epochwise(schedule: Any, row: Row) -> None:
+    if isinstance(schedule, ReduceLROnPlateau):
+        schedule.step(row.get("valid_loss", row["loss"]))
+    elif schedule is not None:
+        schedule.step()
+
+
+def _is_best(history: History) -> bool:
+    key = next(k for k in ("valid_accuracy", "valid_loss", "accuracy", "loss") if k in history.last)
+    return history.best(key) is history.last
+
+
+def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer: Optimizer,
+        loss: Callable[..., tg.Tensor] = tg.cross_entropy, schedule: Any = None,
+        epoch_schedule: Any = None, clip_grad_norm: float | None = None,
+        checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
+        callbacks: Sequence[Callback] | None = None) -> History:
+    """Train a model and return what was measured, an epoch a row.
+
+    Args:
+        model: called with a tensor of a batch's inputs.
+        train: an iterable of (x, y) batches of arrays, usually a `nn.data.DataLoader`.
+        valid: the same, to evaluate on after each epoch.
+        epochs: how many in all, those of a resumed run included.
+        optimizer: over the model's parameters.
+        loss: `loss(output, y)`, a tensor with one value, the mean of the batch.
+        schedule: stepped after each batch.
+        epoch_schedule: stepped after each epoch; `ReduceLROnPlateau` is given the validation loss.
+        clip_grad_norm: the largest norm of all gradients together.
+        checkpoint: a folder for `last.safetensors` (the whole run, after each epoch) and
+            `best.safetensors` (the weights with the best validation accuracy, else loss).
+        resume: go on from the folder's `last.safetensors`, if there is one.
+        callbacks: whom to tell; by default a progress bar; () for silence.
+
+    Returns:
+        the history; after Ctrl-C its `interrupted` is True, and the checkpoint is that of the last
+        whole epoch.
+
+    Raises:
+        FloatingPointError: if the loss is not finite.
+        ValueError, RuntimeError: if `resume` finds a checkpoint that does not fit.
+
+    Example:
+        >>> import nn, numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10, rng=rng))
+        >>> train = nn.data.DataLoader(nn.data.digits("train"), 64, shuffle=True, rng=rng)
+        >>> history = nn.fit(net, train, epochs=2, optimizer=nn.Adam(net.parameters(), 0.01),
+        ...                  callbacks=())
+        >>> history.last["accuracy"] > 0.8
+        True
+    """
+    if resume and checkpoint is None:
+        raise ValueError("fit: resume=True needs checkpoint=, the folder to resume from")
+    callbacks = [ProgressBar()] if callbacks is None else list(callbacks)
+    schedules = {k: s for k, s in (("batch", schedule), ("epoch", epoch_schedule)) if s is not None}
+    rng = getattr(train, "rng", None)
+    history = History()
+    run = Run(model, optimizer, schedules, {"loader": rng} if rng is not None else {}, history)
+    last = None if checkpoint is None else Path(checkpoint) / "last.safetensors"
+    if last is not None and resume and last.exists():
+        run.load(last)
+    elif last is not None:
+        run.save(last)
+    try:
+        for epoch in range(len(history) + 1, epochs + 1):
+            for c in callbacks:
+                c.epoch_begin(epoch, epochs, len(train) if hasattr(train, "__len__") else 0)
+            start = time.perf_counter()
+            row = _train_epoch(model, train, optimizer, loss, schedule, clip_grad_norm,
+                               lambda r: [c.batch_end(r) for c in callbacks])
+            if valid is not None:
+                row.update({f"valid_{k}": v for k, v in evaluate(model, valid, loss).items()})
+            _step_epochwise(epoch_schedule, row)
+            history.rows.append({"epoch": epoch, **row, "seconds": time.perf_counter() - start})
+            if last is not None:
+                if _is_best(history):
+                    save(model, last.with_name("best.safetensors"))
+                run.save(last)
+            for c in callbacks:
+                c.epoch_end(history.last)
+    except KeyboardInterrupt:
+        history.interrupted = True
+    finally:
+        for c in callbacks:
+            c.close()
+    return history

@@ -1,0 +1,75 @@
+"""What a training run measured: one row an epoch, to print, save and plot."""
+from __future__ import annotations
+
+import os
+from typing import Any
+
+Row = dict[str, float]
+
+
+class History:
+    """Rows of numbers, one an epoch; `interrupted` says that Ctrl-C ended the run.
+
+    Example:
+        >>> h = History([{"epoch": 1, "loss": 0.5}])
+        >>> h["loss"], len(h)
+        ([0.5], 1)
+    """
+
+    def __init__(self, rows: list[Row] | None = None) -> None:
+        self.rows: list[Row] = list(rows or [])
+        self.interrupted = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: str) -> list[float]:
+        """A column, for the epochs that have it."""
+        return [row[key] for row in self.rows if key in row]
+
+    @property
+    def last(self) -> Row:
+        """The newest row."""
+        if not self.rows:
+            raise IndexError("History: no epoch has been completed")
+        return self.rows[-1]
+
+    def best(self, key: str) -> Row | None:
+        """The row with the best value of a column: smallest for losses, largest otherwise."""
+        rows = [row for row in self.rows if key in row]
+        if not rows:
+            return None
+        return (min if key.endswith("loss") else max)(rows, key=lambda row: row[key])
+
+    def __repr__(self) -> str:
+        lines = [", ".join(f"{k} {v:.4g}" for k, v in row.items()) for row in self.rows]
+        return "\n".join(lines) or "History(no epochs)"
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw loss and accuracy over the epochs into a picture file.
+
+        Raises:
+            ImportError: without matplotlib; names the extra.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise ImportError("plots need matplotlib; install the extra: pip install "
+                              "'tinygrad_conv[viz]'") from None
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        self._curves(left, "loss", "loss")
+        self._curves(right, "accuracy", "accuracy")
+        figure.savefig(path, dpi=120)
+
+    def _curves(self, axes: Any, key: str, label: str) -> None:
+        for name, style, color in ((key, "-", "0.55"), (f"valid_{key}", "o-", "tab:blue")):
+            if self[name]:
+                what = "held out" if name.startswith("valid") else "training"
+                axes.plot(self["epoch"], self[name], style, color=color, markersize=3.5, label=what)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if axes.lines:
+            axes.legend(frameon=False)

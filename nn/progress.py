@@ -1,0 +1,67 @@
+"""Telling the user how training goes: callbacks, and the default one, a progress bar."""
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from .history import Row
+
+
+class Callback:
+    """Override what you want to hear of; the default methods do nothing."""
+
+    def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
+        """Epoch number `epoch` (from 1) of `epochs` begins; it has so many batches."""
+
+    def batch_end(self, row: Row) -> None:
+        """A batch is done: running loss, accuracy, images a second, rate."""
+
+    def epoch_end(self, row: Row) -> None:
+        """An epoch is done, validation included."""
+
+    def close(self) -> None:
+        """Training ends, for whatever reason."""
+
+
+class ProgressBar(Callback):
+    """One bar an epoch, on stderr, by tqdm; a plain line an epoch if it is not installed."""
+
+    def __init__(self) -> None:
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:
+            tqdm = None
+        self._tqdm: Any = tqdm
+        self._bar: Any = None
+        self._title = ""
+
+    def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
+        self._title = f"epoch {epoch}/{epochs}"
+        if self._tqdm is not None:
+            self._bar = self._tqdm(total=batches, desc=self._title, unit="batch", leave=True,
+                                   dynamic_ncols=True)
+
+    def batch_end(self, row: Row) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix(_short(row), refresh=False)
+            self._bar.update()
+
+    def epoch_end(self, row: Row) -> None:
+        if self._bar is None:
+            text = "  ".join(f"{k} {v}" for k, v in _short(row).items())
+            print(f"{self._title}  {text}", file=sys.stderr)
+            return
+        self._bar.set_postfix(_short(row))
+        self.close()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _short(row: Row) -> dict[str, str]:
+    names = {"loss": "loss", "accuracy": "acc", "valid_loss": "val_loss", "valid_accuracy": "val_acc",
+             "images_per_second": "img/s"}
+    return {short: f"{row[key]:.0f}" if key == "images_per_second" else f"{row[key]:.4f}"
+            for key, short in names.items() if key in row}
