@@ -19,7 +19,7 @@ def loaded(statement: str) -> set[str]:
 
 
 def test_import_loads_only_numpy_and_the_standard_library():
-    extra = loaded("import tinygrad_conv, nn") - loaded("import numpy") - {"tinygrad_conv", "nn"}
+    extra = loaded("import tinygrad_conv, nn") - loaded("import numpy.random") - {"tinygrad_conv", "nn"}
     assert extra - set(sys.stdlib_module_names) == set()
 
 
