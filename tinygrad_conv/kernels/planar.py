@@ -1,9 +1,10 @@
-"""The three bilinear maps of convolution for few channels: planes stay planes, C-order NCHW.
+"""The three bilinear maps of convolution for few channels: planes stay planes.
 
 With few channels a channels-last patch row is too short to copy fast. Here a row of the column
-matrix is what one tap of one channel sees of the whole plane. At stride 1 that is one run of the
-padded plane, cells between the rows included: the GEMM computes them too, and they are dropped
-(forward) or hold zeros (backward).
+matrix is what one tap of one channel sees of the planes of a whole chunk, and one GEMM serves the
+chunk. At stride 1 a plane's part is one run of the padded plane, cells between the rows included:
+the GEMM computes those too; they are dropped (forward) or hold zeros (backward). Results are
+C-order NCHW; the workspace has its channels first.
 """
 from __future__ import annotations
 
@@ -23,9 +24,9 @@ class _Planes:
         self.win, self.pitch = win, width if runs else ow
         self.rows = (1, (oh - 1) * width + ow) if runs else (oh, ow)
         self.cells = self.rows[0] * self.rows[1]
-        self.padded = np.zeros((n, channels, *win.padded), dtype)
-        self.columns = np.empty((n, channels, *win.kernel, *self.rows), dtype)
-        self.out = np.zeros((n, filters, self.cells), dtype)
+        self.padded = np.zeros((channels, n, *win.padded), dtype)
+        self.columns = np.empty((channels * win.kernel[0] * win.kernel[1], n * self.cells), dtype)
+        self.out = np.zeros((filters, n * self.cells), dtype)
 
     @staticmethod
     def bytes(win: Window, channels: int, filters: int, dtype: np.dtype) -> int:
@@ -33,38 +34,40 @@ class _Planes:
         kh, kw = win.kernel
         return (channels * kh * kw + filters) * win.out[0] * win.padded[1] * dtype.itemsize
 
-    def patches(self, n: int) -> np.ndarray:
-        """What each tap sees of the padded planes: a view (n, C, KH, KW, rows, run)."""
-        xp, (ah, aw), (dh, dw) = self.padded[:n], self.win.stride, self.win.dilation
-        sn, sc, sh, sw = xp.strides
-        return as_strided(xp, (n, *self.columns.shape[1:]), (sn, sc, dh * sh, dw * sw, ah * sh, aw * sw))
+    def taps(self, n: int) -> np.ndarray:
+        """What each tap sees of the padded planes: a view (C, KH, KW, n, rows, run)."""
+        xp, (ah, aw), (dh, dw) = self.padded[:, :n], self.win.stride, self.win.dilation
+        sc, sn, sh, sw = xp.strides
+        return as_strided(xp, (len(xp), *self.win.kernel, n, *self.rows),
+                          (sc, dh * sh, dw * sw, sn, ah * sh, aw * sw))
 
     def matrix(self, n: int) -> np.ndarray:
-        """The columns as matrices (n, C*KH*KW, cells)."""
-        rows = self.columns.shape[1] * self.win.kernel[0] * self.win.kernel[1]
-        return self.columns[:n].reshape(n, rows, self.cells)
+        """The column matrix (C*KH*KW, n*cells)."""
+        return self.columns[:, :n * self.cells]
+
+    def output(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """The output matrix (O, n*cells), and its cells without the gaps: a view (n, O, OH, OW)."""
+        out = self.out[:, :n * self.cells]
+        so, s = out.strides
+        return out, as_strided(out, (n, len(out), *self.win.out),
+                               (self.cells * s, so, self.pitch * s, s))
 
     def gather(self, x: np.ndarray) -> np.ndarray:
-        """The column matrices of a chunk x (n, C, H, W)."""
-        n, win = len(x), self.win
-        self.padded[:n, :, win.dst_h, win.dst_w] = x[:, :, win.src_h, win.src_w]
-        np.copyto(self.columns[:n], self.patches(n))
-        return self.matrix(n)
+        """The column matrix of a chunk x (n, C, H, W)."""
+        win, n = self.win, len(x)
+        self.padded[:, :n, win.dst_h, win.dst_w] = x[:, :, win.src_h, win.src_w].swapaxes(0, 1)
+        columns, taps = self.matrix(n), self.taps(n)
+        np.copyto(columns.reshape(taps.shape), taps)
+        return columns
 
     def scatter(self, n: int, dx: np.ndarray) -> None:
         """The adjoint of `gather`: add the columns up into dx (n, C, H, W), zero elsewhere."""
-        win = self.win
-        self.padded[:n] = 0
-        taps = self.patches(n)
+        win, taps = self.win, self.taps(n)
+        self.padded[:, :n] = 0
+        columns = self.matrix(n).reshape(taps.shape)
         for i, j in np.ndindex(win.kernel):
-            taps[:, :, i, j] += self.columns[:n, :, i, j]
-        dx[:, :, win.src_h, win.src_w] = self.padded[:n, :, win.dst_h, win.dst_w]
-
-    def output(self, n: int) -> np.ndarray:
-        """The output planes without their gaps: a view (n, O, OH, OW)."""
-        out = self.out[:n]
-        sn, so, s = out.strides
-        return as_strided(out, (*out.shape[:2], *self.win.out), (sn, so, self.pitch * s, s))
+            taps[:, i, j] += columns[:, i, j]
+        dx[:, :, win.src_h, win.src_w] = self.padded[:, :n, win.dst_h, win.dst_w].swapaxes(0, 1)
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window) -> np.ndarray:
@@ -78,9 +81,9 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window) -> n
     def work(slices, n):
         planes = _Planes(win, n, c, o, dtype)
         for s in slices:
-            m = s.stop - s.start
-            np.matmul(wm, planes.gather(x[s]), out=planes.out[:m])
-            np.add(planes.output(m), bias, out=y[s])
+            out, cells = planes.output(s.stop - s.start)
+            np.matmul(wm, planes.gather(x[s]), out=out)
+            np.add(cells, bias, out=y[s])
 
     over(len(x), _Planes.bytes(win, c, o, dtype), work)
     return y
@@ -95,9 +98,9 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window) -> np.ndarray:
         planes = _Planes(win, n, c, o, dtype)
         total = np.zeros((o, c * win.kernel[0] * win.kernel[1]), dtype)
         for s in slices:
-            m = s.stop - s.start
-            planes.output(m)[...] = g[s]
-            total += np.matmul(planes.out[:m], planes.gather(x[s]).transpose(0, 2, 1)).sum(axis=0)
+            out, cells = planes.output(s.stop - s.start)
+            cells[...] = g[s]
+            total += np.matmul(out, planes.gather(x[s]).T)
         return total
 
     parts = over(len(x), _Planes.bytes(win, c, o, dtype), work)
@@ -114,10 +117,10 @@ def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Windo
     def work(slices, n):
         planes = _Planes(win, n, c, o, dtype)
         for s in slices:
-            m = s.stop - s.start
-            planes.output(m)[...] = g[s]
-            np.matmul(wm, planes.out[:m], out=planes.matrix(m))
-            planes.scatter(m, dx[s])
+            out, cells = planes.output(s.stop - s.start)
+            cells[...] = g[s]
+            np.matmul(wm, out, out=planes.matrix(s.stop - s.start))
+            planes.scatter(s.stop - s.start, dx[s])
             if b is not None:
                 dx[s] += b[:, None, None]
 

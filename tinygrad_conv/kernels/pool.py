@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from . import tiles
 from .parallel import over
 from .pool_geometry import Place, Windows
 from .window import compute_dtype
@@ -99,31 +100,46 @@ def averages_adjoint(g: np.ndarray, win: Windows, divisor: np.ndarray) -> np.nda
 
 
 def _winners(x: np.ndarray, y: np.ndarray, win: Windows) -> Iterator[tuple[tuple, tuple, np.ndarray]]:
-    """For each tap (outputs, cells, hit): hit says where it is the first that equals the maximum."""
-    taken = np.zeros_like(y, bool)
+    """For each tap (outputs, cells, mask): -1 where it is the first to equal the maximum, else 0."""
+    *taps, last = win.taps()
+    taken = np.zeros_like(y, np.int8)
     nan = np.isnan(np.max(y, initial=-np.inf))
-    for outs, cells in win.taps():
+    for outs, cells in taps:
         hit = x[cells] == y[outs]
         if nan:
             hit |= np.isnan(x[cells])
-        before = taken[outs]
-        np.greater(hit, before, out=hit)
-        before |= hit
-        yield outs, cells, hit
+        before, mask = taken[outs], hit.view(np.int8)
+        np.greater(mask, before, out=hit)
+        np.bitwise_or(before, mask, out=before)
+        yield outs, cells, np.negative(mask, out=mask)
+    outs, cells = last
+    yield outs, cells, taken[outs] - np.int8(1)  # what no tap before has won
+
+
+def _bits(a: np.ndarray) -> np.ndarray:
+    """The numbers as integers, so that `& mask` keeps or clears them, inf and nan too."""
+    return a.view(f"i{a.itemsize}")
 
 
 def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, win: Windows) -> np.ndarray:
     """dx[n,c,u,v] = sum of g[n,c,i,j] over the windows (i, j) whose maximum y is cell (u, v)."""
+    if tiles.tile(win) and not np.isnan(np.max(y, initial=-np.inf)):
+        return tiles.scatter(g, x, win)
     dx = _like(x, win.size, dtype=g.dtype)
+    overlap, cover = win.overlap, win.cover
 
     def work(slices, n):
         for s in slices:
-            part, gs = dx[s], g[s]
-            part.fill(0)
-            for outs, cells, hit in _winners(x[s], y[s], win):
-                np.add(part[cells], gs[outs], out=part[cells], where=hit)
+            part, bits = dx[s], _bits(g[s])
+            if not cover:
+                part.fill(0)
+            for outs, cells, mask in _winners(x[s], y[s], win):
+                if overlap:
+                    part[cells] += np.bitwise_and(bits[outs], mask).view(g.dtype)
+                else:
+                    np.bitwise_and(bits[outs], mask, out=_bits(part)[cells])
 
-    over(len(x), 2 * x[:1].nbytes, work)
+    over(len(x), x[:1].nbytes, work)
     return dx
 
 
@@ -133,12 +149,12 @@ def gather(u: np.ndarray, x: np.ndarray, y: np.ndarray, win: Windows) -> np.ndar
 
     def work(slices, n):
         for s in slices:
-            part, us = v[s], u[s]
+            part, bits = _bits(v[s]), _bits(u[s])
             part.fill(0)
-            for outs, cells, hit in _winners(x[s], y[s], win):
-                np.copyto(part[outs], us[cells], where=hit)
+            for outs, cells, mask in _winners(x[s], y[s], win):
+                part[outs] |= bits[cells] & mask
 
-    over(len(x), 2 * x[:1].nbytes, work)
+    over(len(x), x[:1].nbytes, work)
     return v
 
 
