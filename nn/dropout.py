@@ -19,7 +19,7 @@ class Dropout(Module):
         rng: the generator masks are drawn from; by default a fresh one.
 
     Example:
-        >>> Dropout(0.5, rng=np.random.default_rng(0))(tg.ones(4)).numpy().tolist()
+        >>> Dropout(0.5, rng=np.random.default_rng(2))(tg.ones(4)).numpy().tolist()
         [2.0, 0.0, 0.0, 0.0]
     """
 

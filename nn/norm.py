@@ -140,7 +140,7 @@ class InstanceNorm2d(Module):
         self.register_parameter("bias", Parameter(np.zeros(num_features, dtype)) if affine else None)
 
     def forward(self, x: Any) -> tg.Tensor:
-        return tg.instance_norm(x, self.weight, self.bias, self.eps)
+        return tg.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}"

@@ -26,5 +26,10 @@ from .loss import (
     binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss,
 )
 from .norm import batch_norm, group_norm, instance_norm, layer_norm
+from .adaptive_pool import (
+    adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d,
+)
 from .pool import avg_pool2d, max_pool2d
+from .pool1d import avg_pool1d, max_pool1d
+from .unpool import max_unpool2d
 from .softmax import log_softmax, softmax

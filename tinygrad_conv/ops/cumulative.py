@@ -96,8 +96,8 @@ def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False
     `correction` is 1, as in PyTorch (unbiased); NumPy's default is 0. With n <= correction, nan.
 
     Example:
-        >>> var([1.0, 2.0, 3.0, 4.0]).item(), var([1.0, 3.0], correction=0).item()
-        (1.6666666269302368, 1.0)
+        >>> var([1.0, 2.0, 3.0, 4.0, 5.0]).item(), var([1.0, 3.0], correction=0).item()
+        (2.5, 1.0)
     """
     x = sh.as_tensor(x, "var")
     axes = rd._axes(axis, x.ndim, "var")

@@ -1,13 +1,22 @@
-"""Batch, layer, group and instance normalisation: one closed pair and four choices of axes.
+"""Batch, layer, group and instance normalisation: one closed family and four choices of axes.
 
-With mu and v the mean and (biased) variance over the axes, r = 1/sqrt(v + eps) and
-xhat = (x - mu) r, differentiate r and xhat:
+With m and v the mean and the biased variance over the axes, n their number of entries, and
+r = 1/sqrt(v + eps), let xhat = (x - m) r and look at the number
 
-    dr    = -r^2/n  sum(xhat dx)                       so   r's VJP    = -g r^2 xhat / n
-    dxhat = r (dx - mean(dx) - xhat mean(xhat dx))     so   xhat's VJP = r (g - mean(g) - xhat mean(g xhat))
+    T(g, x, w) = <g, w xhat(x)>,
 
-Each VJP is written with the other op of the pair, computed anew from x: nothing is captured, and
-every order follows. (Ioffe & Szegedy 2015, section 3, give the first order.)
+which is linear in g and in w. Read off what stands beside each, and differentiate by x:
+
+    beside g:  normalize(x, w, b)         w xhat (+ b)
+    beside w:  normalize_weight(g, x)     sum of g xhat
+    by x:      normalize_input(g, x, w)   J(x)(g w),  J(x)h = r (h - mean(h) - xhat mean(h xhat))
+
+J is symmetric, so the derivatives of the three maps by g and w are again the three maps. What is
+left is the derivative of <h, J(x)u> by x; since dr = -r^2/n <xhat, dx> and dxhat = J dx, it is
+
+    -r/n [ r (<h,u> - n mean(h) mean(u) - <h,xhat><u,xhat>/n) xhat + <u,xhat> J h + <h,xhat> J u ].
+
+Each is computed from x itself, nothing is captured, and every order follows.
 """
 from __future__ import annotations
 
@@ -17,73 +26,132 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..core import Tensor, share
+from ..kernels import norm as kernels
 from ..primitive import primitive
 from . import elementwise as ew
+from . import functions as fn
 from . import reduce as rd
 from . import shape as sh
 
 
-def _moments(x, axes):
-    n = math.prod(x.shape[a] for a in axes)
-    mu = np.add.reduce(x, axis=axes, keepdims=True) * (1.0 / max(n, 1))
-    off = x - mu
-    return mu, off, np.add.reduce(off * off, axis=axes, keepdims=True) * (1.0 / max(n, 1))
+@primitive
+def _normalize(x, w, b, *, axes, eps):
+    return kernels.normalize(x, w, b, axes, eps)
 
 
 @primitive
-def _normalize(x, *, axes, eps):
-    _, off, v = _moments(x, axes)
-    off *= 1.0 / np.sqrt(v + eps)
-    return off
+def normalize_weight(g, x, *, axes, eps, shape):
+    return kernels.weight_adjoint(g, x, axes, eps, shape)
 
 
 @primitive
-def _inverse_std(x, *, axes, eps):
-    return 1.0 / np.sqrt(_moments(x, axes)[2] + eps)
+def normalize_input(g, x, w, *, axes, eps):
+    return kernels.input_adjoint(g, x, w, axes, eps)
 
 
-def _normalize_x(g, ans, x, *, axes, eps):
-    along = ew.mul(ans, rd.mean(ew.mul(g, ans), axes, keepdims=True))
-    inner = ew.sub(ew.sub(g, rd.mean(g, axes, keepdims=True)), along)
-    return ew.mul(_inverse_std(x, axes=axes, eps=eps), inner)
-
-
-def _inverse_std_x(g, ans, x, *, axes, eps):
+def _normalize_x(g, ans, x, w, b, *, axes, eps):
+    g, g_mean, g_var = g
+    dx = normalize_input(g, x, w, axes=axes, eps=eps)
+    if not any(t.requires_grad or np.any(t._data) for t in (g_mean, g_var)):
+        return dx  # mean and variance were not used, or for the running statistics only
     n = math.prod(x.shape[a] for a in axes)
-    scale = ew.mul(ew.mul(g, ew.mul(ans, ans)), -1.0 / n)
-    return ew.mul(scale, _normalize(x, axes=axes, eps=eps))
+    return dx + (g_mean + 2.0 * g_var * (x - ans[1])) * (1.0 / n)
 
 
-_normalize.defvjp(_normalize_x)
-_inverse_std.defvjp(_inverse_std_x)
+_normalize.defvjp(
+    _normalize_x,
+    lambda g, ans, x, w, b, **where: normalize_weight(g[0], x, shape=w.shape, **where),
+    lambda g, ans, x, w, b, **where: g[0])
 
+normalize_weight.defvjp(
+    lambda u, ans, g, x, *, shape, **where: _normalize(x, u, 0.0, **where)[0],
+    lambda u, ans, g, x, *, shape, **where: normalize_input(g, x, u, **where))
+
+
+def _normalize_input_x(h, ans, g, x, w, *, axes, eps):
+    """The last formula of the head of this file, u = g w."""
+    n = math.prod(x.shape[a] for a in axes)
+    u = g * w
+    xhat, _, v = _normalize(x, 1.0, 0.0, axes=axes, eps=eps)
+    r = (v + eps) ** -0.5
+
+    def dot(s, t):
+        return rd.sum(s * t, axes, keepdims=True)
+    hx, ux = dot(h, xhat), dot(u, xhat)
+    means = rd.mean(h, axes, keepdims=True) * rd.mean(u, axes, keepdims=True)
+    along = r * (dot(h, u) - n * means - hx * ux * (1.0 / n)) * xhat
+    across = ux * normalize_input(h, x, 1.0, axes=axes, eps=eps)
+    across = across + hx * normalize_input(u, x, 1.0, axes=axes, eps=eps)
+    return (along + across) * (r * (-1.0 / n))
+
+
+normalize_input.defvjp(
+    lambda h, ans, g, x, w, **where: w * normalize_input(h, x, 1.0, **where),
+    _normalize_input_x,
+    lambda h, ans, g, x, w, **where: g * normalize_input(h, x, 1.0, **where))
+
+
+@primitive
+def _scale(x, mean, a, b):
+    return kernels.scale(x, mean, a, b)
+
+
+_scale.defvjp(lambda g, ans, x, mean, a, b: g * a,
+              lambda g, ans, x, mean, a, b: -(g * a),
+              lambda g, ans, x, mean, a, b: g * (x - mean),
+              lambda g, ans, x, mean, a, b: g)
+
+
+# ----- arguments -----
 
 def _checked(op: str, x: Any, least: int) -> Tensor:
     x = sh.as_tensor(x, op)
-    if x.ndim < least or x.dtype.kind != "f":
-        raise ValueError(f"{op}: x must be floating point with at least {least} axes, got {x.dtype} of "
-                         f"shape {x.shape}")
+    if x.dtype.kind != "f":
+        raise TypeError(f"{op}: x must be floating point, got {x.dtype}; convert it, e.g. "
+                        f"x.astype(np.float32)")
+    if x.ndim < least:
+        raise ValueError(f"{op}: x must have at least {least} axes, got shape {x.shape}")
     return x
 
 
-def _affine(op: str, y: Tensor, weight: Any, bias: Any, shape: Sequence[int],
-            view: Sequence[int]) -> Tensor:
-    """y * weight + bias, both of `shape`, seen as `view`."""
-    for name, value, combine in (("weight", weight, ew.mul), ("bias", bias, ew.add)):
-        if value is None:
-            continue
-        value = sh.as_tensor(value, op)
-        if value.shape != tuple(shape):
-            raise ValueError(f"{op}: {name} must have shape {tuple(shape)}, got {value.shape}")
-        y = combine(y, sh.reshape(value, view))
-    return y
+def _affine(op: str, weight: Any, bias: Any, shape: tuple[int, ...],
+            view: tuple[int, ...]) -> tuple[Any, Any]:
+    """weight and bias, both of `shape`, seen as `view`; 1 and 0 if they are None."""
+    out = []
+    for name, value, neutral in (("weight", weight, 1.0), ("bias", bias, 0.0)):
+        if value is not None:
+            value = sh.as_tensor(value, op)
+            if value.shape != shape:
+                raise ValueError(f"{op}: {name} must have shape {shape}, got {value.shape}")
+        out.append(neutral if value is None else sh.reshape(value, view))
+    return out[0], out[1]
+
+
+def _check_running(op: str, running: dict[str, Any], c: int, needed: bool) -> None:
+    for name, t in running.items():
+        if t is None and needed:
+            raise ValueError(f"{op}: {name} is needed to normalise without the batch's statistics")
+        if t is not None and (not isinstance(t, Tensor) or t.shape != (c,) or t.requires_grad):
+            got = f"shape {t.shape}, requires_grad={t.requires_grad}" if isinstance(t, Tensor) else (
+                type(t).__name__)
+            raise ValueError(f"{op}: {name} must be a tensor of shape ({c},) that requires no "
+                             f"gradient (it is changed in place), got {got}")
+
+
+def _by_running(x: Tensor, mean: Tensor, var: Tensor, weight: Any, bias: Any, eps: float,
+                view: tuple[int, ...]) -> Tensor:
+    """Constants of the tape: the buffers may change before backward()."""
+    r = (1.0 / np.sqrt(var._data + eps)).astype(x.dtype, copy=False)
+    mean = mean._data.astype(x.dtype)
+    return _scale(x, share(mean.reshape(view)), ew.mul(share(r.reshape(view)), weight), bias)
 
 
 def _update(running: Tensor | None, new: np.ndarray, momentum: float) -> None:
+    """running = (1 - momentum) running + momentum new."""
     if running is not None:
         values = running.mutate()
-        values *= 1 - momentum
+        values *= 1.0 - momentum
         values += momentum * new
 
 
@@ -92,17 +160,21 @@ def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, 
                eps: float = 1e-5) -> Tensor:
     """Normalise each channel of x (N, C), (N, C, L) or (N, C, H, W) over all other axes.
 
-    In training by the batch's mean and biased variance; the running tensors, if given, are moved
-    in place to (1 - momentum) * old + momentum * new, with the unbiased variance. Otherwise by the
-    running tensors.
+    In training by the batch's mean and biased variance. The running tensors, if given, then move
+    in place (through `Tensor.mutate`) to (1 - momentum) * running + momentum * new, new variances
+    being unbiased, n/(n-1). Otherwise by the running tensors, which count as constants.
 
     Args:
         x: floating point.
         running_mean, running_var: tensors (C,) that require no gradient, or None in training.
         weight, bias: (C,) or None.
+        training: which of the two.
+        momentum: the weight of the new value (PyTorch's meaning), in [0, 1].
+        eps: added to the variance.
 
     Raises:
-        ValueError: with one value a channel in training, or if shapes do not fit.
+        ValueError: in training with one value a channel, or if shapes or numbers do not fit.
+        TypeError: if x is not floating point.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -110,29 +182,68 @@ def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, 
         >>> y = tg.batch_norm(x, tg.zeros(1), var, training=True)
         >>> round(var.item(), 4)
         1.0667
+
+    Source: Ioffe & Szegedy 2015; arguments as torch.nn.functional.batch_norm.
     """
-    x = _checked("batch_norm", x, 2)
+    op = "batch_norm"
+    x = _checked(op, x, 2)
     c = x.shape[1]
-    axes, view = tuple(i for i in range(x.ndim) if i != 1), (1, c, *[1] * (x.ndim - 2))
-    for name, t in (("running_mean", running_mean), ("running_var", running_var)):
-        if t is None and not training:
-            raise ValueError(f"batch_norm: {name} is needed outside training")
-        if t is not None and (not isinstance(t, Tensor) or t.shape != (c,)):
-            raise ValueError(f"batch_norm: {name} must be a tensor of shape ({c},), got "
-                             f"{getattr(t, 'shape', type(t).__name__)}")
+    view = (1, c, *[1] * (x.ndim - 2))
+    _check_running(op, {"running_mean": running_mean, "running_var": running_var}, c, not training)
+    weight, bias = _affine(op, weight, bias, (c,), view)
     if not training:
-        mean, var = [sh.reshape(t.detach(), view) for t in (running_mean, running_var)]
-        y = ew.mul(ew.sub(x, mean), 1.0 / np.sqrt(var._data + eps))
-        return _affine("batch_norm", y, weight, bias, (c,), view)
-    n = math.prod(x.shape[a] for a in axes)
+        return _by_running(x, running_mean, running_var, weight, bias, eps, view)
+    if not isinstance(momentum, int | float) or not 0 <= momentum <= 1:
+        raise ValueError(f"{op}: momentum must be a number between 0 and 1, got {momentum!r}; for "
+                         f"a cumulative average pass 1/(number of batches so far)")
+    n = x.size // max(c, 1)
     if n == 1:
-        raise ValueError(f"batch_norm: training needs more than one value a channel, got shape "
-                         f"{x.shape}; use a larger batch or eval()")
-    y = _affine("batch_norm", _normalize(x, axes=axes, eps=eps), weight, bias, (c,), view)
-    if n and (running_mean is not None or running_var is not None):
-        mu, _, v = _moments(x._data, axes)
-        _update(running_mean, mu.reshape(c), momentum)
-        _update(running_var, v.reshape(c) * (n / (n - 1)), momentum)
+        raise ValueError(f"{op}: training needs more than one value a channel, got shape {x.shape}; "
+                         f"use a larger batch, or training=False (eval())")
+    axes = (0, *range(2, x.ndim))
+    y, mean, var = _normalize(x, weight, bias, axes=axes, eps=eps)
+    if n:
+        _update(running_mean, mean._data.reshape(c), momentum)
+        _update(running_var, var._data.reshape(c) * (n / (n - 1)), momentum)
+    return y
+
+
+def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None,
+                  weight: Any = None, bias: Any = None, use_input_stats: bool = True,
+                  momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+    """Normalise each channel of each sample of x (N, C, L) or (N, C, H, W).
+
+    Args:
+        x: floating point.
+        running_mean, running_var: as in `batch_norm`: moved towards the averages over the samples
+            of the means and unbiased variances, and used if not `use_input_stats`.
+        weight, bias: (C,) or None.
+        use_input_stats, momentum, eps: as `training`, `momentum`, `eps` of `batch_norm`.
+
+    Raises:
+        ValueError: with one value a channel and sample, or if shapes do not fit.
+
+    Example:
+        >>> instance_norm([[[1.0, 3.0], [2.0, 2.0]]], eps=1e-12).data.tolist()
+        [[[-1.0, 1.0], [0.0, 0.0]]]
+
+    Source: Ulyanov et al. 2016; arguments as torch.nn.functional.instance_norm.
+    """
+    op = "instance_norm"
+    x = _checked(op, x, 3)
+    c, n = x.shape[1], math.prod(x.shape[2:])
+    view = (1, c, *[1] * (x.ndim - 2))
+    _check_running(op, {"running_mean": running_mean, "running_var": running_var}, c,
+                   not use_input_stats)
+    weight, bias = _affine(op, weight, bias, (c,), view)
+    if not use_input_stats:
+        return _by_running(x, running_mean, running_var, weight, bias, eps, view)
+    if n == 1:
+        raise ValueError(f"{op}: needs more than one value a channel, got shape {x.shape}")
+    y, mean, var = _normalize(x, weight, bias, axes=tuple(range(2, x.ndim)), eps=eps)
+    if x.size:
+        _update(running_mean, mean._data.reshape(-1, c).mean(axis=0), momentum)
+        _update(running_var, var._data.reshape(-1, c).mean(axis=0) * (n / (n - 1)), momentum)
     return y
 
 
@@ -146,49 +257,45 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
     Example:
         >>> layer_norm([[1.0, 3.0]], 2, eps=0.0).data.tolist()
         [[-1.0, 1.0]]
+
+    Source: Ba et al. 2016; arguments as torch.nn.functional.layer_norm.
     """
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (
+        normalized_shape,)
     x = _checked("layer_norm", x, len(shape))
     if not shape or x.shape[-len(shape):] != shape:
         raise ValueError(f"layer_norm: x must end in normalized_shape {shape}, got shape {x.shape}")
-    y = _normalize(x, axes=tuple(range(x.ndim - len(shape), x.ndim)), eps=eps)
-    return _affine("layer_norm", y, weight, bias, shape, shape)
+    weight, bias = _affine("layer_norm", weight, bias, shape, shape)
+    axes = tuple(range(x.ndim - len(shape), x.ndim))
+    return _normalize(x, weight, bias, axes=axes, eps=eps)[0]
 
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
                eps: float = 1e-5) -> Tensor:
     """Normalise each sample of x (N, C, ...) over groups of C / num_groups channels.
 
+    Args:
+        x: floating point.
+        num_groups: a divisor of C.
+        weight, bias: (C,) or None.
+        eps: added to the variance.
+
     Raises:
-        ValueError: if C is not a multiple of `num_groups`.
+        ValueError: if C is not a multiple of `num_groups`, or shapes do not fit.
 
     Example:
         >>> group_norm([[1.0, 3.0, 5.0, 9.0]], 2, eps=0.0).data.tolist()
         [[-1.0, 1.0, -1.0, 1.0]]
+
+    Source: Wu & He 2018; arguments as torch.nn.functional.group_norm.
     """
     x = _checked("group_norm", x, 2)
     n, c, *rest = x.shape
     if num_groups < 1 or c % num_groups:
         raise ValueError(f"group_norm: {c} channels cannot be cut into {num_groups} groups (shape "
                          f"{x.shape})")
-    grouped = sh.reshape(x, (n, num_groups, c // num_groups, *rest))
-    y = sh.reshape(_normalize(grouped, axes=tuple(range(2, grouped.ndim)), eps=eps), x.shape)
-    return _affine("group_norm", y, weight, bias, (c,), (1, c, *[1] * len(rest)))
-
-
-def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
-    """Normalise each channel of each sample of x (N, C, L) or (N, C, H, W).
-
-    Raises:
-        ValueError: with one value a channel.
-
-    Example:
-        >>> instance_norm([[[1.0, 3.0], [2.0, 2.0]]], eps=1e-12).data.tolist()
-        [[[-1.0, 1.0], [0.0, 0.0]]]
-    """
-    x = _checked("instance_norm", x, 3)
-    if math.prod(x.shape[2:]) == 1:
-        raise ValueError(f"instance_norm: needs more than one value a channel, got shape {x.shape}")
-    c = x.shape[1]
-    y = _normalize(x, axes=tuple(range(2, x.ndim)), eps=eps)
-    return _affine("instance_norm", y, weight, bias, (c,), (1, c, *[1] * (x.ndim - 2)))
+    grouped = (num_groups, c // num_groups)
+    weight, bias = _affine("group_norm", weight, bias, (c,), (1, *grouped, *[1] * len(rest)))
+    y, _, _ = _normalize(sh.reshape(x, (n, *grouped, *rest)), weight, bias,
+                         axes=tuple(range(2, x.ndim + 1)), eps=eps)
+    return sh.reshape(y, x.shape)

@@ -113,6 +113,24 @@ def _geometry(op: str, size: tuple[int, ...], kernel_size: Any, stride: Any, pad
     return geo
 
 
+def max_planes(op: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+               ceil_mode: bool, return_indices: bool) -> tuple[Tensor, Tensor | None]:
+    """Max pooling of (N, C, H, W) for the public `op`, with indices if they are wanted."""
+    geo = _geometry(op, x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
+    y = _max_pool2d(x, **geo)
+    return y, max_pool2d_indices(x, y, **geo) if return_indices else None
+
+
+def avg_planes(op: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
+               count_include_pad: bool, divisor_override: float | None = None) -> Tensor:
+    """Average pooling of (N, C, H, W) for the public `op`."""
+    geo = _geometry(op, x.shape[2:], kernel_size, stride, padding, 1, ceil_mode)
+    if divisor_override is not None and divisor_override == 0:
+        raise ValueError(f"{op}: divisor_override must not be 0")
+    return _avg_pool2d(x, count_include_pad=bool(count_include_pad),
+                       divisor_override=divisor_override, **geo)
+
+
 def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
                ceil_mode: bool = False, return_indices: bool = False) -> Any:
     """The largest number of each window.
@@ -143,11 +161,9 @@ def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, d
     Source: PyTorch's torch.nn.functional.max_pool2d.
     """
     x, lead = as_planes("max_pool2d", x)
-    geo = _geometry("max_pool2d", x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
-    y = _max_pool2d(x, **geo)
-    if not return_indices:
-        return with_lead(y, lead)
-    return with_lead(y, lead), with_lead(max_pool2d_indices(x, y, **geo), lead)
+    y, indices = max_planes("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode,
+                            return_indices)
+    return (with_lead(y, lead), with_lead(indices, lead)) if return_indices else with_lead(y, lead)
 
 
 def avg_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
@@ -174,9 +190,6 @@ def avg_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
     Source: PyTorch's torch.nn.functional.avg_pool2d.
     """
     x, lead = as_planes("avg_pool2d", x)
-    geo = _geometry("avg_pool2d", x.shape[2:], kernel_size, stride, padding, 1, ceil_mode)
-    if divisor_override is not None and divisor_override == 0:
-        raise ValueError("avg_pool2d: divisor_override must not be 0")
-    y = _avg_pool2d(x, count_include_pad=bool(count_include_pad),
-                    divisor_override=divisor_override, **geo)
+    y = avg_planes("avg_pool2d", x, kernel_size, stride, padding, ceil_mode, count_include_pad,
+                   divisor_override)
     return with_lead(y, lead)

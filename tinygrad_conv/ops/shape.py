@@ -2,7 +2,7 @@
 
 Pairs: reshape and reshape, transpose and transpose, broadcast and sum, concatenate and slices,
 pad and crop. Axes and sizes are checked here, so that an error names the op. Imports core,
-primitive, elementwise and (for broadcast's adjoint) reduce.
+primitive, elementwise and indexing.
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core import Tensor, as_array, share
 from ..primitive import primitive
-from . import indexing, reduce
+from . import indexing
 
 
 def as_tensor(x: Any, op: str) -> Tensor:

@@ -1,0 +1,174 @@
+"""Cutting an array into equal pieces that lie together in memory, for sums over some axes.
+
+Written once for any order of axes in memory: C-order and channels-last images, rows, columns.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .parallel import over
+
+BLOCK = 1 << 15  # entries worked on at a time: with temporaries they stay in the L2 cache
+RUN = 256        # entries an inner loop should have; from LONG on a scalar beside it is free
+LONG = 1 << 13
+PLAIN = 1 << 15  # entries up to which an array is not worth cutting
+
+Work = Callable[[slice, np.ndarray], tuple[np.ndarray, ...] | None]
+
+
+def _divisor(n: int, most: int) -> int:
+    """The largest divisor of n that is at most `most` (and at least 1)."""
+    return next(d for d in range(max(1, min(n, most)), 0, -1) if n % d == 0)
+
+
+def _compute_dtype(x: np.ndarray) -> np.dtype:
+    return x.dtype if x.itemsize > 2 else np.dtype(np.float32)
+
+
+class Cut:
+    """An array, cut for sums over `axes`.
+
+    Axes in the order of memory are lead, run, trail: the run is the longest of summed axes that
+    lie together. Without a trail, a piece is a row: blocks (p, run), summed over the last axis.
+    Else a piece is a column: the run is cut into slabs, `side` short rows are laid side by side,
+    and blocks are (run / (slabs * side), side * trail), summed over the first axis.
+
+    The cut is periodic if a small array (length 1 on `axes`) looks the same from every block. It
+    is then expanded to a block: NumPy broadcasts inside short inner loops at a third of its speed.
+    """
+
+    def __init__(self, x: np.ndarray, axes: tuple[int, ...]) -> None:
+        self.axes, self.dtype = axes, _compute_dtype(x)
+        self.order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]))
+        self.back = sorted(range(x.ndim), key=self.order.__getitem__)
+        start, stop = self._longest_run(x.shape, axes)
+        self.sizes = [x.shape[i] for i in self.order]                # in the order of memory
+        self.small = [*self.sizes[:start], *[1] * (stop - start), *self.sizes[stop:]]
+        lead, run, trail = map(math.prod, (
+            self.sizes[:start], self.sizes[start:stop], self.sizes[stop:]))
+        self.slabs = self.side = 1
+        if trail == 1:
+            self.axis, self.form = -1, (lead, 1, run)
+            samples = self.sizes[0]
+            self.periodic = (start > 0 and self.order[0] in axes and run < LONG
+                             and x.size // samples <= 4 * BLOCK)
+            if self.periodic:
+                self.form = (samples, lead // samples, run)
+        else:
+            self.side = _divisor(run, RUN // trail)
+            rows = run // self.side
+            self.slabs = _divisor(rows, min(rows // 16, run * trail // BLOCK))
+            self.axis, self.periodic = -2, lead == 1
+            self.form = (lead * self.slabs, rows // self.slabs, self.side * trail)
+        self.places = (lead, self.slabs * self.side, trail)          # of pieces: copies in between
+        self.count = self.form[self.axis]                            # entries a piece
+
+    def _longest_run(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, int]:
+        best, start, size = (0, 0, 0), 0, 1
+        for stop, i in enumerate(self.order, 1):
+            if i in axes:
+                size *= shape[i]
+                best = max(best, (size, start, stop))
+            elif shape[i] != 1:
+                start, size = stop, 1
+        return best[1:]
+
+    def dense(self, a: np.ndarray) -> np.ndarray:
+        """An array of x's shape in the form of the cut; a copy only if it lies otherwise."""
+        return np.ascontiguousarray(a.transpose(self.order), self.dtype).reshape(self.form)
+
+    def empty(self) -> np.ndarray:
+        return np.empty(self.form, self.dtype)
+
+    def whole(self, a: np.ndarray) -> np.ndarray:
+        """Back from the form of the cut to x's shape."""
+        return a.reshape(self.sizes).transpose(self.back)
+
+    def spread(self, small: np.ndarray) -> np.ndarray:
+        """A small array, repeated so that it broadcasts against the form of the cut."""
+        full = np.empty([self.small[i] for i in self.back], self.dtype)
+        full[...] = small
+        lead, copies, trail = self.places
+        pieces = np.empty((lead, copies, trail), self.dtype)
+        pieces[...] = full.transpose(self.order).reshape(lead, 1, trail)
+        pieces = pieces.reshape(self.form[:2] if self.axis == -1 else self.form[::2])
+        values = np.expand_dims(pieces[:1] if self.periodic else pieces, self.axis)
+        if not self.periodic or math.prod(self.form[1:]) > 4 * BLOCK:
+            return values
+        full = np.empty((1, *self.form[1:]), self.dtype)
+        full[...] = values
+        return full
+
+    def part(self, spread: np.ndarray, s: slice) -> np.ndarray:
+        """What belongs to the blocks s of a spread array."""
+        return spread if self.periodic else spread[s]
+
+    def collect(self, results: Sequence[np.ndarray]) -> np.ndarray:
+        """Values of pieces, as from `each`, as small arrays in float64, one behind the other."""
+        pieces = np.concatenate(results, dtype=np.float64).reshape(self.places)
+        pieces = pieces.swapaxes(0, 1).reshape(-1, *self.small)
+        return pieces.transpose(0, *[1 + i for i in self.back])
+
+    def each(self, arrays: int, work: Work) -> list:
+        """Run `work(slice, scratch)` on some blocks at a time; its results in order."""
+        block = self.form[1:]
+
+        def run(slices, n):
+            scratch = np.empty((n, *block), self.dtype)
+            return [work(s, scratch[:s.stop - s.start]) for s in slices]
+
+        item = math.prod(block) * self.dtype.itemsize * arrays
+        return [result for part in over(self.form[0], item, run) for result in part]
+
+    def sums(self, a: np.ndarray) -> np.ndarray:
+        """The sum of each piece, by BLAS."""
+        ones = np.ones(self.count, self.dtype)
+        return a @ ones if self.axis == -1 else ones @ a
+
+    def dots(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The inner product of each piece of a with that of b."""
+        return np.vecdot(a, b) if self.axis == -1 else np.einsum("bpq,bpq->bq", a, b)
+
+
+class Plain:
+    """The same for an array that is not worth cutting: one block, pieces wherever they lie."""
+
+    def __init__(self, x: np.ndarray, axes: tuple[int, ...]) -> None:
+        self.axes, self.dtype, self.like = axes, _compute_dtype(x), x
+        self.count = math.prod([x.shape[a] for a in axes])
+
+    def dense(self, a: np.ndarray) -> np.ndarray:
+        return a.astype(self.dtype, copy=False)
+
+    def empty(self) -> np.ndarray:
+        return np.empty_like(self.like, self.dtype)
+
+    def whole(self, a: np.ndarray) -> np.ndarray:
+        return a
+
+    def spread(self, small: np.ndarray) -> np.ndarray:
+        shape = (1,) * (self.like.ndim - small.ndim) + small.shape
+        return small.reshape(shape).astype(self.dtype)
+
+    def part(self, spread: np.ndarray, s: slice) -> np.ndarray:
+        return spread
+
+    def collect(self, results: Sequence[np.ndarray]) -> np.ndarray:
+        return results[0].astype(np.float64)[None]
+
+    def each(self, arrays: int, work: Work) -> list:
+        return [work(slice(None), self.empty())]
+
+    def sums(self, a: np.ndarray) -> np.ndarray:
+        return np.add.reduce(a, axis=self.axes, keepdims=True)
+
+    def dots(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.add.reduce(a * b, axis=self.axes, keepdims=True)
+
+
+def cut_for(x: np.ndarray, axes: tuple[int, ...]) -> Cut | Plain:
+    """The cut of an array."""
+    return Cut(x, axes) if x.size > PLAIN else Plain(x, axes)

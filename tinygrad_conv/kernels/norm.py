@@ -1,0 +1,192 @@
+"""Normalisation and its two adjoints: sums over pieces of memory, then one elementwise pass.
+
+Speed comes from the cut (cut.py): memory is read in order, each block once and while it is in
+cache. Sums of pieces are merged by Chan's formula (Chan, Golub & LeVeque 1979), in float64:
+float32 loses nothing in long sums.
+Arrays in, arrays out, any strides; outputs have the memory layout of x.
+
+A small array has x's number of axes, or none, and length 1 on the axes of the sums.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .cut import Cut, Plain, cut_for
+
+CANCELS = 4.0  # mean**2 / var above which sum(x**2) loses more than two bits of the variance
+
+
+@dataclass
+class Sums:
+    """Of groups of `count` entries of x and, if given, g: small arrays in float64.
+
+    mean and sum((x - mean)**2) of x, sum(g), and sum(g (x - mean)).
+    """
+
+    count: int
+    mean: np.ndarray
+    square: np.ndarray
+    total: np.ndarray | None = None
+    inner: np.ndarray | None = None
+
+    def merge(self, axes: tuple[int, ...], keepdims: bool = True) -> Sums:
+        """Of the unions of groups along `axes`."""
+        def add(a):
+            return np.add.reduce(a, axis=axes, keepdims=keepdims)
+        mean = np.add.reduce(self.mean, axis=axes, keepdims=True)
+        n = self.mean.size // mean.size
+        if n == 1 and keepdims:
+            return self
+        mean /= n
+        off = self.mean - mean
+        square = add(self.square + self.count * off * off)
+        more = () if self.total is None else (add(self.total), add(self.inner + off * self.total))
+        return Sums(self.count * n, mean if keepdims else mean.squeeze(axes), square, *more)
+
+    def about(self, mean: np.ndarray) -> np.ndarray:
+        """sum(g (x - mean)) for another mean."""
+        return self.inner + (self.mean - mean) * self.total
+
+    def var(self) -> np.ndarray:
+        return self.square / self.count
+
+    def inverse_std(self, eps: float) -> np.ndarray:
+        return 1.0 / np.sqrt(self.var() + eps)
+
+
+def sums(cut: Cut | Plain, axes: tuple[int, ...], x: np.ndarray,
+         g: np.ndarray | None = None) -> Sums:
+    """What `Sums` holds, merged over the axes of the cut; x and g in its form.
+
+    First about 0, which is fastest. Where means are so large beside the spread over `axes` that
+    this loses digits, once more about the means found: the two-pass algorithm.
+    """
+    found = _sums_about(None, cut, x, g)
+    if np.any(found.mean * found.mean > CANCELS * found.merge(axes).var()):
+        found = _sums_about(found.mean, cut, x, g)
+    return found
+
+
+def _sums_about(centre: np.ndarray | None, cut: Cut | Plain, x: np.ndarray,
+                g: np.ndarray | None) -> Sums:
+    about = None if centre is None else cut.spread(centre)
+
+    def work(s, scratch):
+        d = x[s] if about is None else np.subtract(x[s], cut.part(about, s), out=scratch)
+        parts = cut.sums(d), cut.dots(d, d)
+        return parts if g is None else (*parts, cut.sums(g[s]), cut.dots(g[s], d))
+
+    mean, square, *more = map(cut.collect, zip(*cut.each(2 if g is None else 3, work)))
+    mean /= cut.count
+    square -= cut.count * mean * mean
+    if more:
+        more[1] -= mean * more[0]
+    if centre is not None:
+        mean += centre
+    pieces = Sums(cut.count, mean, np.maximum(square, 0.0, out=square), *more)
+    return pieces.merge((0,), keepdims=False).merge(cut.axes)
+
+
+def affine(cut: Cut | Plain, x: np.ndarray, mean: np.ndarray, a: np.ndarray,
+           b: np.ndarray) -> np.ndarray:
+    """(x - mean) * a + b for small mean, a and b; x in the form of the cut, the result in x's."""
+    mean, a, b = cut.spread(mean), cut.spread(a), cut.spread(b)
+    out = cut.empty()
+
+    def work(s, _):
+        y = np.subtract(x[s], cut.part(mean, s), out=out[s])
+        y *= cut.part(a, s)
+        y += cut.part(b, s)
+    cut.each(2, work)
+    return cut.whole(out)
+
+
+def blend(cut: Cut | Plain, g: np.ndarray, a: np.ndarray, x: np.ndarray, b: np.ndarray,
+          c: np.ndarray) -> np.ndarray:
+    """g * a + x * b + c for small a, b and c; g and x in the form of the cut."""
+    a, b, c = cut.spread(a), cut.spread(b), cut.spread(c)
+    out = cut.empty()
+
+    def work(s, scratch):
+        y = np.multiply(g[s], cut.part(a, s), out=out[s])
+        y += np.multiply(x[s], cut.part(b, s), out=scratch)
+        y += cut.part(c, s)
+    cut.each(4, work)
+    return cut.whole(out)
+
+
+def _summed(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    """The axes along which a small array has length 1, missing axes counting in front."""
+    shape = (1,) * (ndim - len(shape)) + shape
+    return tuple(i for i, n in enumerate(shape) if n == 1)
+
+
+def _both(axes: tuple[int, ...], others: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(i for i in axes if i in others)
+
+
+def normalize(x: np.ndarray, w: np.ndarray, b: np.ndarray, axes: tuple[int, ...],
+              eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """xhat * w + b, the mean, and the variance (divided by n); xhat = (x - mean)/sqrt(var + eps)."""
+    if x.size == 0:
+        stats = np.add.reduce(x, axis=axes, keepdims=True)
+        return np.empty_like(x), stats, stats
+    common = _both(axes, _both(_summed(w.shape, x.ndim), _summed(b.shape, x.ndim)))
+    if not common:  # layer norm: weight and bias differ where the sums run
+        y, mean, var = normalize(x, np.ones(()), np.zeros(()), axes, eps)
+        y *= w
+        y += b
+        return y, mean, var
+    cut = cut_for(x, common)
+    dense = cut.dense(x)
+    whole = sums(cut, axes, dense).merge(axes)
+    y = affine(cut, dense, whole.mean, whole.inverse_std(eps) * w, b)
+    return y, whole.mean.astype(x.dtype), whole.var().astype(x.dtype)
+
+
+def weight_adjoint(g: np.ndarray, x: np.ndarray, axes: tuple[int, ...], eps: float,
+                   shape: tuple[int, ...]) -> np.ndarray:
+    """The sum of g xhat down to `shape`."""
+    if x.size == 0:
+        return np.zeros(shape, x.dtype)
+    summed = _summed(shape, x.ndim)
+    common = _both(axes, summed)
+    if not common:
+        xhat, _, _ = normalize(x, np.ones(()), np.zeros(()), axes, eps)
+        return np.add.reduce(np.multiply(g, xhat, out=xhat), axis=summed).reshape(shape)
+    cut = cut_for(x, common)
+    parts = sums(cut, axes, cut.dense(x), cut.dense(g))
+    whole = parts.merge(axes)
+    dw = np.add.reduce(parts.about(whole.mean) * whole.inverse_std(eps), axis=summed)
+    return dw.reshape(shape).astype(x.dtype)
+
+
+def input_adjoint(g: np.ndarray, x: np.ndarray, w: np.ndarray, axes: tuple[int, ...],
+                  eps: float) -> np.ndarray:
+    """r (u - mean(u) - xhat mean(u xhat)) for u = g w, r = 1/sqrt(var + eps)."""
+    if x.size == 0:
+        return np.empty_like(x)
+    common = _both(axes, _summed(w.shape, x.ndim))
+    if not common:
+        g, w, common = g * w, np.ones((), x.dtype), axes
+    cut = cut_for(x, common)
+    dense, u = cut.dense(x), cut.dense(g)
+    parts = sums(cut, axes, dense, u)
+    whole = parts.merge(axes)
+    r = whole.inverse_std(eps)
+
+    def mean(a):
+        return np.add.reduce(a * w, axis=axes, keepdims=True) / whole.count
+    slope = r * r * r * mean(parts.about(whole.mean))
+    return blend(cut, u, r * w, dense, -slope, slope * whole.mean - r * mean(parts.total))
+
+
+def scale(x: np.ndarray, mean: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(x - mean) * a + b."""
+    if x.size == 0:
+        return np.empty_like(x)
+    first, *rest = [_summed(s.shape, x.ndim) for s in (mean, a, b)]
+    cut = cut_for(x, _both(_both(first, rest[0]), rest[1]))
+    return affine(cut, cut.dense(x), mean, a, b)

@@ -1,0 +1,93 @@
+"""Numbers at given places of planes, and maxima and sums over the uneven bins of adaptive pooling.
+
+A place is u*W + v in the plane of its own sample and channel. Bins take one pass each and axis.
+Results have the memory layout of their first argument.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from .window import compute_dtype
+
+Pair = tuple[int, int]
+
+
+def _like(x: np.ndarray, size: Pair, dtype: np.dtype | None = None) -> np.ndarray:
+    return np.zeros_like(x, dtype, shape=(*x.shape[:2], *size))
+
+
+def _at(indices: np.ndarray, size: Pair) -> tuple[np.ndarray, ...]:
+    """Places (N, C, ., .) as an index of an array (N, C, *size)."""
+    n, c = indices.shape[:2]
+    rows, columns = np.divmod(indices, size[1])
+    return np.arange(n).reshape(n, 1, 1, 1), np.arange(c).reshape(c, 1, 1), rows, columns
+
+
+def pick(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """y[n,c,i,j] = what stands in plane x[n,c] at place indices[n,c,i,j]."""
+    y = _like(x, indices.shape[2:])
+    y[...] = x[_at(indices, x.shape[2:])]
+    return y
+
+
+def pile(g: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:
+    """The adjoint of `pick`: planes of zeros with every number added at its place."""
+    dx = _like(g, size)
+    np.add.at(dx, _at(indices, size), g)
+    return dx
+
+
+def put(x: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:
+    """Planes of zeros with every number put at its place; of several the last one stays."""
+    y = _like(x, size)
+    y[_at(indices, size)] = x
+    return y
+
+
+def pick_put(u: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """The adjoint of `put`: what stands at each place, 0 for numbers that were written over."""
+    order = np.arange(indices.size).reshape(indices.shape)
+    stays = pick(put(order, indices, u.shape[2:]), indices) == order
+    return np.where(stays, pick(u, indices), u.dtype.type(0))
+
+
+def bins(n: int, out: int) -> list[slice]:
+    """Bin i of `out` holds cells floor(i*n/out) to ceil((i+1)*n/out); neighbours may overlap."""
+    return [slice(i * n // out, -(-(i + 1) * n // out)) for i in range(out)]
+
+
+def bin_averages(x: np.ndarray, out: Pair) -> np.ndarray:
+    """y[n,c,i,j] = the average of x over row bin i and column bin j."""
+    dtype = compute_dtype(x)
+    half, y = _like(x, (out[0], x.shape[3]), dtype), _like(x, out, dtype)
+    for i, rows in enumerate(bins(x.shape[2], out[0])):
+        np.mean(x[:, :, rows], axis=2, dtype=dtype, out=half[:, :, i])
+    for j, columns in enumerate(bins(x.shape[3], out[1])):
+        np.mean(half[..., columns], axis=3, out=y[..., j])
+    return y
+
+
+def bin_averages_adjoint(g: np.ndarray, size: Pair) -> np.ndarray:
+    """dx[n,c,u,v] = the sum of g over the bins that hold cell (u, v), each by its number of cells."""
+    dtype = compute_dtype(g)
+    half, dx = _like(g, (g.shape[2], size[1]), dtype), _like(g, size, dtype)
+    for j, columns in enumerate(bins(size[1], g.shape[3])):
+        half[..., columns] += g[..., j:j + 1] / dtype.type(columns.stop - columns.start)
+    for i, rows in enumerate(bins(size[0], g.shape[2])):
+        dx[:, :, rows] += half[:, :, i:i + 1] / dtype.type(rows.stop - rows.start)
+    return dx
+
+
+def bin_maxima(x: np.ndarray, out: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """The largest number of each bin and its place, the first one row by row; NaN wins."""
+    n, c, h, w = x.shape
+    best = _like(x, (h, out[1]), np.dtype(np.int64))          # column of each row's maximum
+    for j, columns in enumerate(bins(w, out[1])):
+        best[..., j] = np.argmax(x[..., columns], axis=3) + columns.start
+    half = np.take_along_axis(x, best, 3)
+    indices = _like(x, out, np.dtype(np.int64))
+    for i, rows in enumerate(bins(h, out[0])):
+        row = np.argmax(half[:, :, rows], axis=2) + rows.start  # (N, C, OW)
+        column = np.take_along_axis(best, row[:, :, None], 2)[:, :, 0]
+        indices[:, :, i] = row * w + column
+    return pick(x, indices), indices
