@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import ast
+import types
 from pathlib import Path
 
 import pytest
 
+import nn
 import tinygrad_conv as tg
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,6 +18,8 @@ LAYERS = [
     ["kernels", "config", "core"],
     ["primitive"],
     ["tape"],
+    ["graph"],
+    ["render"],
     ["ops"],
     ["autodiff"],
     ["creation", "operators", "methods"],
@@ -24,6 +28,7 @@ LAYERS = [
 ]
 # The record knows no op and no derivative; kernels know no tensor; ops know no derivative.
 ONLY = {"core": set(), "primitive": {"core"}, "tape": {"core", "primitive"},
+        "graph": {"core", "primitive", "tape"}, "render": {"core", "primitive", "tape", "graph"},
         "kernels": {"kernels"}, "ops": {"core", "primitive", "kernels", "ops"}}
 OPTIONAL = {"threadpoolctl", "graphviz", "matplotlib", "safetensors", "tqdm", "torch", "numba",
             "PIL"}
@@ -169,6 +174,16 @@ def test_there_are_no_import_cycles():
                 state[child] = 1
                 stack.append((child, iter(edges[child])))
                 path.append(child)
+
+
+@pytest.mark.parametrize("package", [tg, tg.ops, nn])
+def test_no_public_name_is_hidden_by_a_file_of_the_same_name(package):
+    """`from .norm import batch_norm` binds `norm` to the file, over a function called norm."""
+    for node in SOURCES[package.__name__].body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                value = getattr(package, alias.asname or alias.name)
+                assert not isinstance(value, types.ModuleType), f"{package.__name__}.{alias.name}"
 
 
 @pytest.mark.parametrize("name", SOURCES)
