@@ -34,4 +34,5 @@ from .schedule import (
     SequentialLR, StepLR,
 )
 from .sgd import SGD
+from .summary import Summary, summary
 from .weights import load, save

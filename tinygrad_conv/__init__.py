@@ -10,6 +10,7 @@ from .creation import (
     randint, randn, tensor, uniform, zeros, zeros_like,
 )
 from .gradcheck import check_grads
+from .graph import save_graph, to_dot
 from .kernels.parallel import get_num_threads, set_num_threads
 from .ops import (
     abs, adaptive_avg_pool2d, adaptive_max_pool2d, add, all, amax, amin, any, argmax, argmin,

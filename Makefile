@@ -1,0 +1,36 @@
+# make train                      LeNet-style network on the embedded digits; results in runs/digits
+# make train DATA=fashion-mnist EPOCHS=5
+# make test | bench | clean
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= digits
+EPOCHS ?=
+SEED ?= 0
+
+.PHONY: train test test-slow bench clean
+
+train: $(VENV)/train
+	$(BIN)/python -m demos.train --data $(DATA) --seed $(SEED) $(if $(EPOCHS),--epochs $(EPOCHS))
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest -q
+
+test-slow: $(VENV)/test
+	$(BIN)/python -m pytest -q -m slow
+
+bench: $(VENV)/train
+	$(BIN)/python -m tests.bench
+
+$(VENV)/train: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[train,viz]'
+	touch $@
+
+$(VENV)/test: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs dist

@@ -1,0 +1,1 @@
+"""Programs to run, read and change; each stands alone and works without a network."""

@@ -1,0 +1,91 @@
+"""The main job: train a small CNN on real images and leave everything worth looking at in a folder.
+
+    python -m demos.train                                  LeNet-style, embedded digits
+    python -m demos.train --data fashion-mnist --epochs 5
+"""
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+import nn
+import tinygrad_conv as tg
+from demos.pictures import draw_misclassified
+
+
+def lenet(rng: np.random.Generator) -> nn.Module:
+    """LeNet-style for 8x8 images: two convolutions, two pools, two linear layers."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1, rng=rng), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1, rng=rng), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(128, 64, rng=rng), nn.ReLU(), nn.Linear(64, 10, rng=rng))
+
+
+def cnn(rng: np.random.Generator) -> nn.Module:
+    """Two 3x3 convolutions of 32 and 64 channels, two 2x2 pools, 128 hidden units, for 28x28."""
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1, rng=rng), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1, rng=rng), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(3136, 128, rng=rng), nn.ReLU(), nn.Linear(128, 10, rng=rng))
+
+
+JOBS = {  # data, model, epochs, batch, top learning rate, augmentation
+    "digits": (nn.data.digits, lenet, 40, 32, 4e-3, nn.data.shift(1)),
+    "fashion-mnist": (nn.data.fashion_mnist, cnn, 5, 64, 3e-3, nn.data.flip()),
+}
+
+
+def misses(model: nn.Module, data: nn.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Where the model errs on a data set, and what it says there."""
+    model.eval()
+    with tg.no_grad():
+        said = np.concatenate([model(tg.tensor(x)).numpy().argmax(axis=1)
+                               for x, _ in nn.data.DataLoader(data, 256)])
+    wrong = np.flatnonzero(said != data.labels)
+    return wrong, said[wrong]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train a small CNN on real images.")
+    parser.add_argument("--data", choices=JOBS, default="digits")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="folder for the results (default runs/DATA)")
+    parser.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
+    options = parser.parse_args()
+    load, build, epochs, batch, lr, augment = JOBS[options.data]
+    epochs, out = options.epochs or epochs, options.out or Path("runs") / options.data
+    rng = np.random.default_rng(options.seed)
+    train, test = load("train"), load("test")
+    model = build(rng)
+    shape = (1, *train.images.shape[1:])
+    print(f"{options.data}: {len(train)} training images, {len(test)} held-out test images\n")
+    print(nn.summary(model, shape), "\n")
+
+    loader = nn.data.DataLoader(train, batch, shuffle=True, rng=rng, transform=augment)
+    optimizer = nn.AdamW(model.parameters(), lr)
+    schedule = nn.OneCycleLR(optimizer, lr, total_steps=epochs * len(loader) + 1)
+    start = time.perf_counter()
+    history = nn.fit(model, loader, nn.data.DataLoader(test, 256), epochs=epochs, optimizer=optimizer,
+                     schedule=schedule, checkpoint=out, resume=options.resume)
+    if history.interrupted:
+        raise SystemExit(f"\ninterrupted after {len(history)} whole epochs; go on with --resume "
+                         f"(checkpoint in {out})")
+
+    nn.save(model, out / "weights.safetensors")
+    history.plot(out / "curves.png")
+    loss = tg.cross_entropy(model(tg.tensor(train[:1][0])), train[:1][1])
+    tg.save_graph(loss, out / "graph")
+    wrong, said = misses(model, test)
+    draw_misclassified(test, wrong, said, out / "misclassified.png")
+    accuracy = 1 - len(wrong) / len(test)
+    print(f"\ntest accuracy {accuracy:.2%} ({len(wrong)} of {len(test)} wrong) after {epochs} epochs, "
+          f"{time.perf_counter() - start:.0f} s")
+    print(f"in {out}: " + ", ".join(sorted(p.name for p in out.iterdir() if not p.name.startswith("."))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""A table of a model: layers, output shapes, parameters, multiply-adds; read off one forward pass.
+
+The pass is recorded, and its tape says which calls were made inside which module: functions called
+in a `forward` count too, and a module used twice counts twice.
+"""
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import tinygrad_conv as tg
+
+from .module import Module
+
+
+@dataclass(frozen=True)
+class Line:
+    """One module: its path, kind, output shape, own parameters, and multiply-adds inside it."""
+
+    path: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+
+
+def multiply_adds(name: str, inputs: Sequence[tuple[int, ...]], output: tuple[int, ...]) -> int:
+    """Of one call of an op, from shapes alone; 0 for ops that are not products.
+
+    A convolution makes C/groups * KH * KW of them for each output value, whatever the stride,
+    padding, dilation or groups: exactly the size of one filter.
+
+    Example:
+        >>> multiply_adds("conv2d", [(1, 3, 8, 8), (16, 3, 3, 3)], (1, 16, 8, 8))
+        27648
+    """
+    if name == "conv2d":
+        return math.prod(output) * math.prod(inputs[1][1:])
+    if name == "conv_transpose2d":
+        return math.prod(inputs[0]) * math.prod(inputs[1][1:])
+    if name in ("linear", "matmul"):
+        return math.prod(output) * inputs[0][-1]
+    return 0
+
+
+class Summary:
+    """What `summary` returns: prints as a table, shows as one in a notebook.
+
+    `lines` holds the modules without children (and the root, if it computes anything itself);
+    `parameters` and `multiply_adds` are totals.
+    """
+
+    def __init__(self, lines: list[Line], parameters: int, input_shape: tuple[int, ...]) -> None:
+        self.lines, self.parameters, self.input_shape = lines, parameters, input_shape
+        self.multiply_adds = sum(line.multiply_adds for line in lines)
+
+    def _rows(self) -> list[list[str]]:
+        rows = [[line.path, line.kind, "x".join(map(str, line.shape)), f"{line.parameters:,}",
+                 f"{line.multiply_adds:,}"] for line in self.lines]
+        return [["layer", "kind", "output", "parameters", "multiply-adds"], *rows,
+                ["total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"]]
+
+    def __str__(self) -> str:
+        rows = self._rows()
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines = ["  ".join(cell.ljust(w) if i < 3 else cell.rjust(w)
+                           for i, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
+        rule = "-" * max(map(len, lines))
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        def cells(row: list[str], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in row) + "</tr>"
+
+        head, *body = self._rows()
+        return f"<table>{cells(head, 'th')}{''.join(cells(row, 'td') for row in body)}</table>"
+
+
+def summary(model: Module, input_shape: Sequence[int]) -> Summary:
+    """Run a batch of zeros through the model, in evaluation mode, and tabulate what happened.
+
+    Args:
+        model: a module that takes one tensor.
+        input_shape: with the batch axis, e.g. (1, 1, 28, 28).
+
+    Returns:
+        a `Summary`; the model is as before.
+
+    Example:
+        >>> import nn
+        >>> s = nn.summary(nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU()), (1, 1, 8, 8))
+        >>> s.parameters, s.multiply_adds
+        (80, 2592)
+    """
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        x = tg.tensor(np.zeros(tuple(input_shape), np.float32), requires_grad=True)
+        y = model(x)
+    finally:
+        for m, mode in modes:
+            m.training = mode
+    first = y[0] if isinstance(y, tuple) else y
+    outputs: dict[str, tuple[int, ...]] = {}
+    work: dict[str, int] = {}
+    for entry in tg.tape(first):
+        path = ".".join(entry.node.scope)
+        outputs[path] = entry.output.shape
+        work[path] = work.get(path, 0) + multiply_adds(
+            entry.node.primitive.name, [t.shape for t in entry.node.inputs], entry.output.shape)
+    lines = [Line(path or "(root)", type(m).__name__, outputs[path], _own(m), work[path])
+             for path, m in model.named_modules() if path in outputs]
+    return Summary(lines, sum(p.size for p in model.parameters()), tuple(input_shape))
+
+
+def _own(m: Module) -> int:
+    return sum(p.size for p in m._parameters.values() if p is not None)
