@@ -20,7 +20,7 @@ def draw_misclassified(data: nn.data.Dataset, wrong: np.ndarray, said: np.ndarra
                     + (f", the first {most} shown" if len(wrong) > most else ""), fontsize=11)
     for axes, i, guess in zip(figure.subplots(rows, columns, squeeze=False).flat, wrong[:most], said):
         axes.imshow(data.images[i].squeeze(), cmap="gray_r")
-        axes.set_title(f"{data.classes[guess]}\nis {data.classes[int(data.labels[i])]}", fontsize=8)
+        axes.set_title(f"said {data.classes[guess]}\nis {data.classes[int(data.labels[i])]}", fontsize=8)
     for axes in figure.axes:
         axes.set_axis_off()
     figure.savefig(path, dpi=130)

@@ -8,8 +8,10 @@ import numpy as np
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def shift(cells: int) -> Transform:
-    """Move each image of x (N, C, H, W) by up to `cells` in both directions; new cells are 0.
+def shift(cells: int, p: float = 1.0) -> Transform:
+    """Move images of x (N, C, H, W), each with probability p, by up to `cells` in both directions.
+
+    New cells are 0.
 
     Example:
         >>> x = np.ones((4, 1, 8, 8), np.float32)
@@ -19,7 +21,8 @@ def shift(cells: int) -> Transform:
     def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         n, c, h, w = x.shape
         padded = np.pad(x, ((0, 0), (0, 0), (cells, cells), (cells, cells)))
-        top, left = rng.integers(0, 2 * cells + 1, (2, n))
+        moved = rng.random(n) < p
+        top, left = np.where(moved, rng.integers(0, 2 * cells + 1, (2, n)), cells)
         rows = (top[:, None] + np.arange(h))[:, None, :, None]
         columns = (left[:, None] + np.arange(w))[:, None, None, :]
         return padded[np.arange(n)[:, None, None, None], np.arange(c)[:, None, None], rows, columns]

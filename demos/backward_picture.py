@@ -1,0 +1,55 @@
+"""Draws the picture of the README: how the gradient gets through a convolution.
+
+    python -m demos.backward_picture demos/images/conv_backward.svg
+"""
+from __future__ import annotations
+
+import sys
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+INK, X, W, G = "#333333", "#9ecae1", "#fdd0a2", "#a1d99b"
+
+
+def stack(axes: Axes, x: float, y: float, count: int, side: float, color: str, label: str) -> None:
+    """`count` planes one behind the other, with a label below."""
+    for k in reversed(range(count)):
+        axes.add_patch(Rectangle((x + 0.16 * k, y + 0.16 * k), side, side, facecolor=color, edgecolor=INK,
+                                 linewidth=0.9))
+    axes.text(x + side / 2, y - 0.12, label, ha="center", va="top", fontsize=9, color=INK)
+
+
+def row(axes: Axes, title: str, first: tuple, second: tuple, result: tuple, rule: str) -> None:
+    axes.set_xlim(0, 10.4)
+    axes.set_ylim(-0.75, 2.5)
+    axes.set_aspect("equal")
+    axes.axis("off")
+    axes.text(0, 2.42, title, fontsize=10.5, fontweight="bold", va="top", color=INK)
+    for x, part in zip((0.2, 2.9, 5.5), (first, second, result)):
+        stack(axes, x, 0.15, *part)
+    axes.text(2.35, 0.75, "*", fontsize=16, ha="center", va="center", color=INK)
+    axes.text(4.95, 0.75, "=", fontsize=14, ha="center", va="center", color=INK)
+    axes.text(7.55, 0.9, rule, fontsize=9, va="center", color=INK, linespacing=1.5)
+
+
+def main(path: str) -> None:
+    figure = Figure(figsize=(10.4, 8.0), layout="constrained")
+    top, middle, bottom = figure.subplots(3, 1)
+    row(top, "forward: conv2d(x, w)", (3, 1.3, X, "x: 3 channels"), (3, 0.6, W, "w: 5 filters of 3"),
+        (5, 1.0, G, "y: 5 channels"),
+        "each filter o slides over all channels c;\nthe sum over channels and the window\n"
+        "gives one plane of y: 3 -> 5")
+    row(middle, "to the input: conv_transpose2d(g, w)", (5, 1.0, G, "g: 5 channels"),
+        (5, 0.6, W, "w turned by 180°,\nin and out swapped:\n3 filters of 5"), (3, 1.3, X, "dx: 3 channels"),
+        "a convolution over the full overlap;\nthe sum over the five filters o\ngives one plane of dx: 5 -> 3")
+    row(bottom, "to the filters: conv2d_weight(g, x)", (3, 1.3, X, "x: 3 channels"),
+        (5, 1.0, G, "g: 5 channels"), (5, 0.6, W, "dw: 5 filters of 3"),
+        "every plane of x with every plane of g:\n15 pairs, 15 small planes; the sum runs\n"
+        "over positions and samples only")
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
