@@ -129,9 +129,9 @@ def _both(axes: tuple[int, ...], others: tuple[int, ...]) -> tuple[int, ...]:
 
 def normalize(x: np.ndarray, w: np.ndarray, b: np.ndarray, axes: tuple[int, ...],
               eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """xhat * w + b, the mean, and the variance (divided by n); xhat = (x - mean)/sqrt(var + eps)."""
+    """xhat * w + b for xhat = (x - mean) / sqrt(var + eps); the mean; the biased variance."""
     if x.size == 0:
-        stats = np.add.reduce(x, axis=axes, keepdims=True)
+        stats = np.full([1 if i in axes else n for i, n in enumerate(x.shape)], np.nan, x.dtype)
         return np.empty_like(x), stats, stats
     common = _both(axes, _both(_summed(w.shape, x.ndim), _summed(b.shape, x.ndim)))
     if not common:  # layer norm: weight and bias differ where the sums run

@@ -19,7 +19,8 @@ def _dropout(x, mask):
     return x * mask
 
 
-_dropout.defvjp(lambda g, ans, x, mask: _dropout(g, mask), None)
+_dropout.defvjp(lambda g, ans, x, mask: _dropout(g, mask),
+                lambda g, ans, x, mask: _dropout(g, x))
 
 
 def _drop(op: str, x: Any, p: float, training: bool, rng: Any, channels: bool) -> Tensor:
@@ -27,45 +28,57 @@ def _drop(op: str, x: Any, p: float, training: bool, rng: Any, channels: bool) -
     if not 0 <= p <= 1:
         raise ValueError(f"{op}: p must be a probability between 0 and 1, got {p!r}")
     if x.dtype.kind != "f":
-        raise TypeError(f"{op}: expects floating point, got {x.dtype}")
+        raise TypeError(f"{op}: expects floating point, got {x.dtype}; convert it with "
+                        f".astype(np.float32)")
+    if channels and x.ndim not in (3, 4):
+        raise ValueError(f"{op}: x must have axes NCHW or NCL, got shape {x.shape}")
     if not training or p == 0:
         return x
     if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"{op}: rng must be a NumPy generator, got {type(rng).__name__}; pass "
+        got = "it is missing" if rng is None else f"got {type(rng).__name__}"
+        raise TypeError(f"{op}: rng must be a np.random.Generator in training, {got}; pass "
                         f"rng=np.random.default_rng(seed)")
     shape = x.shape[:2] + (1,) * (x.ndim - 2) if channels else x.shape
-    keep = rng.random(shape, np.float32) >= p
-    return _dropout(x, share(keep * x.dtype.type(1 / (1 - p) if p < 1 else 0)))
+    scale = x.dtype.type(1.0 / (1.0 - p) if p < 1 else 0.0)
+    return _dropout(x, share((rng.random(shape, np.float32) >= p) * scale))
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, *,
             rng: np.random.Generator | None = None) -> Tensor:
-    """Each entry is 0 with probability p, else x / (1 - p); outside training x itself.
+    """In training each entry is 0 with probability p, else x / (1 - p); otherwise x itself.
+
+    Args:
+        x: floating point.
+        p: between 0 and 1.
+        training: whether to drop at all.
+        rng: where the mask is drawn from; there is no global random state.
 
     Raises:
         ValueError: if p is no probability.
-        TypeError: if `rng` is missing in training.
+        TypeError: if `rng` is needed and is not a generator, or x is not floating point.
 
     Example:
         >>> dropout(np.ones(4), 0.5, rng=np.random.default_rng(2)).data.tolist()
         [2.0, 0.0, 0.0, 0.0]
+
+    Source: Srivastava et al. 2014, in the form that scales in training.
     """
     return _drop("dropout", x, p, training, rng, False)
 
 
 def dropout2d(x: Any, p: float = 0.5, training: bool = True, *,
               rng: np.random.Generator | None = None) -> Tensor:
-    """Dropout of whole channels of x (N, C, H, W), or (N, C, L).
+    """Dropout of whole channels of x (N, C, H, W), or (N, C, L); arguments as `dropout`.
 
     Raises:
         ValueError: if p is no probability, or x has no channels.
+        TypeError: if `rng` is needed and is not a generator, or x is not floating point.
 
     Example:
         >>> y = dropout2d(np.ones((1, 2, 3, 3)), 0.5, rng=np.random.default_rng(2))
         >>> y.data.sum(axis=(2, 3)).tolist()
         [[18.0, 0.0]]
+
+    Source: Tompson et al. 2015.
     """
-    x = sh.as_tensor(x, "dropout2d")
-    if x.ndim not in (3, 4):
-        raise ValueError(f"dropout2d: x must have axes NCHW or NCL, got shape {x.shape}")
     return _drop("dropout2d", x, p, training, rng, True)

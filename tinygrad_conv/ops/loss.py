@@ -13,7 +13,7 @@ from . import functions as fn
 from . import reduce as rd
 from . import shape as sh
 from .activation import softplus
-from .compare import greater, less, where
+from .compare import where
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -29,118 +29,176 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
     return loss if reduction == "none" else rd.mean(loss) if reduction == "mean" else rd.sum(loss)
 
 
-def _pair(op: str, x: Any, target: Any, reduction: str,
+def _pair(op: str, input: Any, target: Any, reduction: str,
           choices: tuple[str, ...] = REDUCTIONS) -> tuple[Tensor, Tensor]:
-    x, target = sh.as_tensor(x, op), sh.as_tensor(target, op)
     check_reduction(op, reduction, choices)
-    if x.shape != target.shape:
-        raise ValueError(f"{op}: input and target must have one shape, got {x.shape} and "
-                         f"{target.shape}; reshape one of them")
+    x, t = sh.as_tensor(input, op), sh.as_tensor(target, op)
     if x.dtype.kind != "f":
-        raise TypeError(f"{op}: input must be floating point, got {x.dtype}")
-    return x, target if target.dtype.kind == "f" else ew.astype(target, x.dtype)
+        raise TypeError(f"{op}: input must be floating point, got {x.dtype}; convert it, e.g. "
+                        f"x.astype(np.float32)")
+    if x.shape != t.shape:
+        raise ValueError(f"{op}: input and target must have one shape, got {x.shape} and "
+                         f"{t.shape}; {_fix(x.shape, t.shape)}")
+    return x, t if t.dtype.kind == "f" else ew.astype(t, x.dtype)
+
+
+def _fix(x: tuple[int, ...], t: tuple[int, ...]) -> str:
+    if [n for n in x if n != 1] == [n for n in t if n != 1]:
+        return f"reshape one of them, e.g. target.reshape({x})"
+    return "nothing is broadcast here, since (N, 1) against (N,) would compare all pairs"
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """(input - target)^2; "mean" is over all elements.
+    """(input - target)**2; the mean is over all elements.
+
+    Args:
+        input, target: of one shape. PyTorch would broadcast (with a warning), this refuses to.
+        reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes differ, or for another reduction.
 
     Example:
         >>> mse_loss([1.0, 2.0], [0.0, 0.0]).item()
         2.5
     """
-    x, y = _pair("mse_loss", input, target, reduction)
-    off = ew.sub(x, y)
-    return _reduced(ew.mul(off, off), reduction)
+    x, t = _pair("mse_loss", input, target, reduction)
+    r = x - t
+    return _reduced(r * r, reduction)
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """|input - target|; the derivative at equality is 0.
+    """|input - target|, with derivative 0 where they are equal; the mean is over all elements.
+
+    Args:
+        input, target: of one shape.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: if the shapes differ, or for another reduction.
 
     Example:
         >>> l1_loss([1.0, 2.0], [0.0, 0.0]).item()
         1.5
     """
-    x, y = _pair("l1_loss", input, target, reduction)
-    return _reduced(ew.abs(ew.sub(x, y)), reduction)
+    x, t = _pair("l1_loss", input, target, reduction)
+    return _reduced(ew.abs(x - t), reduction)
+
+
+def _huber(x: Tensor, t: Tensor, delta: float) -> Tensor:
+    """e (r - e/2), with e = r cut off at +-delta: r**2/2 inside, delta (|r| - delta/2) outside."""
+    r = x - t
+    e = ew.clip(r, -delta, delta)
+    return e * (r - 0.5 * e)
 
 
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """d^2/2 where d = |input - target| is below delta, else delta (d - delta/2).
+    """r**2/2 where r = |input - target| is at most delta, else delta (r - delta/2).
+
+    Args:
+        input, target: of one shape.
+        reduction: "mean" (over all elements), "sum" or "none".
+        delta: above 0.
+
+    Raises:
+        ValueError: if the shapes differ, or for another reduction or delta.
 
     Example:
         >>> huber_loss([0.5, 3.0], [0.0, 0.0], "none").data.tolist()
         [0.125, 2.5]
+
+    Source: Huber 1964; arguments as torch.nn.functional.huber_loss.
     """
-    if delta <= 0:
+    if not delta > 0:
         raise ValueError(f"huber_loss: delta must be above 0, got {delta}")
-    x, y = _pair("huber_loss", input, target, reduction)
-    d = ew.abs(ew.sub(x, y))
-    near, far = ew.mul(ew.mul(d, d), 0.5), ew.mul(ew.sub(d, 0.5 * delta), delta)
-    return _reduced(where(less(d, delta), near, far), reduction)
+    return _reduced(_huber(*_pair("huber_loss", input, target, reduction), delta), reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """huber_loss(delta=beta) / beta; for beta = 0 the absolute difference.
+    """huber_loss with delta = beta, divided by beta: slope 1 outside. For beta = 0, l1_loss.
+
+    Args:
+        input, target: of one shape.
+        reduction: "mean" (over all elements), "sum" or "none".
+        beta: at least 0.
+
+    Raises:
+        ValueError: if the shapes differ, or for another reduction or beta.
 
     Example:
-        >>> smooth_l1_loss([0.5, 3.0], [0.0, 0.0], "none").data.tolist()
-        [0.125, 2.5]
+        >>> smooth_l1_loss([0.5, 3.0], [0.0, 0.0], "none", 2.0).data.tolist()
+        [0.0625, 2.0]
+
+    Source: Girshick 2015; arguments as torch.nn.functional.smooth_l1_loss.
     """
-    if beta < 0:
+    if not beta >= 0:
         raise ValueError(f"smooth_l1_loss: beta must be at least 0, got {beta}")
-    if beta == 0:
-        return l1_loss(input, target, reduction)
-    _pair("smooth_l1_loss", input, target, reduction)
-    return ew.mul(huber_loss(input, target, reduction, beta), 1.0 / beta)
+    x, t = _pair("smooth_l1_loss", input, target, reduction)
+    return _reduced(_huber(x, t, beta) * (1.0 / beta) if beta else ew.abs(x - t), reduction)
+
+
+def _minus_log_sigmoid(x: Tensor) -> Tensor:
+    return softplus(-x, threshold=float("inf"))
 
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None,
                                      reduction: str = "mean", pos_weight: Any = None) -> Tensor:
-    """-(p t log s(x) + (1 - t) log(1 - s(x))), s the sigmoid, p = `pos_weight`; safe at any x.
+    """-(p t log s + (1 - t) log(1 - s)), s = sigmoid(input), p = pos_weight; safe at any input.
 
     Args:
         input: logits, any shape.
-        target: of the same shape, between 0 and 1.
-        weight: broadcasts to the loss, multiplies it.
-        pos_weight: broadcasts to the loss, multiplies the part of the ones.
+        target: of that shape, between 0 and 1.
+        weight: multiplies the loss; broadcasts to its shape.
+        reduction: "mean" (over all elements, also with weights), "sum" or "none".
+        pos_weight: multiplies the part of the ones; broadcasts to that shape.
+
+    Raises:
+        ValueError: if shapes do not fit, or for another reduction.
 
     Example:
         >>> binary_cross_entropy_with_logits([1000.0, -1000.0], [1.0, 0.0]).item()
         0.0
+
+    Source: PyTorch's function of that name.
     """
     op = "binary_cross_entropy_with_logits"
     x, t = _pair(op, input, target, reduction)
-    log_no = softplus(ew.neg(x), threshold=float("inf"))                       # -log s(x)
-    ones = t if pos_weight is None else ew.mul(t, sh.as_tensor(pos_weight, op))
-    loss = ew.add(ew.mul(ew.sub(1.0, t), x), ew.mul(ew.add(ew.sub(1.0, t), ones), log_no))
+    ones = t if pos_weight is None else t * sh.as_tensor(pos_weight, op)
+    loss = ones * _minus_log_sigmoid(x) + (1.0 - t) * _minus_log_sigmoid(-x)
     if weight is not None:
-        loss = ew.mul(loss, sh.as_tensor(weight, op))
+        loss = loss * sh.as_tensor(weight, op)
     if loss.shape != x.shape:
-        raise ValueError(f"{op}: weight and pos_weight must broadcast to {x.shape}, the loss would "
-                         f"have shape {loss.shape}")
+        raise ValueError(f"{op}: weight and pos_weight must broadcast to the shape of input, "
+                         f"{x.shape}; with them the loss has shape {loss.shape}")
     return _reduced(loss, reduction)
 
 
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
-    """t (log t - input): input holds log-probabilities, target probabilities (or their logs).
+    """target (log target - input), elementwise: input holds log-probabilities.
 
-    "mean" divides by the number of elements (PyTorch's rule), "batchmean" by the batch size: that
-    is the divergence.
+    Args:
+        input: log-probabilities, any shape.
+        target: probabilities of that shape (0 counts 0), or their logarithms.
+        reduction: "sum" and "batchmean" (divided by the length of the first axis) are the
+            Kullback-Leibler divergence. "mean" is PyTorch's: divided by the number of elements,
+            classes included. Or "none".
+        log_target: whether target holds logarithms.
+
+    Raises:
+        ValueError: if the shapes differ, or for another reduction.
 
     Example:
-        >>> kl_div([[-0.6931472, -0.6931472]], [[1.0, 0.0]], "batchmean").item()
-        0.6931471824645996
+        >>> kl_div([[-0.5, -1.0]], [[1.0, 0.0]], "batchmean").item()
+        0.5
+
+    Source: PyTorch's torch.nn.functional.kl_div.
     """
     x, t = _pair("kl_div", input, target, reduction, (*REDUCTIONS, "batchmean"))
     if log_target:
-        loss = ew.mul(fn.exp(t), ew.sub(t, x))
+        loss = fn.exp(t) * (t - x)
     else:
-        some = greater(t, 0.0)
-        log_t = fn.log(where(some, t, 1.0))  # the inner where: no log(0), no nan behind the outer
-        loss = where(some, ew.mul(t, ew.sub(log_t, x)), 0.0)
-    if reduction == "batchmean":
-        return ew.mul(rd.sum(loss), 1.0 / max(1, x.shape[0] if x.ndim else 1))
-    return _reduced(loss, reduction)
+        some = t != 0.0
+        loss = where(some, t * (fn.log(where(some, t, 1.0)) - where(some, x, 0.0)), 0.0)
+    if reduction != "batchmean":
+        return _reduced(loss, reduction)
+    return rd.sum(loss) * (1.0 / x.shape[0] if x.ndim and x.shape[0] else 1.0)

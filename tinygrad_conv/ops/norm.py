@@ -1,22 +1,7 @@
-"""Batch, layer, group and instance normalisation: one closed family and four choices of axes.
+"""Batch, layer, group and instance normalisation: `normalize` over four choices of axes.
 
-With m and v the mean and the biased variance over the axes, n their number of entries, and
-r = 1/sqrt(v + eps), let xhat = (x - m) r and look at the number
-
-    T(g, x, w) = <g, w xhat(x)>,
-
-which is linear in g and in w. Read off what stands beside each, and differentiate by x:
-
-    beside g:  normalize(x, w, b)         w xhat (+ b)
-    beside w:  normalize_weight(g, x)     sum of g xhat
-    by x:      normalize_input(g, x, w)   J(x)(g w),  J(x)h = r (h - mean(h) - xhat mean(h xhat))
-
-J is symmetric, so the derivatives of the three maps by g and w are again the three maps. What is
-left is the derivative of <h, J(x)u> by x; since dr = -r^2/n <xhat, dx> and dxhat = J dx, it is
-
-    -r/n [ r (<h,u> - n mean(h) mean(u) - <h,xhat><u,xhat>/n) xhat + <u,xhat> J h + <h,xhat> J u ].
-
-Each is computed from x itself, nothing is captured, and every order follows.
+The affine part, weight and bias, is done in the same pass. Running statistics are tensors outside
+the tape; they change through `Tensor.mutate`. Imports core, kernels, normalize and shape.
 """
 from __future__ import annotations
 
@@ -30,66 +15,8 @@ from ..core import Tensor, share
 from ..kernels import norm as kernels
 from ..primitive import primitive
 from . import elementwise as ew
-from . import functions as fn
-from . import reduce as rd
 from . import shape as sh
-
-
-@primitive
-def _normalize(x, w, b, *, axes, eps):
-    return kernels.normalize(x, w, b, axes, eps)
-
-
-@primitive
-def normalize_weight(g, x, *, axes, eps, shape):
-    return kernels.weight_adjoint(g, x, axes, eps, shape)
-
-
-@primitive
-def normalize_input(g, x, w, *, axes, eps):
-    return kernels.input_adjoint(g, x, w, axes, eps)
-
-
-def _normalize_x(g, ans, x, w, b, *, axes, eps):
-    g, g_mean, g_var = g
-    dx = normalize_input(g, x, w, axes=axes, eps=eps)
-    if not any(t.requires_grad or np.any(t._data) for t in (g_mean, g_var)):
-        return dx  # mean and variance were not used, or for the running statistics only
-    n = math.prod(x.shape[a] for a in axes)
-    return dx + (g_mean + 2.0 * g_var * (x - ans[1])) * (1.0 / n)
-
-
-_normalize.defvjp(
-    _normalize_x,
-    lambda g, ans, x, w, b, **where: normalize_weight(g[0], x, shape=w.shape, **where),
-    lambda g, ans, x, w, b, **where: g[0])
-
-normalize_weight.defvjp(
-    lambda u, ans, g, x, *, shape, **where: _normalize(x, u, 0.0, **where)[0],
-    lambda u, ans, g, x, *, shape, **where: normalize_input(g, x, u, **where))
-
-
-def _normalize_input_x(h, ans, g, x, w, *, axes, eps):
-    """The last formula of the head of this file, u = g w."""
-    n = math.prod(x.shape[a] for a in axes)
-    u = g * w
-    xhat, _, v = _normalize(x, 1.0, 0.0, axes=axes, eps=eps)
-    r = (v + eps) ** -0.5
-
-    def dot(s, t):
-        return rd.sum(s * t, axes, keepdims=True)
-    hx, ux = dot(h, xhat), dot(u, xhat)
-    means = rd.mean(h, axes, keepdims=True) * rd.mean(u, axes, keepdims=True)
-    along = r * (dot(h, u) - n * means - hx * ux * (1.0 / n)) * xhat
-    across = ux * normalize_input(h, x, 1.0, axes=axes, eps=eps)
-    across = across + hx * normalize_input(u, x, 1.0, axes=axes, eps=eps)
-    return (along + across) * (r * (-1.0 / n))
-
-
-normalize_input.defvjp(
-    lambda h, ans, g, x, w, **where: w * normalize_input(h, x, 1.0, **where),
-    _normalize_input_x,
-    lambda h, ans, g, x, w, **where: g * normalize_input(h, x, 1.0, **where))
+from .normalize import normalize
 
 
 @primitive
@@ -102,8 +29,6 @@ _scale.defvjp(lambda g, ans, x, mean, a, b: g * a,
               lambda g, ans, x, mean, a, b: g * (x - mean),
               lambda g, ans, x, mean, a, b: g)
 
-
-# ----- arguments -----
 
 def _checked(op: str, x: Any, least: int) -> Tensor:
     x = sh.as_tensor(x, op)
@@ -133,8 +58,8 @@ def _check_running(op: str, running: dict[str, Any], c: int, needed: bool) -> No
         if t is None and needed:
             raise ValueError(f"{op}: {name} is needed to normalise without the batch's statistics")
         if t is not None and (not isinstance(t, Tensor) or t.shape != (c,) or t.requires_grad):
-            got = f"shape {t.shape}, requires_grad={t.requires_grad}" if isinstance(t, Tensor) else (
-                type(t).__name__)
+            got = f"{type(t).__name__} of shape {np.shape(t)}"
+            got += ", requires_grad=True" if getattr(t, "requires_grad", False) else ""
             raise ValueError(f"{op}: {name} must be a tensor of shape ({c},) that requires no "
                              f"gradient (it is changed in place), got {got}")
 
@@ -198,10 +123,10 @@ def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, 
                          f"a cumulative average pass 1/(number of batches so far)")
     n = x.size // max(c, 1)
     if n == 1:
-        raise ValueError(f"{op}: training needs more than one value a channel, got shape {x.shape}; "
-                         f"use a larger batch, or training=False (eval())")
+        raise ValueError(f"{op}: training needs more than one value a channel, got shape "
+                         f"{x.shape}; use a larger batch, or training=False (eval())")
     axes = (0, *range(2, x.ndim))
-    y, mean, var = _normalize(x, weight, bias, axes=axes, eps=eps)
+    y, mean, var = normalize(x, weight, bias, axes=axes, eps=eps)
     if n:
         _update(running_mean, mean._data.reshape(c), momentum)
         _update(running_var, var._data.reshape(c) * (n / (n - 1)), momentum)
@@ -240,7 +165,7 @@ def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tenso
         return _by_running(x, running_mean, running_var, weight, bias, eps, view)
     if n == 1:
         raise ValueError(f"{op}: needs more than one value a channel, got shape {x.shape}")
-    y, mean, var = _normalize(x, weight, bias, axes=tuple(range(2, x.ndim)), eps=eps)
+    y, mean, var = normalize(x, weight, bias, axes=tuple(range(2, x.ndim)), eps=eps)
     if x.size:
         _update(running_mean, mean._data.reshape(-1, c).mean(axis=0), momentum)
         _update(running_var, var._data.reshape(-1, c).mean(axis=0) * (n / (n - 1)), momentum)
@@ -267,7 +192,7 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
         raise ValueError(f"layer_norm: x must end in normalized_shape {shape}, got shape {x.shape}")
     weight, bias = _affine("layer_norm", weight, bias, shape, shape)
     axes = tuple(range(x.ndim - len(shape), x.ndim))
-    return _normalize(x, weight, bias, axes=axes, eps=eps)[0]
+    return normalize(x, weight, bias, axes=axes, eps=eps)[0]
 
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
@@ -296,6 +221,6 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
                          f"{x.shape})")
     grouped = (num_groups, c // num_groups)
     weight, bias = _affine("group_norm", weight, bias, (c,), (1, *grouped, *[1] * len(rest)))
-    y, _, _ = _normalize(sh.reshape(x, (n, *grouped, *rest)), weight, bias,
+    y, _, _ = normalize(sh.reshape(x, (n, *grouped, *rest)), weight, bias,
                          axes=tuple(range(2, x.ndim + 1)), eps=eps)
     return sh.reshape(y, x.shape)

@@ -1,6 +1,7 @@
 """softmax and log_softmax: shifted by the largest value of each row, so that nothing overflows.
 
-Imports core, primitive, elementwise, functions, reduce and shape.
+A logit of -inf has probability 0 and a finite gradient; a row of -inf only, or with +inf, has no
+softmax: nan, without a warning. Imports core, primitive, elementwise, functions, reduce and shape.
 """
 from __future__ import annotations
 
@@ -10,63 +11,112 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from . import elementwise as ew
 from . import functions as fn
 from . import reduce as rd
 from . import shape as sh
 
 
 def _shifted(x: np.ndarray, axis: int) -> np.ndarray:
-    top = np.maximum.reduce(x, axis=axis, keepdims=True)
-    return x - np.where(np.isneginf(top), x.dtype.type(0), top)
+    return x - np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
 
 
 @primitive
 def _softmax(x, *, axis):
-    e = np.exp(_shifted(x, axis))
-    e /= np.add.reduce(e, axis=axis, keepdims=True)
-    return e
+    with np.errstate(invalid="ignore"):
+        y = _shifted(x, axis)
+        np.exp(y, out=y)
+        y /= np.add.reduce(y, axis=axis, keepdims=True)
+    return y
 
 
-_softmax.defvjp(lambda g, ans, x, *, axis: ew.mul(
-    ans, ew.sub(g, rd.sum(ew.mul(g, ans), axis, keepdims=True))))
+@primitive
+def softmax_vjp(g, ans, *, axis):
+    """ans * (g - sum(g * ans)): the derivative of softmax, in one go.
+
+    >>> softmax_vjp([1.0, 0.0], [0.5, 0.5], axis=0).data.tolist()
+    [0.25, -0.25]
+    """
+    out = g * ans
+    out -= ans * np.add.reduce(out, axis=axis, keepdims=True)
+    return out
+
+
+def _softmax_vjp_ans(h, out, g, ans, *, axis):
+    along = rd.sum(g * ans, axis, keepdims=True)
+    across = rd.sum(h * ans, axis, keepdims=True)
+    return h * (g - along) - across * g
+
+
+_softmax.defvjp(lambda g, ans, x, *, axis: softmax_vjp(g, ans, axis=axis))
+softmax_vjp.defvjp(lambda h, out, g, ans, *, axis: softmax_vjp(h, ans, axis=axis),
+                   _softmax_vjp_ans)
 
 
 @primitive
 def _log_softmax(x, *, axis):
-    y = _shifted(x, axis)
-    y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        y = _shifted(x, axis)
+        y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
     return y
 
 
-_log_softmax.defvjp(lambda g, ans, x, *, axis: ew.sub(
-    g, ew.mul(fn.exp(ans), rd.sum(g, axis, keepdims=True))))
+@primitive
+def log_softmax_vjp(g, ans, *, axis):
+    """g - exp(ans) * sum(g): the derivative of log_softmax, in one go.
+
+    >>> log_softmax_vjp([1.0, 0.0], np.log([0.5, 0.5]), axis=0).data.tolist()
+    [0.5, -0.5]
+    """
+    out = np.exp(ans)
+    out *= np.add.reduce(g, axis=axis, keepdims=True)
+    return np.subtract(g, out, out=out)
 
 
-def _along(primitive_, x: Any, axis: int) -> Tensor:
-    x = sh.as_tensor(x, primitive_.name)
-    axis = sh.axis_of(axis, x.ndim, primitive_.name)
+_log_softmax.defvjp(lambda g, ans, x, *, axis: log_softmax_vjp(g, ans, axis=axis))
+log_softmax_vjp.defvjp(
+    lambda h, out, g, ans, *, axis: h - rd.sum(h * fn.exp(ans), axis, keepdims=True),
+    lambda h, out, g, ans, *, axis: -(h * fn.exp(ans)) * rd.sum(g, axis, keepdims=True))
+
+
+def _along(primitive_: Any, x: Any, axis: int) -> Tensor:
+    op = primitive_.name
+    x = sh.as_tensor(x, op)
+    axis = sh.axis_of(axis, x.ndim, op)
     if x.dtype.kind != "f":
-        raise TypeError(f"{primitive_.name}: expects floating point, got {x.dtype}; convert it with "
+        raise TypeError(f"{op}: expects floating point, got {x.dtype}; convert it with "
                         f".astype(np.float32)")
-    return primitive_(x, axis=axis) if x.shape[axis] else x
+    return primitive_(x, axis=axis) if x.size else x
 
 
-def softmax(x: Any, axis: int = -1) -> Tensor:
+def softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
     """exp(x) / sum(exp(x)) along an axis.
+
+    Args:
+        x: floating point.
+        axis: the axis; `dim` is PyTorch's name for it.
+
+    Raises:
+        TypeError, IndexError: if x is not floating point, or the axis is out of range.
 
     Example:
         >>> softmax([[1000.0, 0.0], [0.0, 1000.0]]).data.tolist()
         [[1.0, 0.0], [0.0, 1.0]]
     """
-    return _along(_softmax, x, axis)
+    return _along(_softmax, x, axis if dim is None else dim)
 
 
-def log_softmax(x: Any, axis: int = -1) -> Tensor:
-    """x - log(sum(exp(x))) along an axis.
+def log_softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
+    """x - log(sum(exp(x))) along an axis: log(softmax(x)), but exact where that is 0.
+
+    Args:
+        x: floating point.
+        axis: the axis; `dim` is PyTorch's name for it.
+
+    Raises:
+        TypeError, IndexError: if x is not floating point, or the axis is out of range.
 
     Example:
-        >>> log_softmax([[0.0, 0.0]]).data.tolist()
-        [[-0.6931471824645996, -0.6931471824645996]]
+        >>> log_softmax([[1000.0, 0.0]]).data.tolist()
+        [[0.0, -1000.0]]
     """
-    return _along(_log_softmax, x, axis)
+    return _along(_log_softmax, x, axis if dim is None else dim)
