@@ -22,7 +22,7 @@ LAYERS = [
     ["render"],
     ["ops"],
     ["autodiff"],
-    ["creation", "operators", "methods"],
+    ["creation", "operators", "numpy_protocol"],
     ["gradcheck", "extend"],
     ["__init__"],
 ]

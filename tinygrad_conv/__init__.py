@@ -2,7 +2,8 @@
 
     import tinygrad_conv as tg
 """
-from . import operators as _operators  # binds the operators and methods of Tensor
+from . import numpy_protocol as _numpy_protocol  # np.exp(t), np_array @ t
+from . import operators as _operators  # t + t, t.sum(), ...
 from .autodiff import grad, vjp
 from .core import Tensor, is_recording, no_grad, scope
 from .creation import (
@@ -15,7 +16,7 @@ from .kernels.parallel import get_num_threads, set_num_threads
 from .ops import (
     abs, adaptive_avg_pool2d, adaptive_max_pool2d, add, all, amax, amin, any, argmax, argmin,
     astype, avg_pool1d, avg_pool2d, batch_norm, binary_cross_entropy_with_logits, broadcast_to,
-    clip, concatenate, conv1d, conv2d, conv2d_weight, conv_transpose1d, conv_transpose2d, cos,
+    clip, concat, concatenate, conv1d, conv2d, conv2d_weight, conv_transpose1d, conv_transpose2d, cos,
     cross_entropy, cumsum, div, dropout, dropout2d, einsum, elu, equal, erf, exp, expand_dims,
     expm1, flatten, flip, floor, gelu, getitem, global_avg_pool2d, global_max_pool2d, greater,
     greater_equal, group_norm, hardtanh, hinge_loss, huber_loss, identity, instance_norm, isfinite,

@@ -113,7 +113,6 @@ def _requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
 
 # ----- Python's operators -----
 
-Tensor.__array_ufunc__ = None  # `array @ t` is ours; NumPy's own ufuncs would drop the graph
 Tensor.__add__, Tensor.__radd__ = lambda a, b: ops.add(a, b), lambda a, b: ops.add(b, a)
 Tensor.__sub__, Tensor.__rsub__ = lambda a, b: ops.sub(a, b), lambda a, b: ops.sub(b, a)
 Tensor.__mul__, Tensor.__rmul__ = lambda a, b: ops.mul(a, b), lambda a, b: ops.mul(b, a)

@@ -39,7 +39,7 @@ ROWS = [
     Row(reduce._any, reduced(), lambda x, **how: x.any(**how), order=0),
     Row(reduce._all, reduced(), lambda x, **how: x.all(**how), order=0),
     Row(cumulative._logsumexp, reduced(axes=AXES[:4]),
-        lambda x, **how: special.logsumexp(x, **how)),
+        lambda x, **how: special.logsumexp(x, **how), empty=False),
     Row(cumulative._cumsum, lambda rng: [((rng.standard_normal((3, 4)),), {"axis": a}) for a in (0, 1)],
         lambda x, *, axis: np.stack([x.take(range(i + 1), axis).sum(axis)
                                      for i in range(x.shape[axis])], axis), linear=(0,)),

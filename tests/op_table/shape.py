@@ -95,7 +95,7 @@ ROWS = [
                               ((3,), {"width": ((2, 1),), "value": 7.0})),
         lambda x, *, width, value: np.pad(x, width, constant_values=value), linear=(0,)),
     Row(indexing._getitem, getitem_samples, lambda x, *, index: x[index], linear=(0,)),
-    Row(indexing._scatter_add, scatter_samples, scatter_add, linear=(0,)),
+    Row(indexing._scatter_add, scatter_samples, scatter_add, linear=(0,), empty=False),
     Row(indexing._take_along_axis, take_samples, take, linear=(0,)),
-    Row(indexing._put_along_axis, put_samples, put, linear=(0,)),
+    Row(indexing._put_along_axis, put_samples, put, linear=(0,), empty=False),
 ]

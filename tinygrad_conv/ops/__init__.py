@@ -12,7 +12,7 @@ from .indexing import getitem, take_along_axis
 from .padding import pad
 from .reduce import all, amax, amin, any, argmax, argmin, max, mean, min, sum
 from .shape import (
-    broadcast_to, concatenate, expand_dims, flatten, flip, reshape, roll, split, squeeze, stack,
+    broadcast_to, concat, concatenate, expand_dims, flatten, flip, reshape, roll, split, squeeze, stack,
     swapaxes, transpose,
 )
 from .linalg import linear, matmul, outer

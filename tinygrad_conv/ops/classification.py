@@ -21,15 +21,25 @@ from .loss import check_reduction
 from .softmax import log_softmax
 
 
+def _products(logp: np.ndarray, target: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
+    if len(axis) == logp.ndim:
+        return np.asarray(np.vdot(logp, target))
+    with np.errstate(invalid="ignore"):
+        return np.add.reduce(logp * target, axis=axis)
+
+
 @primitive
 def _nll(logp, target, *, axis):
-    product = pointwise.keep(target != 0, logp)  # 0 beside logp = -inf counts 0
-    product *= target
-    return np.negative(np.add.reduce(product, axis=axis))
+    total = _products(logp, target, axis)
+    if np.isnan(total).any():  # a probability of 0 counts 0 also beside logp = -inf
+        total = _products(pointwise.keep(target != 0, logp), target, axis)
+    return -total
 
 
 def _nll_vjp(g, other, axis):
-    return -(sh.reshape(g, tuple(1 if i in axis else n for i, n in enumerate(other.shape))) * other)
+    if g.ndim:
+        g = sh.reshape(g, tuple(1 if i in axis else n for i, n in enumerate(other.shape)))
+    return -g * other
 
 
 _nll.defvjp(lambda g, ans, logp, target, *, axis: _nll_vjp(g, target, axis),

@@ -49,6 +49,25 @@ def _conv_transpose2d(g, w, b=None, *, size, stride, padding, dilation, groups):
 
 @primitive
 def conv2d_weight(g, x, *, kernel, stride, padding, dilation, groups):
+    """The adjoint of `conv2d` by its weight: <g, conv2d(x, w)> = <result, w> for every w.
+
+    Args:
+        g: (N, O, OH, OW), a cotangent of the convolution's output.
+        x: (N, C, H, W).
+        kernel: (KH, KW).
+        stride, padding, dilation, groups: of the convolution; pairs, padding per side.
+
+    Returns:
+        (O, C/groups, KH, KW).
+
+    Example:
+        >>> x, g = np.arange(4.0).reshape(1, 1, 1, 4), np.array([[[[1.0, 10.0]]]])
+        >>> conv2d_weight(g, x, kernel=(1, 3), stride=(1, 1), padding=((0, 0), (0, 0)),
+        ...               dilation=(1, 1), groups=1).data.tolist()
+        [[[[10.0, 21.0, 32.0]]]]
+
+    Source: the derivation heads this file.
+    """
     window = Window(x.shape[2:], kernel, stride, padding, dilation)
     return kernels.weight_adjoint(g, x, window, groups)
 

@@ -208,6 +208,9 @@ def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     return _concatenate(*xs, axis=axis)
 
 
+concat = concatenate
+
+
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis.
 

@@ -1,0 +1,55 @@
+"""NumPy's functions and operators with tensors on either side: recorded, or refused."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygrad_conv as tg
+
+
+def leaf(*shape):
+    return tg.tensor(np.random.default_rng(0).standard_normal(shape), requires_grad=True)
+
+
+@pytest.mark.parametrize("f, expected", [
+    (lambda a, t: a @ t, lambda a, g: a.T @ g), (lambda a, t: a * t, lambda a, g: a * g),
+    (lambda a, t: a - t, lambda a, g: -g), (lambda a, t: np.float64(2) * t, lambda a, g: 2 * g),
+    (lambda a, t: np.float32(2) * t, lambda a, g: 2 * g), (lambda a, t: np.add(a, t), lambda a, g: g),
+    (lambda a, t: np.array(3.0) * t, lambda a, g: 3 * g)])
+def test_left_hand_arrays_are_recorded(f, expected):
+    a, t = np.random.default_rng(1).standard_normal((3, 3)), leaf(3, 3)
+    y = f(a, t)
+    assert isinstance(y, tg.Tensor)
+    g = np.random.default_rng(2).standard_normal((3, 3))
+    y.backward(g)
+    np.testing.assert_allclose(t.grad.data, expected(a, g), rtol=1e-13)
+
+
+def test_numpy_scalars_do_not_widen_float32():
+    t = tg.ones(3)
+    assert {(np.float64(2) * t).dtype, (t / np.sqrt(2)).dtype, (np.int64(3) * t).dtype} == {t.dtype}
+
+
+def test_ufuncs_and_functions_are_recorded():
+    t = leaf(2, 3)
+    for y in (np.exp(t), np.concatenate([t, t]), np.sum(t, axis=0), np.where(t > 0, t, 0.0), np.stack([t, t]),
+              np.square(t), np.einsum("ij->j", t), np.clip(t, -1, 1), np.mean(t)):
+        assert isinstance(y, tg.Tensor) and y.requires_grad
+
+
+def test_augmented_assignment_to_an_array_is_refused():
+    a, t = np.ones(3), leaf(3)
+    with pytest.raises(TypeError, match="np.add: cannot write .* gradient would be lost"):
+        a += t
+    assert (a == 1).all()
+
+
+def test_what_would_lose_the_gradient_is_refused():
+    t = leaf(3)
+    with pytest.raises(TypeError, match="np.median: no op for tensors, the gradient would be lost"):
+        np.median(t)
+    with pytest.raises(TypeError, match="np.arctan: no op"):
+        np.arctan(t)
+    with pytest.raises(TypeError, match="np.add.reduce: no op"):
+        np.add.reduce(t)
+    assert np.median(t.numpy()) == np.median(t.detach()) and np.allclose(t, t.numpy())

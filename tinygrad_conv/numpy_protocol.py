@@ -1,0 +1,83 @@
+"""NumPy functions called with tensors: recorded where there is an op, refused where a gradient would
+be lost.
+
+`np_array @ t`, `np.float64(2) * t` and `np.exp(t)` arrive at `__array_ufunc__`, `np.concatenate`
+and its like at `__array_function__`; one table each says which op answers.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .core import Tensor
+
+UFUNCS = {
+    np.add: ops.add, np.subtract: ops.sub, np.multiply: ops.mul, np.divide: ops.div, np.negative: ops.neg,
+    np.power: ops.pow, np.float_power: ops.pow, np.matmul: ops.matmul, np.exp: ops.exp, np.log: ops.log,
+    np.log1p: ops.log1p, np.expm1: ops.expm1, np.sqrt: ops.sqrt, np.absolute: ops.abs, np.fabs: ops.abs,
+    np.sin: ops.sin, np.cos: ops.cos, np.tanh: ops.tanh, np.maximum: ops.maximum, np.minimum: ops.minimum,
+    np.sign: ops.sign, np.floor: ops.floor, np.equal: ops.equal, np.not_equal: ops.not_equal,
+    np.less: ops.less, np.less_equal: ops.less_equal, np.greater: ops.greater,
+    np.greater_equal: ops.greater_equal, np.logical_not: ops.logical_not, np.isnan: ops.isnan,
+    np.isfinite: ops.isfinite, np.logical_and: ops.logical_and, np.logical_or: ops.logical_or,
+    np.square: lambda x: ops.mul(x, x), np.reciprocal: lambda x: ops.div(1.0, x),
+}
+
+FUNCTIONS = {
+    np.sum: ops.sum, np.mean: ops.mean, np.prod: ops.prod, np.max: ops.max, np.min: ops.min,
+    np.argmax: ops.argmax, np.argmin: ops.argmin, np.any: ops.any, np.all: ops.all,
+    np.cumsum: ops.cumsum, np.clip: ops.clip, np.where: ops.where, np.reshape: ops.reshape,
+    np.transpose: ops.transpose, np.swapaxes: ops.swapaxes, np.squeeze: ops.squeeze,
+    np.expand_dims: ops.expand_dims, np.broadcast_to: ops.broadcast_to, np.concatenate: ops.concatenate,
+    np.stack: ops.stack, np.split: ops.split, np.pad: ops.pad, np.flip: ops.flip, np.roll: ops.roll,
+    np.take_along_axis: ops.take_along_axis, np.outer: ops.outer, np.einsum: ops.einsum,
+    np.dot: ops.matmul,
+}
+
+# Answers that have no gradient anyway: NumPy's own function, on the values.
+INSPECTIONS = {np.allclose, np.isclose, np.array_equal, np.array_equiv, np.shape, np.ndim, np.size,
+               np.array2string, np.array_repr, np.array_str, np.zeros_like, np.ones_like, np.full_like,
+               np.empty_like, np.count_nonzero, np.result_type, np.may_share_memory,
+               np.shares_memory, np.nonzero, np.argsort, np.iscomplexobj, np.isrealobj}
+
+
+def _ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    if kwargs.get("out") is not None:
+        raise TypeError(f"np.{ufunc.__name__}: cannot write a tensor's result into an array, the gradient "
+                        f"would be lost; write a = a + t instead of a += t")
+    op = UFUNCS.get(ufunc)
+    if op is None or method != "__call__" or kwargs:
+        how = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        raise TypeError(f"np.{how}: no op for tensors{' with ' + ', '.join(kwargs) if kwargs else ''}; use a "
+                        f"function of tinygrad_conv, or t.numpy() to leave the graph")
+    return op(*inputs)
+
+
+def _function(self: Tensor, function: Any, types: Any, args: tuple[Any, ...],
+              kwargs: dict[str, Any]) -> Any:
+    if function in FUNCTIONS:
+        return FUNCTIONS[function](*args, **kwargs)
+    tensors: list[Tensor] = []
+    args, kwargs = _unwrapped(args, tensors), _unwrapped(kwargs, tensors)
+    if function not in INSPECTIONS and any(t.requires_grad for t in tensors):
+        raise TypeError(f"np.{function.__name__}: no op for tensors, the gradient would be lost; use a "
+                        f"function of tinygrad_conv, or t.numpy() to leave the graph")
+    return function(*args, **kwargs)
+
+
+def _unwrapped(value: Any, found: list[Tensor]) -> Any:
+    """The same arguments with arrays for tensors, which are noted in `found`."""
+    if isinstance(value, Tensor):
+        found.append(value)
+        return value.data
+    if isinstance(value, list | tuple):
+        return type(value)(_unwrapped(v, found) for v in value)
+    if isinstance(value, dict):
+        return {k: _unwrapped(v, found) for k, v in value.items()}
+    return value
+
+
+Tensor.__array_ufunc__ = _ufunc
+Tensor.__array_function__ = _function
