@@ -18,7 +18,7 @@ from .core import Tensor, no_grad, share
 
 STEP = 1e-5          # the two step sizes are STEP and STEP / 2, extrapolated (error STEP**4)
 EXACT = 1e-12        # relative tolerance where differences are exact but for rounding
-SCANNED = 2000       # entries looked at, one by one, to explain a failure
+SCANNED = 1000       # entries looked at, one by one, to explain a failure
 Arrays = list[np.ndarray]
 
 
