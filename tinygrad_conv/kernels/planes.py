@@ -40,7 +40,8 @@ def pile(g: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:
 def put(x: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:
     """Planes of zeros with every number put at its place; of several the last one stays."""
     y = _like(x, size)
-    y[_at(indices, size)] = x
+    in_order = [i.ravel() for i in np.broadcast_arrays(*_at(indices, size))]
+    y[tuple(in_order)] = x.ravel()  # one axis, so that writing has an order
     return y
 
 
@@ -80,7 +81,7 @@ def bin_averages_adjoint(g: np.ndarray, size: Pair) -> np.ndarray:
 
 def bin_maxima(x: np.ndarray, out: Pair) -> tuple[np.ndarray, np.ndarray]:
     """The largest number of each bin and its place, the first one row by row; NaN wins."""
-    n, c, h, w = x.shape
+    h, w = x.shape[2:]
     best = _like(x, (h, out[1]), np.dtype(np.int64))          # column of each row's maximum
     for j, columns in enumerate(bins(w, out[1])):
         best[..., j] = np.argmax(x[..., columns], axis=3) + columns.start
