@@ -1,0 +1,73 @@
+"""An interrupted and resumed run equals one that was never interrupted, bit for bit."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import nn
+
+EPOCHS = 4
+
+
+class Interrupt(nn.Callback):
+    """Presses Ctrl-C in the middle of an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch, self.batches = epoch, 0
+
+    def epoch_begin(self, epoch, epochs, batches):
+        self.batches = 0 if epoch == self.epoch else -10**6
+
+    def batch_end(self, row):
+        self.batches += 1
+        if self.batches == 3:
+            raise KeyboardInterrupt
+
+
+def parts(kind):
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, rng=rng), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+                        nn.Dropout(0.3, rng=np.random.default_rng(5)), nn.Linear(36, 10, rng=rng))
+    data = nn.data.digits("test")
+    loader = nn.data.DataLoader(data, 32, shuffle=True, rng=np.random.default_rng(7), transform=nn.data.shift(1, 0.5))
+    optimizer = (nn.Adam(net.parameters(), 1e-3) if kind == "adam"
+                 else nn.SGD(net.parameters(), 0.05, momentum=0.9))
+    schedule = nn.OneCycleLR(optimizer, 0.01, total_steps=EPOCHS * len(loader) + 1)
+    return net, loader, optimizer, schedule
+
+
+def train(kind, folder, resume=False, callbacks=()):
+    net, loader, optimizer, schedule = parts(kind)
+    history = nn.fit(net, loader, nn.data.DataLoader(nn.data.digits("test"), 128), epochs=EPOCHS, optimizer=optimizer,
+                     schedule=schedule, epoch_schedule=nn.ReduceLROnPlateau(optimizer) if kind == "sgd" else None,
+                     checkpoint=folder, resume=resume, callbacks=callbacks)
+    return net, history
+
+
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_resume_is_exact(kind, epoch, tmp_path):
+    whole, history = train(kind, tmp_path / "whole")
+    _, broken = train(kind, tmp_path / "broken", callbacks=[Interrupt(epoch)])
+    assert broken.interrupted and len(broken) == epoch - 1
+    resumed, again = train(kind, tmp_path / "broken", resume=True)
+    assert not again.interrupted and again["loss"] == history["loss"]
+    for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values()):
+        assert np.array_equal(a, b), name
+
+
+def test_resume_of_another_model_changes_nothing(tmp_path):
+    train("adam", tmp_path)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    before = net.state_dict()
+    loader = nn.data.DataLoader(nn.data.digits("test"), 32, shuffle=True, rng=np.random.default_rng(0))
+    with pytest.raises((RuntimeError, ValueError)):
+        nn.fit(net, loader, epochs=1, optimizer=nn.Adam(net.parameters()), checkpoint=tmp_path, resume=True,
+               callbacks=())
+    assert all(np.array_equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    net, loader, _, _ = parts("sgd")
+    with pytest.raises(FloatingPointError, match="the loss is (nan|inf)"), np.errstate(all="ignore"):
+        nn.fit(net, loader, epochs=3, optimizer=nn.SGD(net.parameters(), 1e30), callbacks=())

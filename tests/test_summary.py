@@ -1,0 +1,51 @@
+"""The summary's numbers against counts by hand."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import nn
+import tinygrad_conv as tg
+
+
+def test_summary_of_lenet_by_hand():
+    net = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(),
+                        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.Linear(120, 10))
+    s = nn.summary(net, (1, 1, 28, 28))
+    assert s.parameters == 6 * 26 + 16 * 151 + 400 * 120 + 120 + 1210
+    work = {line.path: line.multiply_adds for line in s.lines}
+    assert work["0"] == 28 * 28 * 6 * 25 and work["3"] == 10 * 10 * 16 * 150 and work["7"] == 48000
+    assert s.multiply_adds == sum(work.values())
+    assert {line.path: line.shape for line in s.lines}["3"] == (1, 16, 10, 10)
+    text = str(s)
+    assert "multiply-adds" in text and f"{s.parameters:,}" in text and "<table>" in s._repr_html_()
+
+
+@pytest.mark.parametrize("groups, dilation, stride", [(1, 1, 1), (2, 2, 2), (4, 1, 1)])
+def test_summary_counts_grouped_and_dilated_convolutions(groups, dilation, stride):
+    net = nn.Conv2d(4, 8, 3, stride=stride, dilation=dilation, groups=groups, padding=2)
+    s = nn.summary(net, (2, 4, 9, 9))
+    n, o, oh, ow = net(tg.zeros(2, 4, 9, 9)).shape
+    assert s.multiply_adds == n * o * oh * ow * (4 // groups) * 9
+
+
+def test_summary_counts_a_shared_layer_each_time_and_functions_too():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(5, 5)
+
+        def forward(self, x):
+            return tg.matmul(self.inner(self.inner(x)), np.ones((5, 2), np.float32))
+
+    s = nn.summary(Twice(), (3, 5))
+    assert s.multiply_adds == 2 * 3 * 25 + 3 * 2 * 5 and s.parameters == 30
+
+
+def test_summary_leaves_the_model_as_it_was():
+    net = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(0.5, rng=np.random.default_rng(0)))
+    net[1].eval()
+    before = net.state_dict()
+    nn.summary(net, (2, 3, 4, 4))
+    assert [m.training for m in net.modules()] == [True, True, False]
+    assert all(np.array_equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))
