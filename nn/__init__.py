@@ -20,7 +20,8 @@ from .loss import (
     BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, MultiMarginLoss,
     NLLLoss, SmoothL1Loss,
 )
-from .module import Module, Parameter
+from .module import Module
+from .parameter import Parameter
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
 from .optim import Optimizer, no_decay
 from .pool import (

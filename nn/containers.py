@@ -8,14 +8,38 @@ from .module import Module
 
 
 class _Indexed(Module):
-    """Children named by their position."""
+    """Children by position; their names are numbers unless other names were given."""
 
     def append(self, module: Module) -> _Indexed:
-        """Add a module at the end; returns self."""
-        if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__}: expects modules, got {type(module).__name__}")
-        setattr(self, str(len(self)), module)
+        """Add a module at the end; returns self.
+
+        Raises:
+            TypeError: if it is no module.
+        """
+        number = len(self)
+        while str(number) in self._modules:  # a slice keeps its names
+            number += 1
+        self._put(str(number), module)
         return self
+
+    def extend(self, modules: Iterable[Module]) -> _Indexed:
+        """Add several modules at the end; returns self."""
+        for m in modules:
+            self.append(m)
+        return self
+
+    def _put(self, name: str, module: Module) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: expects modules, got {type(module).__name__} at "
+                            f"{name!r}")
+        self.add_module(name, module)
+
+    def _name(self, i: int) -> str:
+        names = list(self._modules)
+        if not -len(names) <= i < len(names):
+            raise IndexError(f"{type(self).__name__}: index {i} is out of range for {len(names)} "
+                             f"modules")
+        return names[i]
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -24,17 +48,17 @@ class _Indexed(Module):
         return iter(self._modules.values())
 
     def __getitem__(self, i: int | slice) -> Any:
-        modules = list(self._modules.values())
-        if isinstance(i, slice):
-            return type(self)._of(modules[i])
-        if not -len(modules) <= i < len(modules):
-            raise IndexError(f"{type(self).__name__}: index {i} is out of range for {len(modules)} "
-                             f"modules")
-        return modules[i]
+        if not isinstance(i, slice):
+            return self._modules[self._name(i)]
+        part = type(self)()  # the modules stay where they are: no new names or scopes
+        part._modules.update(self._sliced(i))
+        return part
 
-    @classmethod
-    def _of(cls, modules: list[Module]) -> Any:
-        raise NotImplementedError
+    def _sliced(self, i: slice) -> dict[str, Module]:
+        return dict(list(self._modules.items())[i])
+
+    def __setitem__(self, i: int, module: Module) -> None:
+        self._put(self._name(i), module)
 
 
 class Sequential(_Indexed):
@@ -42,6 +66,9 @@ class Sequential(_Indexed):
 
     Args:
         modules: the modules, or one mapping of names to modules.
+
+    Raises:
+        TypeError: for what is no module.
 
     Example:
         >>> import nn
@@ -54,14 +81,9 @@ class Sequential(_Indexed):
         super().__init__()
         if len(modules) == 1 and isinstance(modules[0], Mapping):
             for name, m in modules[0].items():
-                setattr(self, name, m)
+                self._put(name, m)
         else:
-            for m in modules:
-                self.append(m)
-
-    @classmethod
-    def _of(cls, modules: list[Module]) -> Sequential:
-        return cls(*modules)
+            self.extend(modules)
 
     def forward(self, x: Any) -> Any:
         for m in self._modules.values():
@@ -69,7 +91,21 @@ class Sequential(_Indexed):
         return x
 
 
-class ModuleList(_Indexed):
+class _Uncalled(Module):
+    """A container that is never called: its own name goes before those of its modules."""
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Declare a submodule; None keeps its place empty."""
+        super().add_module(name, module)
+        self._enter_scope(self._scope)
+
+    def _enter_scope(self, name: str) -> None:
+        super()._enter_scope(name)
+        for key, m in self.named_children():
+            m._enter_scope(f"{name}.{key}" if name else key)
+
+
+class ModuleList(_Uncalled, _Indexed):
     """A list of modules whose parameters are found; call them yourself.
 
     Example:
@@ -80,26 +116,13 @@ class ModuleList(_Indexed):
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
-        for m in modules:
-            self.append(m)
+        self.extend(modules)
 
-    @classmethod
-    def _of(cls, modules: list[Module]) -> ModuleList:
-        return cls(modules)
-
-    def append(self, module: Module) -> _Indexed:
-        """Add a module at the end; returns self."""
-        super().append(module)
-        self._enter_scope(self._scope)
-        return self
-
-    def _enter_scope(self, name: str) -> None:
-        super()._enter_scope(name)
-        for key, m in self._modules.items():
-            m._enter_scope(f"{name}.{key}" if name else key)
+    def _sliced(self, i: slice) -> dict[str, Module]:
+        return {str(n): m for n, m in enumerate(list(self._modules.values())[i])}
 
 
-class ModuleDict(Module):
+class ModuleDict(_Uncalled):
     """A dictionary of modules whose parameters are found; call them yourself.
 
     Example:
@@ -114,13 +137,17 @@ class ModuleDict(Module):
             self[name] = m
 
     def __setitem__(self, name: str, module: Module) -> None:
-        setattr(self, name, module)
-        self._enter_scope(self._scope)
+        if not isinstance(module, Module):
+            raise TypeError(f"ModuleDict: expects modules, got {type(module).__name__} at {name!r}")
+        self.add_module(name, module)
 
     def __getitem__(self, name: str) -> Module:
         if name not in self._modules:
             raise KeyError(f"ModuleDict: no module {name!r}; there are {', '.join(self._modules)}")
         return self._modules[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._modules
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -139,8 +166,3 @@ class ModuleDict(Module):
     def items(self) -> Any:
         """(name, module) pairs."""
         return self._modules.items()
-
-    def _enter_scope(self, name: str) -> None:
-        super()._enter_scope(name)
-        for key, m in self._modules.items():
-            m._enter_scope(f"{name}.{key}" if name else key)

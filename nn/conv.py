@@ -7,18 +7,19 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .linear import fresh_weight_and_bias
+from .defaults import fresh_weight_and_bias
 from .module import Module
 
-PADDING_MODES = ("zeros", "reflect", "replicate")
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
-def _sizes(name: str, kernel_size: Any, dims: int) -> tuple[int, ...]:
-    sizes = tuple(kernel_size) if isinstance(kernel_size, list | tuple) else (kernel_size,) * dims
-    if len(sizes) != dims or not all(isinstance(k, int) and k > 0 for k in sizes):
-        raise ValueError(f"{name}: kernel_size must be {dims} positive whole number(s), got "
-                         f"{kernel_size!r}")
-    return sizes
+def _sizes(name: str, what: str, value: Any, dims: int, least: int = 1) -> tuple[int, ...]:
+    """An int, or one an axis, as a tuple of `dims`."""
+    sizes = tuple(value) if isinstance(value, list | tuple) else (value,) * dims
+    if len(sizes) != dims or not all(hasattr(k, "__index__") and k >= least for k in sizes):
+        form = "an int" if dims == 1 else f"an int or {dims} ints"
+        raise ValueError(f"{name}: {what} must be {form} of at least {least}, got {value!r}")
+    return tuple(int(k) for k in sizes)
 
 
 class _Conv(Module):
@@ -27,28 +28,64 @@ class _Conv(Module):
     dims, transposed = 2, False
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any,
-                 padding: Any, dilation: Any, groups: int, bias: bool, dtype: Any,
+                 padding: Any, dilation: Any, groups: int, bias: bool, padding_mode: str, dtype: Any,
                  rng: np.random.Generator | None) -> None:
         super().__init__()
-        name = type(self).__name__
+        name, dims = type(self).__name__, self.dims
         if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(f"{name}: in_channels={in_channels} and out_channels={out_channels} must "
                              f"be at least 1 and divisible by groups={groups}")
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size = _sizes(name, kernel_size, self.dims)
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        if padding_mode not in (PADDING_MODES[:1] if self.transposed else PADDING_MODES):
+            raise ValueError(f"{name}: padding_mode must be one of {', '.join(PADDING_MODES)} (a transposed "
+                             f"convolution has only zeros), got {padding_mode!r}")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size = _sizes(name, "kernel_size", kernel_size, dims)
+        self.stride = _sizes(name, "stride", stride, dims)
+        self.padding = (padding,) * dims if hasattr(padding, "__index__") else padding
+        self.dilation = _sizes(name, "dilation", dilation, dims)
+        self.padding_mode = padding_mode
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape = (first, second // groups, *self.kernel_size)
         weight, b = fresh_weight_and_bias(shape, out_channels, bias, dtype, rng)
         self.weight = weight
         self.register_parameter("bias", b)
 
+    def _sides(self, size: tuple[int, ...]) -> list[tuple[int, int]]:
+        """(before, after) of each axis, for borders that are not zeros; "same" as `tg.conv2d` has it."""
+        if isinstance(self.padding, str):
+            if self.padding not in ("same", "valid"):
+                raise ValueError(f"{type(self).__name__}: padding must be numbers, 'same' or 'valid', got "
+                                 f"{self.padding!r}")
+            totals = [max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n) if self.padding == "same" else 0
+                      for n, k, s, d in zip(size, self.kernel_size, self.stride, self.dilation)]
+            return [(total // 2, total - total // 2) for total in totals]
+        return [tuple(p) if isinstance(p, list | tuple) else (p, p) for p in self.padding]
+
+    def _bordered(self, x: Any) -> tuple[Any, Any]:
+        """x with its border, and the padding that is left to the convolution."""
+        if self.padding_mode == "zeros":
+            return x, self.padding
+        lead = x.ndim - self.dims
+        sides = self._sides(x.shape[lead:])
+        if self.padding_mode != "circular":
+            return tg.pad(x, [(0, 0)] * lead + sides, self.padding_mode), 0
+        for axis, (before, after) in enumerate(sides, lead):
+            n = x.shape[axis]
+            if n == 0:
+                raise ValueError(f"{type(self).__name__}: nothing to wrap around in shape {x.shape}")
+            x = tg.getitem(x, (slice(None),) * axis + (np.arange(-before, n + after) % n,))
+        return x, 0
+
     def extra_repr(self) -> str:
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
-        for name, usual in (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1)):
-            value = getattr(self, name)
+        dims = self.dims
+        text = (f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+                f"stride={self.stride}")
+        for name, usual in (("padding", (0,) * dims), ("output_padding", (0,) * dims),
+                            ("dilation", (1,) * dims), ("groups", 1)):
+            value = getattr(self, name, usual)
             text += f", {name}={value}" if value != usual else ""
-        return text + (", bias=False" if self.bias is None else "")
+        text += ", bias=False" if self.bias is None else ""
+        return text + (f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "")
 
 
 class Conv2d(_Conv):
@@ -57,8 +94,11 @@ class Conv2d(_Conv):
     Args:
         in_channels, out_channels, kernel_size, stride, dilation, groups, bias: as in PyTorch.
         padding: also per side, "valid" and "same" (see `tg.conv2d`).
-        padding_mode: "zeros", "reflect" or "replicate" (the last two need `padding` in numbers).
-        dtype, rng: of the initial parameters.
+        padding_mode: what the border holds: "zeros", "reflect", "replicate" or "circular".
+        dtype, rng: of the initial parameters; `rng` by default is a fresh generator.
+
+    Raises:
+        ValueError: for sizes, groups or modes that make no convolution.
 
     Example:
         >>> Conv2d(3, 8, 3, padding=1)(tg.ones(2, 3, 6, 6)).shape
@@ -70,27 +110,15 @@ class Conv2d(_Conv):
                  padding_mode: str = "zeros", *, dtype: Any = np.float32,
                  rng: np.random.Generator | None = None) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-                         bias, dtype, rng)
-        if padding_mode not in PADDING_MODES:
-            raise ValueError(f"Conv2d: padding_mode must be one of {', '.join(PADDING_MODES)}, got "
-                             f"{padding_mode!r}")
-        if padding_mode != "zeros" and isinstance(padding, str):
-            raise ValueError(f"Conv2d: padding_mode {padding_mode!r} needs padding in numbers, got "
-                             f"{padding!r}")
-        self.padding_mode = padding_mode
+                         bias, padding_mode, dtype, rng)
 
     def forward(self, x: Any) -> tg.Tensor:
-        padding = self.padding
-        if self.padding_mode != "zeros":
-            sides = padding if isinstance(padding, tuple | list) else (padding, padding)
-            sides = [s if isinstance(s, tuple | list) else (s, s) for s in sides]
-            x = tg.pad(x, [(0, 0)] * (x.ndim - 2) + [tuple(s) for s in sides], self.padding_mode)
-            padding = 0
+        x, padding = self._bordered(x)
         return tg.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv1d(_Conv):
-    """`tg.conv1d` with its own weight (out, in/groups, K) and bias.
+    """`tg.conv1d` with its own weight (out, in/groups, K) and bias; arguments as `Conv2d`.
 
     Example:
         >>> Conv1d(3, 8, 3)(tg.ones(2, 3, 6)).shape
@@ -100,17 +128,30 @@ class Conv1d(_Conv):
     dims = 1
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
-                 padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True, *,
-                 dtype: Any = np.float32, rng: np.random.Generator | None = None) -> None:
+                 padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True,
+                 padding_mode: str = "zeros", *, dtype: Any = np.float32,
+                 rng: np.random.Generator | None = None) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-                         bias, dtype, rng)
+                         bias, padding_mode, dtype, rng)
 
     def forward(self, x: Any) -> tg.Tensor:
-        return tg.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation,
-                         self.groups)
+        x, padding = self._bordered(x)
+        return tg.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-class ConvTranspose2d(_Conv):
+class _ConvTranspose(_Conv):
+    transposed = True
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
+                 padding: Any = 0, output_padding: Any = 0, groups: int = 1, bias: bool = True,
+                 dilation: Any = 1, padding_mode: str = "zeros", *, dtype: Any = np.float32,
+                 rng: np.random.Generator | None = None) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+                         bias, padding_mode, dtype, rng)
+        self.output_padding = _sizes(type(self).__name__, "output_padding", output_padding, self.dims, 0)
+
+
+class ConvTranspose2d(_ConvTranspose):
     """`tg.conv_transpose2d` with its own weight (in, out/groups, KH, KW) and bias.
 
     Example:
@@ -119,22 +160,12 @@ class ConvTranspose2d(_Conv):
         ((2, 8, 10, 10), (2, 8, 11, 10))
     """
 
-    transposed = True
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
-                 padding: Any = 0, output_padding: Any = 0, groups: int = 1, bias: bool = True,
-                 dilation: Any = 1, *, dtype: Any = np.float32,
-                 rng: np.random.Generator | None = None) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-                         bias, dtype, rng)
-        self.output_padding = output_padding
-
     def forward(self, x: Any, output_size: Any = None) -> tg.Tensor:
         return tg.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding,
                                    self.output_padding, self.groups, self.dilation, output_size)
 
 
-class ConvTranspose1d(_Conv):
+class ConvTranspose1d(_ConvTranspose):
     """`tg.conv_transpose1d` with its own weight (in, out/groups, K) and bias.
 
     Example:
@@ -142,15 +173,7 @@ class ConvTranspose1d(_Conv):
         (2, 8, 10)
     """
 
-    dims, transposed = 1, True
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
-                 padding: Any = 0, output_padding: Any = 0, groups: int = 1, bias: bool = True,
-                 dilation: Any = 1, *, dtype: Any = np.float32,
-                 rng: np.random.Generator | None = None) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-                         bias, dtype, rng)
-        self.output_padding = output_padding
+    dims = 1
 
     def forward(self, x: Any, output_size: Any = None) -> tg.Tensor:
         return tg.conv_transpose1d(x, self.weight, self.bias, self.stride, self.padding,

@@ -7,7 +7,7 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .linear import default_rng
+from .defaults import default_rng
 from .module import Module
 
 

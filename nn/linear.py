@@ -8,31 +8,8 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from . import init
-from .module import Module, Parameter
-
-
-def default_rng(rng: np.random.Generator | None) -> np.random.Generator:
-    """The generator given, or a fresh one seeded by the system.
-
-    Give all layers the same generator, made with a seed, to get the same network every time.
-    """
-    if rng is not None and not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a NumPy generator or None, got {type(rng).__name__}; use "
-                        f"np.random.default_rng(seed)")
-    return np.random.default_rng() if rng is None else rng
-
-
-def fresh_weight_and_bias(shape: tuple[int, ...], outputs: int, bias: bool, dtype: Any,
-                          rng: np.random.Generator | None) -> tuple[Parameter, Parameter | None]:
-    """PyTorch's default: both U(-1/sqrt(fan_in), 1/sqrt(fan_in)), that is kaiming with a=sqrt(5)."""
-    rng = default_rng(rng)
-    weight = Parameter(np.empty(shape, dtype))
-    init.kaiming_uniform_(weight, a=math.sqrt(5), rng=rng)
-    if not bias:
-        return weight, None
-    bound = 1 / math.sqrt(max(1, init.fans(shape)[0]))
-    return weight, init.uniform_(Parameter(np.empty(outputs, dtype)), -bound, bound, rng=rng)
+from .defaults import fresh_weight_and_bias
+from .module import Module
 
 
 class Linear(Module):
@@ -42,7 +19,8 @@ class Linear(Module):
         in_features, out_features: sizes, at least 1.
         bias: whether there is a b.
         dtype: of the parameters.
-        rng: where the initial values come from (see `default_rng`).
+        rng: the generator of the initial values; by default a fresh one. Give all layers the same,
+            made with a seed, to get the same network every time.
 
     Raises:
         ValueError: at the call, if the last axis of x is not `in_features` long.
@@ -64,11 +42,13 @@ class Linear(Module):
         self.register_parameter("bias", b)
 
     def forward(self, x: Any) -> tg.Tensor:
-        if x.ndim == 0 or x.shape[-1] != self.in_features:
-            fits = x.shape[-1] if x.ndim else 1
+        shape = x.shape if hasattr(x, "shape") else np.shape(x)
+        if not shape or shape[-1] != self.in_features:
+            fits = f"in_features={shape[-1]} would fit" if shape else "x needs an axis"
+            if len(shape) > 2:
+                fits += f", or in_features={math.prod(shape[1:])} after a Flatten"
             raise ValueError(f"Linear: expects in_features={self.in_features} on the last axis, got x of "
-                             f"shape {x.shape}; in_features={fits} would fit"
-                             + ("; is a Flatten missing?" if x.ndim > 2 else ""))
+                             f"shape {tuple(shape)}; {fits}")
         return tg.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
@@ -96,7 +76,10 @@ class Flatten(Module):
 
 
 class Identity(Module):
-    """x itself."""
+    """x itself; whatever it is given, as in PyTorch, changes nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
 
     def forward(self, x: Any) -> Any:
         return x

@@ -1,26 +1,31 @@
-"""Losses as modules: the engine's functions with their options kept."""
+"""Losses as modules: the engine's functions with their options kept.
+
+`reduction` is "mean", "sum" or "none" (`KLDivLoss` also "batchmean"). Weights are buffers: they
+are saved with the module and not trained.
+"""
 from __future__ import annotations
 
 from typing import Any
 
 import tinygrad_conv as tg
 
-from .module import Module
+from .options import Options
 
 
-class _Loss(Module):
-    """A function of (input, target) and of keyword options that are kept."""
+class _Loss(Options):
+    """A function of (input, target); weights become buffers. Prints nothing, like PyTorch's."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        self.options = options
+    def _keep(self, **weights: Any) -> None:
+        for name, value in weights.items():
+            kept = value if value is None or isinstance(value, tg.Tensor) else tg.tensor(value)
+            self.register_buffer(name, None if kept is None else kept.detach())
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{k}={v!r}" for k, v in self.options.items() if v is not None)
+        return ""
 
 
 class CrossEntropyLoss(_Loss):
-    """`tg.cross_entropy`.
+    """`tg.cross_entropy`: class indices or probabilities against logits.
 
     Example:
         >>> import numpy as np
@@ -30,86 +35,134 @@ class CrossEntropyLoss(_Loss):
 
     def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
                  label_smoothing: float = 0.0) -> None:
-        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction,
+        super().__init__(ignore_index=ignore_index, reduction=reduction,
                          label_smoothing=label_smoothing)
+        self._keep(weight=weight)
 
     def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.cross_entropy(input, target, **self.options)
+        return tg.cross_entropy(input, target, self.weight, **self.options())
 
 
 class NLLLoss(_Loss):
-    """`tg.nll_loss`."""
+    """`tg.nll_loss`: class indices against log-probabilities.
+
+    Example:
+        >>> NLLLoss()(tg.tensor([[-0.5, -1.0]]), [1]).item()
+        1.0
+    """
 
     def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
-        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
+        super().__init__(ignore_index=ignore_index, reduction=reduction)
+        self._keep(weight=weight)
 
     def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.nll_loss(input, target, **self.options)
+        return tg.nll_loss(input, target, self.weight, **self.options())
 
 
 class MSELoss(_Loss):
-    """`tg.mse_loss`."""
+    """`tg.mse_loss`: the mean over all elements of the squared difference.
+
+    Example:
+        >>> MSELoss()(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0])).item()
+        2.0
+    """
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
 
     def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.mse_loss(input, target, **self.options)
+        return tg.mse_loss(input, target, **self.options())
 
 
-class L1Loss(MSELoss):
-    """`tg.l1_loss`."""
+class L1Loss(_Loss):
+    """`tg.l1_loss`: the mean over all elements of the absolute difference.
+
+    Example:
+        >>> L1Loss()(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0])).item()
+        1.0
+    """
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
 
     def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.l1_loss(input, target, **self.options)
+        return tg.l1_loss(input, target, **self.options())
 
 
 class SmoothL1Loss(_Loss):
-    """`tg.smooth_l1_loss`."""
+    """`tg.smooth_l1_loss`: squared below `beta`, absolute above.
+
+    Example:
+        >>> SmoothL1Loss()(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0])).item()
+        0.75
+    """
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction=reduction, beta=beta)
 
     def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.smooth_l1_loss(input, target, **self.options)
+        return tg.smooth_l1_loss(input, target, **self.options())
 
 
 class HuberLoss(_Loss):
-    """`tg.huber_loss`."""
+    """`tg.huber_loss`: delta times the smooth L1 loss with beta = delta.
+
+    Example:
+        >>> HuberLoss()(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0])).item()
+        0.75
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction, delta=delta)
 
     def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.huber_loss(input, target, **self.options)
+        return tg.huber_loss(input, target, **self.options())
 
 
 class BCEWithLogitsLoss(_Loss):
-    """`tg.binary_cross_entropy_with_logits`."""
+    """`tg.binary_cross_entropy_with_logits`.
+
+    Example:
+        >>> round(BCEWithLogitsLoss()(tg.tensor([0.0]), tg.tensor([1.0])).item(), 4)
+        0.6931
+    """
 
     def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
-        super().__init__(weight=weight, reduction=reduction, pos_weight=pos_weight)
+        super().__init__(reduction=reduction)
+        self._keep(weight=weight, pos_weight=pos_weight)
 
     def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.binary_cross_entropy_with_logits(input, target, **self.options)
+        return tg.binary_cross_entropy_with_logits(input, target, self.weight, self.reduction,
+                                                   self.pos_weight)
 
 
 class KLDivLoss(_Loss):
-    """`tg.kl_div`."""
+    """`tg.kl_div`: input are log-probabilities; "batchmean" is the mathematical definition.
+
+    Example:
+        >>> KLDivLoss("batchmean")(tg.log_softmax(tg.zeros(1, 2), 1), tg.full((1, 2), 0.5)).item()
+        0.0
+    """
 
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__(reduction=reduction, log_target=log_target)
 
     def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.kl_div(input, target, **self.options)
+        return tg.kl_div(input, target, **self.options())
 
 
 class MultiMarginLoss(_Loss):
-    """`tg.hinge_loss`: the multi-class hinge."""
+    """`tg.hinge_loss`: the multi-class hinge.
+
+    Example:
+        >>> MultiMarginLoss()(tg.tensor([[0.0, 0.5]]), [1]).item()
+        0.25
+    """
 
     def __init__(self, p: int = 1, margin: float = 1.0, weight: Any = None,
                  reduction: str = "mean") -> None:
-        super().__init__(p=p, margin=margin, weight=weight, reduction=reduction)
+        super().__init__(p=p, margin=margin, reduction=reduction)
+        self._keep(weight=weight)
 
     def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.hinge_loss(input, target, **self.options)
+        return tg.hinge_loss(input, target, weight=self.weight, **self.options())

@@ -1,7 +1,7 @@
-"""Module and Parameter: a tree of named tensors with a forward function.
+"""Module: a tree of named parameters, buffers and modules with a forward function.
 
-Parameters, buffers and children are kept in the order in which they were assigned; names are
-PyTorch's dotted ones. May import the engine's public names only.
+Everything is kept in the order in which it was assigned; dotted names and the keys of a state are
+PyTorch's. May import the engine's public names only.
 """
 from __future__ import annotations
 
@@ -12,19 +12,10 @@ import numpy as np
 
 import tinygrad_conv as tg
 
+from .parameter import Parameter
+from .state import LoadResult, copies, load_into
 
-class Parameter(tg.Tensor):
-    """A tensor that a module trains: a leaf that requires a gradient.
-
-    Example:
-        >>> Parameter(np.zeros(3, np.float32)).requires_grad
-        True
-    """
-
-    __slots__ = ()
-
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data, requires_grad)
+HOMES = {"_parameters": "a Parameter", "_buffers": "a tensor", "_modules": "a Module"}
 
 
 class Module:
@@ -44,13 +35,14 @@ class Module:
     """
 
     def __init__(self) -> None:
-        for name in ("_parameters", "_buffers", "_modules"):
-            object.__setattr__(self, name, {})
-        self.training = True
-        self._scope = ""
+        for home in HOMES:
+            object.__setattr__(self, home, {})
+        object.__setattr__(self, "training", True)
+        object.__setattr__(self, "_scope", "")  # the name its parent calls it by
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} has no forward(); define it")
+        raise NotImplementedError(f"{type(self).__name__} has no forward(); define it, or call the "
+                                  f"modules it holds one by one")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -59,7 +51,7 @@ class Module:
             with tg.scope(self._scope):
                 return self.forward(*args, **kwargs)
         except Exception as e:
-            e.add_note(f"in module {self._scope or '(root)'}: {type(self).__name__}({self.extra_repr()})")
+            _locate(e, self)
             raise
 
     # ----- attributes -----
@@ -68,57 +60,101 @@ class Module:
         if "_modules" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}: call super().__init__() before assigning "
                                  f"{name!r}")
-        if name in self._buffers and value is not None and not isinstance(value, tg.Tensor):
-            raise TypeError(f"{type(self).__name__}: buffer {name!r} must be a tensor or None, got "
-                            f"{type(value).__name__}")
-        kinds = ((Parameter, self._parameters), (Module, self._modules))
-        home = next((d for kind, d in kinds if isinstance(value, kind)), None)
-        if home is None:
-            home = next((d for d in (self._buffers, self._parameters, self._modules) if name in d), None)
-            if home is not None and value is not None and home is not self._buffers:
-                raise TypeError(f"{type(self).__name__}: {name!r} is a parameter or module, cannot "
-                                f"become {type(value).__name__}")
-        if home is None:
-            object.__setattr__(self, name, value)
-            return
-        for other in (self.__dict__, self._parameters, self._buffers, self._modules):
+        home = self._home(name, value)
+        if home is not None and hasattr(type(self), name):
+            raise AttributeError(f"{type(self).__name__}: {name!r} is a method or attribute of the class "
+                                 f"and would hide what is assigned; choose another name")
+        if isinstance(value, Module):
+            if any(m is self for m in value.modules()):
+                raise ValueError(f"{type(self).__name__}: {name!r} would make the module contain itself; "
+                                 f"pass what it needs to forward() instead")
+            value._enter_scope(name)
+            for inner, t in (*value.named_parameters(), *value.named_buffers()):
+                t.name = f"{name}.{inner}"
+        elif home is not None and value is not None:
+            value.name = value.name or name
+        for other in (self.__dict__, *self._homes()):
             if other is not home:
                 other.pop(name, None)
-        home[name] = value
-        if isinstance(value, Module):
-            value._enter_scope(name)
+        if home is None:
+            object.__setattr__(self, name, value)
+        else:
+            home[name] = value
 
-    def __getattr__(self, name: str) -> Any:
-        for home in ("_parameters", "_buffers", "_modules"):
-            found = self.__dict__.get(home, {})
-            if name in found:
-                return found[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+    def _homes(self) -> list[dict[str, Any]]:
+        return [self.__dict__[home] for home in HOMES]
+
+    def _home(self, name: str, value: Any) -> dict[str, Any] | None:
+        """The dictionary that `value` belongs in under `name`; None for a plain attribute."""
+        if isinstance(value, Parameter):
+            return self._parameters
+        if isinstance(value, Module):
+            return self._modules
+        key = next((key for key in HOMES if name in self.__dict__[key]), None)
+        if key is None:
+            return None
+        if value is not None and not (key == "_buffers" and isinstance(value, tg.Tensor)):
+            raise TypeError(f"{type(self).__name__}: {name!r} must be {HOMES[key]} or None, got "
+                            f"{type(value).__name__}; values are changed with {name}.mutate()[...]")
+        return self.__dict__[key]
+
+    def __getattr__(self, name: str) -> Any:  # only called for what is no plain attribute
+        own = self.__dict__
+        for home in HOMES:
+            if home in own and name in own[home]:
+                return own[home][name]
+        if name in (*HOMES, "_scope", "training"):
+            raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
-        for home in (self._parameters, self._buffers, self._modules):
+        for home in self._homes():
             if name in home:
                 del home[name]
                 return
         object.__delattr__(self, name)
 
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *(name for home in self._homes() for name in home)})
+
     def _enter_scope(self, name: str) -> None:
         object.__setattr__(self, "_scope", name)
 
-    def register_parameter(self, name: str, value: Parameter | None) -> None:
-        """Declare a parameter; None keeps its place empty."""
-        self._parameters[name] = value
+    def _declare(self, op: str, home: str, name: str, value: Any, fits: bool) -> None:
+        if value is not None and not fits:
+            raise TypeError(f"{op}: {name!r} must be {HOMES[home]} or None, got {type(value).__name__}")
+        if not isinstance(name, str) or not name or "." in name:
+            raise ValueError(f"{op}: expects a name without dots, got {name!r}")
+        declared = getattr(self, home)
+        if name not in declared and hasattr(self, name):
+            raise ValueError(f"{op}: {type(self).__name__} already has an attribute {name!r}")
+        declared.setdefault(name)
+        setattr(self, name, value)
 
-    def register_buffer(self, name: str, value: tg.Tensor | None) -> None:
-        """Declare a tensor that is saved with the module but not trained.
+    def register_parameter(self, name: str, value: Parameter | None) -> None:
+        """Declare a parameter; None keeps its place empty.
 
         Raises:
-            TypeError: if it is no tensor.
+            TypeError: if it is no Parameter. ValueError: if the name is taken or has a dot.
         """
-        if value is not None and not isinstance(value, tg.Tensor):
-            raise TypeError(f"register_buffer: {name!r} must be a tensor or None, got "
-                            f"{type(value).__name__}")
-        self._buffers[name] = value
+        self._declare("register_parameter", "_parameters", name, value, isinstance(value, Parameter))
+
+    def register_buffer(self, name: str, value: tg.Tensor | None) -> None:
+        """Declare a tensor that is saved with the module but not trained; None keeps its place.
+
+        Raises:
+            TypeError: if it is no tensor. ValueError: if the name is taken or has a dot.
+        """
+        fits = isinstance(value, tg.Tensor) and not isinstance(value, Parameter)
+        self._declare("register_buffer", "_buffers", name, value, fits)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Declare a submodule under a name that need not be a Python name ("0").
+
+        Raises:
+            TypeError: if it is no Module. ValueError: if the name is taken or has a dot.
+        """
+        self._declare("add_module", "_modules", name, module, isinstance(module, Module))
 
     # ----- the tree -----
 
@@ -130,60 +166,54 @@ class Module:
         """Direct submodules, in order."""
         return (m for _, m in self.named_children())
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
         """This module ("") and all below, each once, with dotted names."""
-        seen: set[int] = set()
-        stack: list[tuple[str, Module]] = [(prefix, self)]
-        while stack:
-            path, m = stack.pop()
-            if id(m) in seen:
-                continue
-            seen.add(id(m))
-            yield path, m
-            stack.extend((f"{path}.{name}" if path else name, child)
-                         for name, child in reversed(list(m.named_children())))
+        return _once(self._paths())
 
     def modules(self) -> Iterator[Module]:
         """This module and all below, each once."""
         return (m for _, m in self.named_modules())
 
-    def _named(self, home: str, once: bool = True) -> Iterator[tuple[str, tg.Tensor]]:
-        seen: set[int] = set()
-        for path, m in self.named_modules():
-            for name, t in getattr(m, home).items():
-                if t is not None and not (once and id(t) in seen):
-                    seen.add(id(t))
-                    yield f"{path}.{name}" if path else name, t
+    def _paths(self) -> Iterator[tuple[str, Module]]:
+        """This module and all below with dotted names; a shared one under each of its names."""
+        stack: list[tuple[str, Module]] = [("", self)]
+        while stack:
+            path, m = stack.pop()
+            yield path, m
+            stack.extend((_join(path, name), child)
+                         for name, child in reversed([*m.named_children()]))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Parameters with dotted names, in order; a shared one once."""
-        return self._named("_parameters")
+        return _once((_join(path, name), p) for path, m in self.named_modules()
+                     for name, p in m._parameters.items() if p is not None)
 
     def parameters(self) -> Iterator[Parameter]:
         """Parameters in order; a shared one once."""
         return (p for _, p in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, tg.Tensor]]:
-        """Buffers with dotted names, in order."""
-        return self._named("_buffers")
+        """Buffers with dotted names, in order; a shared one once."""
+        return _once((_join(path, name), b) for path, m in self.named_modules()
+                     for name, b in m._buffers.items() if b is not None)
 
     def buffers(self) -> Iterator[tg.Tensor]:
-        """Buffers in order."""
+        """Buffers in order; a shared one once."""
         return (b for _, b in self.named_buffers())
 
     def named_generators(self) -> Iterator[tuple[str, np.random.Generator]]:
-        """The modules' own random generators (dropout), with dotted names; shared ones once."""
-        seen: set[int] = set()
-        for path, m in self.named_modules():
-            for name, value in vars(m).items():
-                if isinstance(value, np.random.Generator) and id(value) not in seen:
-                    seen.add(id(value))
-                    yield f"{path}.{name}" if path else name, value
+        """The modules' own random generators (dropout) with dotted names; a shared one once.
+
+        Their `bit_generator.state` belongs to a training run as much as the weights do.
+        """
+        return _once((_join(path, name), value) for path, m in self.named_modules()
+                     for name, value in vars(m).items() if isinstance(value, np.random.Generator))
 
     def apply(self, f: Callable[[Module], Any]) -> Module:
-        """Call `f` on every module below and on this one; returns self."""
-        for m in [*self.modules()][::-1]:
-            f(m)
+        """Call `f` on every module below, children before parents, and on this one; returns self."""
+        for m in self.children():
+            m.apply(f)
+        f(self)
         return self
 
     # ----- modes and gradients -----
@@ -212,43 +242,36 @@ class Module:
     # ----- state -----
 
     def _state(self) -> dict[str, tg.Tensor]:
-        state: dict[str, tg.Tensor] = {}
-        for path, m in self.named_modules():
-            for name, t in (*m._parameters.items(), *m._buffers.items()):
-                if t is not None:
-                    state[f"{path}.{name}" if path else name] = t
-        return state
+        return {_join(path, name): t for path, m in self._paths()
+                for name, t in (*m._parameters.items(), *m._buffers.items()) if t is not None}
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all parameters and buffers by dotted name, in PyTorch's order."""
-        return {name: np.array(t.detach().numpy(), order="C") for name, t in self._state().items()}
+        """Read-only copies of all parameters and buffers by dotted name, in PyTorch's order.
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True
-                        ) -> tuple[list[str], list[str]]:
+        What is shared stands under each of its names, as in PyTorch.
+        """
+        return copies(self._state())
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values in by name; shapes must be equal. On an error nothing has changed.
+
+        Args:
+            state: arrays or tensors by dotted name.
+            strict: whether missing and unexpected names are errors.
 
         Returns:
             the missing and the unexpected names (both empty if `strict`).
 
         Raises:
             RuntimeError: listing every missing, unexpected and mis-shaped entry.
+            TypeError: if `state` is no mapping.
+
+        Example:
+            >>> import nn
+            >>> nn.Linear(3, 2).load_state_dict({"weight": np.ones((2, 3)), "b": 0}, strict=False)
+            LoadResult(missing_keys=['bias'], unexpected_keys=['b'])
         """
-        own = self._state()
-        arrays = {name: np.asarray(state[name]) for name in own if name in state}
-        missing = [name for name in own if name not in state]
-        unexpected = [name for name in state if name not in own]
-        shaped = [f"{name} (expects {own[name].shape}, got {a.shape})" for name, a in arrays.items()
-                  if a.shape != own[name].shape]
-        kinds = [f"{name} (expects numbers like {own[name].dtype}, got {a.dtype})"
-                 for name, a in arrays.items() if not np.can_cast(a.dtype, own[name].dtype, "same_kind")]
-        faults = [("missing", missing if strict else []), ("unexpected", unexpected if strict else []),
-                  ("of another shape", shaped), ("of another kind", kinds)]
-        text = "; ".join(f"{what}: {', '.join(names)}" for what, names in faults if names)
-        if text:
-            raise RuntimeError(f"load_state_dict: {type(self).__name__} was not changed; {text}")
-        for name, a in arrays.items():
-            own[name].mutate()[...] = a
-        return missing, unexpected
+        return load_into(self._state(), state, strict, type(self).__name__)
 
     # ----- printing -----
 
@@ -257,6 +280,34 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
+        extra = self.extra_repr()
         lines = [f"({name}): " + repr(m).replace("\n", "\n  ") for name, m in self._modules.items()]
-        head = f"{type(self).__name__}({self.extra_repr()}"
-        return head + "".join(f"\n  {line}" for line in lines) + ("\n)" if lines else ")")
+        if not lines:
+            return f"{type(self).__name__}({extra})"
+        return "\n  ".join([f"{type(self).__name__}(", *([extra] if extra else []), *lines]) + "\n)"
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _once(named: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Without what was seen under an earlier name."""
+    seen: set[int] = set()
+    for name, value in named:
+        if id(value) not in seen:
+            seen.add(id(value))
+            yield name, value
+
+
+def _locate(e: Exception, module: Module) -> None:
+    """One note that says where in the tree `e` was raised: each module it passes adds its name."""
+    kind = type(module).__name__
+    inner = vars(e).get("module_path")
+    if inner is None:
+        path, e.module_kind = module._scope or kind, kind
+    else:
+        path, note = f"{module._scope or kind}.{inner}", f"in {inner} ({e.module_kind})"
+        e.__notes__ = [n for n in e.__notes__ if n != note]
+    e.module_path = path
+    e.add_note(f"in {path} ({e.module_kind})")

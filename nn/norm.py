@@ -1,4 +1,4 @@
-"""Normalisation layers; BatchNorm also keeps running statistics."""
+"""Normalisation layers, as in PyTorch; batch and instance norm can keep running statistics."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,11 +8,81 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .module import Module, Parameter
+from .module import Module
+from .parameter import Parameter
 
 
-class _BatchNorm(Module):
-    """Batch normalisation of channels, as in PyTorch.
+class _Affine(Module):
+    """A weight of ones and a bias of zeros, if asked for."""
+
+    def _init_affine(self, shape: int | tuple[int, ...], weight: bool, bias: bool, dtype: Any) -> None:
+        self.register_parameter("weight", Parameter(np.ones(shape, dtype)) if weight else None)
+        self.register_parameter("bias", Parameter(np.zeros(shape, dtype)) if bias else None)
+
+
+class _Running(_Affine):
+    """Normalisation of channels whose mean and variance can be tracked.
+
+    Args:
+        num_features: channels.
+        eps: added to the variance.
+        momentum: the weight of the new statistics; None averages all batches so far.
+        affine: whether there are a weight and a bias.
+        track_running_stats: whether evaluation uses running statistics instead of the input's.
+    """
+
+    ndims: tuple[int, ...] = (4,)
+
+    def __init__(self, num_features: int, eps: float, momentum: float | None, affine: bool,
+                 track_running_stats: bool, dtype: Any) -> None:
+        super().__init__()
+        if num_features < 1:
+            raise ValueError(f"{type(self).__name__}: num_features must be at least 1, got {num_features}")
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        self._init_affine(num_features, affine, affine, dtype)
+        tracked = track_running_stats
+        self.register_buffer("running_mean", tg.zeros(num_features, dtype=dtype) if tracked else None)
+        self.register_buffer("running_var", tg.ones(num_features, dtype=dtype) if tracked else None)
+        self.register_buffer("num_batches_tracked", tg.tensor(0) if tracked else None)
+
+    def normalize(self, x: Any, use_input: bool, momentum: float) -> tg.Tensor:
+        """The engine's function, given whether to use the statistics of x and how far to move."""
+        raise NotImplementedError
+
+    def forward(self, x: Any) -> tg.Tensor:
+        if x.ndim not in self.ndims or x.shape[1] != self.num_features:
+            fits = f"; num_features={x.shape[1]} would fit" if x.ndim in self.ndims else ""
+            raise ValueError(f"{type(self).__name__}: expects {' or '.join(map(str, self.ndims))} axes with "
+                             f"num_features={self.num_features} channels on axis 1, got x of shape "
+                             f"{x.shape}{fits}")
+        count = self.num_batches_tracked
+        if not self.training or count is None:
+            return self.normalize(x, count is None, 0.0)
+        number = count.item() + 1
+        y = self.normalize(x, True, 1 / number if self.momentum is None else self.momentum)
+        count.mutate()[...] = number
+        return y
+
+    def extra_repr(self) -> str:
+        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+                f"track_running_stats={self.track_running_stats}")
+
+
+class _BatchNorm(_Running):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+                 affine: bool = True, track_running_stats: bool = True, *,
+                 dtype: Any = np.float32) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+
+    def normalize(self, x: Any, use_input: bool, momentum: float) -> tg.Tensor:
+        """`tg.batch_norm`."""
+        return tg.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, use_input,
+                             momentum, self.eps)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Normalise each channel of x (N, C, H, W) over the batch and the plane.
 
     Args:
         num_features: channels.
@@ -20,63 +90,57 @@ class _BatchNorm(Module):
         momentum: the weight of the new statistics; None averages all batches so far.
         affine: whether there are a weight and a bias.
         track_running_stats: whether evaluation uses running statistics instead of the batch's.
-    """
 
-    axes: tuple[int, ...] = ()
-
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
-                 affine: bool = True, track_running_stats: bool = True, *,
-                 dtype: Any = np.float32) -> None:
-        super().__init__()
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.track_running_stats = track_running_stats
-        self.register_parameter("weight", Parameter(np.ones(num_features, dtype)) if affine else None)
-        self.register_parameter("bias", Parameter(np.zeros(num_features, dtype)) if affine else None)
-        tracked = track_running_stats
-        self.register_buffer("running_mean", tg.zeros(num_features, dtype=dtype) if tracked else None)
-        self.register_buffer("running_var", tg.ones(num_features, dtype=dtype) if tracked else None)
-        self.register_buffer("num_batches_tracked", tg.tensor(0) if tracked else None)
-
-    def forward(self, x: Any) -> tg.Tensor:
-        if x.ndim not in self.axes or x.shape[1] != self.num_features:
-            raise ValueError(f"{type(self).__name__}: expects {self.num_features} channels on axis 1 and "
-                             f"{' or '.join(map(str, self.axes))} axes, got x of shape {x.shape}")
-        use_batch = self.training or not self.track_running_stats
-        momentum = self.momentum
-        if self.training and self.track_running_stats:
-            self.num_batches_tracked.mutate()[...] += 1
-            momentum = 1 / self.num_batches_tracked.item() if momentum is None else momentum
-        return tg.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, use_batch,
-                             momentum or 0.0, self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
-
-
-class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of x (N, C, H, W).
+    Raises:
+        ValueError: at the call, if x has other channels, or one value a channel in training.
 
     Example:
         >>> BatchNorm2d(3)(tg.ones(2, 3, 4, 4)).shape
         (2, 3, 4, 4)
     """
 
-    axes = (4,)
-
 
 class BatchNorm1d(_BatchNorm):
-    """Batch normalisation of x (N, C) or (N, C, L).
+    """Normalise each channel of x (N, C) or (N, C, L); arguments as `BatchNorm2d`.
 
     Example:
         >>> BatchNorm1d(3)(tg.ones(2, 3)).shape
         (2, 3)
     """
 
-    axes = (2, 3)
+    ndims = (2, 3)
 
 
-class LayerNorm(Module):
+class InstanceNorm2d(_Running):
+    """Normalise each channel of each sample of x (N, C, H, W); no weights by default, as in PyTorch.
+
+    Arguments as `BatchNorm2d`; running statistics, if tracked, are averages over the samples. Unlike
+    in PyTorch, where it stays 0, `num_batches_tracked` counts, so that `momentum=None` averages.
+
+    Example:
+        >>> InstanceNorm2d(3)(tg.ones(2, 3, 4, 4)).shape
+        (2, 3, 4, 4)
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+                 affine: bool = False, track_running_stats: bool = False, *,
+                 dtype: Any = np.float32) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+
+    def normalize(self, x: Any, use_input: bool, momentum: float) -> tg.Tensor:
+        """`tg.instance_norm`."""
+        return tg.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, use_input,
+                                momentum, self.eps)
+
+
+class LayerNorm(_Affine):
     """Normalise over the last axes, of shape `normalized_shape`.
+
+    Args:
+        normalized_shape: sizes of the last axes, or of the last one.
+        eps: added to the variance.
+        elementwise_affine: whether there are a weight and a bias of that shape.
+        bias: whether there is a bias, if there is a weight.
 
     Example:
         >>> LayerNorm(8)(tg.ones(2, 8)).shape
@@ -84,23 +148,26 @@ class LayerNorm(Module):
     """
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5,
-                 elementwise_affine: bool = True, *, dtype: Any = np.float32) -> None:
+                 elementwise_affine: bool = True, bias: bool = True, *, dtype: Any = np.float32) -> None:
         super().__init__()
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        self.normalized_shape, self.eps = shape, eps
-        affine = elementwise_affine
-        self.register_parameter("weight", Parameter(np.ones(shape, dtype)) if affine else None)
-        self.register_parameter("bias", Parameter(np.zeros(shape, dtype)) if affine else None)
+        self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
+        self._init_affine(shape, elementwise_affine, elementwise_affine and bias, dtype)
 
     def forward(self, x: Any) -> tg.Tensor:
         return tg.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}"
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class GroupNorm(Module):
+class GroupNorm(_Affine):
     """Normalise groups of channels of each sample.
+
+    Args:
+        num_groups, num_channels: the second divisible by the first.
+        eps: added to the variance.
+        affine: whether there are a weight and a bias, one value a channel.
 
     Example:
         >>> GroupNorm(2, 4)(tg.ones(2, 4, 3, 3)).shape
@@ -110,37 +177,17 @@ class GroupNorm(Module):
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *,
                  dtype: Any = np.float32) -> None:
         super().__init__()
-        if num_channels % num_groups:
+        if num_groups < 1 or num_channels % num_groups:
             raise ValueError(f"GroupNorm: num_channels={num_channels} must be divisible by "
                              f"num_groups={num_groups}")
-        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
-        self.register_parameter("weight", Parameter(np.ones(num_channels, dtype)) if affine else None)
-        self.register_parameter("bias", Parameter(np.zeros(num_channels, dtype)) if affine else None)
+        self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
+        self._init_affine(num_channels, affine, affine, dtype)
 
     def forward(self, x: Any) -> tg.Tensor:
+        if x.ndim < 2 or x.shape[1] != self.num_channels:
+            raise ValueError(f"GroupNorm: expects num_channels={self.num_channels} on axis 1, got x of shape "
+                             f"{x.shape}")
         return tg.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}"
-
-
-class InstanceNorm2d(Module):
-    """Normalise each channel of each sample of x (N, C, H, W); no weights by default, as in PyTorch.
-
-    Example:
-        >>> InstanceNorm2d(3)(tg.ones(2, 3, 4, 4)).shape
-        (2, 3, 4, 4)
-    """
-
-    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = False, *,
-                 dtype: Any = np.float32) -> None:
-        super().__init__()
-        self.num_features, self.eps = num_features, eps
-        self.register_parameter("weight", Parameter(np.ones(num_features, dtype)) if affine else None)
-        self.register_parameter("bias", Parameter(np.zeros(num_features, dtype)) if affine else None)
-
-    def forward(self, x: Any) -> tg.Tensor:
-        return tg.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}"
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"

@@ -12,7 +12,8 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .module import Module, Parameter
+from .module import Module
+from .parameter import Parameter
 
 State = dict[str, Any]
 

@@ -6,18 +6,15 @@ from typing import Any
 import tinygrad_conv as tg
 
 from .module import Module
+from .options import Options
 
 
-class _Pool(Module):
-    """Keeps the arguments that are not the default, and prints them."""
+class _Pool(Options):
+    """A stride of None is the kernel's size, as in PyTorch."""
 
-    def __init__(self, kernel_size: Any, **options: Any) -> None:
-        super().__init__()
-        self.kernel_size, self.options = kernel_size, options
-
-    def extra_repr(self) -> str:
-        return ", ".join([f"kernel_size={self.kernel_size}"]
-                         + [f"{k}={v}" for k, v in self.options.items() if v not in (None, False)])
+    def __init__(self, kernel_size: Any, stride: Any, **options: Any) -> None:
+        super().__init__(kernel_size=kernel_size, stride=kernel_size if stride is None else stride,
+                         **options)
 
 
 class MaxPool2d(_Pool):
@@ -30,11 +27,12 @@ class MaxPool2d(_Pool):
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
                  return_indices: bool = False, ceil_mode: bool = False) -> None:
-        super().__init__(kernel_size, stride=stride, padding=padding, dilation=dilation,
-                         ceil_mode=ceil_mode, return_indices=return_indices)
+        super().__init__(kernel_size, stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
+        self.return_indices = return_indices
 
     def forward(self, x: Any) -> Any:
-        return tg.max_pool2d(x, self.kernel_size, **self.options)
+        return tg.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation,
+                             self.ceil_mode, self.return_indices)
 
 
 class MaxPool1d(_Pool):
@@ -46,12 +44,13 @@ class MaxPool1d(_Pool):
     """
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-                 ceil_mode: bool = False) -> None:
-        super().__init__(kernel_size, stride=stride, padding=padding, dilation=dilation,
-                         ceil_mode=ceil_mode)
+                 return_indices: bool = False, ceil_mode: bool = False) -> None:
+        super().__init__(kernel_size, stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
+        self.return_indices = return_indices
 
     def forward(self, x: Any) -> Any:
-        return tg.max_pool1d(x, self.kernel_size, **self.options)
+        return tg.max_pool1d(x, self.kernel_size, self.stride, self.padding, self.dilation,
+                             self.ceil_mode, self.return_indices)
 
 
 class MaxUnpool2d(_Pool):
@@ -64,10 +63,10 @@ class MaxUnpool2d(_Pool):
     """
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
-        super().__init__(kernel_size, stride=stride, padding=padding)
+        super().__init__(kernel_size, stride, padding=padding)
 
     def forward(self, x: Any, indices: Any, output_size: Any = None) -> tg.Tensor:
-        return tg.max_unpool2d(x, indices, self.kernel_size, output_size=output_size, **self.options)
+        return tg.max_unpool2d(x, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
 class AvgPool2d(_Pool):
@@ -79,12 +78,14 @@ class AvgPool2d(_Pool):
     """
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-                 count_include_pad: bool = True, divisor_override: int | None = None) -> None:
-        super().__init__(kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode,
-                         count_include_pad=count_include_pad, divisor_override=divisor_override)
+                 count_include_pad: bool = True, divisor_override: float | None = None) -> None:
+        super().__init__(kernel_size, stride, padding=padding)
+        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+        self.divisor_override = divisor_override
 
     def forward(self, x: Any) -> tg.Tensor:
-        return tg.avg_pool2d(x, self.kernel_size, **self.options)
+        return tg.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode,
+                             self.count_include_pad, self.divisor_override)
 
 
 class AvgPool1d(_Pool):
@@ -97,14 +98,15 @@ class AvgPool1d(_Pool):
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
                  count_include_pad: bool = True) -> None:
-        super().__init__(kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode,
-                         count_include_pad=count_include_pad)
+        super().__init__(kernel_size, stride, padding=padding)
+        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
     def forward(self, x: Any) -> tg.Tensor:
-        return tg.avg_pool1d(x, self.kernel_size, **self.options)
+        return tg.avg_pool1d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode,
+                             self.count_include_pad)
 
 
-class AdaptiveAvgPool2d(Module):
+class AdaptiveAvgPool2d(Options):
     """`tg.adaptive_avg_pool2d`.
 
     Example:
@@ -113,17 +115,13 @@ class AdaptiveAvgPool2d(Module):
     """
 
     def __init__(self, output_size: Any) -> None:
-        super().__init__()
-        self.output_size = output_size
+        super().__init__(output_size=output_size)
 
     def forward(self, x: Any) -> tg.Tensor:
         return tg.adaptive_avg_pool2d(x, self.output_size)
 
-    def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
 
-
-class AdaptiveMaxPool2d(AdaptiveAvgPool2d):
+class AdaptiveMaxPool2d(Options):
     """`tg.adaptive_max_pool2d`.
 
     Example:
@@ -132,7 +130,7 @@ class AdaptiveMaxPool2d(AdaptiveAvgPool2d):
     """
 
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
-        super().__init__(output_size)
+        super().__init__(output_size=output_size)
         self.return_indices = return_indices
 
     def forward(self, x: Any) -> Any:
