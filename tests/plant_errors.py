@@ -3,9 +3,10 @@
     python tests/plant_errors.py [--only NAME]
 
 For each primitive and each argument: the VJP times 1.001; some entries of the cotangent dropped;
-some of the result dropped; the inputs seen as constants (which is wrong only at order 2). For
-the conv family also stride and dilation swapped, the flip left out, a tap dropped. Prints a table
-of survivors and exits with their number: it must be 0.
+some of the result dropped; the inputs seen as constants (which is wrong only at order 2); stride
+and dilation swapped, or the padding mirrored, where there are such. In the kernels of the conv
+family: the flip left out, a tap dropped, planes averaged. Prints a table and the survivors, and
+exits with their number: it must be 0.
 """
 from __future__ import annotations
 
@@ -73,9 +74,25 @@ def inputs_as_constants(vjp, g, ans, *xs, **params):
     return vjp(g, ans, *[x.detach() for x in xs], **params)
 
 
+def stride_and_dilation_swapped(vjp, g, ans, *xs, **params):
+    swapped = {"stride": params["dilation"], "dilation": params["stride"]}
+    return vjp(g, ans, *xs, **{**params, **swapped})
+
+
+def padding_mirrored(vjp, g, ans, *xs, **params):
+    mirrored = tuple(sides[::-1] for sides in params["padding"])
+    return vjp(g, ans, *xs, **{**params, "padding": mirrored})
+
+
+def axes_swapped(vjp, g, ans, *xs, **params):
+    return vjp(g, ans, *xs, **{**params, "stride": params["stride"][::-1]})
+
+
 ERRORS = [("x 1.001", times, 1), ("cotangent entries dropped", cotangent_entries_dropped, 1),
           ("result entries dropped", result_entries_dropped, 1),
-          ("inputs as constants", inputs_as_constants, 2)]
+          ("inputs as constants", inputs_as_constants, 2),
+          ("stride and dilation swapped", stride_and_dilation_swapped, 1),
+          ("padding mirrored", padding_mirrored, 1), ("stride transposed", axes_swapped, 1)]
 
 
 @contextmanager
@@ -99,28 +116,33 @@ def planted(primitive: Primitive, argnum: int, error: Callable) -> Iterator[None
 
 
 def vjp_plants(row: Row) -> Iterator[Plant]:
-    primitive = row.primitive
     counts = [len(args) for args, _ in table.samples(row)]
     for argnum in range(max(counts)):
         for what, error, order in ERRORS:
-            if row.order >= order and changes_something(row, argnum, what, order):
+            if row.order >= order and changes_something(row, argnum, error, order):
                 yield Plant(row, f"argument {argnum}, {what}",
-                            lambda a=argnum, e=error: planted(primitive, a, e), order)
+                            lambda a=argnum, e=error: planted(row.primitive, a, e), order)
 
 
-def changes_something(row: Row, argnum: int, what: str, order: int) -> bool:
-    """Whether a VJP exists, is not zero everywhere and, at order 2, depends on the inputs."""
+def changes_something(row: Row, argnum: int, error: Callable, order: int) -> bool:
+    """Whether the error makes any difference: not to a zero, nor to what ignores the geometry."""
     for args, params in table.samples(row):
-        if argnum not in table.floats(args):
+        if argnum not in table.floats(args) or row.primitive.vjp_for(argnum) is None:
             continue
-        vjp = row.primitive.vjp_for(argnum)
-        if vjp is None:
-            return False
-        if order == 1:
-            found = table.raw_vjps(row, args, params)[table.floats(args).index(argnum)]
-            if found is not None and np.any(found):
+        if order == 2:
+            if depends_on_inputs(row, args, params, argnum):
                 return True
-        elif depends_on_inputs(row, args, params, argnum):
+            continue
+        place = table.floats(args).index(argnum)
+        try:
+            right = table.raw_vjps(row, args, params)[place]
+            with planted(row.primitive, argnum, error):
+                wrong = table.raw_vjps(row, args, params)[place]
+        except KeyError:
+            return False                                      # no such parameter
+        except (ValueError, IndexError, TypeError):
+            return True
+        if right is not None and not np.array_equal(right, wrong):
             return True
     return False
 
@@ -202,9 +224,8 @@ def kernel_plants(row: Row) -> Iterator[Plant]:
 
 # ----- the run -----
 
-def plants(only: str = "") -> list[Plant]:
+def plants(rows: list[Row]) -> list[Plant]:
     """Every error there is to plant, by primitive."""
-    rows = [row for row in table.ROWS if only in row.name]
     return [plant for row in rows for plant in (*vjp_plants(row), *kernel_plants(row))]
 
 
@@ -226,7 +247,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only primitives whose name contains this")
     only = parser.parse_args().only
     start, alive, counts = time.perf_counter(), [], {}
-    everything = plants(only)
+    everything = plants([row for row in table.ROWS if only in row.name])
     for number, plant in enumerate(everything, 1):
         print(f"\r{number}/{len(everything)} {plant.name:<70.70}", end="", file=sys.stderr)
         lives = survives(plant)
