@@ -65,6 +65,14 @@ class Windows:
         for (oh, ch), (ow, cw) in itertools.product(self.along(0), self.along(1)):
             yield (..., oh, ow), (..., ch, cw)
 
+    def blind(self) -> bool:
+        """Whether some window sees padding only, which a dilated one can on a small plane."""
+        seen = [np.zeros(out, bool) for out in self.out]
+        for axis in (0, 1):
+            for outs, _ in self.along(axis):
+                seen[axis][outs] = True
+        return not all(rows.all() for rows in seen)
+
     @property
     def overlap(self) -> bool:
         """Whether two windows may share a cell."""

@@ -106,10 +106,14 @@ def _geometry(op: str, size: tuple[int, ...], kernel_size: Any, stride: Any, pad
                          f"{spans} (kernel_size {kernel}, dilation {dilation}); pad x first")
     geo = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation,
            "ceil_mode": bool(ceil_mode)}
-    if min(Windows(size, **geo).out) < 1:
+    win = Windows(size, **geo)
+    if min(win.out) < 1:
         raise ValueError(f"{op}: the kernel spans {spans[0]}x{spans[1]} but the padded input is "
                          f"only {size[0] + 2 * padding[0]}x{size[1] + 2 * padding[1]} (input "
                          f"{size[0]}x{size[1]}, padding {padding}); use a smaller kernel")
+    if dilation != (1, 1) and win.blind():
+        raise ValueError(f"{op}: some windows see padding only (input {size}, kernel_size {kernel}, "
+                         f"stride {stride}, padding {padding}, dilation {dilation}); pad less")
     return geo
 
 

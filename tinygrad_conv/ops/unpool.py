@@ -39,7 +39,8 @@ def _unpooled_size(output_size: Any, pooled: tuple[int, ...], kernel_size: Any, 
     if output_size is None:
         size = least
     else:
-        size = pair(tuple(output_size)[-2:], op, "output_size")
+        plane = output_size[-2:] if isinstance(output_size, list | tuple) else output_size
+        size = pair(plane, op, "output_size")
         if any(abs(n - m) >= s for n, m, s in zip(size, least, stride)):
             raise ValueError(f"{op}: output_size {size} must be less than a stride {stride} away "
                              f"from {least}, the size that pools to {pooled}")
