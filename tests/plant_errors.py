@@ -2,11 +2,11 @@
 
     python tests/plant_errors.py [--only NAME]
 
-For each primitive and each argument: the VJP times 1.001; some entries of the cotangent dropped;
-some of the result dropped; the inputs seen as constants (which is wrong only at order 2); stride
-and dilation swapped, or the padding mirrored, where there are such. In the kernels of the conv
-family: the flip left out, a tap dropped, planes averaged. Prints a table and the survivors, and
-exits with their number: it must be 0.
+For each primitive and each argument: the VJP times 1.001; plus 0.001; some entries of the
+cotangent dropped; some of the result dropped; the inputs seen as constants (which is wrong only
+at order 2); stride and dilation swapped, or the padding mirrored, where there are such. In the
+kernels of the conv family: the flip left out, a tap dropped, planes averaged. Prints a table and
+the survivors, and exits with their number: it must be 0.
 """
 from __future__ import annotations
 
@@ -60,6 +60,10 @@ def times(vjp, g, ans, *xs, **params):
     return tg.mul(vjp(g, ans, *xs, **params), 1.001)
 
 
+def plus(vjp, g, ans, *xs, **params):
+    return tg.add(vjp(g, ans, *xs, **params), 0.001)
+
+
 def cotangent_entries_dropped(vjp, g, ans, *xs, **params):
     g = tuple(map(without_some, g)) if isinstance(g, tuple) else without_some(g)
     return vjp(g, ans, *xs, **params)
@@ -88,7 +92,8 @@ def axes_swapped(vjp, g, ans, *xs, **params):
     return vjp(g, ans, *xs, **{**params, "stride": params["stride"][::-1]})
 
 
-ERRORS = [("x 1.001", times, 1), ("cotangent entries dropped", cotangent_entries_dropped, 1),
+ERRORS = [("x 1.001", times, 1), ("+ 0.001", plus, 1),
+          ("cotangent entries dropped", cotangent_entries_dropped, 1),
           ("result entries dropped", result_entries_dropped, 1),
           ("inputs as constants", inputs_as_constants, 2),
           ("stride and dilation swapped", stride_and_dilation_swapped, 1),

@@ -23,6 +23,8 @@ def test_every_vjp_with_a_geometry_has_it_swapped():
             if any({"stride", "padding"} <= set(params) for _, params in table.samples(row))]
     assert len(rows) >= 8
     for row in rows:
+        if not any(row.primitive.vjps):
+            continue
         names = " ".join(plant.what for plant in plant_errors.plants([row]))
         assert "padding mirrored" in names and "stride transposed" in names, row.name
 
