@@ -15,7 +15,7 @@ import numpy as np
 
 from .cut import Cut, Plain, cut_for
 
-CANCELS = 4.0  # mean**2 / var above which sum(x**2) loses more than two bits of the variance
+CANCELS = 4.0  # mean**2 / var from which sum(x**2) loses more than two bits of the variance
 
 
 @dataclass
@@ -56,48 +56,48 @@ class Sums:
         return 1.0 / np.sqrt(self.var() + eps)
 
 
-def sums(cut: Cut | Plain, axes: tuple[int, ...], x: np.ndarray,
-         g: np.ndarray | None = None) -> Sums:
-    """What `Sums` holds, merged over the axes of the cut; x and g in its form.
-
-    First about 0, which is fastest. Where means are so large beside the spread over `axes` that
-    this loses digits, once more about the means found: the two-pass algorithm.
-    """
-    found = _sums_about(None, cut, x, g)
-    if np.any(found.mean * found.mean > CANCELS * found.merge(axes).var()):
-        found = _sums_about(found.mean, cut, x, g)
-    return found
-
-
-def _sums_about(centre: np.ndarray | None, cut: Cut | Plain, x: np.ndarray,
-                g: np.ndarray | None) -> Sums:
-    about = None if centre is None else cut.spread(centre)
-
-    def work(s, scratch):
-        d = x[s] if about is None else np.subtract(x[s], cut.part(about, s), out=scratch)
-        parts = cut.sums(d), cut.dots(d, d)
-        return parts if g is None else (*parts, cut.sums(g[s]), cut.dots(g[s], d))
+def sums(cut: Cut | Plain, x: np.ndarray, g: np.ndarray | None = None) -> Sums:
+    """What `Sums` holds, merged over the axes of the cut; x and g in its form."""
+    def work(s, _):
+        parts = cut.sums(x[s]), cut.dots(x[s], x[s])
+        return parts if g is None else (*parts, cut.sums(g[s]), cut.dots(g[s], x[s]))
 
     mean, square, *more = map(cut.collect, zip(*cut.each(2 if g is None else 3, work)))
     mean /= cut.count
     square -= cut.count * mean * mean
     if more:
         more[1] -= mean * more[0]
-    if centre is not None:
-        mean += centre
     pieces = Sums(cut.count, mean, np.maximum(square, 0.0, out=square), *more)
     return pieces.merge((0,), keepdims=False).merge(cut.axes)
 
 
-def affine(cut: Cut | Plain, x: np.ndarray, mean: np.ndarray, a: np.ndarray,
-           b: np.ndarray) -> np.ndarray:
-    """(x - mean) * a + b for small mean, a and b; x in the form of the cut, the result in x's."""
-    mean, a, b = cut.spread(mean), cut.spread(a), cut.spread(b)
+def prepare(cut: Cut | Plain, axes: tuple[int, ...], x: np.ndarray,
+            g: np.ndarray | None = None) -> tuple[np.ndarray, Sums, np.ndarray | float]:
+    """x in the form of the cut, or x less a centre; its sums (g in that form too); the centre.
+
+    Sums about 0 are fastest. Where the mean is large beside the spread they would lose digits;
+    then x - mean is made first, as in the two-pass algorithm.
+    """
+    found = sums(cut, x, g)
+    whole = found.merge(axes)
+    if not np.any(whole.mean * whole.mean > CANCELS * whole.var()):
+        return x, found, 0.0
+    centre = whole.mean.astype(cut.dtype)
+    near, spread = cut.empty(), cut.spread(centre)
+
+    def work(s, _):
+        np.subtract(x[s], cut.part(spread, s), out=near[s])
+    cut.each(2, work)
+    return near, sums(cut, near, g), centre
+
+
+def affine(cut: Cut | Plain, x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """x * a + b for small a and b; x in the form of the cut, the result in x's."""
+    a, b = cut.spread(a), cut.spread(b)
     out = cut.empty()
 
     def work(s, _):
-        y = np.subtract(x[s], cut.part(mean, s), out=out[s])
-        y *= cut.part(a, s)
+        y = np.multiply(x[s], cut.part(a, s), out=out[s])
         y += cut.part(b, s)
     cut.each(2, work)
     return cut.whole(out)
@@ -140,10 +140,11 @@ def normalize(x: np.ndarray, w: np.ndarray, b: np.ndarray, axes: tuple[int, ...]
         y += b
         return y, mean, var
     cut = cut_for(x, common)
-    dense = cut.dense(x)
-    whole = sums(cut, axes, dense).merge(axes)
-    y = affine(cut, dense, whole.mean, whole.inverse_std(eps) * w, b)
-    return y, whole.mean.astype(x.dtype), whole.var().astype(x.dtype)
+    near, parts, centre = prepare(cut, axes, cut.dense(x))
+    whole = parts.merge(axes)
+    a = whole.inverse_std(eps) * w
+    y = affine(cut, near, a, b - whole.mean * a)
+    return y, (whole.mean + centre).astype(x.dtype), whole.var().astype(x.dtype)
 
 
 def weight_adjoint(g: np.ndarray, x: np.ndarray, axes: tuple[int, ...], eps: float,
@@ -157,7 +158,7 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, axes: tuple[int, ...], eps: flo
         xhat, _, _ = normalize(x, np.ones(()), np.zeros(()), axes, eps)
         return np.add.reduce(np.multiply(g, xhat, out=xhat), axis=summed).reshape(shape)
     cut = cut_for(x, common)
-    parts = sums(cut, axes, cut.dense(x), cut.dense(g))
+    _, parts, _ = prepare(cut, axes, cut.dense(x), cut.dense(g))
     whole = parts.merge(axes)
     dw = np.add.reduce(parts.about(whole.mean) * whole.inverse_std(eps), axis=summed)
     return dw.reshape(shape).astype(x.dtype)
@@ -172,21 +173,20 @@ def input_adjoint(g: np.ndarray, x: np.ndarray, w: np.ndarray, axes: tuple[int, 
     if not common:
         g, w, common = g * w, np.ones((), x.dtype), axes
     cut = cut_for(x, common)
-    dense, u = cut.dense(x), cut.dense(g)
-    parts = sums(cut, axes, dense, u)
+    u = cut.dense(g)
+    near, parts, _ = prepare(cut, axes, cut.dense(x), u)
     whole = parts.merge(axes)
     r = whole.inverse_std(eps)
 
     def mean(a):
         return np.add.reduce(a * w, axis=axes, keepdims=True) / whole.count
     slope = r * r * r * mean(parts.about(whole.mean))
-    return blend(cut, u, r * w, dense, -slope, slope * whole.mean - r * mean(parts.total))
+    return blend(cut, u, r * w, near, -slope, slope * whole.mean - r * mean(parts.total))
 
 
-def scale(x: np.ndarray, mean: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(x - mean) * a + b."""
+def scale(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """x * a + b."""
     if x.size == 0:
         return np.empty_like(x)
-    first, *rest = [_summed(s.shape, x.ndim) for s in (mean, a, b)]
-    cut = cut_for(x, _both(_both(first, rest[0]), rest[1]))
-    return affine(cut, cut.dense(x), mean, a, b)
+    cut = cut_for(x, _both(_summed(a.shape, x.ndim), _summed(b.shape, x.ndim)))
+    return affine(cut, cut.dense(x), a, b)

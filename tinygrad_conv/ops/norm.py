@@ -14,20 +14,18 @@ import numpy as np
 from ..core import Tensor, share
 from ..kernels import norm as kernels
 from ..primitive import primitive
-from . import elementwise as ew
 from . import shape as sh
 from .normalize import normalize
 
 
 @primitive
-def _scale(x, mean, a, b):
-    return kernels.scale(x, mean, a, b)
+def _scale(x, a, b):
+    return kernels.scale(x, a, b)
 
 
-_scale.defvjp(lambda g, ans, x, mean, a, b: g * a,
-              lambda g, ans, x, mean, a, b: -(g * a),
-              lambda g, ans, x, mean, a, b: g * (x - mean),
-              lambda g, ans, x, mean, a, b: g)
+_scale.defvjp(lambda g, ans, x, a, b: g * a,
+              lambda g, ans, x, a, b: g * x,
+              lambda g, ans, x, a, b: g)
 
 
 def _checked(op: str, x: Any, least: int) -> Tensor:
@@ -66,10 +64,10 @@ def _check_running(op: str, running: dict[str, Any], c: int, needed: bool) -> No
 
 def _by_running(x: Tensor, mean: Tensor, var: Tensor, weight: Any, bias: Any, eps: float,
                 view: tuple[int, ...]) -> Tensor:
-    """Constants of the tape: the buffers may change before backward()."""
-    r = (1.0 / np.sqrt(var._data + eps)).astype(x.dtype, copy=False)
-    mean = mean._data.astype(x.dtype)
-    return _scale(x, share(mean.reshape(view)), ew.mul(share(r.reshape(view)), weight), bias)
+    """(x - mean) r weight + bias; mean and r are constants, the buffers may change any time."""
+    r = 1.0 / np.sqrt(var._data.astype(np.float64) + eps)
+    r, mean = [share(c.reshape(view).astype(x.dtype)) for c in (r, mean._data * r)]
+    return _scale(x, r * weight, bias - mean * weight)
 
 
 def _update(running: Tensor | None, new: np.ndarray, momentum: float) -> None:

@@ -22,7 +22,7 @@ def _shifted(x: np.ndarray, axis: int) -> np.ndarray:
 
 @primitive
 def _softmax(x, *, axis):
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         y = _shifted(x, axis)
         np.exp(y, out=y)
         y /= np.add.reduce(y, axis=axis, keepdims=True)
@@ -54,7 +54,7 @@ softmax_vjp.defvjp(lambda h, out, g, ans, *, axis: softmax_vjp(h, ans, axis=axis
 
 @primitive
 def _log_softmax(x, *, axis):
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         y = _shifted(x, axis)
         y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
     return y
