@@ -12,6 +12,7 @@ from .adam import Adam, AdamW
 from .clip import clip_grad_norm_
 from .containers import ModuleDict, ModuleList, Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .decay import no_decay
 from .dropout import Dropout, Dropout2d
 from .fit import evaluate, fit
 from .history import History
@@ -21,9 +22,9 @@ from .loss import (
     NLLLoss, SmoothL1Loss,
 )
 from .module import Module
-from .parameter import Parameter
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
-from .optim import Optimizer, no_decay
+from .optim import Optimizer
+from .parameter import Parameter
 from .pool import (
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool2d, GlobalMaxPool2d,
     MaxPool1d, MaxPool2d, MaxUnpool2d,

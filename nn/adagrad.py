@@ -6,11 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from .optim import Optimizer, State, decayed
+from .optim import Group, Optimizer, Slots, decayed
 
 
 class Adagrad(Optimizer):
     """s += g^2; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps).
+
+    Args:
+        params: parameters or groups.
+        lr, lr_decay, weight_decay, initial_accumulator_value, eps: as in PyTorch.
+
+    Raises:
+        ValueError: for negative numbers.
+
+    Example:
+        >>> import nn
+        >>> p = nn.Parameter([1.0])
+        >>> (p * 2.0).sum().backward()
+        >>> nn.Adagrad([p], lr=0.25).step()
+        >>> p.item()
+        0.75
 
     Source: Duchi et al. 2011, in PyTorch's form.
     """
@@ -21,11 +36,11 @@ class Adagrad(Optimizer):
         super().__init__(params, {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps,
                                   "initial_accumulator_value": initial_accumulator_value})
 
-    def _update(self, p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any]) -> None:
+    def slots(self, group: Group) -> dict[str, float]:
+        return {"square": group["initial_accumulator_value"]}
+
+    def update(self, p: np.ndarray, g: np.ndarray, slots: Slots, t: int, group: Group) -> None:
         g = decayed(p, g, group["weight_decay"])
-        if "step" not in state:
-            state.update(step=0, square=np.full_like(p, group["initial_accumulator_value"]))
-        state["step"] += 1
-        lr = group["lr"] / (1 + (state["step"] - 1) * group["lr_decay"])
-        state["square"] += g * g
-        p -= lr * g / (np.sqrt(state["square"]) + group["eps"])
+        slots["square"] += g * g
+        lr = group["lr"] / (1 + (t - 1) * group["lr_decay"])
+        p -= lr * g / (np.sqrt(slots["square"]) + group["eps"])

@@ -1,21 +1,22 @@
 """What all optimisers share: parameter groups, state by position, and the loop of a step.
 
-An optimiser defines `_update(p, g, state, group)`, which changes the array `p` in place given the
-gradient `g`. PyTorch's rules and defaults throughout; float32 stays float32.
+An optimiser names the arrays it keeps for each parameter (`slots`) and defines `update`, which
+changes one block of a parameter in place. Blocks fit in cache, so a rule may be written in plain
+array expressions: its temporaries are small. PyTorch's rules and defaults; float32 stays float32.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 import tinygrad_conv as tg
 
-from .module import Module
-from .parameter import Parameter
+Group = dict[str, Any]
+Slots = dict[str, np.ndarray]
 
-State = dict[str, Any]
+BLOCK = 1 << 16  # entries: with four arrays of float32, the size of a second-level cache
 
 
 class Optimizer:
@@ -27,26 +28,70 @@ class Optimizer:
         defaults: the options of groups that do not say otherwise.
 
     Raises:
-        ValueError: for no parameters, one given twice, or a negative option.
+        ValueError: for no parameters, one given twice, or an option out of range.
         TypeError: for something that is no trainable tensor.
+
+    Example:
+        >>> import nn
+        >>> class Signs(nn.Optimizer):
+        ...     def __init__(self, params, lr):
+        ...         super().__init__(params, {"lr": lr})
+        ...     def update(self, p, g, slots, t, group):
+        ...         p -= group["lr"] * np.sign(g)
+        >>> p = nn.Parameter([1.0])
+        >>> (p * 5.0).sum().backward()
+        >>> Signs([p], lr=0.25).step()
+        >>> p.item()
+        0.75
     """
 
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        name = type(self).__name__
-        given = list(params) if not isinstance(params, tg.Tensor) else [params]
+    def __init__(self, params: Iterable[Any], defaults: Group) -> None:
+        given = [params] if isinstance(params, tg.Tensor | dict) else list(params)
         if not given:
-            raise ValueError(f"{name}: got no parameters; pass model.parameters()")
+            raise ValueError(f"{type(self).__name__}: got no parameters; pass model.parameters()")
         groups = given if isinstance(given[0], dict) else [{"params": given}]
         self.defaults = defaults
-        self.param_groups: list[dict[str, Any]] = []
-        self.state: dict[int, State] = {}  # by the parameter's position
+        self.param_groups: list[Group] = []
+        self.state: dict[int, dict[str, Any]] = {}  # by the parameter's position over all groups
         for group in groups:
             self.add_param_group(group)
 
-    def add_param_group(self, group: dict[str, Any]) -> None:
-        """Add a dictionary with "params" and options of its own."""
+    # ----- what a rule defines -----
+
+    def slots(self, group: Group) -> dict[str, float]:
+        """Names of the arrays kept for each parameter, and what they are filled with at first."""
+        return {}
+
+    def update(self, p: np.ndarray, g: np.ndarray, slots: Slots, t: int, group: Group) -> None:
+        """Change a block `p` and its slots in place, given the gradient `g`, at step t = 1, 2, ..."""
+        raise NotImplementedError(f"{type(self).__name__} has no update(); define it")
+
+    def check(self, group: Group) -> None:
+        """Raise if an option is out of range.
+
+        Raises:
+            TypeError, ValueError: naming the option and its value.
+        """
+        for key in self.defaults:
+            numbers = group[key] if isinstance(group[key], tuple | list) else (group[key],)
+            if not all(isinstance(n, int | float | np.number) for n in numbers):
+                raise TypeError(f"{type(self).__name__}: {key} must be a number, got {group[key]!r}")
+            if not all(n >= 0 for n in numbers):
+                raise ValueError(f"{type(self).__name__}: {key} must not be negative, got {group[key]}")
+
+    # ----- groups -----
+
+    def add_param_group(self, group: Group) -> None:
+        """Add a dictionary with "params" and options of its own.
+
+        Raises:
+            ValueError, TypeError: if it does not fit; nothing is added then.
+        """
         name = type(self).__name__
-        unknown = set(group) - set(self.defaults) - {"params"}
+        if not isinstance(group, dict) or "params" not in group:
+            raise TypeError(f"{name}: a group is a dictionary with 'params', got "
+                            f"{list(group) if isinstance(group, dict) else type(group).__name__}")
+        unknown = set(group) - set(self.defaults) - {"params", "initial_lr"}
         if unknown:
             raise ValueError(f"{name}: unknown option {', '.join(sorted(unknown))}; there are "
                              f"{', '.join(self.defaults)}")
@@ -54,17 +99,20 @@ class Optimizer:
         params = [params] if isinstance(params, tg.Tensor) else list(params)
         known = {id(p) for p in self._params()}
         for i, p in enumerate(params):
-            if not isinstance(p, tg.Tensor) or not p.is_leaf or p.dtype.kind != "f":
-                raise TypeError(f"{name}: parameter {i} must be a floating point leaf tensor, got "
-                                f"{type(p).__name__}")
+            if not isinstance(p, tg.Tensor):
+                raise TypeError(f"{name}: parameter {i} must be a tensor, got {type(p).__name__}; pass "
+                                f"model.parameters()")
+            if not p.is_leaf or p.dtype.kind != "f":
+                raise TypeError(f"{name}: parameter {i} must be a floating point leaf, got a tensor of "
+                                f"{p.dtype}{'' if p.is_leaf else ' that an op computed'}")
             if id(p) in known:
-                raise ValueError(f"{name}: parameter {i} of shape {p.shape} is given twice")
+                raise ValueError(f"{name}: parameter {i}, {p.name or 'unnamed'} of shape {p.shape}, is "
+                                 f"given twice")
             known.add(id(p))
-        options = {**self.defaults, **group, "params": params}
-        for key, value in options.items():
-            if isinstance(value, int | float) and value < 0:
-                raise ValueError(f"{name}: {key} must not be negative, got {value}")
-        self.param_groups.append(options)
+        options = {key: float(v) if isinstance(v, np.floating) else v
+                   for key, v in {**self.defaults, **group}.items()}
+        self.check(options)
+        self.param_groups.append({**options, "params": params})
 
     def _params(self) -> list[tg.Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -74,75 +122,111 @@ class Optimizer:
         for p in self._params():
             p.grad = None
 
-    def step(self) -> None:
-        """Change every parameter that has a gradient."""
-        position = 0
+    # ----- a step -----
+
+    def _work(self) -> Iterator[tuple[int, tg.Tensor, np.ndarray, Group]]:
+        """(position, parameter, gradient, group) of all that have a gradient."""
+        position = -1
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is not None:
-                    state = self.state.setdefault(position, {})
-                    self._update(p.mutate(), p.grad.detach().numpy(), state, group)
                 position += 1
+                if p.grad is None:
+                    continue
+                g = p.grad.detach().numpy() if isinstance(p.grad, tg.Tensor) else np.asarray(p.grad)
+                if g.shape != p.shape:
+                    raise ValueError(f"{type(self).__name__}: the gradient of parameter {position}, "
+                                     f"{p.name or 'unnamed'}, has shape {g.shape}, the parameter {p.shape}")
+                yield position, p, g, group
 
-    def _update(self, p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any]) -> None:
-        raise NotImplementedError
+    def step(self) -> None:
+        """Change every parameter that has a gradient.
+
+        Raises:
+            ValueError: if a gradient has another shape than its parameter; nothing has changed.
+        """
+        for position, p, g, group in list(self._work()):
+            state, starts = self.state.setdefault(position, {"step": 0}), self.slots(group)
+            missing = [key for key in starts if key not in state]
+            if missing:
+                state.update({key: np.full(p.shape, starts[key], p.dtype) for key in missing}, step=0)
+            state["step"] += 1
+            for values, g_part, *parts in _blocks([p.mutate(), g, *(state[key] for key in starts)]):
+                self.update(values, g_part, dict(zip(starts, parts)), state["step"], group)
+
+    # ----- state -----
 
     def state_dict(self) -> dict[str, Any]:
         """{"arrays": {"0.momentum": array, ...}, "groups": [options, ...]}: arrays and numbers only.
 
-        A parameter's state is filed under its position; step counts are arrays of no axes.
+        A parameter's state is filed under its position, which stands in "params" of its group; step
+        counts are arrays of no axes.
         """
         arrays = {f"{i}.{key}": np.array(value) for i, state in sorted(self.state.items())
-                  for key, value in state.items() if key != "scratch"}
-        groups = [{k: v for k, v in g.items() if k != "params"} for g in self.param_groups]
+                  for key, value in state.items()}
+        groups, position = [], 0
+        for group in self.param_groups:
+            n = len(group["params"])
+            groups.append({**group, "params": list(range(position, position + n))})
+            position += n
         return {"arrays": arrays, "groups": groups}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()` of an optimiser over the same parameters.
 
         Raises:
-            ValueError: if groups or shapes do not fit; nothing has changed then.
+            ValueError: if groups, options or shapes do not fit; nothing has changed then.
         """
-        name, params = type(self).__name__, self._params()
-        if len(state["groups"]) != len(self.param_groups):
-            raise ValueError(f"{name}: the saved state has {len(state['groups'])} groups, this optimiser "
-                             f"{len(self.param_groups)}")
-        new: dict[int, State] = {}
+        name, own = type(self).__name__, self.state_dict()["groups"]
+        sizes = [[len(g["params"]) for g in groups] for groups in (state["groups"], own)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(f"{name}: the saved state has groups of {sizes[0]} parameters, this optimiser "
+                             f"of {sizes[1]}")
+        for saved in state["groups"]:
+            if set(saved) - {"initial_lr"} != {*self.defaults, "params"}:
+                raise ValueError(f"{name}: the saved state has the options {', '.join(sorted(saved))}; it is "
+                                 f"another optimiser's, this one has {', '.join(self.defaults)}")
+        new: dict[int, dict[str, Any]] = {}
         for key, value in state["arrays"].items():
-            i, _, field = key.partition(".")
-            if not i.isdigit() or int(i) >= len(params):
-                raise ValueError(f"{name}: the saved state {key!r} has no parameter among {len(params)}")
-            value = np.array(value)
-            if value.ndim and value.shape != params[int(i)].shape:
-                raise ValueError(f"{name}: the saved state {key!r} has shape {value.shape}, parameter {i} "
-                                 f"has {params[int(i)].shape}")
-            new.setdefault(int(i), {})[field] = value if value.ndim or field != "step" else int(value)
+            i, slot, array = self._saved(key, value)
+            new.setdefault(i, {})[slot] = array
+        self._check_slots(new, state["groups"])
         self.state = new
         for group, saved in zip(self.param_groups, state["groups"]):
-            group.update({k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
+            group.update({k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()
+                          if k != "params"})
+
+    def _check_slots(self, new: dict[int, dict[str, Any]], groups: list[Group]) -> None:
+        for group in groups:
+            expected = {"step", *self.slots(group)}
+            for i in group["params"]:
+                if i in new and set(new[i]) != expected:
+                    raise ValueError(f"{type(self).__name__}: the saved state of parameter {i} has "
+                                     f"{', '.join(sorted(new[i]))}, expected {', '.join(sorted(expected))}")
+
+    def _saved(self, key: str, value: Any) -> tuple[int, str, Any]:
+        """(position, slot, copy of the array or the step count) of an entry of a saved state."""
+        name, params = type(self).__name__, self._params()
+        i, _, slot = key.partition(".")
+        if not i.isdigit() or int(i) >= len(params):
+            raise ValueError(f"{name}: the saved {key!r} belongs to none of the {len(params)} parameters")
+        value, p = np.asarray(value), params[int(i)]
+        if slot == "step":
+            return int(i), slot, int(value)
+        if value.shape != p.shape:
+            raise ValueError(f"{name}: the saved {key!r} has shape {value.shape}, the parameter {p.shape}")
+        return int(i), slot, np.array(value, p.dtype, order="C")
 
 
-def scratch(state: State, p: np.ndarray) -> np.ndarray:
-    """An array like `p` to compute in, kept between steps, not saved."""
-    if "scratch" not in state:
-        state["scratch"] = np.empty_like(p)
-    return state["scratch"]
+def _blocks(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Corresponding parts, small enough for the cache, of arrays of one shape; the first is written."""
+    if not arrays[0].flags.c_contiguous:  # flat it would be a copy
+        yield arrays
+        return
+    flat = [a.reshape(-1) for a in arrays]
+    for i in range(0, flat[0].size, BLOCK):
+        yield [a[i:i + BLOCK] for a in flat]
 
 
 def decayed(p: np.ndarray, g: np.ndarray, weight_decay: float) -> np.ndarray:
     """The gradient with L2 decay in it."""
     return g + weight_decay * p if weight_decay else g
-
-
-def no_decay(model: Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: weights, decayed; biases and normalisation (parameters of one axis), not.
-
-    Example:
-        >>> import nn
-        >>> groups = no_decay(nn.Linear(3, 2), 0.01)
-        >>> [(len(g["params"]), g["weight_decay"]) for g in groups]
-        [(1, 0.01), (1, 0.0)]
-    """
-    params: list[Parameter] = list(model.parameters())
-    return [{"params": [p for p in params if p.ndim > 1], "weight_decay": weight_decay},
-            {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0}]

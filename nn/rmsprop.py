@@ -6,13 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from .optim import Optimizer, State, decayed
+from .optim import Group, Optimizer, Slots, decayed
 
 
 class RMSprop(Optimizer):
     """v = alpha v + (1 - alpha) g^2; p -= lr g / (sqrt(v) + eps), with eps outside the root.
 
     `centered` subtracts the squared mean of g from v; `momentum` collects steps.
+
+    Args:
+        params: parameters or groups.
+        lr, alpha, eps, weight_decay, momentum, centered: as in PyTorch.
+
+    Raises:
+        ValueError: for negative numbers.
+
+    Example:
+        >>> import nn
+        >>> p = nn.Parameter([1.0])
+        >>> (p * 2.0).sum().backward()
+        >>> nn.RMSprop([p], lr=0.25, alpha=0.0).step()
+        >>> p.item()
+        0.75
 
     Source: Hinton's lecture 6e, in PyTorch's form.
     """
@@ -22,21 +37,23 @@ class RMSprop(Optimizer):
         super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay,
                                   "momentum": momentum, "centered": centered})
 
-    def _update(self, p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any]) -> None:
-        g, alpha = decayed(p, g, group["weight_decay"]), group["alpha"]
-        v = state.setdefault("square", np.zeros_like(p))
+    def slots(self, group: Group) -> dict[str, float]:
+        return {"square": 0.0, **({"mean": 0.0} if group["centered"] else {}),
+                **({"momentum": 0.0} if group["momentum"] else {})}
+
+    def update(self, p: np.ndarray, g: np.ndarray, slots: Slots, t: int, group: Group) -> None:
+        g, alpha, v = decayed(p, g, group["weight_decay"]), group["alpha"], slots["square"]
         v *= alpha
         v += (1 - alpha) * (g * g)
         scale = v
         if group["centered"]:
-            m = state.setdefault("mean", np.zeros_like(p))
+            m = slots["mean"]
             m *= alpha
             m += (1 - alpha) * g
             scale = v - m * m
         step = g / (np.sqrt(scale) + group["eps"])
         if group["momentum"]:
-            b = state.setdefault("momentum", np.zeros_like(p))
-            b *= group["momentum"]
-            b += step
-            step = b
+            slots["momentum"] *= group["momentum"]
+            slots["momentum"] += step
+            step = slots["momentum"]
         p -= group["lr"] * step

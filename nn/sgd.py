@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .optim import Optimizer, State, decayed, scratch
+from .optim import Group, Optimizer, Slots, decayed
 
 
 class SGD(Optimizer):
@@ -18,8 +18,11 @@ class SGD(Optimizer):
         params: parameters or groups.
         lr, momentum, dampening, weight_decay, nesterov: as in PyTorch.
 
+    Raises:
+        ValueError: for negative numbers, or nesterov without momentum or with dampening.
+
     Example:
-        >>> import nn, tinygrad_conv as tg
+        >>> import nn
         >>> p = nn.Parameter([1.0])
         >>> (p * p).sum().backward()
         >>> nn.SGD([p], lr=0.25).step()
@@ -31,22 +34,23 @@ class SGD(Optimizer):
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0.0,
                  dampening: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False) -> None:
-        if nesterov and (momentum <= 0 or dampening):
-            raise ValueError(f"SGD: nesterov needs momentum above 0 and no dampening, got "
-                             f"momentum={momentum}, dampening={dampening}")
         super().__init__(params, {"lr": lr, "momentum": momentum, "dampening": dampening,
                                   "weight_decay": weight_decay, "nesterov": nesterov})
 
-    def _update(self, p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any]) -> None:
+    def check(self, group: Group) -> None:
+        super().check(group)
+        if group["nesterov"] and (not group["momentum"] or group["dampening"]):
+            raise ValueError(f"SGD: nesterov needs momentum above 0 and no dampening, got "
+                             f"momentum={group['momentum']}, dampening={group['dampening']}")
+
+    def slots(self, group: Group) -> dict[str, float]:
+        return {"momentum": 0.0} if group["momentum"] else {}
+
+    def update(self, p: np.ndarray, g: np.ndarray, slots: Slots, t: int, group: Group) -> None:
         g = decayed(p, g, group["weight_decay"])
-        momentum = group["momentum"]
-        if momentum:
-            if "momentum" not in state:
-                state["momentum"] = np.array(g)
-            else:
-                v = state["momentum"]
-                v *= momentum
-                v += g if not group["dampening"] else (1 - group["dampening"]) * g
-            v = state["momentum"]
-            g = g + momentum * v if group["nesterov"] else v
-        p -= np.multiply(g, group["lr"], out=scratch(state, p))
+        if slots:
+            v = slots["momentum"]
+            v *= group["momentum"]
+            v += g if t == 1 or not group["dampening"] else (1 - group["dampening"]) * g
+            g = g + group["momentum"] * v if group["nesterov"] else v
+        p -= group["lr"] * g

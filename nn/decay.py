@@ -1,0 +1,27 @@
+"""Parameter groups: weight decay for weights, none for biases and normalisation."""
+from __future__ import annotations
+
+from typing import Any
+
+from .module import Module
+from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
+
+NORMS = (BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm)
+
+
+def no_decay(model: Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups for an optimiser: weights, decayed; biases and normalisation layers, not.
+
+    What has at most one axis counts as a bias.
+
+    Example:
+        >>> import nn
+        >>> groups = no_decay(nn.Linear(3, 2), 0.01)
+        >>> [(len(g["params"]), g["weight_decay"]) for g in groups]
+        [(1, 0.01), (1, 0.0)]
+    """
+    params = list(model.parameters())
+    spared = {id(p) for m in model.modules() if isinstance(m, NORMS) for p in m.parameters()}
+    spared |= {id(p) for p in params if p.ndim <= 1}
+    return [{"params": [p for p in params if id(p) not in spared], "weight_decay": weight_decay},
+            {"params": [p for p in params if id(p) in spared], "weight_decay": 0.0}]
