@@ -155,10 +155,8 @@ def test_a_failing_grad_leaves_the_outer_differentiation_alone():
     boom = boom_once()
 
     def f(x):
-        try:
+        with pytest.raises(ZeroDivisionError):
             tg.grad(lambda u: boom(u).sum())(x)
-        except ZeroDivisionError:
-            pass
         return (x * x).sum()
     assert tg.grad(f)(leaf(3.0)).item() == 6.0
     assert not (tg.tensor(np.ones(1)) * 1.0).requires_grad

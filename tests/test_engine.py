@@ -104,7 +104,9 @@ def test_graphs_are_freed_by_reference_counting(case):
         loss.backward(retain_graph=True)
         loss.backward()
     elif case == "grad":
-        tg.grad(lambda t, c=y.detach(): (t * t * c).sum())(x)
+        c = y.detach()
+        tg.grad(lambda t: (t * t * c).sum())(x)
+        del c
     elif case == "second":
         tg.grad(lambda t: (tg.grad(lambda u: (u * u * u).sum())(t) * t).sum())(x)
     elif case == "failed":
@@ -574,7 +576,8 @@ def test_pickle_is_refused_with_advice():
 
 
 @pytest.mark.parametrize("array", [np.zeros(()), np.zeros((0, 3)), np.zeros((3, 0)),
-                                   np.ones((2, 3)).T, np.ones((2, 3))[:, ::-1], np.float16([1.0]), np.array([True])])
+                                   np.ones((2, 3)).T, np.ones((2, 3))[:, ::-1],
+                                   np.float16([1.0]), np.array([True])])
 def test_every_shape_and_stride_can_be_lent_and_stamped(array):
     t = tg.tensor(array)
     view = t.data

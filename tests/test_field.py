@@ -324,6 +324,75 @@ def test_wish_21_comparisons_with_an_array_on_the_left():
     assert (np.array([2.0, 2.0]) < x).data.tolist() == [False, True]
 
 
+INDEX, LABELS = np.array([0, 2]), np.arange(12)
+CELLS = np.tile(np.arange(36).reshape(6, 6), (2, 3, 1, 1))
+EVEN = np.tile(np.arange(6) % 2 == 0, (2, 3, 6, 1))
+
+
+def rows(x):
+    return tg.reshape(x, (12, 18))
+
+
+# op, an argument of its call, what the caller then changes it to
+CHANGED_LATER = {
+    "sum axis": (lambda x, a: tg.sum(x, axis=a), [0, 1], [2, 3]),
+    "mean axis": (lambda x, a: tg.mean(x, axis=a), [0, 1], [2]),
+    "max axis": (lambda x, a: tg.max(x, axis=a), [0, 1], [2]),
+    "logsumexp axis": (lambda x, a: tg.logsumexp(x, axis=a), [0, 1], [2]),
+    "var axis": (lambda x, a: tg.var(x, axis=a), [0, 1], [2]),
+    "transpose axes": (lambda x, a: tg.transpose(x, a), [0, 2, 3, 1], [0, 1, 2, 3]),
+    "reshape shape": (lambda x, a: tg.reshape(x, a), [6, 36], [36, 6]),
+    "pad widths": (lambda x, a: tg.pad(x, a), [(0, 0), (0, 0), (1, 0), (0, 1)], [(0, 0)] * 4),
+    "roll shift": (lambda x, a: tg.roll(x, a, [2, 3]), [1, 2], [0, 0]),
+    "flip axes": (lambda x, a: tg.flip(x, a), [2], [3]),
+    "split cuts": (lambda x, a: tg.split(x, a, 2)[1], [1, 4], [2, 3]),
+    "take_along_axis": (lambda x, a: tg.take_along_axis(x, a, 3), CELLS[..., :2] % 6, 1),
+    "getitem array": (lambda x, a: x[:, a], INDEX, 1),
+    "getitem list": (lambda x, a: x[:, a], [0, 2], [1, 1]),
+    "getitem mask": (lambda x, a: x[a], EVEN, True),
+    "where": (lambda x, a: tg.where(a, x, 0.0), EVEN, True),
+    "conv2d stride": (lambda x, a: tg.conv2d(x, np.ones((4, 3, 3, 3)), stride=a), [2, 1], [1, 2]),
+    "conv2d padding": (lambda x, a: tg.conv2d(x, np.ones((4, 3, 3, 3)), padding=a), [2, 1], [1, 2]),
+    "conv2d weight": (lambda x, a: tg.conv2d(x, a), np.ones((4, 3, 3, 3)), 2),
+    "max_pool2d stride": (lambda x, a: tg.max_pool2d(x, 3, a), [2, 1], [1, 2]),
+    "avg_pool2d padding": (lambda x, a: tg.avg_pool2d(x, 3, 1, a), [1, 1], [0, 1]),
+    "adaptive_avg_pool2d": (lambda x, a: tg.adaptive_avg_pool2d(x, a), [2, 3], [1, 1]),
+    "max_unpool2d": (lambda x, a: tg.max_unpool2d(x, a, 2), CELLS, 1),
+    "matmul": (lambda x, a: x @ a, np.ones((6, 2)), 2),
+    "linear": (lambda x, a: tg.linear(x, a), np.ones((2, 6)), 2),
+    "einsum": (lambda x, a: tg.einsum("ncij,jk->ncik", x, a), np.ones((6, 2)), 2),
+    "layer_norm": (lambda x, a: tg.layer_norm(x, a), [6], [3]),
+    "cross_entropy": (lambda x, a: tg.cross_entropy(rows(x), a), LABELS, 1),
+    "cross_entropy weight": (lambda x, a: tg.cross_entropy(rows(x), LABELS, weight=a),
+                             np.arange(1.0, 19), 1),
+    "nll_loss": (lambda x, a: tg.nll_loss(rows(x), a), LABELS, 1),
+    "hinge_loss": (lambda x, a: tg.hinge_loss(rows(x), a), LABELS, 1),
+    "mse_loss": (lambda x, a: tg.mse_loss(x, a), np.ones((2, 3, 6, 6)), 2),
+    "batch_norm mean": (lambda x, a: tg.batch_norm(x, tg.from_numpy(a), tg.ones(3)), np.zeros(3), 2),
+    "concatenate": (lambda x, a: tg.concatenate([x, *a], 0), [np.ones((1, 3, 6, 6))], []),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED_LATER)
+def test_wish_12_an_argument_changed_after_the_call_is_refused_or_does_no_harm(name, rng):
+    op, given, later = CHANGED_LATER[name]
+    data = rng.standard_normal((2, 3, 6, 6))
+
+    def gradient(change):
+        x, a = leaf(data), given.copy()
+        y = op(x, a)
+        loss = (y * np.cos(np.arange(y.size)).reshape(y.shape)).sum()
+        if change:
+            a[:] = later
+        loss.backward()
+        return x.grad.data
+    expected = gradient(False)
+    try:
+        assert np.array_equal(gradient(True), expected)
+    except RuntimeError as e:
+        assert "was changed in place" in str(e)
+
+
 def test_wish_18_a_float32_net_is_float32_throughout(rng):
     """Every node of the forward tape and of the gradient's."""
     x = tg.tensor(rng.standard_normal((2, 1, 8, 8)).astype(np.float32))
