@@ -16,8 +16,8 @@ INK, X, W, G = "#333333", "#9ecae1", "#fdd0a2", "#a1d99b"
 def stack(axes: Axes, x: float, y: float, count: int, side: float, color: str, label: str) -> None:
     """`count` planes one behind the other, with a label below."""
     for k in reversed(range(count)):
-        axes.add_patch(Rectangle((x + 0.16 * k, y + 0.16 * k), side, side, facecolor=color, edgecolor=INK,
-                                 linewidth=0.9))
+        axes.add_patch(Rectangle((x + 0.16 * k, y + 0.16 * k), side, side, facecolor=color,
+                                 edgecolor=INK, linewidth=0.9))
     axes.text(x + side / 2, y - 0.12, label, ha="center", va="top", fontsize=9, color=INK)
 
 

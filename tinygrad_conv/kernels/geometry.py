@@ -24,6 +24,19 @@ def _is_int(v: Any) -> bool:
     return hasattr(v, "__index__") and not isinstance(v, bool)
 
 
+def single(value: Any, op: str, name: str) -> Any:
+    """A geometry argument along one axis (an int or a tuple of one) as its one value.
+
+    Raises:
+        TypeError: naming the op, the argument and the value.
+    """
+    if isinstance(value, list | tuple):
+        if len(value) != 1:
+            raise TypeError(f"{op}: {name} expects an int or a tuple of one, got {value!r}")
+        return value[0]
+    return value
+
+
 def reach(kernel: int, dilation: int) -> int:
     """How many cells a dilated kernel spans: d(k-1)+1."""
     return dilation * (kernel - 1) + 1

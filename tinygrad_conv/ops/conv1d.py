@@ -4,17 +4,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Tensor
+from ..kernels.geometry import single
 from .conv import as_conv_inputs, conv2d, conv_transpose2d
 from .shape import reshape
-
-
-def _single(value: Any, op: str, name: str) -> Any:
-    """A 1-d geometry argument (an int or a tuple of one) as its one value."""
-    if isinstance(value, list | tuple):
-        if len(value) != 1:
-            raise TypeError(f"{op}: {name} expects an int or a tuple of one, got {value!r}")
-        return value[0]
-    return value
 
 
 def _as_image(t: Tensor) -> Tensor:
@@ -27,7 +19,7 @@ def _as_line(y: Tensor) -> Tensor:
 
 
 def _line_padding(padding: Any, op: str) -> Any:
-    padding = padding if isinstance(padding, str) else _single(padding, op, "padding")
+    padding = padding if isinstance(padding, str) else single(padding, op, "padding")
     if isinstance(padding, list | tuple):
         return ((0, 0), tuple(padding))
     return padding if isinstance(padding, str) else (0, padding)
@@ -46,9 +38,9 @@ def conv1d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, 
     """
     x, w, *rest = as_conv_inputs("conv1d", x, w, bias, groups, 1)
     y = conv2d(_as_image(x), _as_image(w), *(rest or [None]),
-               stride=(1, _single(stride, "conv1d", "stride")),
+               stride=(1, single(stride, "conv1d", "stride")),
                padding=_line_padding(padding, "conv1d"),
-               dilation=(1, _single(dilation, "conv1d", "dilation")), groups=groups)
+               dilation=(1, single(dilation, "conv1d", "dilation")), groups=groups)
     return _as_line(y)
 
 
@@ -66,11 +58,11 @@ def conv_transpose1d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding:
     op = "conv_transpose1d"
     x, w, *rest = as_conv_inputs(op, x, w, bias, groups, 1)
     if output_size is not None:
-        output_size = (1, _single(output_size, op, "output_size"))
+        output_size = (1, single(output_size, op, "output_size"))
     y = conv_transpose2d(_as_image(x), _as_image(w), *(rest or [None]),
-                         stride=(1, _single(stride, op, "stride")),
+                         stride=(1, single(stride, op, "stride")),
                          padding=_line_padding(padding, op),
-                         output_padding=(0, _single(output_padding, op, "output_padding")),
-                         groups=groups, dilation=(1, _single(dilation, op, "dilation")),
+                         output_padding=(0, single(output_padding, op, "output_padding")),
+                         groups=groups, dilation=(1, single(dilation, op, "dilation")),
                          output_size=output_size)
     return _as_line(y)

@@ -4,24 +4,16 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Tensor
+from ..kernels.geometry import single
 from .pool import as_planes, avg_planes, max_planes
 from .shape import reshape
 
 
-def _single(value: Any, op: str, name: str) -> Any:
-    """A 1-d geometry argument (an int or a tuple of one) as its one value."""
-    if isinstance(value, list | tuple):
-        if len(value) != 1:
-            raise TypeError(f"{op}: {name} expects an int or a tuple of one, got {value!r}")
-        return value[0]
-    return value
-
-
 def _flat_windows(op: str, kernel_size: Any, stride: Any, padding: Any) -> tuple[Any, ...]:
     """Kernel, stride and padding as pairs for planes of height 1."""
-    kernel = _single(kernel_size, op, "kernel_size")
-    stride = kernel if stride is None else _single(stride, op, "stride")
-    return (1, kernel), (1, stride), (0, _single(padding, op, "padding"))
+    kernel = single(kernel_size, op, "kernel_size")
+    stride = kernel if stride is None else single(stride, op, "stride")
+    return (1, kernel), (1, stride), (0, single(padding, op, "padding"))
 
 
 def _as_line(y: Tensor, lead: tuple[int, ...]) -> Tensor:
@@ -41,7 +33,7 @@ def max_pool1d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, d
     op = "max_pool1d"
     x, lead = as_planes(op, x, "NCL")
     y, indices = max_planes(op, x, *_flat_windows(op, kernel_size, stride, padding),
-                            (1, _single(dilation, op, "dilation")), ceil_mode, return_indices)
+                            (1, single(dilation, op, "dilation")), ceil_mode, return_indices)
     return (_as_line(y, lead), _as_line(indices, lead)) if return_indices else _as_line(y, lead)
 
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, as_array, share
+from ..core import Tensor
 from ..primitive import primitive
 from . import elementwise as ew
-from . import functions as fn
 from . import shape as sh
 from .compare import equal
 Axis = int | Sequence[int] | None
