@@ -23,8 +23,10 @@ from .loss import (
 )
 from .module import Module
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
+from .one_cycle import OneCycleLR
 from .optim import Optimizer
 from .parameter import Parameter
+from .plateau import ReduceLROnPlateau
 from .pool import (
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool2d, GlobalMaxPool2d,
     MaxPool1d, MaxPool2d, MaxUnpool2d,
@@ -32,8 +34,7 @@ from .pool import (
 from .progress import Callback, ProgressBar
 from .rmsprop import RMSprop
 from .schedule import (
-    CosineAnnealingLR, ExponentialLR, LinearLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, Schedule,
-    SequentialLR, StepLR,
+    CosineAnnealingLR, ExponentialLR, LinearLR, MultiStepLR, Schedule, SequentialLR, StepLR,
 )
 from .sgd import SGD
 from .summary import Summary, summary

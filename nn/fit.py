@@ -22,8 +22,8 @@ from .clip import clip_grad_norm_
 from .history import History, Row
 from .module import Module
 from .optim import Optimizer
+from .plateau import ReduceLROnPlateau
 from .progress import Callback, ProgressBar
-from .schedule import ReduceLROnPlateau
 from .weights import save
 
 
