@@ -5,7 +5,9 @@ import numpy as np
 
 from tinygrad_conv.ops.dropout import _dropout
 from tinygrad_conv.ops.norm import _scale
-from tinygrad_conv.ops.normalize import normalize, normalize_input, normalize_weight
+from tinygrad_conv.ops.normalize import (
+    normalize, normalize_bias, normalize_input, normalize_weight,
+)
 
 from .row import Row
 
@@ -35,6 +37,10 @@ def weights(rng):
     return [((g, x), {**how, "shape": w.shape}) for x, g, w, _, how in draws(rng)]
 
 
+def biases(rng):
+    return [((g,), {"shape": b.shape}) for _, g, _, b, _ in draws(rng)]
+
+
 def inputs(rng):
     return [((g, x, w), how) for x, g, w, _, how in draws(rng)]
 
@@ -52,9 +58,12 @@ def normalized(x, w, b, *, axes, eps):
 
 
 def weight_gradient(g, x, *, axes, eps, shape):
-    product = g * standard(x, axes, eps)[0]
-    product = product.sum(axis=tuple(range(x.ndim - len(shape))))
-    return product.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True)
+    return bias_gradient(g * standard(x, axes, eps)[0], shape=shape)
+
+
+def bias_gradient(g, *, shape):
+    g = g.sum(axis=tuple(range(g.ndim - len(shape))))
+    return g.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True)
 
 
 def input_gradient(g, x, w, *, axes, eps):
@@ -92,6 +101,7 @@ def dropouts(rng):
 ROWS = [
     Row(normalize, normalizes, normalized, linear=(1, 2)),
     Row(normalize_weight, weights, weight_gradient, linear=(0,)),
+    Row(normalize_bias, biases, bias_gradient, linear=(0,)),
     Row(normalize_input, inputs, input_gradient, linear=(0, 2)),
     Row(_scale, scales, lambda x, a, b: x * a + b, linear=(0, 1, 2)),
     Row(_dropout, dropouts, lambda x, mask: np.where(mask != 0, 2.0, 0.0) * x,

@@ -9,6 +9,7 @@ A small array has x's number of axes, or none, and length 1 on the axes of the s
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,13 +34,15 @@ class Sums:
 
     def merge(self, axes: tuple[int, ...], keepdims: bool = True) -> Sums:
         """Of the unions of groups along `axes`."""
+        n = math.prod([self.mean.shape[i] for i in axes])
+        if n == 1:
+            return self if keepdims else Sums(self.count, *[
+                a if a is None else a.squeeze(axes) for a in (
+                    self.mean, self.square, self.total, self.inner)])
+
         def add(a):
             return np.add.reduce(a, axis=axes, keepdims=keepdims)
-        mean = np.add.reduce(self.mean, axis=axes, keepdims=True)
-        n = self.mean.size // mean.size
-        if n == 1 and keepdims:
-            return self
-        mean /= n
+        mean = np.add.reduce(self.mean, axis=axes, keepdims=True) / n
         off = self.mean - mean
         square = add(self.square + self.count * off * off)
         more = () if self.total is None else (add(self.total), add(self.inner + off * self.total))
@@ -162,6 +165,18 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, axes: tuple[int, ...], eps: flo
     whole = parts.merge(axes)
     dw = np.add.reduce(parts.about(whole.mean) * whole.inverse_std(eps), axis=summed)
     return dw.reshape(shape).astype(x.dtype)
+
+
+def bias_adjoint(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The sum of g down to `shape`."""
+    summed = _summed(shape, g.ndim)
+    if g.size == 0 or not summed:
+        return np.add.reduce(g, axis=summed).reshape(shape)
+    cut = cut_for(g, summed)
+    dense = cut.dense(g)
+    (parts,) = zip(*cut.each(1, lambda s, _: (cut.sums(dense[s]),)))
+    total = np.add.reduce(cut.collect(parts), axis=(0, *[1 + i for i in summed]))
+    return total.reshape(shape).astype(g.dtype)
 
 
 def input_adjoint(g: np.ndarray, x: np.ndarray, w: np.ndarray, axes: tuple[int, ...],

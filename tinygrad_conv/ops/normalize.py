@@ -1,18 +1,19 @@
-"""Normalisation to mean 0 and variance 1 over any axes, as a closed family of three maps.
+"""Normalisation to mean 0 and variance 1 over any axes, as a closed family of maps.
 
 With m and v the mean and the biased variance over the axes, n their number of entries, and
 r = 1/sqrt(v + eps), let xhat = (x - m) r and look at the number
 
-    T(g, x, w) = <g, w xhat(x)>,
+    T(g, x, w, b) = <g, w xhat(x) + b>,
 
-which is linear in g and in w. Read off what stands beside each, and differentiate by x:
+which is linear in g, w and b. Read off what stands beside each, and differentiate by x:
 
-    beside g:  normalize(x, w, b)         w xhat (+ b)
+    beside g:  normalize(x, w, b)         w xhat + b
     beside w:  normalize_weight(g, x)     sum of g xhat
+    beside b:  normalize_bias(g)          sum of g
     by x:      normalize_input(g, x, w)   J(x)(g w),  J(x)h = r (h - mean(h) - xhat mean(h xhat))
 
-J is symmetric, so the derivatives of the three maps by g and w are again the three maps. What is
-left is the derivative of <h, J(x)u> by x; since dr = -r^2/n <xhat, dx> and dxhat = J dx, it is
+J is symmetric, so the derivatives of these maps by g and w are the same maps again. What is left
+is the derivative of <h, J(x)u> by x; since dr = -r^2/n <xhat, dx> and dxhat = J dx, it is
 
     -r/n [ r (<h,u> - n mean(h) mean(u) - <h,xhat><u,xhat>/n) xhat + <u,xhat> J h + <h,xhat> J u ].
 
@@ -27,6 +28,7 @@ import numpy as np
 from ..kernels import norm as kernels
 from ..primitive import primitive
 from . import reduce as rd
+from .shape import broadcast_to
 
 
 @primitive
@@ -39,6 +41,12 @@ def normalize(x, w, b, *, axes, eps):
 def normalize_weight(g, x, *, axes, eps, shape):
     """The sum of g xhat down to `shape`, that of w."""
     return kernels.weight_adjoint(g, x, axes, eps, shape)
+
+
+@primitive
+def normalize_bias(g, *, shape):
+    """The sum of g down to `shape`, that of b."""
+    return kernels.bias_adjoint(g, shape)
 
 
 @primitive
@@ -59,11 +67,13 @@ def _normalize_x(g, ans, x, w, b, *, axes, eps):
 normalize.defvjp(
     _normalize_x,
     lambda g, ans, x, w, b, **where: normalize_weight(g[0], x, shape=w.shape, **where),
-    lambda g, ans, x, w, b, **where: g[0])
+    lambda g, ans, x, w, b, **where: normalize_bias(g[0], shape=b.shape))
 
 normalize_weight.defvjp(
     lambda u, ans, g, x, *, shape, **where: normalize(x, u, 0.0, **where)[0],
     lambda u, ans, g, x, *, shape, **where: normalize_input(g, x, u, **where))
+
+normalize_bias.defvjp(lambda u, ans, g, *, shape: broadcast_to(u, g.shape))
 
 
 def _normalize_input_x(h, ans, g, x, w, *, axes, eps):
