@@ -8,7 +8,7 @@ import pytest
 
 import tinygrad_conv as tg
 from tests import pool_reference as reference
-from tinygrad_conv.kernels import parallel, planes, pool, tiles
+from tinygrad_conv.kernels import parallel, planes, pool
 from tinygrad_conv.kernels.pool_geometry import Windows, out_length
 
 KERNELS = [(1, 1), (2, 2), (3, 3), (3, 2), (1, 4)]
@@ -212,17 +212,31 @@ def test_adaptive_pool2d_adjoint_identities(size, out):
 
 
 @pytest.mark.parametrize("make", [np.ascontiguousarray, channels_last])
-def test_max_pool2d_windows_that_tile_the_plane_equal_the_general_way(make):
-    """The backward in long runs, on numbers full of ties, against plain loops."""
+def test_max_pool2d_windows_that_tile_the_plane(make):
+    """Each cell is written once, into memory that was never cleared."""
     rng = np.random.default_rng(0)
     for kernel, out in itertools.product([(1, 1), (2, 2), (3, 2), (1, 3), (4, 4)], [(3, 2), (1, 5)]):
         size = (kernel[0] * out[0], kernel[1] * out[1])
         win = Windows(size, kernel, kernel, (0, 0))
-        assert tiles.tile(win)
+        assert win.cover and not win.overlap
         x = make(rng.integers(0, 3, (3, 2, *size)).astype(np.float32))
-        g = make(rng.standard_normal((3, 2, *out)).astype(np.float32))
+        g = rng.standard_normal((3, 2, *out)).astype(np.float32)
         geo = {"kernel": kernel, "stride": kernel, "padding": (0, 0)}
-        close(tiles.scatter(g, x, win), reference.scatter(g, x, **geo), 1e-6)
+        y = pool.maxima(x, win)
+        for cotangent in (g, channels_last(g)):
+            close(pool.scatter(cotangent, x, y, win), reference.scatter(g, x, **geo), 1e-6)
+
+
+@pytest.mark.parametrize("size, kernel, stride, padding, cover", [
+    ((6, 6), (2, 2), (2, 2), (0, 0), True), ((7, 6), (2, 2), (2, 2), (0, 0), False),
+    ((6, 6), (2, 2), (2, 2), (1, 1), True), ((6, 6), (2, 2), (3, 2), (0, 0), False),
+    ((6, 6), (3, 3), (2, 2), (0, 0), False), ((5, 5), (2, 2), (2, 2), (1, 0), False)])
+def test_pool_geometry_knows_whether_every_cell_has_one_tap(size, kernel, stride, padding, cover):
+    win = Windows(size, kernel, stride, padding)
+    times = np.zeros(size, int)
+    for _, cells in win.taps():
+        times[cells] += 1
+    assert win.cover == cover == bool(np.all(times == 1))
 
 
 NETS = {

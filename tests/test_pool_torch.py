@@ -75,7 +75,7 @@ def test_avg_pool2d_equals_torch(size, include, ceil_mode):
 
 @pytest.mark.parametrize("ceil_mode", [False, True])
 def test_pool2d_equals_torch_near_the_smallest_sizes(ceil_mode):
-    for n, k, s, p, d in itertools.product(range(1, 5), range(1, 5), range(1, 4), range(3), [1, 2]):
+    for n, k, s, p, d in itertools.product(range(1, 5), range(1, 4), [1, 3], range(2), [1, 2]):
         x = input_of((n, 4))
         args = ((k, 1), (s, 1), (p, 0))
         if (n > 1 or d == 1) and p <= k // 2:       # a window without a cell has no index; see test_pool.py

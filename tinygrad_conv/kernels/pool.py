@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import tiles
 from .parallel import over
 from .pool_geometry import Place, Windows
 from .window import compute_dtype
@@ -99,21 +98,31 @@ def averages_adjoint(g: np.ndarray, win: Windows, divisor: np.ndarray) -> np.nda
     return dx
 
 
-def _winners(x: np.ndarray, y: np.ndarray, win: Windows) -> Iterator[tuple[tuple, tuple, np.ndarray]]:
-    """For each tap (outputs, cells, mask): -1 where it is the first to equal the maximum, else 0."""
-    *taps, last = win.taps()
-    taken = np.zeros_like(y, np.int8)
-    nan = np.isnan(np.max(y, initial=-np.inf))
-    for outs, cells in taps:
-        hit = x[cells] == y[outs]
-        if nan:
-            hit |= np.isnan(x[cells])
-        before, mask = taken[outs], hit.view(np.int8)
-        np.greater(mask, before, out=hit)
-        np.bitwise_or(before, mask, out=before)
-        yield outs, cells, np.negative(mask, out=mask)
-    outs, cells = last
-    yield outs, cells, taken[outs] - np.int8(1)  # what no tap before has won
+class _Winners:
+    """Which cell of each window is the largest, tap by tap; the workspace of one thread."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, win: Windows, n: int) -> None:
+        self.x, self.y = x, y
+        self.taps = list(win.taps())
+        self.hit, self.taken = (_like(y, win.out, n, np.dtype(np.int8)) for _ in range(2))
+
+    def of(self, s: slice) -> Iterator[tuple[tuple, tuple, np.ndarray]]:
+        """For each tap (outputs, cells, mask): -1 where it is the first to equal the maximum, else 0."""
+        x, y = self.x[s], self.y[s]
+        hit, taken = self.hit[:len(x)], self.taken[:len(x)]
+        taken.fill(0)
+        nan = np.isnan(np.max(y, initial=-np.inf))
+        for k, (outs, cells) in enumerate(self.taps[:-1]):
+            mask, before = hit[outs], taken[outs]
+            np.equal(x[cells], y[outs], out=mask.view(bool))
+            if nan:
+                mask |= np.isnan(x[cells])
+            if k > 0:
+                np.greater(mask, before, out=mask.view(bool))
+            np.bitwise_or(before, mask, out=before)
+            yield outs, cells, np.negative(mask, out=mask)
+        outs, cells = self.taps[-1]
+        yield outs, cells, np.subtract(taken[outs], 1, out=hit[outs])  # what no tap before has won
 
 
 def _bits(a: np.ndarray) -> np.ndarray:
@@ -123,21 +132,24 @@ def _bits(a: np.ndarray) -> np.ndarray:
 
 def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, win: Windows) -> np.ndarray:
     """dx[n,c,u,v] = sum of g[n,c,i,j] over the windows (i, j) whose maximum y is cell (u, v)."""
-    if tiles.tile(win) and not np.isnan(np.max(y, initial=-np.inf)):
-        return tiles.scatter(g, x, win)
     dx = _like(x, win.size, dtype=g.dtype)
     overlap, cover = win.overlap, win.cover
 
     def work(slices, n):
+        winners = _Winners(x, y, win, n)
+        share, won = (_like(y, win.out, n, g.dtype) for _ in range(2))
         for s in slices:
-            part, bits = dx[s], _bits(g[s])
+            m, part, bits = s.stop - s.start, dx[s], _bits(g[s])
+            if g.strides != y.strides:  # once, not for every tap
+                np.copyto(_bits(share[:m]), bits)
+                bits = _bits(share[:m])
             if not cover:
                 part.fill(0)
-            for outs, cells, mask in _winners(x[s], y[s], win):
+            for outs, cells, mask in winners.of(s):
+                to = won[:m][outs] if overlap else part[cells]
+                np.bitwise_and(bits[outs], mask, out=_bits(to))
                 if overlap:
-                    part[cells] += np.bitwise_and(bits[outs], mask).view(g.dtype)
-                else:
-                    np.bitwise_and(bits[outs], mask, out=_bits(part)[cells])
+                    np.add(part[cells], to, out=part[cells])
 
     over(len(x), x[:1].nbytes, work)
     return dx
@@ -148,10 +160,11 @@ def gather(u: np.ndarray, x: np.ndarray, y: np.ndarray, win: Windows) -> np.ndar
     v = _like(x, win.out, dtype=u.dtype)
 
     def work(slices, n):
+        winners = _Winners(x, y, win, n)
         for s in slices:
             part, bits = _bits(v[s]), _bits(u[s])
             part.fill(0)
-            for outs, cells, mask in _winners(x[s], y[s], win):
+            for outs, cells, mask in winners.of(s):
                 part[outs] |= bits[cells] & mask
 
     over(len(x), x[:1].nbytes, work)
