@@ -43,7 +43,8 @@ def main(path: str) -> None:
         "gives one plane of y: 3 -> 5")
     row(middle, "to the input: conv_transpose2d(g, w)", (5, 1.0, G, "g: 5 channels"),
         (5, 0.6, W, "w turned by 180°,\nin and out swapped:\n3 filters of 5"), (3, 1.3, X, "dx: 3 channels"),
-        "a convolution over the full overlap;\nthe sum over the five filters o\ngives one plane of dx: 5 -> 3")
+        "a convolution over the full overlap;\nthe sum over the five filters o\n"
+        "gives one plane of dx: 5 -> 3")
     row(bottom, "to the filters: conv2d_weight(g, x)", (3, 1.3, X, "x: 3 channels"),
         (5, 1.0, G, "g: 5 channels"), (5, 0.6, W, "dw: 5 filters of 3"),
         "every plane of x with every plane of g:\n15 pairs, 15 small planes; the sum runs\n"

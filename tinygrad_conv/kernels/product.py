@@ -5,6 +5,7 @@ import numpy as np
 
 from .parallel import split
 
+BLAS_ALONE = 1 << 18  # multiply-adds up to which OpenBLAS starts no threads of its own
 WORTH_THREADS = 1 << 23  # multiply-adds below which handing work over costs more than it saves
 
 
@@ -16,16 +17,17 @@ def product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if x.ndim != 2 or y.ndim != 2:
         return np.matmul(x, y)
     (rows, inner), columns = x.shape, y.shape[1]
-    if rows * inner * columns <= WORTH_THREADS:
+    work = rows * inner * columns
+    if work <= BLAS_ALONE:
         return np.dot(x, y)
-    return _in_parts(x, y, rows, columns)
+    return _in_parts(x, y, rows, columns, work > WORTH_THREADS)
 
 
-def _in_parts(x: np.ndarray, y: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """One block of the longer side of the result a thread."""
+def _in_parts(x: np.ndarray, y: np.ndarray, rows: int, columns: int, worth: bool) -> np.ndarray:
+    """One block of the longer side of the result a thread; no BLAS thread is woken."""
     out = np.empty((rows, columns), np.result_type(x, y))
     if rows > columns:
-        split(rows, True, lambda lo, hi: np.matmul(x[lo:hi], y, out=out[lo:hi]))
+        split(rows, worth, lambda lo, hi: np.matmul(x[lo:hi], y, out=out[lo:hi]))
     else:
-        split(columns, True, lambda lo, hi: np.matmul(x, y[:, lo:hi], out=out[:, lo:hi]))
+        split(columns, worth, lambda lo, hi: np.matmul(x, y[:, lo:hi], out=out[:, lo:hi]))
     return out
