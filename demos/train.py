@@ -33,7 +33,7 @@ def cnn(rng: np.random.Generator) -> nn.Module:
 
 
 JOBS = {  # data, model, epochs, batch, top learning rate, augmentation
-    "digits": (nn.data.digits, lenet, 40, 32, 2e-3, nn.data.shift(1, p=0.5)),
+    "digits": (nn.data.digits, lenet, 25, 32, 2e-3, nn.data.shift(1, p=0.5)),
     "fashion-mnist": (nn.data.fashion_mnist, cnn, 5, 64, 3e-3, nn.data.flip()),
 }
 
