@@ -24,6 +24,7 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
 
     Raises:
         RuntimeError: if the norm is not finite and `error_if_nonfinite`; gradients are unchanged.
+        ValueError: for a negative `max_norm`, or a `norm_type` that is no norm.
 
     Example:
         >>> p = tg.tensor([3.0, 4.0], requires_grad=True)
@@ -33,15 +34,23 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
 
     Source: PyTorch's torch.nn.utils.clip_grad_norm_ (Pascanu et al. 2013).
     """
+    if not max_norm >= 0 or not norm_type > 0:
+        raise ValueError(f"clip_grad_norm_: max_norm must be at least 0 and norm_type above 0, got "
+                         f"{max_norm} and {norm_type}")
     given = [parameters] if isinstance(parameters, tg.Tensor) else list(parameters)
     tensors = [p for p in given if p.grad is not None]
-    norms = [float(np.linalg.norm(p.grad.numpy().ravel(), norm_type)) for p in tensors]
+    norms = [float(np.linalg.norm(p.grad.numpy().ravel(), norm_type)) for p in tensors if p.size]
     total = float(np.linalg.norm(norms, norm_type)) if norms else 0.0
     if error_if_nonfinite and not math.isfinite(total):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {total}; look for nan in the "
                            f"loss, or lower the learning rate")
     scale = max_norm / (total + 1e-6)
-    if not scale >= 1:  # also when it is nan
-        for p in tensors:
-            p.grad = tg.from_numpy(p.grad.numpy() * np.asarray(scale, p.dtype))
+    if scale >= 1:
+        return total
+    for p in tensors:  # also when the norm is nan
+        if p.grad.is_leaf:
+            values = p.grad.mutate()
+            values *= scale
+        else:  # made with create_graph=True: a graph relies on its values
+            p.grad = p.grad.detach() * scale
     return total

@@ -22,6 +22,19 @@ def _generator(op: str, rng: np.random.Generator) -> np.random.Generator:
     return rng
 
 
+def _fill(op: str, t: tg.Tensor, values: np.ndarray | float) -> tg.Tensor:
+    if not isinstance(t, tg.Tensor) or t.dtype.kind != "f":
+        got = t.dtype if isinstance(t, tg.Tensor) else type(t).__name__
+        raise TypeError(f"{op}: expects a floating point tensor to fill, got {got}")
+    t.mutate()[...] = values
+    return t
+
+
+def _at_least(op: str, name: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise ValueError(f"{op}: {name} must be at least {least}, got {value}")
+
+
 def fans(shape: Sequence[int]) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight (out, in, *kernel): inputs and outputs a value is summed over.
 
@@ -44,11 +57,15 @@ def fans(shape: Sequence[int]) -> tuple[int, int]:
 def calculate_gain(nonlinearity: str, a: float = 0.01) -> float:
     """The factor that keeps the variance through a nonlinearity; `a` is leaky_relu's slope.
 
+    Raises:
+        ValueError: for a nonlinearity without a known factor; it lists those there are.
+
     Example:
         >>> calculate_gain("tanh")
         1.6666666666666667
     """
-    gains = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3,
+    gains = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv_transpose1d": 1.0,
+             "conv_transpose2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3,
              "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / (1 + a * a)), "selu": 0.75}
     if nonlinearity not in gains:
         raise ValueError(f"calculate_gain: expects one of {', '.join(gains)}, got {nonlinearity!r}")
@@ -69,15 +86,20 @@ def uniform_(t: tg.Tensor, a: float = 0.0, b: float = 1.0, *, rng: np.random.Gen
         >>> bool((abs(t.numpy()) < 1).all())
         True
     """
-    t.mutate()[...] = _generator("uniform_", rng).uniform(a, b, t.shape)
-    return t
+    _at_least("uniform_", "b", b, a)
+    return _fill("uniform_", t, _generator("uniform_", rng).uniform(a, b, np.shape(t)))
 
 
 def normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, *,
             rng: np.random.Generator) -> tg.Tensor:
-    """Normal."""
-    t.mutate()[...] = _generator("normal_", rng).normal(mean, std, t.shape)
-    return t
+    """Normal.
+
+    Example:
+        >>> normal_(tg.zeros(2), 5.0, 0.0, rng=np.random.default_rng(0)).numpy().tolist()
+        [5.0, 5.0]
+    """
+    _at_least("normal_", "std", std, 0)
+    return _fill("normal_", t, _generator("normal_", rng).normal(mean, std, np.shape(t)))
 
 
 def trunc_normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
@@ -86,37 +108,64 @@ def trunc_normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, a: float = 
 
     Raises:
         ValueError: if (a, b) holds hardly any of the distribution.
+
+    Example:
+        >>> t = trunc_normal_(tg.zeros(100), a=-1.0, b=1.0, rng=np.random.default_rng(0))
+        >>> bool((abs(t.numpy()) <= 1).all())
+        True
     """
     _generator("trunc_normal_", rng)
+    if not std > 0:
+        raise ValueError(f"trunc_normal_: std must be above 0, got {std}")
     inside = math.erf((b - mean) / std / math.sqrt(2)) - math.erf((a - mean) / std / math.sqrt(2))
     if inside < 1e-3:
         raise ValueError(f"trunc_normal_: hardly any of N({mean}, {std}) lies between {a} and {b}")
-    values = rng.normal(mean, std, t.size)
+    values = rng.normal(mean, std, math.prod(np.shape(t)))
     while (outside := (values < a) | (values > b)).any():
         values[outside] = rng.normal(mean, std, outside.sum())
-    t.mutate()[...] = values.reshape(t.shape)
-    return t
+    return _fill("trunc_normal_", t, values.reshape(np.shape(t)))
 
 
 def constant_(t: tg.Tensor, value: float) -> tg.Tensor:
-    """All equal to `value`."""
-    t.mutate()[...] = value
-    return t
+    """All equal to `value`.
+
+    Example:
+        >>> constant_(tg.zeros(2), 3.0).numpy().tolist()
+        [3.0, 3.0]
+    """
+    return _fill("constant_", t, value)
 
 
 def zeros_(t: tg.Tensor) -> tg.Tensor:
-    """All 0."""
+    """All 0.
+
+    Example:
+        >>> zeros_(tg.ones(2)).numpy().tolist()
+        [0.0, 0.0]
+    """
     return constant_(t, 0.0)
 
 
 def ones_(t: tg.Tensor) -> tg.Tensor:
-    """All 1."""
+    """All 1.
+
+    Example:
+        >>> ones_(tg.zeros(2)).numpy().tolist()
+        [1.0, 1.0]
+    """
     return constant_(t, 1.0)
 
 
 def kaiming_uniform_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
                      nonlinearity: str = "leaky_relu", *, rng: np.random.Generator) -> tg.Tensor:
     """U(-bound, bound), bound = gain sqrt(3 / fan) (He et al. 2015).
+
+    Args:
+        t: a weight, filled in place.
+        a: the slope of the leaky ReLU that follows, for the gain.
+        mode: "fan_in" keeps the variance forwards, "fan_out" backwards.
+        nonlinearity: see `calculate_gain`.
+        rng: the generator.
 
     Example:
         >>> w = kaiming_uniform_(tg.zeros(8, 1, 3, 3), a=5 ** 0.5, rng=np.random.default_rng(0))
@@ -129,30 +178,60 @@ def kaiming_uniform_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
 
 def kaiming_normal_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
                     nonlinearity: str = "leaky_relu", *, rng: np.random.Generator) -> tg.Tensor:
-    """N(0, gain^2 / fan) (He et al. 2015)."""
+    """N(0, gain^2 / fan) (He et al. 2015); arguments as `kaiming_uniform_`.
+
+    Example:
+        >>> w = kaiming_normal_(tg.zeros(64, 50), rng=np.random.default_rng(0))
+        >>> float(w.numpy().std().round(2))
+        0.2
+    """
     std = calculate_gain(nonlinearity, a) / math.sqrt(_fan("kaiming_normal_", t, mode))
     return normal_(t, 0.0, std, rng=rng)
 
 
 def xavier_uniform_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator) -> tg.Tensor:
-    """U(-bound, bound), bound = gain sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
+    """U(-bound, bound), bound = gain sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010).
+
+    Example:
+        >>> w = xavier_uniform_(tg.zeros(2, 4), rng=np.random.default_rng(0))
+        >>> bool(abs(w.numpy()).max() <= 1)
+        True
+    """
     bound = gain * math.sqrt(6 / max(1, sum(fans(t.shape))))
     return uniform_(t, -bound, bound, rng=rng)
 
 
 def xavier_normal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator) -> tg.Tensor:
-    """N(0, 2 gain^2 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
+    """N(0, 2 gain^2 / (fan_in + fan_out)) (Glorot & Bengio 2010).
+
+    Example:
+        >>> w = xavier_normal_(tg.zeros(100, 100), rng=np.random.default_rng(0))
+        >>> float(w.numpy().std().round(2))
+        0.1
+    """
     return normal_(t, 0.0, gain * math.sqrt(2 / max(1, sum(fans(t.shape)))), rng=rng)
 
 
 def lecun_uniform_(t: tg.Tensor, *, rng: np.random.Generator) -> tg.Tensor:
-    """U(-bound, bound), bound = sqrt(3 / fan_in) (LeCun et al. 1998)."""
+    """U(-bound, bound), bound = sqrt(3 / fan_in) (LeCun et al. 1998).
+
+    Example:
+        >>> w = lecun_uniform_(tg.zeros(2, 3), rng=np.random.default_rng(0))
+        >>> bool(abs(w.numpy()).max() <= 1)
+        True
+    """
     bound = math.sqrt(3 / _fan("lecun_uniform_", t, "fan_in"))
     return uniform_(t, -bound, bound, rng=rng)
 
 
 def lecun_normal_(t: tg.Tensor, *, rng: np.random.Generator) -> tg.Tensor:
-    """Normal cut at two standard deviations, of variance 1 / fan_in after the cut (Flax's rule)."""
+    """Normal cut at two standard deviations, of variance 1 / fan_in after the cut (Flax's rule).
+
+    Example:
+        >>> w = lecun_normal_(tg.zeros(100, 100), rng=np.random.default_rng(0))
+        >>> float(w.numpy().std().round(2))
+        0.1
+    """
     std = 1 / math.sqrt(_fan("lecun_normal_", t, "fan_in")) / TRUNCATED_STD
     return trunc_normal_(t, 0.0, std, -2 * std, 2 * std, rng=rng)
 
@@ -171,5 +250,4 @@ def orthogonal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator) ->
     flat = _generator("orthogonal_", rng).standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(flat)
     q *= np.sign(np.diag(r))
-    t.mutate()[...] = gain * (q if rows >= columns else q.T).reshape(t.shape)
-    return t
+    return _fill("orthogonal_", t, gain * (q if rows >= columns else q.T).reshape(t.shape))

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,38 +22,61 @@ def _safetensors() -> Any:
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> None:
-    """Let `write(temporary)` make a file beside `path`, then put it in its place in one step."""
+    """Let `write(temporary)` make a file beside `path`, then put it in its place in one step.
+
+    Whatever happens, also a loss of power, `path` is the old file or the new one.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part")
     try:
+        temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode  # what the user's umask allows, whatever `write` makes of it
         write(temporary)
+        os.chmod(temporary, mode)
         with open(temporary, "rb+") as f:
             os.fsync(f.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _to_save(name: Any, value: Any) -> np.ndarray:
+    array = np.array(value, order="C")
+    if not isinstance(name, str) or array.dtype.kind not in "fiub":
+        raise TypeError(f"save: expects numeric arrays by name, got {array.dtype} at {name!r}")
+    return array
 
 
 def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
          metadata: Mapping[str, str] | None = None) -> None:
     """Write a module's `state_dict()`, or a mapping of names to arrays, to a safetensors file.
 
-    The file at `path` is either the old one or the new one, never half of it.
+    The file at `path` is either the old one or the new one, never half of it. Other programs read
+    it; names are PyTorch's.
+
+    Args:
+        model: what to save.
+        path: the file; missing folders are made.
+        metadata: text to keep beside the arrays.
+
+    Raises:
+        TypeError: for what is not numbers by name.
+        ImportError: without safetensors; names the extra.
 
     Example:
         >>> import nn, tempfile
         >>> net = nn.Linear(3, 2)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     nn.save(net, folder + "/net.safetensors")
-        ...     list(nn.load(folder + "/net.safetensors"))
+        ...     sorted(nn.load(folder + "/net.safetensors"))
         ['bias', 'weight']
     """
     state = model.state_dict() if isinstance(model, Module) else model
-    arrays = {name: np.ascontiguousarray(a) if np.ndim(a) else np.array(a) for name, a in state.items()}
+    if not isinstance(state, Mapping):
+        raise TypeError(f"save: expects a module or a mapping of names to arrays, got "
+                        f"{type(model).__name__}")
+    arrays = {name: _to_save(name, value) for name, value in state.items()}
     numpy_format = _safetensors().numpy
     write_atomically(path, lambda temporary: numpy_format.save_file(
         arrays, temporary, metadata=dict(metadata) if metadata else None))
@@ -71,8 +93,9 @@ def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarr
     library = _safetensors()
     try:
         with library.safe_open(path, framework="numpy") as f:
-            return {name: f.get_tensor(name) for name in f.keys()}, dict(f.metadata() or {})
-    except library.SafetensorError as e:
+            names = f.keys()
+            return {name: f.get_tensor(name) for name in names}, dict(f.metadata() or {})
+    except (library.SafetensorError, OSError, TypeError) as e:
         raise ValueError(f"load: {os.fspath(path)!r} is not a whole safetensors file ({e}); it may be "
                          f"truncated, or of another format") from None
 
