@@ -182,7 +182,7 @@ def kaiming_normal_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
 
     Example:
         >>> w = kaiming_normal_(tg.zeros(64, 50), rng=np.random.default_rng(0))
-        >>> float(w.numpy().std().round(2))
+        >>> round(float(w.numpy().std()), 2)
         0.2
     """
     std = calculate_gain(nonlinearity, a) / math.sqrt(_fan("kaiming_normal_", t, mode))
@@ -206,7 +206,7 @@ def xavier_normal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator)
 
     Example:
         >>> w = xavier_normal_(tg.zeros(100, 100), rng=np.random.default_rng(0))
-        >>> float(w.numpy().std().round(2))
+        >>> round(float(w.numpy().std()), 2)
         0.1
     """
     return normal_(t, 0.0, gain * math.sqrt(2 / max(1, sum(fans(t.shape)))), rng=rng)
@@ -229,7 +229,7 @@ def lecun_normal_(t: tg.Tensor, *, rng: np.random.Generator) -> tg.Tensor:
 
     Example:
         >>> w = lecun_normal_(tg.zeros(100, 100), rng=np.random.default_rng(0))
-        >>> float(w.numpy().std().round(2))
+        >>> round(float(w.numpy().std()), 2)
         0.1
     """
     std = 1 / math.sqrt(_fan("lecun_normal_", t, "fan_in")) / TRUNCATED_STD
