@@ -368,7 +368,8 @@ CHANGED_LATER = {
     "nll_loss": (lambda x, a: tg.nll_loss(rows(x), a), LABELS, 1),
     "hinge_loss": (lambda x, a: tg.hinge_loss(rows(x), a), LABELS, 1),
     "mse_loss": (lambda x, a: tg.mse_loss(x, a), np.ones((2, 3, 6, 6)), 2),
-    "batch_norm mean": (lambda x, a: tg.batch_norm(x, tg.from_numpy(a), tg.ones(3)), np.zeros(3), 2),
+    "batch_norm mean": (lambda x, a: tg.batch_norm(x, tg.from_numpy(a), tg.ones(3)),
+                        np.zeros(3), 2),
     "concatenate": (lambda x, a: tg.concatenate([x, *a], 0), [np.ones((1, 3, 6, 6))], []),
 }
 
