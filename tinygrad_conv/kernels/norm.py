@@ -1,4 +1,4 @@
-"""Normalisation and its two adjoints: sums over pieces of memory, then one elementwise pass.
+"""Normalisation and its adjoints: sums over pieces of memory, then one elementwise pass.
 
 Speed comes from the cut (cut.py): memory is read in order, each block once and while it is in
 cache. Sums of pieces are merged by Chan's formula (Chan, Golub & LeVeque 1979), in float64:
@@ -65,7 +65,7 @@ def sums(cut: Cut | Plain, x: np.ndarray, g: np.ndarray | None = None) -> Sums:
         parts = cut.sums(x[s]), cut.dots(x[s], x[s])
         return parts if g is None else (*parts, cut.sums(g[s]), cut.dots(g[s], x[s]))
 
-    mean, square, *more = map(cut.collect, zip(*cut.each(2 if g is None else 3, work)))
+    mean, square, *more = map(cut.collect, zip(*cut.each(1 if g is None else 2, work)))
     mean /= cut.count
     square -= cut.count * mean * mean
     if more:
