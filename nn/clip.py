@@ -47,10 +47,11 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
     scale = max_norm / (total + 1e-6)
     if scale >= 1:
         return total
-    for p in tensors:  # also when the norm is nan
-        if p.grad.is_leaf:
-            values = p.grad.mutate()
-            values *= scale
-        else:  # made with create_graph=True: a graph relies on its values
-            p.grad = p.grad.detach() * scale
+    with np.errstate(invalid="ignore"):  # a norm that is not finite makes nan, as in PyTorch
+        for p in tensors:
+            if p.grad.is_leaf:
+                values = p.grad.mutate()
+                values *= scale
+            else:  # made with create_graph=True: a graph relies on its values
+                p.grad = p.grad.detach() * scale
     return total

@@ -1,0 +1,97 @@
+"""Weights in files: exact, atomic, readable by others; damaged files are one clear error."""
+from __future__ import annotations
+
+import builtins
+import os
+import stat
+
+import numpy as np
+import pytest
+
+import nn
+import tinygrad_conv as tg
+
+safetensors = pytest.importorskip("safetensors.numpy")
+
+
+def net(seed):
+    rng = np.random.default_rng(seed)
+    return nn.Sequential(nn.Conv2d(1, 2, 3, rng=rng), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2, rng=rng))
+
+
+def test_save_and_load_are_exact(tmp_path):
+    a, b = net(0), net(1)
+    a(tg.ones(2, 1, 4, 4) * np.arange(4.0))
+    nn.save(a, tmp_path / "new" / "w.safetensors")
+    b.load_state_dict(nn.load(tmp_path / "new" / "w.safetensors"))
+    for (name, x), y in zip(a.state_dict().items(), b.state_dict().values()):
+        assert np.array_equal(x, y) and x.dtype == y.dtype, name
+    assert os.listdir(tmp_path / "new") == ["w.safetensors"]
+    assert set(safetensors.load_file(tmp_path / "new" / "w.safetensors")) == set(a.state_dict())
+
+
+def test_save_takes_arrays_of_any_layout_and_tensors(tmp_path):
+    state = {"f": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "t": tg.ones(2), "n": np.float32(3), "h": np.ones(2, np.float16),
+             "step": np.arange(10)[::2], "empty": np.zeros((0, 3))}
+    nn.save(state, tmp_path / "s")
+    loaded = nn.load(tmp_path / "s")
+    for name, value in state.items():
+        assert np.array_equal(loaded[name], np.asarray(value)) and loaded[name].shape == np.shape(value)
+
+
+@pytest.mark.parametrize("damage", [
+    lambda b: b[:-1], lambda b: b[:20], lambda b: b[:4], lambda b: b"", lambda b: b"\xff" * 8 + b[8:],
+    lambda b: b[:8] + b"[" * (len(b) - 8), lambda b: b + b"tail", lambda b: b"\x80\x04cos\nsystem\n" * 40])
+def test_load_of_a_damaged_file_is_a_clear_error(damage, tmp_path):
+    path = tmp_path / "w.safetensors"
+    nn.save(net(0), path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match="w.safetensors' is not a whole safetensors file"):
+        nn.load(path)
+
+
+def test_load_of_no_file(tmp_path):
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(FileNotFoundError, match="load: there is no file"):
+            nn.load(path)
+
+
+def test_save_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "w"
+    nn.save(net(0), path)
+    old = path.read_bytes()
+    for broken in ("fsync", "replace"):
+        with monkeypatch.context() as m:
+            m.setattr(os, broken, lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                nn.save(net(1), path)
+        assert path.read_bytes() == old and os.listdir(tmp_path) == ["w"]
+    with pytest.raises(TypeError, match="expects numeric arrays by name, got <U1 at 'a'"):
+        nn.save({"a": np.array("x")}, path)
+    with pytest.raises(TypeError, match="expects a module or a mapping"):
+        nn.save([1], path)
+    assert path.read_bytes() == old
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are those of POSIX")
+def test_save_asks_for_the_mode_the_umask_allows(tmp_path):
+    before = os.umask(0o027)
+    try:
+        nn.save({"a": np.ones(1)}, tmp_path / "w")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "w").stat().st_mode) == 0o640
+
+
+def test_save_without_safetensors_names_the_extra(tmp_path, monkeypatch):
+    original = builtins.__import__
+
+    def refuse(name, *args, **kwargs):
+        if name.startswith("safetensors"):
+            raise ImportError(name)
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(ImportError, match=r"tinygrad_conv\[train\]"):
+        nn.save(net(0), tmp_path / "w")
+    assert os.listdir(tmp_path) == []
