@@ -147,6 +147,8 @@ Tensor.exp, Tensor.log, Tensor.sqrt = [lambda a, op=op: op(a) for op in (ops.exp
 Tensor.abs, Tensor.sin, Tensor.cos = [lambda a, op=op: op(a) for op in (ops.abs, ops.sin, ops.cos)]
 Tensor.tanh, Tensor.sigmoid = [lambda a, op=op: op(a) for op in (ops.tanh, ops.sigmoid)]
 Tensor.relu = lambda a: ops.relu(a)
+Tensor.softmax = lambda a, dim: ops.softmax(a, dim)
+Tensor.log_softmax = lambda a, dim: ops.log_softmax(a, dim)
 Tensor.clamp = Tensor.clip = lambda a, min=None, max=None: ops.clip(a, min, max)
 Tensor.pow, Tensor.matmul = lambda a, b: ops.pow(a, b), lambda a, b: ops.matmul(a, b)
 Tensor.reshape = Tensor.view = lambda a, *shape: ops.reshape(a, _sizes(shape))
