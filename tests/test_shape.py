@@ -1,0 +1,89 @@
+"""Composites of the shape family: values against NumPy, derivatives at order 2, error texts."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygrad_conv as tg
+
+A = np.random.default_rng(0).standard_normal((3, 4))
+CASES = {
+    "flatten": (lambda x: tg.flatten(x), lambda a: a.ravel()), "squeeze": (lambda x: tg.squeeze(x[:, :1]), lambda a: a[:, 0]),
+    "squeeze keeps": (lambda x: tg.squeeze(x, 0), lambda a: a), "expand_dims": (lambda x: tg.expand_dims(x, -1), lambda a: a[..., None]),
+    "swapaxes": (lambda x: tg.swapaxes(x, 0, 1), lambda a: a.T), "stack": (lambda x: tg.stack([x, x * 2.0], 1), lambda a: np.stack([a, 2 * a], 1)),
+    "split": (lambda x: tg.split(x, [1, 3], 1)[1], lambda a: a[:, 1:3]), "split equal": (lambda x: tg.split(x, 2, 1)[1], lambda a: a[:, 2:]),
+    "flip": (lambda x: tg.flip(x), lambda a: a[::-1, ::-1]), "roll": (lambda x: tg.roll(x, 5), lambda a: np.roll(a, 5)),
+    "pad": (lambda x: tg.pad(x, ((1, 2), (0, 3)), constant_values=2.0), lambda a: np.pad(a, ((1, 2), (0, 3)), constant_values=2.0)),
+    "pad reflect": (lambda x: tg.pad(x, ((2, 1), (3, 2)), "reflect"), lambda a: np.pad(a, ((2, 1), (3, 2)), "reflect")),
+    "pad replicate": (lambda x: tg.pad(x, 4, "replicate"), lambda a: np.pad(a, 4, "edge")),
+    "pad crops": (lambda x: tg.pad(x, ((-1, 1), (0, -2))), lambda a: np.pad(a[1:, :-2], ((0, 1), (0, 0)))),
+    "concatenate": (lambda x: tg.concatenate([x, x[:1]], 0), lambda a: np.concatenate([a, a[:1]])),
+    "broadcast": (lambda x: tg.broadcast_to(x[:, :1], (2, 3, 5)), lambda a: np.broadcast_to(a[:, :1], (2, 3, 5))),
+    "duplicates": (lambda x: x[np.array([0, 0, 2]), np.array([1, 1, 3])], lambda a: a[[0, 0, 2], [1, 1, 3]]),
+    "prod": (lambda x: tg.prod(x, axis=1), lambda a: a.prod(1)), "var": (lambda x: tg.var(x, axis=0), lambda a: a.var(0, ddof=1)),
+    "std": (lambda x: tg.std(x), lambda a: a.std(ddof=1)), "norm": (lambda x: tg.norm(x, axis=1), lambda a: np.linalg.norm(a, axis=1)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_shape_op_value_and_derivatives(name):
+    ours, theirs = CASES[name]
+    np.testing.assert_allclose(ours(tg.tensor(A)).data, theirs(A), rtol=1e-13)
+    tg.check_grads(ours, (A,), order=2)
+
+
+def test_prod_gradient_is_right_where_factors_are_zero():
+    for row in ([0.0, 2.0, 3.0], [0.0, 0.0, 3.0]):
+        x = tg.tensor(np.array(row), requires_grad=True)
+        tg.prod(x).backward()
+        expected = [np.prod(np.delete(row, i)) for i in range(3)]
+        assert x.grad.data.tolist() == expected
+    tg.check_grads(tg.prod, (np.array([0.0, 2.0, 0.0, 3.0, 1.0]),), order=3)
+
+
+def test_std_and_norm_of_constants_have_gradient_zero():
+    for f in (tg.std, tg.norm):
+        x = tg.tensor(np.zeros(4), requires_grad=True)
+        f(x).backward()
+        assert x.grad.data.tolist() == [0.0] * 4
+
+
+def test_ties_share_the_gradient_and_sum_to_the_cotangent():
+    x = tg.tensor([[1.0, 1.0, 0.0], [2.0, 2.0, 2.0]], requires_grad=True)
+    tg.max(x, axis=1).backward([1.0, 3.0])
+    assert x.grad.data.tolist() == [[0.5, 0.5, 0.0], [1.0, 1.0, 1.0]]
+
+
+def test_logsumexp_at_extremes():
+    x = tg.tensor([[1000.0, 1000.0], [-np.inf, -np.inf], [-1000.0, 0.0]], requires_grad=True)
+    y = tg.logsumexp(x, axis=1)
+    y.backward([1.0, 1.0, 1.0])
+    assert np.isfinite(x.grad.data[[0, 2]]).all() and np.isneginf(y.data[1])
+
+
+def test_mean_of_nothing_is_nan_without_a_warning():
+    assert np.isnan(tg.mean(tg.zeros(0)).item())
+
+
+def test_an_index_array_changed_later_does_not_spoil_the_gradient():
+    x, index = tg.tensor([1.0, 2.0, 3.0], requires_grad=True), np.array([0, 0])
+    y = x[index]
+    index[:] = 2
+    y.sum().backward()
+    assert x.grad.data.tolist() == [2.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("call, error, text", [
+    (lambda: tg.concatenate([A, A[:, :2]]), ValueError, r"shapes must be equal except along axis 0, got \(3, 4\), \(3, 2\)"),
+    (lambda: tg.stack([A, A[:2]]), ValueError, "stack: expects tensors of one shape"),
+    (lambda: tg.split(A, 3, 1), ValueError, r"split: axis 1 of shape \(3, 4\) cannot be cut into 3"),
+    (lambda: tg.pad(A, 1, "wrap"), ValueError, "pad: mode must be"), (lambda: tg.pad(A, 5, "reflect"), ValueError, "cannot reflect"),
+    (lambda: tg.pad(A, 1.5), ValueError, "pad_width must be"), (lambda: tg.transpose(A, (0, 0)), ValueError, "not a permutation"),
+    (lambda: tg.broadcast_to(A, (3, 5)), ValueError, r"shape \(3, 4\) does not broadcast to \(3, 5\)"),
+    (lambda: tg.sum(A, axis=(0, 0)), ValueError, "names an axis twice"), (lambda: tg.max(np.ones((0, 2)), axis=0), ValueError, "nothing to compare"),
+    (lambda: tg.mean(np.array([1, 2])), TypeError, "mean: expects floating point, got int64"),
+    (lambda: tg.getitem(A, 1.5), TypeError, "indices must be integers"), (lambda: tg.getitem(A, (0, 9)), IndexError, r"out of bounds .* shape \(3, 4\)"),
+])
+def test_shape_errors(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
