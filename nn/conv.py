@@ -80,8 +80,8 @@ class _Conv(Module):
         dims = self.dims
         text = (f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
                 f"stride={self.stride}")
-        for name, usual in (("padding", (0,) * dims), ("output_padding", (0,) * dims),
-                            ("dilation", (1,) * dims), ("groups", 1)):
+        for name, usual in (("padding", (0,) * dims), ("dilation", (1,) * dims),
+                            ("output_padding", (0,) * dims), ("groups", 1)):
             value = getattr(self, name, usual)
             text += f", {name}={value}" if value != usual else ""
         text += ", bias=False" if self.bias is None else ""
