@@ -5,7 +5,7 @@ PyTorch's. May import the engine's public names only.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ import tinygrad_conv as tg
 
 from .parameter import Parameter
 from .state import LoadResult, copies, load_into
+from .tree import Tree, joined
 
 HOMES = {"_parameters": "a Parameter", "_buffers": "a tensor", "_modules": "a Module"}
 
 
-class Module:
+class Module(Tree):
     """Base class of layers and networks: assign parameters and modules in `__init__`, compute in
     `forward`.
 
@@ -156,93 +157,10 @@ class Module:
         """
         self._declare("add_module", "_modules", name, module, isinstance(module, Module))
 
-    # ----- the tree -----
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Direct submodules, in order."""
-        return ((name, m) for name, m in self._modules.items() if m is not None)
-
-    def children(self) -> Iterator[Module]:
-        """Direct submodules, in order."""
-        return (m for _, m in self.named_children())
-
-    def named_modules(self) -> Iterator[tuple[str, Module]]:
-        """This module ("") and all below, each once, with dotted names."""
-        return _once(self._paths())
-
-    def modules(self) -> Iterator[Module]:
-        """This module and all below, each once."""
-        return (m for _, m in self.named_modules())
-
-    def _paths(self) -> Iterator[tuple[str, Module]]:
-        """This module and all below with dotted names; a shared one under each of its names."""
-        stack: list[tuple[str, Module]] = [("", self)]
-        while stack:
-            path, m = stack.pop()
-            yield path, m
-            stack.extend((_join(path, name), child)
-                         for name, child in reversed([*m.named_children()]))
-
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Parameters with dotted names, in order; a shared one once."""
-        return _once((_join(path, name), p) for path, m in self.named_modules()
-                     for name, p in m._parameters.items() if p is not None)
-
-    def parameters(self) -> Iterator[Parameter]:
-        """Parameters in order; a shared one once."""
-        return (p for _, p in self.named_parameters())
-
-    def named_buffers(self) -> Iterator[tuple[str, tg.Tensor]]:
-        """Buffers with dotted names, in order; a shared one once."""
-        return _once((_join(path, name), b) for path, m in self.named_modules()
-                     for name, b in m._buffers.items() if b is not None)
-
-    def buffers(self) -> Iterator[tg.Tensor]:
-        """Buffers in order; a shared one once."""
-        return (b for _, b in self.named_buffers())
-
-    def named_generators(self) -> Iterator[tuple[str, np.random.Generator]]:
-        """The modules' own random generators (dropout) with dotted names; a shared one once.
-
-        Their `bit_generator.state` belongs to a training run as much as the weights do.
-        """
-        return _once((_join(path, name), value) for path, m in self.named_modules()
-                     for name, value in vars(m).items() if isinstance(value, np.random.Generator))
-
-    def apply(self, f: Callable[[Module], Any]) -> Module:
-        """Call `f` on every module below, children before parents, and on this one; returns self."""
-        for m in self.children():
-            m.apply(f)
-        f(self)
-        return self
-
-    # ----- modes and gradients -----
-
-    def train(self, mode: bool = True) -> Module:
-        """Training mode (dropout drops, batch norm uses the batch) for all modules below."""
-        for m in self.modules():
-            m.training = bool(mode)
-        return self
-
-    def eval(self) -> Module:
-        """Evaluation mode."""
-        return self.train(False)
-
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
-        for p in self.parameters():
-            p.grad = None
-
-    def requires_grad_(self, requires_grad: bool = True) -> Module:
-        """Freeze (False) or train all parameters."""
-        for p in self.parameters():
-            p.requires_grad = requires_grad
-        return self
-
     # ----- state -----
 
     def _state(self) -> dict[str, tg.Tensor]:
-        return {_join(path, name): t for path, m in self._paths()
+        return {joined(path, name): t for path, m in self._paths()
                 for name, t in (*m._parameters.items(), *m._buffers.items()) if t is not None}
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -285,19 +203,6 @@ class Module:
         if not lines:
             return f"{type(self).__name__}({extra})"
         return "\n  ".join([f"{type(self).__name__}(", *([extra] if extra else []), *lines]) + "\n)"
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
-def _once(named: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Without what was seen under an earlier name."""
-    seen: set[int] = set()
-    for name, value in named:
-        if id(value) not in seen:
-            seen.add(id(value))
-            yield name, value
 
 
 def _locate(e: Exception, module: Module) -> None:
