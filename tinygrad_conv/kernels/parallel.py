@@ -6,12 +6,16 @@ without it, one Python thread works and BLAS may use its own.
 """
 from __future__ import annotations
 
+import math
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 CHUNK_BYTES = 1 << 21  # columns, padded input and output of one chunk; about the L2 caches
 WORTH_THREADS = 1 << 20  # bytes of workspace traffic below which handing work over costs more
@@ -57,6 +61,7 @@ class _Team:
 
 
 _team = _Team()
+_kept = threading.local()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_team.__init__)  # threads do not survive a fork
 
@@ -83,6 +88,18 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """How many threads the heavy kernels may use."""
     return _team.size
+
+
+def workspace(role: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array to compute in, of this thread's own, overwritten by the next call for `role`.
+
+    Not initialised. Kept between calls: fresh memory would be paid for page by page each time.
+    """
+    buffers = _kept.__dict__
+    size = math.prod(shape) * dtype.itemsize
+    if role not in buffers or buffers[role].size < size:
+        buffers[role] = np.empty(size, np.uint8)
+    return buffers[role][:size].view(dtype).reshape(shape)
 
 
 def split(count: int, worth: bool, work: Callable[[int, int], Any]) -> list[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .geometry import reach
-from .parallel import over
+from .parallel import over, workspace
 from .window import Window, compute_dtype
 
 def _matrix(w: np.ndarray, groups: int, dtype: np.dtype) -> np.ndarray:
@@ -30,8 +30,10 @@ class _Columns:
 
     def __init__(self, win: Window, n: int, channels: int, groups: int, dtype: np.dtype) -> None:
         self.win, self.groups = win, groups
-        self.padded = np.zeros((n, *win.padded, channels), dtype)
-        self.columns = np.empty((groups, n, *win.out, *win.kernel, channels // groups), dtype)
+        self.padded = workspace("padded", (n, *win.padded, channels), dtype)
+        self.columns = workspace(
+            "columns", (groups, n, *win.out, *win.kernel, channels // groups), dtype)
+        self.padded.fill(0)
 
     def of(self, x: np.ndarray) -> np.ndarray:
         """The columns (G, n*OH*OW, KH*KW*C/G) of a chunk x (n, C, H, W)."""

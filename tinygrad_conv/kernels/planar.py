@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from .parallel import over
+from .parallel import over, workspace
 from .window import Window, compute_dtype
 
 
@@ -24,9 +24,12 @@ class _Planes:
         self.win, self.pitch = win, width if runs else ow
         self.rows = (1, (oh - 1) * width + ow) if runs else (oh, ow)
         self.cells = self.rows[0] * self.rows[1]
-        self.padded = np.zeros((channels, n, *win.padded), dtype)
-        self.columns = np.empty((channels * win.kernel[0] * win.kernel[1], n * self.cells), dtype)
-        self.out = np.zeros((filters, n * self.cells), dtype)
+        taps = win.kernel[0] * win.kernel[1]
+        self.padded = workspace("padded", (channels, n, *win.padded), dtype)
+        self.columns = workspace("columns", (channels * taps, n * self.cells), dtype)
+        self.out = workspace("out", (filters, n * self.cells), dtype)
+        self.padded.fill(0)
+        self.out.fill(0)
 
     @staticmethod
     def bytes(win: Window, channels: int, filters: int, dtype: np.dtype) -> int:
