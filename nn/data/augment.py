@@ -8,17 +8,31 @@ import numpy as np
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
+def _check(op: str, x: np.ndarray) -> None:
+    if x.ndim != 4:
+        raise ValueError(f"{op}: expects a batch of images (N, C, H, W), got shape {x.shape}")
+
+
 def shift(cells: int, p: float = 1.0) -> Transform:
     """Move images of x (N, C, H, W), each with probability p, by up to `cells` in both directions.
 
     New cells are 0.
+
+    Raises:
+        ValueError: for cells below 0, p outside [0, 1], or a batch of another shape.
 
     Example:
         >>> x = np.ones((4, 1, 8, 8), np.float32)
         >>> shift(2)(x, np.random.default_rng(0)).shape
         (4, 1, 8, 8)
     """
+    if not isinstance(cells, int) or cells < 0:
+        raise ValueError(f"shift: cells must be a whole number of at least 0, got {cells!r}")
+    if not 0 <= p <= 1:
+        raise ValueError(f"shift: p must be in [0, 1], got {p}")
+
     def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        _check("shift", x)
         n, c, h, w = x.shape
         padded = np.pad(x, ((0, 0), (0, 0), (cells, cells), (cells, cells)))
         moved = rng.random(n) < p
@@ -33,12 +47,16 @@ def shift(cells: int, p: float = 1.0) -> Transform:
 def flip() -> Transform:
     """Mirror each image of x (N, C, H, W) left to right, or not, with probability one half.
 
+    Raises:
+        ValueError: for a batch of another shape.
+
     Example:
         >>> x = np.arange(8, dtype=np.float32).reshape(2, 1, 1, 4)
         >>> flip()(x, np.random.default_rng(1)).tolist()
         [[[[0.0, 1.0, 2.0, 3.0]]], [[[4.0, 5.0, 6.0, 7.0]]]]
     """
     def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        _check("flip", x)
         turned = (rng.random(len(x)) < 0.5)[:, None, None, None]
         return np.where(turned, x[..., ::-1], x)
 

@@ -38,15 +38,19 @@ def _bar(total: int, name: str) -> Any:
 
 
 def _copy(response: Any, out: Any, name: str) -> None:
-    bar = _bar(int(response.headers.get("Content-Length", 0)), name)
+    total, got = int(response.headers.get("Content-Length", 0)), 0
+    bar = _bar(total, name)
     try:
         while block := response.read(1 << 16):
             out.write(block)
+            got += len(block)
             if bar is not None:
                 bar.update(len(block))
     finally:
         if bar is not None:
             bar.close()
+    if got < total:  # reading in blocks, http.client takes a lost connection for the end
+        raise ConnectionError(f"broke off after {got} of {total} bytes")
 
 
 def download(url: str, path: Path, checksum: str) -> None:

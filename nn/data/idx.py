@@ -38,11 +38,14 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     """The array of unsigned bytes in a gzipped IDX file: 00 00 08 ndim, sizes, values.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ValueError: if the file is truncated, no gzip, of another kind, or of another length.
     """
     try:
         with gzip.open(path) as f:
             content = f.read()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"read_idx: there is no file {os.fspath(path)}") from None
     except (OSError, EOFError, zlib.error) as e:
         raise ValueError(f"read_idx: {os.fspath(path)} is not a whole gzip file ({e}); delete it and try "
                          f"again") from None
@@ -54,7 +57,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * ndim)
     if values.size != int(np.prod(shape, dtype=object)):
         raise ValueError(f"read_idx: {os.fspath(path)} holds {values.size} values, its header promises "
-                         f"{shape}; it is truncated")
+                         f"{shape}; it is damaged")
     return values.reshape(shape)
 
 

@@ -1,0 +1,415 @@
+"""Data sets, batches, augmentation; damaged, missing and broken-off files are clear errors."""
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import importlib
+import io
+import os
+import struct
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+
+import nn
+from nn.data import idx
+from nn.data.download import cache_folder, download, locate
+
+cifar = importlib.import_module("nn.data.cifar10")  # nn.data.cifar10 is the function in it
+
+
+def md5(content):
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def idx_bytes(array, ndim=None, sizes=None):
+    """The IDX file of an array of bytes, optionally with a header that lies."""
+    sizes = array.shape if sizes is None else sizes
+    return (b"\x00\x00\x08" + bytes([array.ndim if ndim is None else ndim])
+            + struct.pack(f">{len(sizes)}I", *sizes) + array.tobytes())
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+
+
+@pytest.fixture
+def server():
+    """A loopback server: `files` by path; `broken` paths end half way."""
+    files, broken = {}, set()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            content = files.get(self.path)
+            if content is None:
+                return self.send_error(404)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[:len(content) // 2] if self.path in broken else content)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as s:
+        s.files, s.broken, s.address = files, broken, f"http://127.0.0.1:{s.server_port}"
+        thread = threading.Thread(target=s.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield s
+        s.shutdown()
+        thread.join()
+
+
+NOWHERE = "http://127.0.0.1:9/"  # the discard port: nobody listens
+
+
+# ----- digits -----
+
+def test_digits_sizes_and_classes():
+    train, test, whole = (nn.data.digits(s) for s in ("train", "test", "all"))
+    assert (len(train), len(test), len(whole)) == (1442, 355, 1797)
+    assert train.classes == tuple("0123456789")
+    x, y = whole[:]
+    assert x.shape == (1797, 1, 8, 8) and x.dtype == np.float32 and y.dtype == np.int64
+    assert x.min() == 0 and x.max() == 1 and whole.images.dtype == np.uint8
+    assert np.bincount(y).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+
+
+def test_digits_split_is_every_fifth_of_each_class():
+    train, test, whole = (nn.data.digits(s) for s in ("train", "test", "all"))
+    for digit in range(10):
+        images = whole.images[whole.labels == digit]
+        assert np.array_equal(test.images[test.labels == digit], images[4::5])
+    seen = {a.tobytes() for a in train.images}
+    assert not any(a.tobytes() in seen for a in test.images)
+    again = nn.data.digits("test")
+    assert np.array_equal(again.images, test.images) and np.array_equal(again.labels, test.labels)
+
+
+def test_digits_refuses_another_split():
+    with pytest.raises(ValueError, match="split must be 'train', 'test' or 'all', got 'valid'"):
+        nn.data.digits("valid")
+
+
+# ----- Dataset and DataLoader -----
+
+def test_dataset_turns_bytes_into_floats_and_leaves_floats():
+    data = nn.data.Dataset(np.array([[[[0, 51]]], [[[102, 255]]]], np.uint8), np.array([1, 2], np.uint8))
+    x, y = data[[1]]
+    assert x.dtype == np.float32 and np.allclose(x, [[[[0.4, 1.0]]]]) and y.tolist() == [2] and y.dtype == np.int64
+    floats = nn.data.Dataset(np.ones((2, 1, 1, 1), np.float64), np.array([0.5, 1.5]))
+    x, y = floats[:]
+    assert x.dtype == np.float64 and y.dtype == np.float64
+    assert repr(data) == "Dataset(2 images of shape (1, 1, 2), uint8)"
+
+
+def test_dataset_refuses_other_lengths():
+    with pytest.raises(ValueError, match="as many labels as images, got 3 and 2"):
+        nn.data.Dataset(np.zeros((2, 1, 1, 1)), np.zeros(3))
+
+
+def numbers(n):
+    return nn.data.Dataset(np.arange(n, dtype=np.float32).reshape(n, 1, 1, 1), np.arange(n))
+
+
+@pytest.mark.parametrize("n,size,drop,sizes", [
+    (10, 4, False, [4, 4, 2]), (10, 4, True, [4, 4]), (8, 4, False, [4, 4]), (8, 4, True, [4, 4]),
+    (3, 4, False, [3]), (3, 4, True, []), (0, 4, False, [])])
+def test_loader_batches(n, size, drop, sizes):
+    loader = nn.data.DataLoader(numbers(n), size, drop_last=drop)
+    batches = list(loader)
+    assert len(loader) == len(sizes) and [len(y) for _, y in batches] == sizes
+    assert [int(v) for _, y in batches for v in y] == list(range(sum(sizes)))
+
+
+def test_loader_shuffles_by_its_generator_and_keeps_pairs():
+    a, b = (nn.data.DataLoader(numbers(20), 6, shuffle=True, rng=np.random.default_rng(3)) for _ in range(2))
+    first, second = ([int(v) for _, y in a for v in y] for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(20)) and first != second
+    assert [int(v) for _, y in b for v in y] == first
+    assert all(np.array_equal(x.ravel(), y) for x, y in a)
+
+
+def test_loader_epoch_depends_on_the_state_of_the_generator_alone():
+    loader = nn.data.DataLoader(numbers(20), 6, shuffle=True, rng=np.random.default_rng(3),
+                                transform=lambda x, rng: x + rng.random(x.shape, np.float32))
+    list(loader)
+    state = loader.rng.bit_generator.state
+    once = [x for x, _ in loader]
+    loader.rng.bit_generator.state = state
+    assert all(np.array_equal(x, z) for x, (z, _) in zip(once, loader, strict=True))
+
+
+def test_loader_leaves_the_global_generator_alone():
+    np.random.seed(0)
+    before = np.random.get_state()[1].copy()
+    list(nn.data.DataLoader(numbers(20), 6, shuffle=True, rng=np.random.default_rng(3), transform=nn.data.shift(1)))
+    assert np.array_equal(np.random.get_state()[1], before)
+
+
+@pytest.mark.parametrize("options,error,match", [
+    ({"batch_size": 0}, ValueError, "at least 1, got 0"), ({"batch_size": 2.5}, ValueError, "got 2.5"),
+    ({"shuffle": True}, TypeError, "need rng, a NumPy generator, got NoneType"),
+    ({"shuffle": True, "rng": 3}, TypeError, "got int"),
+    ({"transform": nn.data.flip()}, TypeError, "default_rng")])
+def test_loader_refuses(options, error, match):
+    with pytest.raises(error, match=match):
+        nn.data.DataLoader(numbers(3), **options)
+
+
+# ----- augmentation -----
+
+def test_shift_moves_whole_images_and_fills_with_zero(rng):
+    x = rng.random((64, 2, 5, 6), np.float32) + 1
+    kept = x.copy()
+    y = nn.data.shift(2)(x, np.random.default_rng(0))
+    assert y.shape == x.shape and y.dtype == np.float32 and np.array_equal(x, kept)
+    padded = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    places = set()
+    for image, source in zip(y, padded):
+        found = [(i, j) for i in range(5) for j in range(5) if np.array_equal(image, source[:, i:i + 5, j:j + 6])]
+        assert len(found) == 1
+        places.update(found)
+    assert len(places) > 15  # of 25
+
+
+def test_shift_with_a_probability_leaves_some_images(rng):
+    x = rng.random((400, 1, 4, 4))
+    y = nn.data.shift(1, 0.5)(x, np.random.default_rng(0))
+    same = np.mean([np.array_equal(a, b) for a, b in zip(x, y)])
+    assert 0.45 < same < 0.65  # half, and a ninth of the other half
+    assert np.array_equal(nn.data.shift(1, 0.0)(x, rng), x)
+
+
+def test_flip_mirrors_half_of_the_images(rng):
+    x = rng.random((200, 2, 3, 4), np.float32)
+    y = nn.data.flip()(x, np.random.default_rng(0))
+    turned = [np.array_equal(a[..., ::-1], b) for a, b in zip(x, y)]
+    assert all(t or np.array_equal(a, b) for t, a, b in zip(turned, x, y))
+    assert 70 < sum(turned) < 130 and y.dtype == np.float32
+
+
+def test_compose_applies_in_order(rng):
+    double, add = (lambda x, rng: 2 * x), (lambda x, rng: x + 1)
+    assert nn.data.compose(double, add)(np.ones(1), rng).tolist() == [3.0]
+
+
+@pytest.mark.parametrize("make,match", [
+    (lambda: nn.data.shift(-1), "cells must be a whole number of at least 0, got -1"),
+    (lambda: nn.data.shift(1.5), "got 1.5"), (lambda: nn.data.shift(1, 2.0), r"p must be in \[0, 1\], got 2.0"),
+    (lambda: nn.data.shift(1)(np.ones((2, 3)), np.random.default_rng(0)), r"shift: expects .*\(N, C, H, W\), got shape \(2, 3\)"),
+    (lambda: nn.data.flip()(np.ones((2, 3)), np.random.default_rng(0)), r"flip: expects .*\(N, C, H, W\), got shape \(2, 3\)")])
+def test_augmentation_refuses(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+# ----- IDX files -----
+
+def test_read_idx(tmp_path, rng):
+    array = rng.integers(0, 256, (3, 4, 5), np.uint8)
+    (tmp_path / "a.gz").write_bytes(gzip.compress(idx_bytes(array)))
+    assert np.array_equal(idx.read_idx(tmp_path / "a.gz"), array)
+
+
+ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+WHOLE = gzip.compress(idx_bytes(ARRAY))
+
+
+@pytest.mark.parametrize("content,match", [
+    (WHOLE[:-10], "is not a whole gzip file"), (WHOLE[:5], "is not a whole gzip file"),
+    (idx_bytes(ARRAY), "is not a whole gzip file"), (WHOLE + b"tail", "is not a whole gzip file"),
+    (WHOLE[:20] + bytes([WHOLE[20] ^ 255]) + WHOLE[21:], "is not a whole gzip file"),
+    (b"", "begins with , expected 00 00 08"), (gzip.compress(b""), "begins with , expected 00 00 08"),
+    (gzip.compress(b"\x00\x00\x0d\x03" + bytes(40)), "begins with 00 00 0d 03, expected 00 00 08"),
+    (gzip.compress(b"<html>not found</html>"), "begins with 3c 68 74 6d"),
+    (gzip.compress(b"\x00\x00\x08\x03\x00"), "begins with 00 00 08 03"),
+    (gzip.compress(idx_bytes(ARRAY)[:-1]), r"holds 23 values, its header promises \(2, 3, 4\)"),
+    (gzip.compress(idx_bytes(ARRAY, sizes=(2, 3, 3))), r"holds 24 values, its header promises \(2, 3, 3\)"),
+    (gzip.compress(idx_bytes(ARRAY, sizes=(2**32 - 1,) * 3)), "holds 24 values, its header promises")])
+def test_read_idx_of_a_damaged_file_names_it(content, match, tmp_path):
+    (tmp_path / "a.gz").write_bytes(content)
+    with pytest.raises(ValueError, match=match) as e:
+        idx.read_idx(tmp_path / "a.gz")
+    assert str(tmp_path / "a.gz") in str(e.value)
+
+
+def test_read_idx_of_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="a.gz"):
+        idx.read_idx(tmp_path / "a.gz")
+
+
+# ----- finding and downloading -----
+
+def test_cache_folder_is_where_the_user_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("TINYGRAD_CONV_DATA", str(tmp_path / "data"))
+    assert cache_folder("mnist") == tmp_path / "data" / "mnist"
+    assert cache_folder("mnist", tmp_path) == tmp_path
+    monkeypatch.delenv("TINYGRAD_CONV_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder("mnist") == tmp_path / "tinygrad_conv" / "mnist"
+
+
+def test_download_puts_the_whole_file_there(server, tmp_path):
+    server.files["/f"] = content = bytes(range(256)) * 1000
+    download(server.address + "/f", tmp_path / "new" / "f", md5(content))
+    assert (tmp_path / "new" / "f").read_bytes() == content and os.listdir(tmp_path / "new") == ["f"]
+
+
+def test_download_that_breaks_off_leaves_nothing(server, tmp_path):
+    server.files["/f"] = content = bytes(range(256)) * 1000
+    server.broken.add("/f")
+    with pytest.raises(ConnectionError, match=r"/f failed \(.*128000 of 256000 bytes"):
+        download(server.address + "/f", tmp_path / "f", md5(content))
+    assert os.listdir(tmp_path) == []
+
+
+def test_download_of_another_file_is_not_kept(server, tmp_path):
+    server.files["/f"] = b"another"
+    (tmp_path / "f").write_bytes(b"old")
+    with pytest.raises(ValueError, match=f"has checksum {md5(b'another')}, expected {md5(b'this')}"):
+        download(server.address + "/f", tmp_path / "f", md5(b"this"))
+    assert os.listdir(tmp_path) == ["f"] and (tmp_path / "f").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("url", ["{}/missing", NOWHERE])
+def test_download_from_nowhere_leaves_nothing(url, server, tmp_path):
+    with pytest.raises(ConnectionError, match="download: http://127.0.0.1:[0-9]+/.* failed"):
+        download(url.format(server.address), tmp_path / "f", md5(b""))
+    assert os.listdir(tmp_path) == []
+
+
+def test_download_interrupted_by_the_user_leaves_nothing(server, tmp_path, monkeypatch):
+    server.files["/f"] = b"x" * 1000
+    monkeypatch.setattr("nn.data.download.md5", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        download(server.address + "/f", tmp_path / "f", md5(b"x" * 1000))
+    assert os.listdir(tmp_path) == []
+
+
+def test_locate_takes_the_first_folder_that_has_the_file(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    b.mkdir()
+    (b / "f").write_bytes(b"packed anew")
+    assert locate("set", "f", NOWHERE, (md5(b"published"), md5(b"packed anew")), [a, b], "x") == b / "f"
+
+
+def test_locate_of_a_damaged_file_names_it_and_keeps_it(tmp_path):
+    (tmp_path / "f").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=f"set: .*f is damaged .checksum {md5(b'damaged')}, expected abc.; delete it"):
+        locate("set", "f", NOWHERE, ("abc",), [tmp_path], "x")
+    assert (tmp_path / "f").read_bytes() == b"damaged"
+
+
+# ----- the sets -----
+
+def test_fashion_mnist_absent_and_offline_says_both_ways_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(idx, "DEBIAN_FASHION", tmp_path / "none")
+    monkeypatch.setattr(idx, "FASHION_URL", NOWHERE)
+    with pytest.raises(FileNotFoundError) as e:
+        nn.data.fashion_mnist(folder=tmp_path / "cache")
+    for text in ("train-images-idx3-ubyte.gz is not in", str(tmp_path / "cache"), str(tmp_path / "none"), NOWHERE,
+                 "connect to the network once", "apt-get install dataset-fashion-mnist"):
+        assert text in str(e.value)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_mnist_absent_and_offline_says_what_can_be_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(idx, "MNIST_URL", NOWHERE)
+    with pytest.raises(FileNotFoundError, match="connect to the network once, or use nn.data.digits"):
+        nn.data.mnist(folder=tmp_path)
+
+
+def publish(server, monkeypatch, images, labels):
+    """Serve two made-up files as MNIST's training set."""
+    for name, array in zip(idx.FILES["train"], (images, labels)):
+        server.files["/" + name] = gzip.compress(idx_bytes(array), mtime=0)
+    monkeypatch.setattr(idx, "MNIST_URL", server.address + "/")
+    monkeypatch.setattr(idx, "MNIST_MD5", {name[1:]: (md5(content),) for name, content in server.files.items()})
+
+
+def test_mnist_is_downloaded_once(server, tmp_path, monkeypatch, rng):
+    images, labels = rng.integers(0, 256, (7, 28, 28), np.uint8), np.arange(7, dtype=np.uint8)
+    publish(server, monkeypatch, images, labels)
+    data = nn.data.mnist("train", folder=tmp_path)
+    assert np.array_equal(data.images, images[:, None]) and np.array_equal(data.labels, labels)
+    assert sorted(os.listdir(tmp_path)) == sorted(idx.FILES["train"])
+    server.files.clear()
+    assert np.array_equal(nn.data.mnist("train", folder=tmp_path).images, data.images)
+
+
+def test_mnist_broken_off_leaves_nothing_and_is_fetched_again(server, tmp_path, monkeypatch, rng):
+    publish(server, monkeypatch, rng.integers(0, 256, (7, 28, 28), np.uint8), np.arange(7, dtype=np.uint8))
+    server.broken.add("/" + idx.FILES["train"][0])
+    with pytest.raises(FileNotFoundError, match="bytes"):
+        nn.data.mnist("train", folder=tmp_path)
+    assert os.listdir(tmp_path) == []
+    server.broken.clear()
+    assert len(nn.data.mnist("train", folder=tmp_path)) == 7
+
+
+def test_mnist_files_that_do_not_belong_together(server, tmp_path, monkeypatch, rng):
+    publish(server, monkeypatch, rng.integers(0, 256, (7, 28, 28), np.uint8), np.arange(6, dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"images of shape \(7, 28, 28\) and labels of shape \(6,\)"):
+        nn.data.mnist("train", folder=tmp_path)
+    with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'all'"):
+        nn.data.mnist("all", folder=tmp_path)
+
+
+@pytest.mark.skipif(not idx.DEBIAN_FASHION.is_dir(), reason="needs Debian's dataset-fashion-mnist")
+@pytest.mark.parametrize("split,n", [("train", 60000), ("test", 10000)])
+def test_fashion_mnist_of_debian(split, n, tmp_path):
+    data = nn.data.fashion_mnist(split, folder=tmp_path)
+    assert data.images.shape == (n, 1, 28, 28) and data.images.dtype == np.uint8
+    assert np.bincount(data.labels).tolist() == [n // 10] * 10 and len(data.classes) == 10
+    assert data.images.max() == 255 and os.listdir(tmp_path) == []
+
+
+def cifar_archive(folder, monkeypatch, members, damage=lambda b: b):
+    """An archive like CIFAR-10's, and its checksum in place of the real one."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        for name, records in members.items():
+            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            info.size = len(records)
+            tar.addfile(info, io.BytesIO(records))
+    archive = damage(content.getvalue())
+    (folder / "cifar-10-binary.tar.gz").write_bytes(archive)
+    monkeypatch.setattr(cifar, "MD5", md5(archive))
+
+
+def test_cifar10_reads_the_archive_in_place(tmp_path, monkeypatch, rng):
+    records = {f"data_batch_{i}.bin": rng.integers(0, 10, (2, cifar.RECORD), np.uint8) for i in range(1, 6)}
+    cifar_archive(tmp_path, monkeypatch, {name: r.tobytes() for name, r in reversed(records.items())})
+    data = nn.data.cifar10("train", folder=tmp_path)
+    assert data.images.shape == (10, 3, 32, 32) and data.classes[3] == "cat"
+    assert data.labels.tolist() == [int(v) for r in records.values() for v in r[:, 0]]
+    assert np.array_equal(data.images[2, 1], records["data_batch_2.bin"][0, 1025:2049].reshape(32, 32))
+    assert os.listdir(tmp_path) == ["cifar-10-binary.tar.gz"]
+    with pytest.raises(ValueError, match="is not the whole archive .*test_batch.bin"):
+        nn.data.cifar10("test", folder=tmp_path)
+
+
+@pytest.mark.parametrize("content,damage,match", [
+    (bytes(cifar.RECORD - 1), lambda b: b, "holds 3072 bytes of images, not a multiple of 3073"),
+    (b"", lambda b: b, "holds 0 bytes"), (b"\x0a" + bytes(cifar.RECORD - 1), lambda b: b, "holds label 10, expected 0 to 9"),
+    (np.random.default_rng(0).bytes(cifar.RECORD), lambda b: b[:len(b) // 2], "is not the whole archive"),
+    (bytes(cifar.RECORD), lambda b: b"no archive", "is not the whole archive"),
+    (bytes(cifar.RECORD), lambda b: b"", "is not the whole archive")])
+def test_cifar10_of_a_damaged_archive_names_it(content, damage, match, tmp_path, monkeypatch):
+    cifar_archive(tmp_path, monkeypatch, {"test_batch.bin": content}, damage)
+    with pytest.raises(ValueError, match=match) as e:
+        nn.data.cifar10("test", folder=tmp_path)
+    assert "cifar-10-binary.tar.gz" in str(e.value)
+
+
+def test_cifar10_absent_and_offline_says_what_can_be_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "URL", NOWHERE + "cifar-10-binary.tar.gz")
+    with pytest.raises(FileNotFoundError, match="connect to the network once, or use nn.data.digits"):
+        nn.data.cifar10(folder=tmp_path)
+    with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'all'"):
+        nn.data.cifar10("all", folder=tmp_path)
