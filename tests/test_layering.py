@@ -18,17 +18,21 @@ LAYERS = [
     ["kernels", "config", "core"],
     ["primitive"],
     ["tape"],
+    ["labels"],
     ["graph"],
-    ["render"],
     ["ops"],
     ["autodiff"],
+    ["costs", "replay", "collapse"],
+    ["annotate"],
+    ["render"],
     ["creation", "operators", "numpy_protocol"],
-    ["gradcheck", "extend"],
+    ["gradcheck", "extend", "explain", "failure"],
     ["__init__"],
 ]
 # The record knows no op and no derivative; kernels know no tensor; ops know no derivative.
 ONLY = {"core": set(), "primitive": {"core"}, "tape": {"core", "primitive"},
-        "graph": {"core", "primitive", "tape"}, "render": {"core", "primitive", "tape", "graph"},
+        "labels": {"primitive"}, "graph": {"core", "primitive", "tape", "labels"},
+        "collapse": {"graph"}, "costs": {"core", "primitive", "tape"},
         "kernels": {"kernels"}, "ops": {"core", "primitive", "kernels", "ops"}}
 OPTIONAL = {"threadpoolctl", "graphviz", "matplotlib", "safetensors", "tqdm", "torch", "numba",
             "PIL"}

@@ -11,7 +11,7 @@ from .creation import (
     randint, randn, tensor, uniform, zeros, zeros_like,
 )
 from .gradcheck import check_grads
-from .graph import save_graph, to_dot
+from .graph import graph
 from .kernels.parallel import get_num_threads, set_num_threads
 from .ops import (
     abs, adaptive_avg_pool2d, adaptive_max_pool2d, add, all, amax, amin, any, argmax, argmin,
@@ -28,6 +28,7 @@ from .ops import (
     take_along_axis, tanh, transpose, var, where,
 )
 from .primitive import primitive
+from .render.dot import save_graph, to_dot
 from .tape import tape
 
 __version__ = "0.1.0"

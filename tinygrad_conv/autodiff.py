@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core import Tensor, as_array, is_recording, recording, share
+from .core import Tensor, as_array, is_recording, recording, scope, share, state
 from .primitive import Node
 from .tape import Entry, walk
 
@@ -117,24 +117,26 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
     for t, g in zip(outputs, cotangents):
         if needed(t):
             add(t, g)
-    while entries:
-        entry = entries.pop()
-        node = entry.node
-        parts = pending.pop(node.order, None)
-        if parts is None:
-            continue
-        for index, g in parts.items():
-            target = inner.get((node.order, index))
-            if target is not None:
-                found[id(target)] = (target, g)
-        g, ans = _cotangent(node, parts), _answer(entry)
-        del entry, parts
-        for i, x in enumerate(node.inputs):
-            if x._requires_grad and needed(x):
-                vjp = node.primitive.vjp_for(i)
-                gx = None if vjp is None else vjp(g, ans, *node.inputs, **node.params)
-                if gx is not None:
-                    add(x, _fit(_as_tensor(gx, node, i), x, node, i))
+    with scope():
+        while entries:
+            entry = entries.pop()
+            node = entry.node
+            parts = pending.pop(node.order, None)
+            if parts is None:
+                continue
+            for index, g in parts.items():
+                target = inner.get((node.order, index))
+                if target is not None:
+                    found[id(target)] = (target, g)
+            g, ans = _cotangent(node, parts), _answer(entry)
+            del entry, parts
+            state.scope = ("backward", *node.scope)
+            for i, x in enumerate(node.inputs):
+                if x._requires_grad and needed(x):
+                    vjp = node.primitive.vjp_for(i)
+                    gx = None if vjp is None else vjp(g, ans, *node.inputs, **node.params)
+                    if gx is not None:
+                        add(x, _fit(_as_tensor(gx, node, i), x, node, i))
     return found
 
 

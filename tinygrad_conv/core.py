@@ -247,9 +247,9 @@ def no_grad():
 
 
 @contextmanager
-def scope(name: str):
+def scope(*names: str):
     """Name a stretch of the tape: nodes made inside carry the path of the enclosing scopes."""
-    before, state.scope = state.scope, (*state.scope, name)
+    before, state.scope = state.scope, (*state.scope, *names)
     try:
         yield
     finally:

@@ -1,76 +1,119 @@
-"""A plain drawing of a tape as DOT text, by the `graphviz` package; pictures where a renderer is.
+"""The plain model of a drawing: boxes, edges and nested scopes, read off a tape.
 
-Deterministic: nodes are numbered in the order of the tape. May import core, primitive and tape.
+Pure and deterministic: boxes are numbered in the order of the tape, so the same program gives the
+same graph, before and after `backward()`. Renderers and annotations are other files; this one may
+import core, primitive, tape and labels.
 """
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from .core import Tensor
-from .primitive import Freed
-from .tape import tape
+from .labels import call_label, slot_name
+from .primitive import Freed, Node
+from .tape import Entry, walk
+
+Path = tuple[str, ...]
 
 
-def _label(name: str, params: dict[str, Any]) -> str:
-    return "\n".join([name, *[f"{k}={v}" for k, v in params.items()]])
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One thing drawn: the call of an op, a leaf, or a module drawn as one box.
+
+    `kind` is "op", "parameter", "input", "constant" or "module"; `shape` and `dtype` are those of
+    what comes out; `notes` are lines of annotation; `mark` names what its colour says ("" nothing).
+    """
+
+    id: str
+    kind: str
+    label: str
+    shape: tuple[int, ...]
+    dtype: str
+    scope: Path
+    notes: tuple[str, ...] = ()
+    mark: str = ""
 
 
-def _edge(t: Tensor | Freed) -> str:
-    return "x".join(map(str, t.shape)) or "scalar"
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A tensor on its way from `source` to argument `slot` of `target`."""
+
+    source: str
+    target: str
+    shape: tuple[int, ...]
+    dtype: str
+    slot: int
 
 
-def to_dot(t: Tensor) -> str:
-    """The calls behind `t` as DOT text: boxes are ops, ovals tensors, edges carry shapes.
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A module seen as a frame around its boxes; `times` > 1 stands for so many equal ones."""
 
-    The same program gives the same text, before and after `backward()`.
+    path: Path
+    kind: str = ""
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A drawing: boxes in the order of the tape, edges by target and slot, scopes by path.
+
+    `sources` leads from a box's id back to what it shows: the tape's Entry, or the leaf.
+    """
+
+    boxes: tuple[Box, ...]
+    edges: tuple[Edge, ...]
+    scopes: Mapping[Path, Scope]
+    legend: tuple[tuple[str, str], ...] = ()  # (mark, what it means)
+    sources: Mapping[str, Entry | Tensor | Freed] = field(default_factory=dict, compare=False, repr=False)
+
+
+def _leaf(t: Tensor | Freed, node: Node, slot: int, number: int) -> Box:
+    kind = "parameter" if t.requires_grad else "input" if t.shape else "constant"
+    label = t.name or slot_name(node.primitive, slot)
+    return Box(f"leaf{number}", kind, label, t.shape, str(t.dtype), node.scope)
+
+
+def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
+    """The calls behind some tensors as a plain model of a drawing.
+
+    Args:
+        outputs: tensors: an output, a loss, gradients made with `create_graph=True`.
+        kinds: what a scope is by its dotted path, e.g. {"features.conv1": "Conv2d"}.
+
+    Returns:
+        a `Graph`; a leaf stands in the scope of the first call that uses it.
 
     Example:
         >>> import tinygrad_conv as tg
         >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
-        >>> tg.to_dot(x * x).count("->")
-        2
+        >>> g = tg.graph(x * x)
+        >>> [box.label for box in g.boxes], len(g.edges)
+        (['x', 'mul'], 2)
     """
-    from graphviz import Digraph
-    dot = Digraph("tape", graph_attr={"rankdir": "TB"},
-                  node_attr={"fontname": "Helvetica", "fontsize": "10"},
-                  edge_attr={"fontname": "Helvetica", "fontsize": "9"})
-    made: dict[int, str] = {}
+    kinds = kinds or {}
+    boxes: list[Box] = []
+    edges: list[Edge] = []
+    sources: dict[str, Entry | Tensor | Freed] = {}
     leaves: dict[int, str] = {}
-    for number, entry in enumerate(tape(t)):
-        node = entry.node
-        made[node.order] = f"op{number}"
-        dot.node(made[node.order], _label(node.primitive.name, node.params), shape="box",
-                 style="rounded,filled", fillcolor="#dce9f7")
-        for x in node.inputs:
-            if x.node is None and id(x) not in leaves:
-                leaves[id(x)] = f"leaf{len(leaves)}"
-                kind = "parameter" if x.requires_grad else "constant"
-                dot.node(leaves[id(x)], f"{x.name or kind}\n{_edge(x)}", shape="ellipse",
-                         style="filled", fillcolor="#fbe8c8" if x.requires_grad else "#eeeeee")
-            source = leaves[id(x)] if x.node is None else made[x.node.order]
-            dot.edge(source, made[node.order], label=_edge(x))
-    return dot.source
-
-
-def save_graph(t: Tensor, path: str | os.PathLike[str]) -> list[Path]:
-    """Write `path` with the ending .dot, and beside it .svg if a renderer is installed.
-
-    Renderers: Graphviz's `dot`, else the `graphviz-pure` command of the `viz` extra.
-
-    Returns:
-        the files written.
-    """
-    dot = Path(path).with_suffix(".dot")
-    dot.write_text(to_dot(t), encoding="utf-8")
-    svg = dot.with_suffix(".svg")
-    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = shutil.which("dot") or shutil.which("graphviz-pure", path=beside)
-    if command is None:
-        return [dot]
-    done = subprocess.run([command, "-Tsvg", "-o", str(svg), str(dot)], capture_output=True, check=False)
-    return [dot, svg] if done.returncode == 0 else [dot]
+    made: dict[int, str] = {}
+    scopes: dict[Path, Scope] = {}
+    for number, entry in enumerate(walk(outputs)):
+        node, out = entry.node, entry.output
+        op = made[node.order] = f"op{number}"
+        for depth in range(1, len(node.scope) + 1):
+            path = node.scope[:depth]
+            scopes.setdefault(path, Scope(path, kinds.get(".".join(path), "")))
+        for slot, t in enumerate(node.inputs):
+            if t.node is None and id(t) not in leaves:
+                leaf = _leaf(t, node, slot, len(leaves))
+                leaves[id(t)] = leaf.id
+                boxes.append(leaf)
+                sources[leaf.id] = t
+            source = leaves[id(t)] if t.node is None else made[t.node.order]
+            edges.append(Edge(source, op, t.shape, str(t.dtype), slot))
+        label = call_label(node.primitive.name, [t.shape for t in node.inputs], node.params)
+        boxes.append(Box(op, "op", label, out.shape, str(out.dtype), node.scope))
+        sources[op] = entry
+    return Graph(tuple(boxes), tuple(edges), scopes, sources=sources)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,21 +17,33 @@ import numpy as np
 
 from .core import Tensor, as_array, share, state
 
+_home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+OURS = tuple(os.path.join(_home, package, "") for package in ("tinygrad_conv", "nn"))
 _creation = itertools.count()  # creation order is a topological order
+
+
+def _caller() -> tuple[str, int]:
+    """File and line of the innermost frame that is not this library's: where the user called."""
+    frame = sys._getframe(3)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(OURS):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 class Node:
     """One recorded call: `primitive(*inputs, **params)`.
 
-    `order` is the creation number, `scope` the path of enclosing scopes, `stamps` the state of
-    the inputs' memory at the call. `values` holds the arrays of an op with several outputs.
+    `order` is the creation number, `scope` the path of enclosing scopes, `where` the file and line
+    of the caller, `stamps` the state of the inputs' memory at the call. `values` holds the arrays
+    of an op with several outputs.
     """
 
-    __slots__ = ("primitive", "inputs", "params", "order", "scope", "stamps", "values", "freed")
+    __slots__ = ("primitive", "inputs", "params", "order", "scope", "where", "stamps", "values",
+                 "freed")
 
     def __init__(self, primitive: Primitive, inputs: tuple[Tensor, ...], params: dict[str, Any]):
         self.primitive, self.inputs, self.params = primitive, inputs, params
-        self.order, self.scope = next(_creation), state.scope
+        self.order, self.scope, self.where = next(_creation), state.scope, _caller()
         self.stamps = tuple([t.memory.stamp(t._data) for t in inputs])
         self.values: tuple[np.ndarray, ...] | None = None
         self.freed = False
