@@ -6,7 +6,7 @@ import core, primitive, tape and labels.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .core import Tensor
@@ -59,7 +59,8 @@ class Scope:
 class Graph:
     """A drawing: boxes in the order of the tape, edges by target and slot, scopes by path.
 
-    `sources` leads from a box's id back to what it shows: the tape's Entry, or the leaf.
+    `sources` leads from a box's id back to what it shows: the tape's Entry, or the leaf. `figures`
+    are numbers about boxes by id and name, all of a kind that can be added up (annotate.py).
     """
 
     boxes: tuple[Box, ...]
@@ -67,6 +68,16 @@ class Graph:
     scopes: Mapping[Path, Scope]
     legend: tuple[tuple[str, str], ...] = ()  # (mark, what it means)
     sources: Mapping[str, Entry | Tensor | Freed] = field(default_factory=dict, compare=False, repr=False)
+    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict, compare=False, repr=False)
+
+
+def total(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The figures of several boxes as those of one that stands for all of them."""
+    sums: dict[str, float] = {}
+    for own in figures:
+        for name, value in own.items():
+            sums[name] = sums.get(name, 0.0) + value
+    return sums
 
 
 def _leaf(t: Tensor | Freed, node: Node, slot: int, number: int) -> Box:
