@@ -25,7 +25,7 @@ LAYERS = [
     ["costs", "replay", "collapse"],
     ["annotate"],
     ["render"],
-    ["creation", "operators", "numpy_protocol"],
+    ["creation", "sampling", "operators", "numpy_protocol"],
     ["gradcheck", "extend", "explain", "failure"],
     ["__init__"],
 ]

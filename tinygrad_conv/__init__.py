@@ -7,8 +7,7 @@ from . import operators as _operators  # t + t, t.sum(), ...
 from .autodiff import grad, vjp
 from .core import Tensor, is_recording, no_grad, scope
 from .creation import (
-    arange, eye, from_numpy, full, full_like, linspace, normal, ones, ones_like, permutation, rand,
-    randint, randn, tensor, uniform, zeros, zeros_like,
+    arange, eye, from_numpy, full, full_like, linspace, ones, ones_like, tensor, zeros, zeros_like,
 )
 from .gradcheck import check_grads
 from .graph import graph
@@ -29,6 +28,7 @@ from .ops import (
 )
 from .primitive import primitive
 from .render.dot import save_graph, to_dot
+from .sampling import normal, permutation, rand, randint, randn, uniform
 from .tape import tape
 
 __version__ = "0.1.0"

@@ -9,11 +9,11 @@ from .elementwise import (
 )
 from .functions import cos, erf, exp, expm1, log, log1p, pow, sigmoid, sin, sqrt, tanh
 from .indexing import getitem, take_along_axis
+from .joining import concat, concatenate, split, stack
 from .padding import pad
 from .reduce import all, amax, amin, any, argmax, argmin, max, mean, min, sum
 from .shape import (
-    broadcast_to, concat, concatenate, expand_dims, flatten, flip, reshape, roll, split, squeeze, stack,
-    swapaxes, transpose,
+    broadcast_to, expand_dims, flatten, flip, reshape, roll, squeeze, swapaxes, transpose,
 )
 from .linalg import linear, matmul, outer
 from .contraction import einsum
@@ -24,7 +24,7 @@ from .dropout import dropout, dropout2d
 from .loss import (
     binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss,
 )
-from .norm import batch_norm, group_norm, instance_norm, layer_norm
+from .norm_layers import batch_norm, group_norm, instance_norm, layer_norm
 from .adaptive_pool import (
     adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d,
 )
@@ -32,4 +32,4 @@ from .pool import avg_pool2d, max_pool2d
 from .pool1d import avg_pool1d, max_pool1d
 from .unpool import max_unpool2d
 from .softmax import log_softmax, softmax
-from .cumulative import cumsum, logsumexp, norm, prod, std, var  # last: norm is no file here
+from .cumulative import cumsum, logsumexp, norm, prod, std, var

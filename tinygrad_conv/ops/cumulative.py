@@ -16,6 +16,7 @@ from . import reduce as rd
 from . import shape as sh
 from .compare import isfinite, where
 from .indexing import getitem
+from .joining import concatenate
 from .reduce import Axis
 
 
@@ -84,7 +85,7 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     while y.shape[0] > 1:
         half = y.shape[0] // 2
         pairs = ew.mul(getitem(y, slice(half)), getitem(y, slice(half, 2 * half)))
-        y = pairs if y.shape[0] % 2 == 0 else sh.concatenate([pairs, getitem(y, slice(2 * half, None))])
+        y = pairs if y.shape[0] % 2 == 0 else concatenate([pairs, getitem(y, slice(2 * half, None))])
     if y.shape[0] == 0:
         y = sh.as_tensor(np.ones((1, *left), x.dtype), "prod")
     return sh.reshape(y, rd._kept(x, axes) if keepdims else left)

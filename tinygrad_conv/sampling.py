@@ -1,0 +1,110 @@
+"""Random tensors. The generator is an argument, `rng = np.random.default_rng(seed)`: no hidden state.
+
+float32 unless said otherwise. Imports core and creation.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .core import Tensor
+from .creation import checked_dtype, checked_shape, finished
+
+
+def _generator(op: str, rng: Any) -> np.random.Generator:
+    if isinstance(rng, np.random.Generator):
+        return rng
+    seed = rng if isinstance(rng, int | np.integer) else "seed"
+    got = "it is missing" if rng is None else f"got {rng!r}"
+    raise TypeError(f"{op}: rng must be a np.random.Generator, {got}; make one with "
+                    f"rng=np.random.default_rng({seed}) and pass it to every call")
+
+
+def _draw(draw: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Generators draw float32 and float64 themselves."""
+    native = dtype if dtype in (np.float32, np.float64) else np.dtype(np.float32)
+    return draw(shape, dtype=native).astype(dtype, copy=False)
+
+
+def randn(*shape: Any, rng: np.random.Generator | None = None, dtype: Any = np.float32,
+          requires_grad: bool = False) -> Tensor:
+    """Samples of the standard normal distribution.
+
+    Raises:
+        TypeError: if `rng` is not a NumPy generator; it must be given.
+
+    Example:
+        >>> randn(2, 3, rng=np.random.default_rng(0)).shape
+        (2, 3)
+    """
+    draw, kind = _generator("randn", rng).standard_normal, checked_dtype("randn", dtype, "f")
+    return finished(_draw(draw, checked_shape("randn", *shape), kind), requires_grad)
+
+
+def rand(*shape: Any, rng: np.random.Generator | None = None, dtype: Any = np.float32,
+         requires_grad: bool = False) -> Tensor:
+    """Samples of the uniform distribution on [0, 1). `rng` as for `randn`.
+
+    Example:
+        >>> rand(2, rng=np.random.default_rng(0)).shape
+        (2,)
+    """
+    draw, kind = _generator("rand", rng).random, checked_dtype("rand", dtype, "f")
+    return finished(_draw(draw, checked_shape("rand", *shape), kind), requires_grad)
+
+
+def normal(mean: float, std: float, shape: Any, rng: np.random.Generator | None = None,
+           dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+    """Samples of the normal distribution. `rng` as for `randn`.
+
+    Example:
+        >>> normal(5.0, 0.0, (2,), rng=np.random.default_rng(0)).data.tolist()
+        [5.0, 5.0]
+    """
+    if std < 0:
+        raise ValueError(f"normal: std must not be negative, got {std}")
+    draw, kind = _generator("normal", rng).standard_normal, checked_dtype("normal", dtype, "f")
+    array = _draw(draw, checked_shape("normal", shape), kind)
+    return finished(np.asarray(array * float(std) + float(mean)), requires_grad)
+
+
+def uniform(low: float, high: float, shape: Any, rng: np.random.Generator | None = None,
+            dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+    """Samples of the uniform distribution between low and high. `rng` as for `randn`.
+
+    Example:
+        >>> uniform(2.0, 2.0, (2,), rng=np.random.default_rng(0)).data.tolist()
+        [2.0, 2.0]
+    """
+    if low > high:
+        raise ValueError(f"uniform: low must not exceed high, got {low} and {high}")
+    draw, kind = _generator("uniform", rng).random, checked_dtype("uniform", dtype, "f")
+    array = _draw(draw, checked_shape("uniform", shape), kind)
+    return finished(np.asarray(array * float(high - low) + float(low)), requires_grad)
+
+
+def randint(low: int, high: int, shape: Any, rng: np.random.Generator | None = None,
+            dtype: Any = np.int64) -> Tensor:
+    """Whole numbers from low up to, not including, high. `rng` as for `randn`.
+
+    Example:
+        >>> randint(3, 4, (2,), rng=np.random.default_rng(0)).data.tolist()
+        [3, 3]
+    """
+    draw = _generator("randint", rng).integers
+    if low >= high:
+        raise ValueError(f"randint: low must be below high, got {low} and {high}")
+    array = draw(low, high, checked_shape("randint", shape))
+    return finished(np.asarray(array).astype(checked_dtype("randint", dtype)), False)
+
+
+def permutation(n: int, rng: np.random.Generator | None = None) -> Tensor:
+    """The numbers 0 to n - 1 in random order, int64. `rng` as for `randn`.
+
+    Example:
+        >>> sorted(permutation(3, rng=np.random.default_rng(0)).data.tolist())
+        [0, 1, 2]
+    """
+    (n,) = checked_shape("permutation", n)
+    return finished(_generator("permutation", rng).permutation(n), False)
