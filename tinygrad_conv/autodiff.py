@@ -63,8 +63,8 @@ def _answer(entry: Entry) -> Any:
         return entry.output
     outs = []
     for i, value in enumerate(node.values):
-        t = share(value, entry.output.memory)
-        if value.dtype.kind == "f":
+        t = value.detach()
+        if t.dtype.kind == "f":
             t.node, t.index, t._requires_grad = node, i, True
         outs.append(t)
     return tuple(outs)
@@ -74,7 +74,7 @@ def _cotangent(node: Node, parts: dict[int, Tensor]) -> Any:
     """The cotangent in the form the VJP expects: a tensor, or a tuple with zeros where unused."""
     if node.values is None:
         return parts[0]
-    return tuple(parts[i] if i in parts else share(np.zeros_like(v))
+    return tuple(parts[i] if i in parts else share(np.zeros_like(v._data))
                  for i, v in enumerate(node.values))
 
 

@@ -34,8 +34,8 @@ class Node:
     """One recorded call: `primitive(*inputs, **params)`.
 
     `order` is the creation number, `scope` the path of enclosing scopes, `where` the file and line
-    of the caller, `stamps` the state of the inputs' memory at the call. `values` holds the arrays
-    of an op with several outputs.
+    of the caller, `stamps` the state of the inputs' memory at the call. `values` holds what an op
+    with several outputs made, detached.
     """
 
     __slots__ = ("primitive", "inputs", "params", "order", "scope", "where", "stamps", "values",
@@ -45,8 +45,18 @@ class Node:
         self.primitive, self.inputs, self.params = primitive, inputs, params
         self.order, self.scope, self.where = next(_creation), state.scope, _caller()
         self.stamps = tuple([t.memory.stamp(t._data) for t in inputs])
-        self.values: tuple[np.ndarray, ...] | None = None
+        self.values: tuple[Tensor | Freed, ...] | None = None
         self.freed = False
+
+    def lock(self) -> list[tuple[Tensor, bool]]:
+        """Make the inputs read-only; returns those that were not, with whether a graph knew them."""
+        free = []
+        for t in self.inputs:
+            if t._data.flags.writeable:
+                free.append((t, t.memory.recorded))
+                t._data.flags.writeable = False
+            t.memory.recorded = True
+        return free
 
     def free(self, stand_ins: dict[int, tuple[Tensor | Freed, Freed]]) -> None:
         """Let go of the arrays kept for the derivative; structure and shapes stay, to be drawn.
@@ -57,16 +67,17 @@ class Node:
         self.inputs = tuple([
             t if t.node is None and (t.requires_grad or t.shape == ())
             else stand_ins.setdefault(id(t), (t, Freed(t)))[1] for t in self.inputs])
-        self.values, self.freed = None, True
+        self.values = self.values and tuple([Freed(t) for t in self.values])
+        self.freed = True
 
 
 class Freed:
     """What is left of a tensor once `backward()` has used it: all but its values."""
 
-    __slots__ = ("node", "index", "shape", "dtype", "name", "requires_grad")
+    __slots__ = ("node", "index", "shape", "dtype", "name", "requires_grad", "memory")
 
     def __init__(self, t: Tensor | Freed) -> None:
-        self.node, self.index, self.name = t.node, t.index, t.name
+        self.node, self.index, self.name, self.memory = t.node, t.index, t.name, t.memory
         self.shape, self.dtype, self.requires_grad = t.shape, t.dtype, t.requires_grad
 
 
@@ -158,13 +169,15 @@ class Primitive:
         node = None
         if state.recording and any([t._requires_grad for t in inputs]):
             node = Node(self, inputs, params)
-            for t in inputs:
-                t.memory.recorded = True
-                t._data.flags.writeable = False
+            free = node.lock()
         arrays = [t._data for t in inputs]
         try:
             values = self.fn(*arrays, **params)
-        except (ValueError, IndexError, TypeError) as e:
+        except BaseException as e:
+            if node is not None:
+                _unlock(free)
+            if not isinstance(e, ValueError | IndexError | TypeError):
+                raise
             raise self._explain(e, arrays, params) from e
         if "dtype" in params:  # an op that is told its dtype (astype) may widen
             arrays.append(np.empty(0, params["dtype"]))
@@ -174,7 +187,7 @@ class Primitive:
             node.values = ()  # several outputs: also the integer ones are kept for the derivative
         outputs = tuple([_output(v, arrays, inputs, node, i) for i, v in enumerate(values)])
         if node is not None:
-            node.values = tuple([t._data for t in outputs])
+            node.values = tuple([t.detach() for t in outputs])
         return outputs
 
     def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:
@@ -183,6 +196,13 @@ class Primitive:
         shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
         kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(e, k))
         return kind(f"{self.name}: {e} (inputs {shapes}, parameters {params})")
+
+
+def _unlock(free: list[tuple[Tensor, bool]]) -> None:
+    """As before `Node.lock`: a call that failed leaves nothing behind. Owners of memory first."""
+    for t, recorded in sorted(free, key=lambda item: item[0]._data.base is not None):
+        t.memory.recorded = recorded
+        t._data.flags.writeable = True
 
 
 def _output(value: Any, arrays: list[np.ndarray], inputs: tuple[Tensor, ...],
