@@ -10,7 +10,7 @@ import pytest
 import tinygrad_conv as tg
 from tests.conv_reference import out_size, seven_loops
 from tinygrad_conv.kernels import conv as kernels
-from tinygrad_conv.kernels import depthwise, parallel, patches, planar
+from tinygrad_conv.kernels import depthwise, parallel, patches, wide
 from tinygrad_conv.kernels.window import Window
 
 STRIDES = [(1, 1), (2, 2), (3, 3), (1, 2), (3, 2)]
@@ -24,20 +24,21 @@ def close(a, b, tolerance=1e-12):
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
+def chosen_maps(groups):
+    return (lambda x, w, win: kernels.conv2d(x, w, None, win, groups),
+            lambda g, w, win: kernels.input_adjoint(g, w, None, win, groups),
+            lambda g, x, win: kernels.weight_adjoint(g, x, win, groups))
+
+
 def patch_maps(groups):
     return (lambda x, w, win: patches.conv2d(x, w, None, win, groups),
-            lambda g, w, win: patches.input_adjoint(g, w, None, win, groups),
+            lambda g, w, win: patches.scatter(g, w, None, win, groups),
             lambda g, x, win: patches.weight_adjoint(g, x, win, groups))
 
 
-def scatter_maps(groups):
-    return (patch_maps(groups)[0], lambda g, w, win: patches.scatter(g, w, None, win, groups),
-            patch_maps(groups)[2])
-
-
-def planar_maps(groups):
-    return (lambda x, w, win: planar.conv2d(x, w, None, win),
-            lambda g, w, win: planar.input_adjoint(g, w, None, win), planar.weight_adjoint)
+def wide_maps(groups):
+    return (lambda x, w, win: wide.conv2d(x, w, None, win),
+            lambda g, w, win: wide.input_adjoint(g, w, None, win), wide.weight_adjoint)
 
 
 def depthwise_maps(groups):
@@ -46,8 +47,8 @@ def depthwise_maps(groups):
             depthwise.weight_adjoint)
 
 
-ALGORITHMS = [(patch_maps, 1), (patch_maps, 2), (patch_maps, 4), (scatter_maps, 1),
-              (scatter_maps, 2), (planar_maps, 1), (depthwise_maps, 4)]
+ALGORITHMS = [(chosen_maps, 1), (chosen_maps, 2), (patch_maps, 1), (patch_maps, 2), (patch_maps, 4),
+              (wide_maps, 1), (depthwise_maps, 4)]
 
 
 @pytest.mark.parametrize("stride", STRIDES, ids=str)
@@ -300,3 +301,19 @@ X, W = np.ones((8, 4, 28, 28), np.float32), np.ones((16, 3, 5, 5), np.float32)
 def test_conv2d_errors(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_conv2d_keeps_infinity_and_nan_inside_the_windows_that_see_them(bad):
+    """Zeros beside a filter must not meet them: 0 * inf is nan, in outputs that never saw it."""
+    rng = np.random.default_rng(0)
+    window = Window((8, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    assert wide._plan(8, (3, 3), 1, 1, 4, 1)[1] > 1, "the sample is not widened"
+    x, w = rng.standard_normal((2, 1, 8, 8)), rng.standard_normal((4, 1, 3, 3))
+    x[0, 0, 4, 4] = bad
+    y = kernels.conv2d(x, w, None, window, 1)
+    assert (~np.isfinite(y)).sum() == 4 * 9 and not np.isfinite(y[0, :, 3:6, 3:6]).any()
+    g = rng.standard_normal(y.shape)
+    g[1, 2, 0, 0] = bad
+    dx = kernels.input_adjoint(g, w, None, window, 1)
+    assert (~np.isfinite(dx)).sum() == 4 and not np.isfinite(dx[1, 0, :2, :2]).any()

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import depthwise, patches, planar
-from .window import Window
-
-FEW = 4  # up to so many input channels whole planes are copied faster than patch rows
+from . import depthwise, patches, wide
+from .window import Window, turned
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
@@ -18,8 +16,8 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
     """y[n,o,i,j] = b[o] + sum over c,a,b of xp[n,c,i*s+a*d,j*s+b*d] w[o,c,a,b]."""
     if x.shape[1] == groups > 1:
         return depthwise.conv2d(x, w, b, win)
-    if groups == 1 and x.shape[1] <= FEW:
-        return planar.conv2d(x, w, b, win)
+    if groups == 1:
+        return wide.conv2d(x, w, b, win)
     return patches.conv2d(x, w, b, win, groups)
 
 
@@ -27,8 +25,8 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window, groups: int) -> np
     """dw[o,c,a,b] = sum over n,i,j of g[n,o,i,j] xp[n,c,i*s+a*d,j*s+b*d]."""
     if x.shape[1] == groups > 1:
         return depthwise.weight_adjoint(g, x, win)
-    if groups == 1 and x.shape[1] <= FEW:
-        return planar.weight_adjoint(g, x, win)
+    if groups == 1:
+        return wide.weight_adjoint(g, x, win)
     return patches.weight_adjoint(g, x, win, groups)
 
 
@@ -37,6 +35,8 @@ def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Windo
     """dx[n,c,u,v] = b[c] + sum over o,i,j,a,b with i*s+a*d = u+p of g[n,o,i,j] w[o,c,a,b]."""
     if w.shape[1] == 1 and groups > 1:
         return depthwise.input_adjoint(g, w, b, win, groups)
-    if groups == 1 and w.shape[1] <= 2 * FEW:
-        return planar.input_adjoint(g, w, b, win)
-    return patches.input_adjoint(g, w, b, win, groups)
+    if groups == 1:
+        return wide.input_adjoint(g, w, b, win)
+    if win.stride == (1, 1):
+        return patches.conv2d(g, patches.rotated(w, groups), b, turned(win), groups)
+    return patches.scatter(g, w, b, win, groups)

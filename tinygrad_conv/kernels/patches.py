@@ -6,11 +6,15 @@ logical NCHW throughout; results are channels-last memory seen as NCHW.
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from .geometry import reach
 from .parallel import over, workspace
 from .window import Window, compute_dtype
+
+RUNS = 5  # how many times more adds of long runs are as fast as adds of single cells
+
 
 def _matrix(w: np.ndarray, groups: int, dtype: np.dtype) -> np.ndarray:
     """Weights (O, C/G, KH, KW) as G matrices (G, KH*KW*C/G, O/G)."""
@@ -26,23 +30,24 @@ def _rows(y: np.ndarray, groups: int) -> np.ndarray:
 
 
 class _Columns:
-    """Workspace of one thread: the padded chunk and its columns."""
+    """Workspace of one thread: the padded chunk and its columns, after them `ones` columns of 1."""
 
-    def __init__(self, win: Window, n: int, channels: int, groups: int, dtype: np.dtype) -> None:
-        self.win, self.groups = win, groups
+    def __init__(self, win: Window, n: int, channels: int, groups: int, ones: int,
+                 dtype: np.dtype) -> None:
+        self.win, self.groups, (kh, kw) = win, groups, win.kernel
+        k = kh * kw * channels // groups
         self.padded = workspace("padded", (n, *win.padded, channels), dtype)
-        self.columns = workspace(
-            "columns", (groups, n, *win.out, *win.kernel, channels // groups), dtype)
+        self.columns = workspace("columns", (groups, n, *win.out, k + ones), dtype)
+        self.patches = self.columns[..., :k].reshape(groups, n, *win.out, kh, kw, -1)
         self.padded.fill(0)
+        self.columns[..., k:] = 1
 
     def of(self, x: np.ndarray) -> np.ndarray:
-        """The columns (G, n*OH*OW, KH*KW*C/G) of a chunk x (n, C, H, W)."""
+        """The columns (G, n*OH*OW, KH*KW*C/G + ones) of a chunk x (n, C, H, W)."""
         n = len(x)
         self.win.fill(self.padded[:n], x)
-        columns = self.columns[:, :n]
-        np.copyto(columns, self.win.patches(self.padded[:n], self.groups))
-        (oh, ow), (kh, kw) = self.win.out, self.win.kernel
-        return columns.reshape(self.groups, n * oh * ow, kh * kw * columns.shape[-1])
+        np.copyto(self.patches[:, :n], self.win.patches(self.padded[:n], self.groups))
+        return self.columns[:, :n].reshape(self.groups, -1, self.columns.shape[-1])
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
@@ -51,14 +56,14 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
     dtype = compute_dtype(x, w)
     n_samples, c, _, _ = x.shape
     wm = _matrix(w, groups, dtype)
+    if b is not None:  # one more row, which the ones meet
+        wm = np.concatenate([wm, b.astype(dtype, copy=False).reshape(groups, 1, -1)], axis=1)
     y = np.empty((n_samples, *win.out, w.shape[0]), dtype)
 
     def work(slices, n):
-        space = _Columns(win, n, c, groups, dtype)
+        space = _Columns(win, n, c, groups, int(b is not None), dtype)
         for s in slices:
             np.matmul(space.of(x[s]), wm, out=_rows(y[s], groups))
-            if b is not None:
-                y[s] += b
 
     over(n_samples, y[:1].nbytes + wm.shape[1] * groups * y[:1, ..., 0].nbytes, work)
     return y.transpose(0, 3, 1, 2)
@@ -73,7 +78,7 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window, groups: int) -> np
     k = kh * kw * c // groups
 
     def work(slices, n):
-        space = _Columns(win, n, c, groups, dtype)
+        space = _Columns(win, n, c, groups, 0, dtype)
         total = np.zeros((groups, k, o // groups), dtype)
         for s in slices:
             rows = _rows(np.ascontiguousarray(gl[s], dtype), groups)
@@ -86,22 +91,27 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window, groups: int) -> np
         0, 4, 3, 1, 2)).reshape(o, c // groups, kh, kw)
 
 
-def _rotated(w: np.ndarray, groups: int) -> np.ndarray:
+def rotated(w: np.ndarray, groups: int) -> np.ndarray:
     """Filters turned by 180 degrees with in and out axes swapped: (C, O/G, KH, KW)."""
     o, cg, kh, kw = w.shape
     w = w.reshape(groups, o // groups, cg, kh, kw)[..., ::-1, ::-1]
     return w.transpose(0, 2, 1, 3, 4).reshape(groups * cg, o // groups, kh, kw)
 
 
-def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
-                  groups: int) -> np.ndarray:
-    """dx[n,c,u,v] = b[c] + sum over o,i,j,a,b with i*s+a*d = u+p of g[n,o,i,j] w[o,c,a,b]."""
-    if win.stride == (1, 1):
-        full = tuple((reach(k, d) - 1 - lo, reach(k, d) - 1 - hi) for k, d, (lo, hi) in zip(
-            win.kernel, win.dilation, win.padding))
-        turned = Window(win.out, win.kernel, (1, 1), full, win.dilation)
-        return conv2d(g, _rotated(w, groups), b, turned, groups)
-    return scatter(g, w, b, win, groups)
+def _meeting(win: Window, xp: np.ndarray, columns: np.ndarray) -> Iterator[
+        tuple[np.ndarray, np.ndarray]]:
+    """Cells of xp (n, Hp, Wp, C) and what of columns (G, n, OH, OW, KH, KW, C/G) is added to them.
+
+    By kernel rows and output columns where those are few (long runs), else by kernel taps.
+    """
+    columns = columns.transpose(1, 2, 3, 4, 5, 0, 6)
+    kh, kw = win.kernel
+    if win.dilation[1] == 1 and win.out[1] <= RUNS * kw:
+        for i, j in np.ndindex(kh, win.out[1]):
+            yield win.run(xp, i, j), columns[:, :, j, i]
+    else:
+        for i, j in np.ndindex(kh, kw):
+            yield win.tap(xp, i, j), columns[:, :, :, i, j]
 
 
 def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
@@ -116,17 +126,16 @@ def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
     dx = np.zeros((n_samples, *win.size, cg * groups), dtype)
 
     def work(slices, n):
-        padded = np.empty((n, *win.padded, cg * groups), dtype)
+        padded = workspace("padded", (n, *win.padded, cg * groups), dtype)
+        columns = workspace("columns", (groups, n, *win.out, kh, kw, cg), dtype)
         for s in slices:
+            m = s.stop - s.start
             rows = _rows(np.ascontiguousarray(gl[s], dtype), groups)
-            xp = padded[:s.stop - s.start]
+            xp, part = padded[:m], columns[:, :m]
             xp.fill(0)
-            columns = np.matmul(rows, wm).reshape(groups, len(xp), *win.out, kh, kw, cg)
-            for i in range(kh):
-                for j in range(kw):
-                    cells = win.tap(xp, i, j)
-                    part = columns[:, :, :, :, i, j].transpose(1, 2, 3, 0, 4)
-                    cells += part.reshape(cells.shape)
+            np.matmul(rows, wm, out=part.reshape(*rows.shape[:2], -1))
+            for cells, run in _meeting(win, xp, part):
+                cells += run.reshape(cells.shape)
             win.crop(dx[s], xp)
             if b is not None:
                 dx[s] += b

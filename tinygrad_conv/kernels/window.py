@@ -7,6 +7,7 @@ from numpy.lib.stride_tricks import as_strided
 from .geometry import Sides, reach
 
 Pair = tuple[int, int]
+FEW = 8  # up to so many channels, copying one after the other is faster
 
 
 def compute_dtype(*arrays: np.ndarray) -> np.dtype:
@@ -36,7 +37,12 @@ class Window:
 
     def fill(self, xp: np.ndarray, x: np.ndarray) -> None:
         """Copy x (n, C, H, W) into the middle of xp (n, Hp, Wp, C), whose border is zero."""
-        xp[:, self.dst_h, self.dst_w] = x[:, :, self.src_h, self.src_w].transpose(0, 2, 3, 1)
+        cells, values = xp[:, self.dst_h, self.dst_w], x[:, :, self.src_h, self.src_w]
+        if x.shape[1] > FEW:
+            cells[...] = values.transpose(0, 2, 3, 1)
+        else:
+            for c in range(x.shape[1]):
+                cells[..., c] = values[:, c]
 
     def crop(self, x: np.ndarray, xp: np.ndarray) -> None:
         """The adjoint of `fill`, into x (n, H, W, C), which is zero elsewhere."""
@@ -56,3 +62,15 @@ class Window:
         """The cells of xp (n, Hp, Wp, C) that kernel tap (a, b) sees: a view (n, OH, OW, C)."""
         (dh, dw), (sh, sw), (oh, ow) = self.dilation, self.stride, self.out
         return xp[:, a * dh:a * dh + (oh - 1) * sh + 1:sh, b * dw:b * dw + (ow - 1) * sw + 1:sw]
+
+    def run(self, xp: np.ndarray, a: int, j: int) -> np.ndarray:
+        """What row a of the kernel sees at output column j, undilated: a view (n, OH, KW, C)."""
+        (dh, _), (sh, sw), oh, kw = self.dilation, self.stride, self.out[0], self.kernel[1]
+        return xp[:, a * dh:a * dh + (oh - 1) * sh + 1:sh, j * sw:j * sw + kw]
+
+
+def turned(win: Window) -> Window:
+    """The window in which, at stride 1, the input adjoint is a convolution of the gradient."""
+    full = tuple((reach(k, d) - 1 - lo, reach(k, d) - 1 - hi) for k, d, (lo, hi) in zip(
+        win.kernel, win.dilation, win.padding))
+    return Window(win.out, win.kernel, (1, 1), full, win.dilation)

@@ -1,0 +1,107 @@
+"""Convolution by wider windows: T neighbouring outputs of a row are computed as one.
+
+A patch row of few channels is too short to copy fast, and a product for few filters too thin for
+BLAS. T neighbours together see a window (T-1)*stride wider; each filter is laid into it T times, a
+step apart, with zeros beside it. y becomes (N, T*O, OH, OW/T), whose channels-last memory is that
+of y, so the maps of patches.py serve as they are: fewer and longer copies and a broader product,
+for some multiplications by zero.
+"""
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from . import patches
+from .window import Window, turned
+
+RUN, NUMBER = 10.0, 0.14  # ns to copy one run of a patch, and each number in it
+ADDS = 5.0  # adding a run takes so many times longer
+PRODUCTS, THIN = 30.0, 10.0  # multiply-adds a ns, and how many filters halve the speed
+
+
+@lru_cache(maxsize=256)
+def _plan(width: int, kernel: tuple[int, int], stride: int, channels: int, filters: int,
+          moves: float) -> tuple[float, int]:
+    """The least estimated time of an output row (ns), and the T that takes it.
+
+    A run is copied or added `moves` times. The constants were measured; only ratios matter.
+    """
+    kh, kw = kernel
+
+    def cost(t: int) -> float:
+        run = (kw + (t - 1) * stride) * channels
+        copies = kh / t * moves * (RUN + NUMBER * run)
+        return width * (copies + kh * run * filters / PRODUCTS * (1 + THIN / (t * filters)))
+
+    return min((cost(t), t) for t in range(1, width + 1) if width % t == 0)
+
+
+def _times(win: Window, channels: int, filters: int, moves: float, seen: np.ndarray) -> int:
+    """T for `seen`, the array that zeros are multiplied with: 1 if it has an inf or nan."""
+    if win.dilation[1] > 1:
+        return 1
+    t = _plan(win.out[1], win.kernel, win.stride[1], channels, filters, moves)[1]
+    with np.errstate(all="ignore"):
+        return t if t > 1 and np.isfinite(np.sum(seen)) else 1
+
+
+def _window(win: Window, t: int) -> Window:
+    (kh, kw), (sh, sw) = win.kernel, win.stride
+    return Window(win.size, (kh, kw + (t - 1) * sw), (sh, t * sw), win.padding, win.dilation)
+
+
+def _lay(w: np.ndarray, t: int, step: int) -> np.ndarray:
+    """Filters (O, C, KH, KW) at T places of the wider window: (T*O, C, KH, KW+(T-1)*step)."""
+    if t == 1:
+        return w
+    o, c, kh, kw = w.shape
+    wide = np.zeros((t, o, c, kh, kw + (t - 1) * step), w.dtype)
+    for i in range(t):
+        wide[i, ..., i * step:i * step + kw] = w
+    return wide.reshape(t * o, c, kh, -1)
+
+
+def _gather(wide: np.ndarray, t: int, step: int, kw: int) -> np.ndarray:
+    """The adjoint of `_lay`: the T places added up."""
+    places = wide.reshape(t, -1, *wide.shape[1:])
+    return sum(places[i, ..., i * step:i * step + kw] for i in range(t))
+
+
+def _joined(y: np.ndarray, t: int) -> np.ndarray:
+    """y (N, O, OH, OW) with T neighbours as one: (N, T*O, OH, OW/T); a view if channels-last."""
+    n, o, oh, ow = y.shape
+    return y.transpose(0, 2, 3, 1).reshape(n, oh, ow // t, t * o).transpose(0, 3, 1, 2)
+
+
+def _apart(y: np.ndarray, t: int) -> np.ndarray:
+    """The inverse of `_joined`."""
+    n, o, oh, ow = y.shape
+    return y.transpose(0, 2, 3, 1).reshape(n, oh, ow * t, o // t).transpose(0, 3, 1, 2)
+
+
+def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window) -> np.ndarray:
+    """y[n,o,i,j] = b[o] + sum over c,a,b of xp[n,c,i*s+a*d,j*s+b*d] w[o,c,a,b]."""
+    t = _times(win, x.shape[1], len(w), 1, x)
+    bias = b if b is None else np.tile(b, t)
+    return _apart(patches.conv2d(x, _lay(w, t, win.stride[1]), bias, _window(win, t), 1), t)
+
+
+def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window) -> np.ndarray:
+    """dw[o,c,a,b] = sum over n,i,j of g[n,o,i,j] xp[n,c,i*s+a*d,j*s+b*d]."""
+    t = _times(win, x.shape[1], g.shape[1], 1, x)
+    wide = patches.weight_adjoint(_joined(g, t), x, _window(win, t), 1)
+    return _gather(wide, t, win.stride[1], win.kernel[1])
+
+
+def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window) -> np.ndarray:
+    """dx[n,c,u,v] = b[c] + sum over o,i,j,a,b with i*s+a*d = u+p of g[n,o,i,j] w[o,c,a,b]."""
+    o, c = w.shape[:2]
+    if win.stride == (1, 1):
+        back = turned(win)
+        rows, adds = back.out[0] * _plan(back.out[1], win.kernel, 1, o, c, 1)[0], win.out[0] * _plan(
+            win.out[1], win.kernel, 1, c, o, ADDS)[0]
+        if rows < adds:
+            return conv2d(g, patches.rotated(w, 1), b, back)
+    t = _times(win, c, o, ADDS, g)
+    return patches.scatter(_joined(g, t), _lay(w, t, win.stride[1]), b, _window(win, t), 1)
