@@ -24,6 +24,7 @@ LAYERS = [
     ["autodiff"],
     ["costs", "replay", "collapse"],
     ["annotate"],
+    ["notes"],
     ["render"],
     ["creation", "sampling", "operators", "numpy_protocol"],
     ["gradcheck", "extend", "explain", "failure"],

@@ -57,7 +57,8 @@ def _check(entries: list[Entry]) -> None:
                     f" or compute the output again")
 
 
-def _answer(entry: Entry) -> Any:
+def answer(entry: Entry) -> Any:
+    """What the call returned, as its VJPs expect it: a tensor, or a tuple of them."""
     node = entry.node
     if node.values is None:
         return entry.output
@@ -70,7 +71,7 @@ def _answer(entry: Entry) -> Any:
     return tuple(outs)
 
 
-def _cotangent(node: Node, parts: dict[int, Tensor]) -> Any:
+def joined_cotangent(node: Node, parts: dict[int, Tensor]) -> Any:
     """The cotangent in the form the VJP expects: a tensor, or a tuple with zeros where unused."""
     if node.values is None:
         return parts[0]
@@ -128,7 +129,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
                 target = inner.get((node.order, index))
                 if target is not None:
                     found[id(target)] = (target, g)
-            g, ans = _cotangent(node, parts), _answer(entry)
+            g, ans = joined_cotangent(node, parts), answer(entry)
             del entry, parts
             state.scope = ("backward", *node.scope)
             for i, x in enumerate(node.inputs):

@@ -1,0 +1,177 @@
+"""Numbers on a drawing: parameters, costs, times, gradients, the first NaN.
+
+They are figures of boxes, all of a kind that can be added up, so that a module drawn as one box
+has them too; notes.py makes text and marks of them, last of all. May import core, graph, tape,
+costs and replay.
+"""
+from __future__ import annotations
+
+import math
+import os
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from . import replay
+from .core import Tensor
+from .costs import multiply_adds, saved_bytes
+from .graph import Graph
+from .tape import Entry
+
+SHOW = ("parameters", "flops", "memory", "time", "grad", "nan")
+FAR = 1e3     # a gradient so many times larger or smaller than the last ones explodes, or vanishes
+LAST = 4      # the parameters nearest the output, whose median is the measure
+
+Figures = dict[str, dict[str, float]]
+Statements = list[tuple[str, str]]
+
+
+def annotate(graph: Graph, show: str | Iterable[str]) -> Graph:
+    """The same drawing with `figures`; collapse it afterwards if at all, then `told` (notes.py).
+
+    Args:
+        graph: as `tg.graph` gives it.
+        show: any of "parameters" (how many), "flops" (multiply-adds), "memory" (bytes kept for
+            the backward), "time" (measured ms), "grad" (norms) and "nan" (the first value that is
+            not finite). "time", "grad" of results and "nan" need a tape that is alive; where it
+            is not, the legend says so.
+
+    Raises:
+        ValueError: for an unknown word; lists the known ones.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x, w = tg.ones(1, 2), tg.ones(3, 2, requires_grad=True)
+        >>> g = annotate(tg.graph(tg.linear(x, w)), ["flops", "parameters"])
+        >>> [(box.label, g.figures.get(box.id)) for box in g.boxes]
+        [('x', None), ('w', {'parameters': 6}), ('linear', {'flops': 6})]
+    """
+    words = [show] if isinstance(show, str) else list(show)
+    unknown = [word for word in words if word not in SHOW]
+    if unknown:
+        raise ValueError(f"annotate: show knows {', '.join(map(repr, SHOW))}, got {unknown[0]!r}")
+    figures: Figures = {}
+    legend: Statements = [*graph.legend]
+    for word in SHOW:
+        if word in words:
+            try:
+                found = READERS[word](graph, legend)
+            except RuntimeError as e:  # used up, or changed since
+                legend.append(("", f"{word}: {str(e).partition(': ')[2]}"))
+                continue
+            for box, own in found.items():
+                figures.setdefault(box, {}).update(own)
+    return replace(graph, figures=figures, legend=tuple(legend))
+
+
+def _calls(graph: Graph) -> dict[str, Entry]:
+    return {box: source for box, source in graph.sources.items() if isinstance(source, Entry)}
+
+
+def _leaves(graph: Graph) -> dict[str, Tensor]:
+    """Leaves that require a gradient, in the order of their first use."""
+    return {box: source for box, source in graph.sources.items()
+            if isinstance(source, Tensor) and source.requires_grad}
+
+
+def _ends(graph: Graph) -> list[Tensor]:
+    """The results that no call of the graph uses."""
+    calls = _calls(graph).values()
+    used = {t.node.order for entry in calls for t in entry.node.inputs if t.node is not None}
+    return [entry.output for entry in calls if entry.node.order not in used]
+
+
+def _parameters(graph: Graph, legend: Statements) -> Figures:
+    return {box: {"parameters": t.size} for box, t in _leaves(graph).items()}
+
+
+def _flops(graph: Graph, legend: Statements) -> Figures:
+    counts = {box: multiply_adds(e.node.primitive.name, [t.shape for t in e.node.inputs],
+                                 e.output.shape, e.node.params) for box, e in _calls(graph).items()}
+    return {box: {"flops": count} for box, count in counts.items() if count}
+
+
+def _memory(graph: Graph, legend: Statements) -> Figures:
+    return {box: {"memory": size} for box, size in zip(
+        graph.sources, saved_bytes(graph.sources.values())) if size}
+
+
+def _time(graph: Graph, legend: Statements) -> Figures:
+    measured = replay.times(*_ends(graph))
+    return {box: {"forward": measured[e.node.order].forward,
+                  "backward": measured[e.node.order].backward} for box, e in _calls(graph).items()}
+
+
+def _size(g: Tensor) -> dict[str, float]:
+    """What the norm and the root mean square of a gradient are made of, in a form that adds up."""
+    return {"squares": float(np.vdot(*[g.data.astype(np.float64).reshape(-1)] * 2)), "values": g.size}
+
+
+def _grad(graph: Graph, legend: Statements) -> Figures:
+    leaves = _leaves(graph)
+    found = {box: {"leaves": 1.0, **_size(t.grad)} if t.grad is not None
+             else {"leaves": 1.0, "missing": 1.0} for box, t in leaves.items()}
+    rms = {box: _rms(own) for box, own in found.items() if own.get("values")}
+    last = [value for value in rms.values() if math.isfinite(value)][-LAST:]
+    measure = statistics.median(last) if last else 0.0
+    for box, value in rms.items():
+        verdict = _verdict(value, measure)
+        if verdict:
+            found[box][verdict] = 1.0
+    if found and not rms:
+        legend.append(("", "grad: no backward yet"))
+    try:
+        reached = replay.cotangents(*_ends(graph))
+    except RuntimeError as e:
+        legend.append(("", f"grad of results: {str(e).partition(': ')[2]}"))
+        return found
+    for box, e in _calls(graph).items():
+        g = reached.get((e.node.order, e.output.index))
+        if g is not None:
+            own = found[box] = {f"result {name}": value for name, value in _size(g).items()}
+            own |= {} if own["result squares"] else {"vanishing": 1.0}
+    if any(t.shape for t in _ends(graph)):
+        legend.append(("", "grad of results: of the sum of the outputs"))
+    return found
+
+
+def _rms(own: Mapping[str, float]) -> float:
+    return math.sqrt(own["squares"] / own["values"])
+
+
+def _verdict(value: float, measure: float) -> str:
+    if not math.isfinite(value):
+        return "not finite"
+    if value == 0 or value * FAR < measure:
+        return "vanishing"
+    return "exploding" if value > measure * FAR and measure else ""
+
+
+def _nan(graph: Graph, legend: Statements) -> Figures:
+    ends = _ends(graph)
+    found = replay.first_nonfinite(ends)
+    where = "made at"
+    if found is None:
+        found, where = replay.first_nonfinite_gradient(*ends), "of the backward, made by the derivative of"
+    elif isinstance(found.source, Tensor):
+        where = "in a leaf, first used at"
+    if found is None:
+        legend.append(("", "nan: all values and gradients are finite"))
+        return {}
+    line = f"{os.path.basename(found.where[0])}:{found.where[1]}"
+    legend.append(("nan", f"first {found.kind}, {where} {line}"))
+    return {box: {"first nan": 1.0} for box, source in graph.sources.items()
+            if _same(source, found.source)}
+
+
+def _same(one: Entry | Tensor, other: Entry | Tensor) -> bool:
+    if isinstance(one, Entry) and isinstance(other, Entry):
+        return one.node is other.node
+    return one is other
+
+
+READERS: dict[str, Callable[[Graph, Statements], Figures]] = {
+    "parameters": _parameters, "flops": _flops, "memory": _memory, "time": _time, "grad": _grad,
+    "nan": _nan}

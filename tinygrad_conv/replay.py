@@ -1,0 +1,210 @@
+"""What can be measured on a live tape: times, gradients of intermediate values, the first NaN.
+
+Nothing here changes a tensor: calls are repeated on the recorded arrays, and gradients go into
+dictionaries, not into `.grad`. Imports core, primitive, tape and autodiff.
+"""
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .autodiff import answer, joined_cotangent, pull
+from .core import Tensor, recording, share
+from .primitive import Freed
+from .tape import Entry, walk
+
+FREED = "values freed by backward(); draw before it, or backward(retain_graph=True)"
+
+
+@contextmanager
+def _quietly():
+    """Not recorded, and without a second warning where the first run gave one."""
+    with recording(False), np.errstate(all="ignore"):
+        yield
+
+
+def _check_alive(what: str, entries: Iterable[Entry]) -> None:
+    for entry in entries:
+        if entry.node.freed:
+            raise RuntimeError(f"{what}: {FREED} (at {entry.node.primitive.name})")
+
+
+def _seeds(outputs: Sequence[Tensor]) -> list[Tensor]:
+    return [share(np.ones_like(t._data)) for t in outputs]
+
+
+def cotangents(*outputs: Tensor) -> dict[tuple[int, int], Tensor]:
+    """The gradient that reaches the result of every call: a backward that changes nothing.
+
+    Args:
+        outputs: where to start, each with a cotangent of ones: the gradient is that of their sum.
+
+    Returns:
+        {(node.order, index of the output): cotangent}; what no gradient reaches is missing.
+
+    Raises:
+        RuntimeError: if the values are gone or were changed since.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> y = x * x
+        >>> [g.data.tolist() for g in cotangents((y * 3.0).sum()).values()]
+        [[3.0, 3.0], [1.0, 1.0], 1.0]
+    """
+    entries = walk(outputs)
+    _check_alive("cotangents", entries)
+    made = {(t.node.order, t.index): t for entry in entries
+            for t in (entry.output, *entry.node.inputs) if t.node is not None}
+    with _quietly():
+        found = pull(outputs, _seeds(outputs), [*made.values()])
+    return {key: found[id(t)][1] for key, t in sorted(made.items()) if id(t) in found}
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Milliseconds of one call: its function, and all its derivatives together."""
+
+    forward: float
+    backward: float
+
+
+def times(*outputs: Tensor, repeats: int = 3) -> dict[int, Times]:
+    """Each call's time, measured by repeating it on the recorded arrays, out of its context.
+
+    The backward runs the derivatives of the arguments that need one, on the real cotangents.
+
+    Args:
+        outputs: the tape's ends, as for `cotangents`.
+        repeats: the median of so many is taken, after one call that does not count.
+
+    Returns:
+        {node.order: Times}.
+
+    Raises:
+        RuntimeError: if the values are gone or were changed since.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> [t.forward > 0 for t in times((x * x).sum()).values()]
+        [True, True]
+    """
+    parts = _parts(outputs)
+    measured = {}
+    with _quietly():
+        for entry in walk(outputs):
+            node = entry.node
+            arrays = [t._data for t in node.inputs]
+            forward = _median_ms(partial(node.primitive.fn, *arrays, **node.params), repeats)
+            back = _backward_call(entry, parts.get(node.order))
+            measured[node.order] = Times(forward, _median_ms(back, repeats) if back else 0.0)
+    return measured
+
+
+def _parts(outputs: Sequence[Tensor]) -> dict[int, dict[int, Tensor]]:
+    """The cotangents by node.order, then by index of the output."""
+    parts: dict[int, dict[int, Tensor]] = {}
+    for (order, index), g in cotangents(*outputs).items():
+        parts.setdefault(order, {})[index] = g
+    return parts
+
+
+def _backward_call(entry: Entry, parts: dict[int, Tensor] | None) -> Callable[[], Any] | None:
+    """All derivatives of one call, as `backward()` takes them; None where no gradient comes."""
+    if parts is None:
+        return None
+    node, g, ans = entry.node, joined_cotangent(entry.node, parts), answer(entry)
+    vjps = [node.primitive.vjp_for(i) for i, t in enumerate(node.inputs) if t.requires_grad]
+    return lambda: [vjp and vjp(g, ans, *node.inputs, **node.params) for vjp in vjps]
+
+
+def _median_ms(call: Callable[[], Any], repeats: int) -> float:
+    call()
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(taken)
+
+
+@dataclass(frozen=True, slots=True)
+class NonFinite:
+    """Where the first value that is not finite comes from: a call, or a leaf and its first use.
+
+    `where` is the user's file and line.
+    """
+
+    source: Entry | Tensor
+    where: tuple[str, int]
+    kind: str  # "nan" or "inf"
+
+
+def first_nonfinite(outputs: Iterable[Tensor | Freed]) -> NonFinite | None:
+    """The first leaf or call with a NaN or an infinity that no earlier one had.
+
+    Every call behind `outputs` whose inputs are finite and whose result is not would do; the
+    oldest is returned, None if all is finite.
+
+    Raises:
+        RuntimeError: if the values are gone.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 0.0], requires_grad=True)
+        >>> with np.errstate(divide="ignore"):
+        ...     found = first_nonfinite([(tg.log(x) * 2.0).sum()])
+        >>> found.source.node.primitive.name, found.kind
+        ('log', 'inf')
+    """
+    entries = walk(outputs)
+    _check_alive("first_nonfinite", entries)
+    for entry in entries:
+        node = entry.node
+        for t in node.inputs:
+            kind = _kind(t) if t.node is None else ""
+            if kind:
+                return NonFinite(t, node.where, kind)
+        kinds = [_kind(t) for t in node.values or [entry.output]]
+        if any(kinds):
+            return NonFinite(entry, node.where, next(filter(None, kinds)))
+    return None
+
+
+def first_nonfinite_gradient(*outputs: Tensor) -> NonFinite | None:
+    """The call whose derivative first makes a NaN or an infinity of a finite gradient.
+
+    Args:
+        outputs: the tape's ends, as for `cotangents`.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 0.0], requires_grad=True)
+        >>> found = first_nonfinite_gradient(tg.sqrt(x).sum())
+        >>> found.source.node.primitive.name, found.kind
+        ('sqrt', 'inf')
+    """
+    parts = _parts(outputs)
+    with _quietly():
+        for entry in reversed(walk(outputs)):
+            own = parts.get(entry.node.order)
+            call = _backward_call(entry, own)
+            if call and not any([_kind(g) for g in own.values()]):
+                kind = next(filter(None, [_kind(g) for g in call() if g is not None]), "")
+                if kind:
+                    return NonFinite(entry, entry.node.where, kind)
+    return None
+
+
+def _kind(t: Tensor) -> str:
+    if t.dtype.kind != "f" or np.isfinite(t._data).all():
+        return ""
+    return "nan" if np.isnan(t._data).any() else "inf"
