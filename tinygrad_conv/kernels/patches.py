@@ -2,10 +2,12 @@
 
 Physical layout is channels-last: a patch row is KW*C numbers in one run, a GEMM writes into the
 output's own memory. Columns live for one chunk only, small enough for the L2 cache. Shapes are
-logical NCHW throughout; results are channels-last memory seen as NCHW.
+logical NCHW throughout; results are channels-last memory seen as NCHW. A cotangent g is read as
+channels-last rows, one a window: where O numbers make a window they may lie in several columns of g.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,10 +25,24 @@ def _matrix(w: np.ndarray, groups: int, dtype: np.dtype) -> np.ndarray:
     return np.ascontiguousarray(m, dtype).reshape(groups, kh * kw * cg, o // groups)
 
 
-def _rows(y: np.ndarray, groups: int) -> np.ndarray:
-    """Channels-last y (n, OH, OW, O) as G matrices (G, n*OH*OW, O/G); a view if y is contiguous."""
-    o = y.shape[-1]
-    return y.reshape(-1, groups, o // groups).transpose(1, 0, 2)
+def _rows(y: np.ndarray, groups: int, filters: int) -> np.ndarray:
+    """Contiguous channels-last y as G matrices (G, n*OH*OW, O/G), a view."""
+    return y.reshape(-1, groups, filters // groups).transpose(1, 0, 2)
+
+
+def _filters(g: np.ndarray, win: Window) -> int:
+    """How many numbers of g (N, ., ., .) belong to one window."""
+    return math.prod(g.shape[1:]) // math.prod(win.out)
+
+
+def _last(g: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A chunk g (n, O, OH, OW) in contiguous channels-last memory (n, OH, OW, O)."""
+    gl = g.transpose(0, 2, 3, 1)
+    if gl.flags.c_contiguous and gl.dtype == dtype:
+        return gl
+    copy = workspace("cotangent", gl.shape, dtype)
+    np.copyto(copy, gl)
+    return copy
 
 
 class _Columns:
@@ -63,7 +79,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
     def work(slices, n):
         space = _Columns(win, n, c, groups, int(b is not None), dtype)
         for s in slices:
-            np.matmul(space.of(x[s]), wm, out=_rows(y[s], groups))
+            np.matmul(space.of(x[s]), wm, out=_rows(y[s], groups, len(w)))
 
     over(n_samples, y[:1].nbytes + wm.shape[1] * groups * y[:1, ..., 0].nbytes, work)
     return y.transpose(0, 3, 1, 2)
@@ -73,19 +89,18 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window, groups: int) -> np
     """dw[o,c,a,b] = sum over n,i,j of g[n,o,i,j] xp[n,c,i*s+a*d,j*s+b*d]."""
     dtype = compute_dtype(x, g)
     n_samples, c, _, _ = x.shape
-    o, (kh, kw) = g.shape[1], win.kernel
-    gl = g.transpose(0, 2, 3, 1)
+    o, (kh, kw) = _filters(g, win), win.kernel
     k = kh * kw * c // groups
 
     def work(slices, n):
         space = _Columns(win, n, c, groups, 0, dtype)
         total = np.zeros((groups, k, o // groups), dtype)
         for s in slices:
-            rows = _rows(np.ascontiguousarray(gl[s], dtype), groups)
+            rows = _rows(_last(g[s], dtype), groups, o)
             total += np.matmul(space.of(x[s]).transpose(0, 2, 1), rows)
         return total
 
-    parts = over(n_samples, (k * groups + o) * gl[:1, ..., 0].size * dtype.itemsize, work)
+    parts = over(n_samples, (k * groups + o) * math.prod(win.out) * dtype.itemsize, work)
     total = parts[0] if len(parts) == 1 else np.add.reduce(parts)
     return np.ascontiguousarray(total.reshape(groups, kh, kw, c // groups, o // groups).transpose(
         0, 4, 3, 1, 2)).reshape(o, c // groups, kh, kw)
@@ -118,11 +133,8 @@ def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
             groups: int) -> np.ndarray:
     """The input adjoint at any stride: columns of the gradient, added to the cells taps saw."""
     dtype = compute_dtype(g, w)
-    n_samples, o = g.shape[:2]
-    kh, kw = win.kernel
-    cg = w.shape[1]
+    n_samples, (o, cg, kh, kw) = len(g), w.shape
     wm = _matrix(w, groups, dtype).transpose(0, 2, 1)
-    gl = g.transpose(0, 2, 3, 1)
     dx = np.zeros((n_samples, *win.size, cg * groups), dtype)
 
     def work(slices, n):
@@ -130,7 +142,7 @@ def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
         columns = workspace("columns", (groups, n, *win.out, kh, kw, cg), dtype)
         for s in slices:
             m = s.stop - s.start
-            rows = _rows(np.ascontiguousarray(gl[s], dtype), groups)
+            rows = _rows(_last(g[s], dtype), groups, o)
             xp, part = padded[:m], columns[:, :m]
             xp.fill(0)
             np.matmul(rows, wm, out=part.reshape(*rows.shape[:2], -1))
@@ -140,5 +152,5 @@ def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
             if b is not None:
                 dx[s] += b
 
-    over(n_samples, (kh * kw * cg * groups + o) * gl[:1, ..., 0].size * dtype.itemsize, work)
+    over(n_samples, (kh * kw * cg * groups + o) * math.prod(win.out) * dtype.itemsize, work)
     return dx.transpose(0, 3, 1, 2)

@@ -68,14 +68,8 @@ def _gather(wide: np.ndarray, t: int, step: int, kw: int) -> np.ndarray:
     return sum(places[i, ..., i * step:i * step + kw] for i in range(t))
 
 
-def _joined(y: np.ndarray, t: int) -> np.ndarray:
-    """y (N, O, OH, OW) with T neighbours as one: (N, T*O, OH, OW/T); a view if channels-last."""
-    n, o, oh, ow = y.shape
-    return y.transpose(0, 2, 3, 1).reshape(n, oh, ow // t, t * o).transpose(0, 3, 1, 2)
-
-
 def _apart(y: np.ndarray, t: int) -> np.ndarray:
-    """The inverse of `_joined`."""
+    """y (N, T*O, OH, OW/T), channels-last, as (N, O, OH, OW): the same memory."""
     n, o, oh, ow = y.shape
     return y.transpose(0, 2, 3, 1).reshape(n, oh, ow * t, o // t).transpose(0, 3, 1, 2)
 
@@ -90,7 +84,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window) -> n
 def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window) -> np.ndarray:
     """dw[o,c,a,b] = sum over n,i,j of g[n,o,i,j] xp[n,c,i*s+a*d,j*s+b*d]."""
     t = _times(win, x.shape[1], g.shape[1], 1, x)
-    wide = patches.weight_adjoint(_joined(g, t), x, _window(win, t), 1)
+    wide = patches.weight_adjoint(g, x, _window(win, t), 1)
     return _gather(wide, t, win.stride[1], win.kernel[1])
 
 
@@ -104,4 +98,4 @@ def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Windo
         if rows < adds:
             return conv2d(g, patches.rotated(w, 1), b, back)
     t = _times(win, c, o, ADDS, g)
-    return patches.scatter(_joined(g, t), _lay(w, t, win.stride[1]), b, _window(win, t), 1)
+    return patches.scatter(g, _lay(w, t, win.stride[1]), b, _window(win, t), 1)
