@@ -39,3 +39,17 @@ from .schedule import (
 from .sgd import SGD
 from .summary import Summary, summary
 from .weights import load, save
+
+__all__ = [
+    "Adagrad", "Adam", "AdamW", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d",
+    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Callback", "Conv1d", "Conv2d",
+    "ConvTranspose1d", "ConvTranspose2d", "CosineAnnealingLR", "CrossEntropyLoss", "Dropout",
+    "Dropout2d", "ELU", "ExponentialLR", "Flatten", "GELU", "GlobalAvgPool2d", "GlobalMaxPool2d",
+    "GroupNorm", "Hardtanh", "History", "HuberLoss", "Identity", "InstanceNorm2d", "KLDivLoss",
+    "L1Loss", "LayerNorm", "LeakyReLU", "Linear", "LinearLR", "LogSoftmax", "MSELoss", "MaxPool1d",
+    "MaxPool2d", "MaxUnpool2d", "Module", "ModuleDict", "ModuleList", "MultiMarginLoss",
+    "MultiStepLR", "NLLLoss", "OneCycleLR", "Optimizer", "Parameter", "ProgressBar", "RMSprop",
+    "ReLU", "ReLU6", "ReduceLROnPlateau", "SELU", "SGD", "Schedule", "Sequential", "SequentialLR",
+    "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh",
+    "clip_grad_norm_", "evaluate", "fit", "load", "no_decay", "save", "summary", "data", "init",
+]

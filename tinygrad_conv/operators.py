@@ -1,12 +1,12 @@
 """Python's operators and PyTorch's method names on Tensor: one explicit line a binding.
 
 NumPy's names and argument order live on the module (`tg.transpose(x, axes)`), PyTorch's on the
-tensor (`x.transpose(0, 1)`). Methods take `dim`/`keepdim` and `axis`/`keepdims` alike.
+tensor (`x.transpose(0, 1)`). Methods take `dim`/`keepdim` and `axis`/`keepdims` alike. What is
+bound here stands with its types in core.pyi, for type checkers.
 """
 from __future__ import annotations
 
-from collections import namedtuple
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,23 +14,34 @@ from . import ops
 from .autodiff import backward
 from .core import Tensor
 
-ValuesIndices = namedtuple("ValuesIndices", "values indices")
+
+class ValuesIndices(NamedTuple):
+    """What max and min along an axis return."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def _named_after(op, method):
+    method.__name__ = method.__qualname__ = op.__name__
+    method.__doc__ = op.__doc__
+    return method
+
+
+def _unary(op):
+    return _named_after(op, lambda self: op(self))
 
 
 def _reducer(op):
     def method(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         return op(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
-    method.__name__ = method.__qualname__ = op.__name__
-    method.__doc__ = op.__doc__
-    return method
+    return _named_after(op, method)
 
 
 def _spread_reducer(op):
     def method(self, axis=None, correction=1, keepdims=False, *, dim=None, keepdim=False):
         return op(self, axis if dim is None else dim, correction, keepdims or keepdim)
-    method.__name__ = method.__qualname__ = op.__name__
-    method.__doc__ = op.__doc__
-    return method
+    return _named_after(op, method)
 
 
 def _extremum(op, arg):
@@ -42,7 +53,7 @@ def _extremum(op, arg):
         values = ops.take_along_axis(self, indices, axis)
         pair = (values, indices) if keep else (ops.squeeze(values, axis), ops.squeeze(indices, axis))
         return ValuesIndices(*pair)
-    method.__name__ = method.__qualname__ = op.__name__
+    _named_after(op, method)
     method.__doc__ = (f"Of all entries: `tg.{op.__name__}`. Along an axis: (values, indices); the "
                       f"gradient goes to the first of equal values.")
     return method
@@ -134,7 +145,7 @@ Tensor.__repr__ = _show
 
 Tensor.backward = backward
 Tensor.requires_grad_ = _requires_grad_
-Tensor.T = property(lambda a: ops.transpose(a), doc="The tensor with its axes reversed.")
+Tensor.T = property(lambda self: ops.transpose(self), doc="The tensor with its axes reversed.")
 Tensor.sum, Tensor.mean, Tensor.prod = _reducer(ops.sum), _reducer(ops.mean), _reducer(ops.prod)
 Tensor.amax, Tensor.amin = _reducer(ops.amax), _reducer(ops.amin)
 Tensor.max, Tensor.min = _extremum(ops.max, ops.argmax), _extremum(ops.min, ops.argmin)
@@ -142,26 +153,27 @@ Tensor.argmax, Tensor.argmin = _reducer(ops.argmax), _reducer(ops.argmin)
 Tensor.any, Tensor.all = _reducer(ops.any), _reducer(ops.all)
 Tensor.var, Tensor.std = _spread_reducer(ops.var), _spread_reducer(ops.std)
 Tensor.logsumexp, Tensor.norm = _reducer(ops.logsumexp), _reducer(ops.norm)
-Tensor.cumsum = lambda a, dim: ops.cumsum(a, dim)
-Tensor.exp, Tensor.log, Tensor.sqrt = [lambda a, op=op: op(a) for op in (ops.exp, ops.log, ops.sqrt)]
-Tensor.abs, Tensor.sin, Tensor.cos = [lambda a, op=op: op(a) for op in (ops.abs, ops.sin, ops.cos)]
-Tensor.tanh, Tensor.sigmoid = [lambda a, op=op: op(a) for op in (ops.tanh, ops.sigmoid)]
-Tensor.relu = lambda a: ops.relu(a)
-Tensor.softmax = lambda a, dim: ops.softmax(a, dim)
-Tensor.log_softmax = lambda a, dim: ops.log_softmax(a, dim)
-Tensor.clamp = Tensor.clip = lambda a, min=None, max=None: ops.clip(a, min, max)
-Tensor.pow, Tensor.matmul = lambda a, b: ops.pow(a, b), lambda a, b: ops.matmul(a, b)
-Tensor.reshape = Tensor.view = lambda a, *shape: ops.reshape(a, _sizes(shape))
-Tensor.flatten = lambda a, start_dim=0, end_dim=-1: ops.flatten(a, start_dim, end_dim)
-Tensor.transpose = lambda a, dim0, dim1: ops.swapaxes(a, dim0, dim1)
-Tensor.permute = lambda a, *dims: ops.transpose(a, _sizes(dims))
-Tensor.squeeze = lambda a, dim=None: ops.squeeze(a, dim)
-Tensor.unsqueeze = lambda a, dim: ops.expand_dims(a, dim)
+Tensor.cumsum = lambda self, dim: ops.cumsum(self, dim)
+Tensor.exp, Tensor.log, Tensor.sqrt = _unary(ops.exp), _unary(ops.log), _unary(ops.sqrt)
+Tensor.abs, Tensor.sin, Tensor.cos = _unary(ops.abs), _unary(ops.sin), _unary(ops.cos)
+Tensor.tanh, Tensor.sigmoid, Tensor.relu = _unary(ops.tanh), _unary(ops.sigmoid), _unary(ops.relu)
+Tensor.softmax = lambda self, dim: ops.softmax(self, dim)
+Tensor.log_softmax = lambda self, dim: ops.log_softmax(self, dim)
+Tensor.clamp = Tensor.clip = lambda self, min=None, max=None: ops.clip(self, min, max)
+Tensor.pow = lambda self, exponent: ops.pow(self, exponent)
+Tensor.matmul = lambda self, other: ops.matmul(self, other)
+Tensor.reshape = Tensor.view = lambda self, *shape: ops.reshape(self, _sizes(shape))
+Tensor.flatten = lambda self, start_dim=0, end_dim=-1: ops.flatten(self, start_dim, end_dim)
+Tensor.transpose = lambda self, dim0, dim1: ops.swapaxes(self, dim0, dim1)
+Tensor.permute = lambda self, *dims: ops.transpose(self, _sizes(dims))
+Tensor.squeeze = lambda self, dim=None: ops.squeeze(self, dim)
+Tensor.unsqueeze = lambda self, dim: ops.expand_dims(self, dim)
 Tensor.expand, Tensor.split = _expand, _split
-Tensor.flip = lambda a, *dims: ops.flip(a, _sizes(dims))
-Tensor.roll = lambda a, shifts, dims=None: ops.roll(a, shifts, dims)
-Tensor.astype = Tensor.to = lambda a, dtype: ops.astype(a, dtype)
-Tensor.float, Tensor.double = lambda a: ops.astype(a, np.float32), lambda a: ops.astype(a, np.float64)
-Tensor.clone = lambda a: ops.mul(a, 1)
-Tensor.tolist = lambda a: a._data.tolist()
-Tensor.numel = lambda a: a.size
+Tensor.flip = lambda self, *dims: ops.flip(self, _sizes(dims))
+Tensor.roll = lambda self, shifts, dims=None: ops.roll(self, shifts, dims)
+Tensor.astype = Tensor.to = lambda self, dtype: ops.astype(self, dtype)
+Tensor.float = lambda self: ops.astype(self, np.float32)
+Tensor.double = lambda self: ops.astype(self, np.float64)
+Tensor.clone = lambda self: ops.mul(self, 1)
+Tensor.tolist = lambda self: self._data.tolist()
+Tensor.numel = lambda self: self.size

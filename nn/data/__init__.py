@@ -5,3 +5,8 @@ from .dataset import Dataset
 from .digits import digits
 from .idx import fashion_mnist, mnist
 from .loader import DataLoader
+
+__all__ = [
+    "DataLoader", "Dataset", "cifar10", "compose", "digits", "fashion_mnist", "flip", "mnist",
+    "shift",
+]

@@ -1,4 +1,4 @@
-"""The ops, one file a family; every name here is public on `tg`."""
+"""The ops, one file a family; `__all__` is what is public on `tg`."""
 from .activation import elu, gelu, hardtanh, leaky_relu, relu, relu6, relu_vjp, selu, silu, softplus
 from .compare import (
     equal, floor, greater, greater_equal, isfinite, isnan, less, less_equal, logical_and,
@@ -33,3 +33,21 @@ from .pool1d import avg_pool1d, max_pool1d
 from .unpool import max_unpool2d
 from .softmax import log_softmax, softmax
 from .cumulative import cumsum, logsumexp, norm, prod, std, var
+
+__all__ = [
+    "abs", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "all", "amax", "amin", "any",
+    "argmax", "argmin", "astype", "avg_pool1d", "avg_pool2d", "batch_norm",
+    "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concat", "concatenate", "conv1d",
+    "conv2d", "conv2d_weight", "conv_transpose1d", "conv_transpose2d", "cos", "cross_entropy",
+    "cumsum", "div", "dropout", "dropout2d", "einsum", "elu", "equal", "erf", "exp", "expand_dims",
+    "expm1", "flatten", "flip", "floor", "gelu", "getitem", "global_avg_pool2d",
+    "global_max_pool2d", "greater", "greater_equal", "group_norm", "hardtanh", "hinge_loss",
+    "huber_loss", "identity", "instance_norm", "isfinite", "isnan", "kl_div", "l1_loss",
+    "layer_norm", "leaky_relu", "less", "less_equal", "linear", "log", "log1p", "log_softmax",
+    "logical_and", "logical_not", "logical_or", "logsumexp", "matmul", "max", "max_pool1d",
+    "max_pool2d", "max_unpool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg",
+    "nll_loss", "norm", "not_equal", "outer", "pad", "pow", "prod", "relu", "relu6", "reshape",
+    "roll", "selu", "sigmoid", "sign", "silu", "sin", "smooth_l1_loss", "softmax", "softplus",
+    "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "swapaxes", "take_along_axis", "tanh",
+    "transpose", "var", "where",
+]

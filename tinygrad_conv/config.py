@@ -1,0 +1,152 @@
+"""What this installation computes with: versions, BLAS and its kernel, threads, CPU, optional parts.
+
+Speed differs by several times between machines for reasons that stand in no error message; this
+object says them. It only reads, and nothing is printed. Imports kernels.parallel.
+"""
+from __future__ import annotations
+
+import html
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from .kernels.parallel import get_num_threads
+
+EXTRAS = {"threadpoolctl": "train", "safetensors": "train", "tqdm": "train", "matplotlib": "viz",
+          "graphviz-pure": "viz"}
+SHOWN_FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "amx_tile", "asimd", "sve")
+SKYLAKEX_NEEDS = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
+
+
+@dataclass(frozen=True)
+class Blas:
+    """A library of matrix products in this process; `kernel` is the CPU type it was written for."""
+
+    name: str
+    version: str | None
+    kernel: str | None
+    threads: int | None
+
+    def __str__(self) -> str:
+        kernel = f", kernel {self.kernel}" if self.kernel else ""
+        threads = f", {_count(self.threads, 'thread')}" if self.threads else ""
+        return f"{self.name} {self.version or ''}".strip() + kernel + threads
+
+
+@dataclass(frozen=True, repr=False)
+class Config:
+    """What `show_config` found; print it, or show it in a notebook."""
+
+    versions: dict[str, str]
+    blas: tuple[Blas, ...]
+    threads: int
+    cpu: str
+    flags: frozenset[str]
+    optional: dict[str, str | None]
+    advice: tuple[str, ...]
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(name, text) of each line."""
+        flags = " ".join(f for f in SHOWN_FLAGS if f in self.flags)
+        missing = sorted({EXTRAS[name] for name, version in self.optional.items()
+                          if version is None and name in EXTRAS})
+        optional = ", ".join(f"{name} {version or 'missing'}" for name, version in self.optional.items())
+        how = f"; pip install 'tinygrad_conv[{','.join(missing)}]'" if missing else ""
+        return [("versions", ", ".join(f"{name} {v}" for name, v in self.versions.items())),
+                ("matrix products", "; ".join(map(str, self.blas)) or "not known"),
+                ("threads", f"{self.threads} (tg.set_num_threads)"),
+                ("CPU", self.cpu + (f" ({flags})" if flags else "")),
+                ("optional", optional + how),
+                *[("advice", text) for text in self.advice]]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        cells = [f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+                 f"<td style='text-align:left'>{html.escape(text)}</td></tr>" for name, text in self.rows()]
+        return f"<table>{''.join(cells)}</table>"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" + ("" if n == 1 else "s")
+
+
+def _built_with() -> Blas:
+    """The library NumPy was built with; the kernel in use is not known that way."""
+    found: dict[str, Any] = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return Blas(str(found.get("name", "BLAS of unknown name")), found.get("version"), None, None)
+
+
+def _libraries() -> tuple[Blas, ...]:
+    try:
+        import threadpoolctl
+    except ImportError:
+        return (_built_with(),)
+    loaded = [Blas(lib["internal_api"], lib.get("version"), lib.get("architecture"), lib.get("num_threads"))
+              for lib in threadpoolctl.threadpool_info() if lib.get("user_api") == "blas"]
+    return tuple(loaded) or (_built_with(),)
+
+
+def _processor(path: str = "/proc/cpuinfo") -> tuple[str, frozenset[str]]:
+    """Name and instruction sets of the first CPU; where there is no such file, the name alone."""
+    found: dict[str, str] = {}
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            for line in f:
+                key, _, value = line.partition(":")
+                found.setdefault(key.strip(), value.strip())
+    except OSError:
+        pass
+    name = found.get("model name") or platform.processor() or platform.machine()
+    return name, frozenset(found.get("flags", found.get("Features", "")).split())
+
+
+def _advice(blas: tuple[Blas, ...], flags: frozenset[str],
+            optional: dict[str, str | None]) -> tuple[str, ...]:
+    said = []
+    if optional["threadpoolctl"] is None:
+        said.append("without threadpoolctl convolution and pooling work in one thread, and the kernel of "
+                    "BLAS is not known: pip install 'tinygrad_conv[train]'")
+    if flags >= SKYLAKEX_NEEDS and any(b.name == "openblas" and b.kernel == "Haswell" for b in blas):
+        said.append("this CPU has AVX-512 but OpenBLAS uses its AVX2 kernel; float32 matrix products may be "
+                    "1.5 times as fast with OPENBLAS_CORETYPE=SkylakeX set before Python starts")
+    return tuple(said)
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def show_config() -> Config:
+    """What this installation computes with, and advice if it could be faster.
+
+    Returns:
+        an object to print: versions, the BLAS library with its kernel and threads (the kernel needs
+        threadpoolctl), threads of the heavy kernels, CPU, optional parts, advice.
+
+    Example:
+        >>> print(show_config())  # doctest: +ELLIPSIS
+        versions         tinygrad_conv ..., Python ..., NumPy ...
+        matrix products  ...
+    """
+    versions = {"tinygrad_conv": sys.modules[__package__].__version__,
+                "Python": platform.python_version(), "NumPy": np.__version__}
+    optional = {name: _installed(name) for name in EXTRAS}
+    optional["dot"] = "found" if shutil.which("dot") else None
+    blas, (cpu, flags) = _libraries(), _processor()
+    return Config(versions, blas, get_num_threads(), f"{cpu}, {_count(os.cpu_count() or 1, 'CPU')}",
+                  flags, optional, _advice(blas, flags, optional))
