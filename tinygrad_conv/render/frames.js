@@ -1,0 +1,162 @@
+// The layout of nested frames: each frame is a layered drawing of its boxes and of the frames in it,
+// laid out from the inside out. A tensor that leaves a frame gets a lane down to its border (and one
+// that enters from its top border), so that lines run between boxes and never over them.
+
+const PAD = 14, HEAD = 26, ROW_GAP = 34, PORT_GAP = 10, LANE = 6, LONGEST_LANE = 150;
+
+// Lay out an open frame and all in it. `links` holds, by frame, {from, to, net, wire}: from null is
+// the top border, to null the bottom one. `flip` draws upwards.
+function layoutFrame(frame, links, flip) {
+  for (const child of frame.children) if (child.isFrame && child.open) layoutFrame(child, links, flip);
+  const own = links.get(frame) ?? [];
+  const rows = rowsOf(frame, own);
+  stretch(frame, rows, own);
+  const ordered = orderRows(rows);
+  placeRows(ordered);
+  measure(frame, ordered, flip);
+  for (const link of own) link.points = route(frame, link, flip);
+}
+
+const leaving = (node, net) => (node.isFrame && node.open ? node.ports.down.get(net) - node.width / 2 : 0);
+
+// Where on a node's width a line arrives: a frame's port, or the argument's place on a box.
+function arriving(node, link) {
+  if (node.isFrame && node.open) return node.ports.up.get(link.net) - node.width / 2;
+  const places = node.places ?? 1;
+  if (node.isFrame || places < 2) return 0;
+  const step = Math.min(26, (node.width - 24) / (places - 1));
+  return (link.wire.place - (places - 1) / 2) * step;
+}
+
+// Items in rows: {item, width, up, down}; an item's row by the longest path, below the ports' row.
+function rowsOf(frame, own) {
+  const items = frame.children;
+  const index = new Map(items.map((item, i) => [item, i]));
+  const pairs = [], fixed = [];
+  let ports = 0;
+  for (const link of own) {
+    const from = index.get(link.from), to = index.get(link.to);
+    if (link.from === null) { ports = 1; fixed[to] = true; }
+    link.back = link.from !== null && link.to !== null && from >= to;
+    if (link.from !== null && link.to !== null && !link.back) pairs.push([from, to]);
+  }
+  const levels = longestPath(items.length, pairs, fixed).map((row) => row + ports);
+  const exit = own.some((link) => link.to === null) ? 1 : 0;
+  const rows = Array.from({ length: Math.max(0, ...levels) + 1 + exit }, () => []);
+  items.forEach((item, i) => {
+    item.slot = { item, width: item.width, row: levels[i], up: [], down: [], lane: false };
+    rows[levels[i]].push(item.slot);
+  });
+  return rows;
+}
+
+// Lanes: for each tensor one thin node in every row between its source and its farthest use.
+function stretch(frame, rows, own) {
+  frame.ports = { up: new Map(), down: new Map() };
+  const nets = new Map();
+  for (const link of own.filter((each) => !each.back)) {
+    if (!nets.has(link.net)) nets.set(link.net, []);
+    nets.get(link.net).push(link);
+  }
+  for (const [net, links] of nets) {
+    const lanes = new Map();
+    const laneAt = (row) => {
+      if (!lanes.has(row)) {
+        lanes.set(row, { net, width: LANE, row, up: [], down: [], lane: true });
+        rows[row].push(lanes.get(row));
+      }
+      return lanes.get(row);
+    };
+    const joined = new Set();
+    for (const link of links) {
+      const start = link.from ? link.from.slot : laneAt(0);
+      const end = link.to ? link.to.slot : laneAt(rows.length - 1);
+      link.back = end.row - start.row > LONGEST_LANE;
+      link.path = [start];
+      for (let row = start.row + 1; row < end.row && !link.back; row++) link.path.push(laneAt(row));
+      if (link.path.at(-1) !== end) link.path.push(end);
+      for (let i = 1; i < link.path.length && !link.back; i++) {
+        const [a, b] = [link.path[i - 1], link.path[i]];
+        if (b.lane && joined.has(b)) continue;
+        joined.add(b);
+        const here = a === start && link.from ? leaving(link.from, net) : 0;
+        const there = b === end && link.to ? arriving(link.to, link) : 0;
+        const weight = link.to?.box?.kind === "op" && link.from?.box?.kind !== "parameter" ? 2 : 1;
+        a.down.push({ node: b, here, there, weight });
+        b.up.push({ node: a, here: there, there: here, weight });
+      }
+    }
+    for (const lane of lanes.values()) {
+      if (lane.row === 0 && links.some((link) => link.from === null)) frame.ports.up.set(net, lane);
+      if (lane.row === rows.length - 1 && links.some((link) => link.to === null)) frame.ports.down.set(net, lane);
+    }
+  }
+}
+
+// Sizes and places inside the frame, its own size, and the x of its ports.
+function measure(frame, rows, flip) {
+  let left = Infinity, right = -Infinity;
+  for (const row of rows) {
+    for (const slot of row) {
+      left = Math.min(left, slot.x - slot.width / 2);
+      right = Math.max(right, slot.x + slot.width / 2);
+    }
+  }
+  const inner = Number.isFinite(left) ? right - left : 0;
+  frame.width = Math.max(inner + 2 * PAD, frame.headWidth ?? 0);
+  const shift = (frame.width - inner) / 2 - (Number.isFinite(left) ? left : 0);
+  let y = 0;
+  frame.bands = rows.map((row) => {
+    const height = Math.max(0, ...row.map((slot) => slot.item?.height ?? 0));
+    const lines = row.reduce((sum, slot) => sum + slot.down.length, 0);
+    const band = { top: y, bottom: y + height };
+    const onlyLanes = height === 0;
+    y += height + (onlyLanes ? PORT_GAP : ROW_GAP + Math.min(40, 2 * Math.max(0, lines - 3)));
+    return band;
+  });
+  const inside = frame.bands.length ? frame.bands.at(-1).bottom : 0;
+  frame.inside = inside;
+  frame.height = HEAD + inside + PAD;
+  rows.forEach((row, r) => {
+    const band = frame.bands[r];
+    for (const slot of row) {
+      slot.x += shift;
+      if (!slot.item) continue;
+      const top = band.top + (band.bottom - band.top - slot.item.height) / 2;
+      slot.item.x = slot.x - slot.width / 2;
+      slot.item.y = HEAD + (flip ? inside - top - slot.item.height : top);
+      slot.top = top;
+      slot.bottom = top + slot.item.height;
+    }
+  });
+  for (const side of ["up", "down"]) for (const [net, lane] of frame.ports[side]) frame.ports[side].set(net, lane.x);
+}
+
+// The points of a link in the frame's own coordinates, from source to target.
+function route(frame, link, flip) {
+  const points = [];
+  const [start, end] = link.path ? [link.path[0], link.path.at(-1)] : [link.from.slot, link.to.slot];
+  const add = (x, y) => points.push([x, y]);
+  const lower = { top: -HEAD, bottom: frame.inside + PAD };
+  if (link.from) {
+    const x = start.x + leaving(link.from, link.net);
+    add(x, start.bottom);
+    if (!link.back) add(x, frame.bands[start.row].bottom);
+  } else {
+    add(start.x, lower.top);
+    add(start.x, frame.bands[0].bottom);
+  }
+  for (const lane of link.back ? [] : link.path.slice(1, -1)) {
+    add(lane.x, frame.bands[lane.row].top);
+    add(lane.x, frame.bands[lane.row].bottom);
+  }
+  if (link.to) {
+    const x = end.x + arriving(link.to, link);
+    if (!link.back) add(x, frame.bands[end.row].top);
+    add(x, end.top);
+  } else {
+    add(end.x, frame.bands[end.row].top);
+    add(end.x, lower.bottom);
+  }
+  return points.map(([x, y]) => [x, HEAD + (flip ? frame.inside - y : y)]);
+}

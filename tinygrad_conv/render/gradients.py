@@ -1,0 +1,50 @@
+"""The gradient of every box of a drawing, by one backward that changes no tensor.
+
+May import core, primitive, tape, graph and autodiff.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from ..autodiff import pull
+from ..core import Tensor, recording, share
+from ..graph import Graph
+from ..tape import Entry, walk
+
+
+def gradients(graph: Graph) -> tuple[dict[str, np.ndarray], str]:
+    """The cotangent of what each box shows by the box's id, and one sentence on what it is.
+
+    It is the gradient of the drawing's last results, each with a cotangent of ones. Where there
+    is none (values freed or changed, or the backward drawn as boxes of its own) the dictionary is
+    empty and the sentence says why; a leaf then has its `.grad`, if any.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> from tinygrad_conv.render.gradients import gradients
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> found, what = gradients(tg.graph((x * x).sum()))
+        >>> found["leaf0"].tolist(), what
+        ([2.0, 4.0], 'Gradients are those of the result.')
+    """
+    entries = [s for s in graph.sources.values() if isinstance(s, Entry)]
+    left = {box: s.grad._data for box, s in graph.sources.items()
+            if isinstance(s, Tensor) and s.grad is not None}
+    if any(box.scope[:1] == ("backward",) for box in graph.boxes):
+        return left, "The backward is drawn as boxes of its own; their values are the gradients."
+    calls = walk([e.output for e in entries])
+    if any(e.node.freed for e in calls):
+        return left, ("The intermediate values were freed by backward(): draw before it, or call "
+                      "backward(retain_graph=True).")
+    used = {t.node.order for e in calls for t in e.node.inputs if t.node is not None}
+    ends = [e.output for e in calls if e.node.order not in used]
+    targets = {box: s.output if isinstance(s, Entry) else s for box, s in graph.sources.items()}
+    targets = {box: t for box, t in targets.items() if isinstance(t, Tensor) and t.requires_grad}
+    try:
+        with recording(False), np.errstate(all="ignore"):
+            found = pull(ends, [share(np.ones_like(t._data)) for t in ends], [*targets.values()])
+    except (RuntimeError, NotImplementedError) as e:
+        return left, f"No gradients: {e}."
+    single = len(ends) == 1 and ends[0].size == 1
+    what = f"Gradients are those of {'the result' if single else 'the sum of the results'}."
+    return {box: found[id(t)][1]._data for box, t in targets.items() if id(t) in found}, what

@@ -1,0 +1,201 @@
+// Everything put together: the data of the page, what is chosen, and what the reader does.
+
+const FEW = 70; // so many boxes are drawn at first, if closing modules can do it
+const WORKS = new Set(["op", "module"]);
+const byId = (id) => document.getElementById(id);
+const data = JSON.parse(byId("data").textContent);
+const tree = makeTree(data);
+const svg = byId("drawing");
+const panel = makePanel(byId("panel"), data);
+let size = { width: 1, height: 1 }, view = { elements: new Map(), wires: [] }, chosen = null;
+
+const camera = makeCamera(svg, byId("camera"), () => size);
+const search = makeSearch(tree, () => search.paint(view), (node) => { reveal(node); choose(node); camera.show(node, true); });
+const replay = makeReplay(data, tree, (node) => {
+  replay.paint(view);
+  if (node) camera.show(seen(node));
+});
+
+function redraw() {
+  for (const frame of tree.frames) sizeFrame(frame, tree.split);
+  const made = layout(tree, data.edges);
+  size = { width: made.width, height: made.height };
+  view = draw(tree, made.wires);
+  if (chosen && !isSeen(chosen)) chosen = seen(chosen);
+  search.paint(view);
+  replay.paint(view);
+  mark();
+}
+
+// One thing is in the tab order at a time: what is chosen, or the first thing drawn.
+function mark() {
+  const start = chosen ?? view.elements.keys().next().value;
+  for (const [node, made] of view.elements) {
+    made.classList.toggle("chosen", node === chosen);
+    made.setAttribute("tabindex", node === start ? 0 : -1);
+  }
+  for (const [wire, made] of view.wires) {
+    made.classList.toggle("near", chosen !== null && (wire.source === chosen || wire.target === chosen));
+  }
+}
+
+function choose(node, focus) {
+  chosen = node;
+  mark();
+  if (node) panel.show(node);
+  else panel.clear();
+  if (node && focus) view.elements.get(node)?.focus({ preventScroll: true });
+}
+
+function toggle(frame, focus) {
+  const before = camera.screen(frame);
+  frame.open = !frame.open;
+  redraw();
+  camera.hold(frame, before);
+  choose(frame, focus);
+}
+
+function reveal(node) {
+  let hidden = false;
+  for (let frame = node.parent; frame; frame = frame.parent) {
+    hidden ||= !frame.open;
+    frame.open = true;
+  }
+  if (hidden) redraw();
+}
+
+function setLevel(level) {
+  openTo(tree, level);
+  byId("level").value = level;
+  redraw();
+  camera.fit(0.45);
+}
+
+// ----- mouse -----
+
+const nodeOf = new Map([...tree.frames, ...tree.boxes].map((node) => [node.key, node]));
+const nodeAt = (event) => nodeOf.get(event.target.closest?.(".node")?.dataset.key);
+
+svg.addEventListener("click", (event) => {
+  const node = nodeAt(event);
+  if (!node) choose(null);
+  else if (!node.isFrame) choose(node, true);
+  else if (!node.open || !event.target.matches(".area")) toggle(node, true);
+  else choose(null);
+});
+
+const tip = byId("tip");
+function tell(text, event) {
+  tip.textContent = text;
+  tip.hidden = !text;
+  tip.style.left = `${Math.min(event.clientX + 14, innerWidth - 330)}px`;
+  tip.style.top = `${Math.min(event.clientY + 16, innerHeight - 60)}px`;
+}
+svg.addEventListener("pointermove", (event) => {
+  const line = event.target.closest?.(".wire");
+  const wire = line && view.wires.find(([, made]) => made === line)?.[0];
+  const node = nodeAt(event);
+  const name = (end) => (end.isFrame ? end.title : end.box.label);
+  if (wire) {
+    tell([...new Set(wire.edges.map(tensorText))].join("\n") + `\n${name(wire.source)} \u2192 ${name(wire.target)}`, event);
+  } else if (node && !node.isFrame) {
+    const values = node.box.values;
+    tell(`${node.box.label}\n${tensorText(node.box)}` +
+      (values?.min === undefined ? "" : `\n${values.min} to ${values.max}, mean ${values.mean}`), event);
+  } else tell("", event);
+});
+svg.addEventListener("pointerleave", (event) => tell("", event));
+
+// ----- keys -----
+
+// Along edges up and down; left and right to the nearest thing about as high.
+function neighbour(node, key) {
+  const ends = { ArrowDown: ["source", "target"], ArrowUp: ["target", "source"] }[key];
+  if (ends) return view.wires.map(([wire]) => wire).find((wire) => wire[ends[0]] === node)?.[ends[1]];
+  const way = key === "ArrowRight" ? 1 : -1;
+  const middle = (each) => [each.left + each.width / 2, each.top + each.height / 2];
+  const [x, y] = middle(node);
+  let best = null, least = Infinity;
+  for (const other of view.elements.keys()) {
+    const [ox, oy] = middle(other);
+    const far = (ox - x) * way + 3 * Math.abs(oy - y);
+    if ((ox - x) * way > 1 && far < least && !(other.isFrame && other.open)) { best = other; least = far; }
+  }
+  return best;
+}
+
+svg.addEventListener("keydown", (event) => {
+  const node = chosen ?? view.elements.keys().next().value;
+  if (event.key === "Enter" || event.key === " ") {
+    if (chosen?.isFrame) toggle(chosen, true);
+    else if (node) choose(node, true);
+  } else if (event.key.startsWith("Arrow") && node) {
+    const next = chosen ? neighbour(node, event.key) : node;
+    if (next) { choose(next, true); camera.show(next); }
+  } else if (event.key === "+" || event.key === "=") camera.zoom(1.25);
+  else if (event.key === "-") camera.zoom(0.8);
+  else if (event.key === "0") camera.fit();
+  else if (event.key === "Escape") choose(null);
+  else return;
+  event.preventDefault();
+});
+window.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.target.matches("input")) return;
+  event.preventDefault();
+  search.field.focus();
+});
+
+// ----- buttons -----
+
+byId("zoom-in").addEventListener("click", () => camera.zoom(1.25));
+byId("zoom-out").addEventListener("click", () => camera.zoom(0.8));
+byId("fit").addEventListener("click", () => camera.fit());
+byId("collapse-all").addEventListener("click", () => setLevel(tree.split ? 1 : 0));
+byId("expand-all").addEventListener("click", () => setLevel(deepest(tree)));
+byId("level").addEventListener("change", (event) => setLevel(Math.max(0, Number(event.target.value) || 0)));
+byId("level").max = deepest(tree);
+byId("levels").hidden = tree.frames.length === 0;
+byId("show-legend").addEventListener("click", (event) => {
+  byId("legend").hidden = !byId("legend").hidden;
+  event.target.setAttribute("aria-expanded", String(!byId("legend").hidden));
+});
+window.addEventListener("beforeprint", () => camera.fit());
+
+// ----- legend -----
+
+function legendRow(className, text) {
+  const row = element("div"), picture = svgElement("svg", { viewBox: "0 0 74 26", "aria-hidden": true });
+  const group = svgElement("g", { class: className });
+  if (className.startsWith("wire")) group.append(svgElement("path", { class: "line", d: "M4,13L68,13" }));
+  else {
+    const round = /parameter|input|constant/.test(className) ? 9 : 3;
+    if (/closed/.test(className)) group.append(svgElement("rect", { class: "behind", x: 9, y: 7, width: 58, height: 17 }));
+    group.append(svgElement("rect", { class: "shape", x: 5, y: 4, width: 62, height: 17, rx: round }));
+  }
+  picture.append(group);
+  row.append(picture, element("span", text));
+  return row;
+}
+const kinds = new Set(data.boxes.map((box) => box.kind));
+byId("legend").append(...[
+  kinds.has("op") && legendRow("node op", "op: a recorded call"),
+  kinds.has("parameter") && legendRow("node parameter", "leaf that requires a gradient"),
+  kinds.has("input") && legendRow("node input", "input: a leaf without gradient"),
+  kinds.has("constant") && legendRow("node constant", "constant: one number"),
+  kinds.has("module") && legendRow("node module", "module drawn as one box"),
+  tree.frames.length && legendRow("node closed", "closed module; click opens it"),
+  tree.split && legendRow("wire across", "value of the forward used by the backward"),
+  legendRow("node op done-forward", "replay: done forward"),
+  legendRow("node op done-backward", "replay: done backward"),
+  legendRow("node op current", "replay: at work now"),
+  ...[...new Set(data.boxes.map((box) => box.mark))].filter((name) => MARKS[name]).map((name) => {
+    const told = data.legend.filter(([key]) => key === name).map(([, text]) => text).join("; ");
+    return legendRow(`node op mark-${name}`, MARKS[name] + (told ? `: ${told}` : ""));
+  }),
+  ...data.legend.filter(([key]) => !data.boxes.some((box) => box.mark === key) || !MARKS[key])
+    .map(([key, text]) => element("p", key ? `${key}: ${text}` : text)),
+].filter(Boolean));
+
+for (const node of tree.boxes) sizeBox(node);
+setLevel(firstLevel(tree, FEW));
+document.documentElement.dataset.ready = "yes";

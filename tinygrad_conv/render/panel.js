@@ -1,0 +1,123 @@
+// What is told of a chosen box or module, beside the drawing. Text of the user's is text content.
+
+const INFINITE = "\u221E";
+
+function element(name, text, className) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+function table(rows) {
+  const made = element("table");
+  for (const [name, value] of rows.filter(([, each]) => each !== "" && each !== undefined)) {
+    const row = made.insertRow();
+    const head = element("th", name);
+    head.scope = "row";
+    row.append(head, element("td", String(value)));
+  }
+  return made;
+}
+
+const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.001 ? 3 : 1)} %`;
+
+// Statistics as a table and a histogram, under a heading.
+function describe(title, numbers, className) {
+  const made = element("section", undefined, className);
+  made.append(element("h3", title));
+  made.append(table([
+    ["min", numbers.min], ["max", numbers.max], ["mean", numbers.mean], ["std", numbers.std],
+    ["zeros", percent(numbers.zeros)],
+    ["not finite", numbers.nonfinite ? `${numbers.nonfinite} of ${numbers.count}` : "none"]]));
+  if (numbers.histogram) made.append(histogram(title, numbers, className));
+  return made;
+}
+
+function histogram(title, numbers, className) {
+  const svg = svgElement("svg", { class: `histogram ${className}`, viewBox: "0 0 320 74", role: "img",
+    "aria-label": `Histogram of ${title.toLowerCase()}, ${numbers.min} to ${numbers.max}` });
+  const most = Math.max(...numbers.histogram, 1);
+  numbers.histogram.forEach((count, i) => {
+    const height = count ? Math.max(1, 54 * count / most) : 0;
+    const bar = svgElement("rect", { x: i * 10 + 0.5, y: 58 - height, width: 9, height });
+    bar.append(svgElement("title", {}, `${count} values`));
+    svg.append(bar);
+  });
+  svg.append(svgElement("line", { x1: 0, x2: 320, y1: 58, y2: 58 }),
+    svgElement("text", { x: 0, y: 71 }, String(numbers.min)),
+    svgElement("text", { x: 160, y: 71, "text-anchor": "middle" }, numbers.sampled ? "a regular sample is counted" : ""),
+    svgElement("text", { x: 320, y: 71, "text-anchor": "end" }, numbers.max === numbers.min ? "" : String(numbers.max)));
+  return svg;
+}
+
+// Grey planes from bytes; what is not finite is drawn in vermilion.
+function pictures(picture, kind) {
+  const made = element("section", undefined, "pictures");
+  made.append(element("h3", kind === "parameter" ? "Kernels" : "Feature maps"));
+  const bytes = Uint8Array.from(atob(picture.pixels), (c) => c.charCodeAt(0));
+  const { width, height } = picture;
+  const zoom = Math.max(1, Math.floor(68 / Math.max(width, height)));
+  for (let plane = 0; plane < picture.count; plane++) {
+    const canvas = element("canvas");
+    canvas.width = width;
+    canvas.height = height;
+    canvas.style.width = `${width * zoom}px`;
+    canvas.style.height = `${height * zoom}px`;
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", canvas.title = `plane ${plane}`);
+    const image = new ImageData(width, height);
+    for (let i = 0; i < width * height; i++) {
+      const level = bytes[plane * width * height + i];
+      image.data.set(level === 255 ? [213, 94, 0, 255] : [level, level, level, 255], 4 * i);
+    }
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    made.append(canvas);
+  }
+  made.append(element("p", `${picture.what}; black ${picture.low}, white ${picture.high}`, "soft"));
+  return made;
+}
+
+function describeBox(node, data) {
+  const { box } = node;
+  const parts = [element("h2", box.label || box.kind), element("p", box.scope.join(".") || "outside any module", "soft")];
+  const inputs = node.inputs.map((edge) => [`in ${edge.argument}`, `${tensorText(edge)} from ${data.boxes[edge.source].label}`]);
+  parts.push(table([
+    ["kind", box.kind], ["op", box.op], ...inputs, [inputs.length ? "out" : "shape", tensorText(box)],
+    ...Object.entries(box.parameters ?? {}), ["called at", box.where],
+    ["mark", box.mark ? MARKS[box.mark] ?? box.mark : ""]]));
+  for (const note of box.notes) parts.push(element("p", note));
+  if (box.values) parts.push(describe("Values", box.values, "values"));
+  if (box.freed) parts.push(element("p", "The values were freed by backward(); draw before it, or keep them with backward(retain_graph=True).", "soft"));
+  if (box.gradient) parts.push(describe("Gradient", box.gradient, "gradient"));
+  if (box.picture) parts.push(pictures(box.picture, box.kind));
+  return parts;
+}
+
+function describeFrame(frame) {
+  const count = (kind) => frame.boxes.filter((node) => node.box.kind === kind);
+  const numbers = count("parameter").reduce((sum, node) => sum + node.box.shape.reduce((a, b) => a * b, 1), 0);
+  const last = frame.boxes.findLast((node) => node.box.kind === "op" || node.box.kind === "module");
+  return [element("h2", frame.title), table([
+    ["ops", count("op").length + count("module").length],
+    ["parameters", numbers ? `${numbers.toLocaleString("en")} numbers in ${count("parameter").length} tensors` : ""],
+    ["repeated", frame.times > 1 ? `${frame.times} times, drawn once` : ""],
+    ["last result", last ? tensorText(last.box) : ""]]),
+  element("p", frame.open ? "Click its title, or press Enter, to close it." : "Click it, or press Enter, to open it.", "soft")];
+}
+
+function makePanel(panel, data) {
+  const clear = () => panel.replaceChildren(
+    element("h2", document.title),
+    element("p", `${data.boxes.length} boxes, ${data.edges.length} edges.`),
+    element("p", data.boxes.length ? "Click a box for its shapes, values and gradient. Drag to pan, wheel to zoom, click a module's title to close or open it."
+      : "Nothing is recorded: this is a leaf."),
+    element("p", data.about, "soft"));
+  clear();
+  return {
+    clear,
+    show(node) {
+      panel.replaceChildren(...(node.isFrame ? describeFrame(node) : describeBox(node, data)));
+      panel.scrollTop = 0;
+    } };
+}

@@ -1,0 +1,100 @@
+// One layered drawing: which row a node stands in, in what order, and at which x.
+// Longest-path rows, barycentre sweeps, then least-squares positions that keep order and distance.
+
+// Rows by longest path. `links` are [from, to] with from < to; numbers are in the order of the tape.
+// What nothing leads to stands just above its first use; `fixed` says which of those may not move.
+function longestPath(count, links, fixed) {
+  const row = new Array(count).fill(0);
+  const out = Array.from({ length: count }, () => []);
+  const entered = new Array(count).fill(false);
+  for (const [from, to] of links) { out[from].push(to); entered[to] = true; }
+  for (let i = 0; i < count; i++) for (const to of out[i]) row[to] = Math.max(row[to], row[i] + 1);
+  for (let i = count - 1; i >= 0; i--) {
+    if (!entered[i] && !fixed[i] && out[i].length) row[i] = Math.min(...out[i].map((to) => row[to])) - 1;
+  }
+  return row;
+}
+
+// How often lines between two neighbouring rows cross, at their present places.
+function crossings(rows) {
+  let total = 0;
+  for (const row of rows) {
+    const ends = [];
+    for (const node of row) for (const line of node.down) ends.push([node.place, line.node.place]);
+    ends.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+    for (let i = 0; i < ends.length; i++) {
+      for (let j = i + 1; j < ends.length; j++) if (ends[j][1] < ends[i][1]) total += 1;
+    }
+  }
+  return total;
+}
+
+function number(row) { row.forEach((node, i) => { node.place = i; }); }
+
+// Sort every row by the mean place of its neighbours above, then below, and keep the best order met.
+function orderRows(rows) {
+  rows.forEach(number);
+  const lines = rows.reduce((sum, row) => sum + row.reduce((n, node) => n + node.down.length, 0), 0);
+  const counted = rows.every((row) => row.length < 60);
+  let best = counted ? crossings(rows) : Infinity;
+  if (best === 0 || lines === 0) return rows;
+  let kept = rows.map((row) => [...row]);
+  for (let sweep = 0; sweep < 8 && best > 0; sweep++) {
+    const side = sweep % 2 ? "down" : "up";
+    for (const row of sweep % 2 ? [...rows].reverse() : rows) {
+      for (const node of row) {
+        const near = node[side];
+        node.mean = near.length ? near.reduce((s, line) => s + line.node.place, 0) / near.length : node.place;
+      }
+      row.sort((a, b) => a.mean - b.mean || a.place - b.place);
+      number(row);
+    }
+    const now = counted ? crossings(rows) : best;
+    if (now < best || !counted) { best = now; kept = rows.map((row) => [...row]); }
+  }
+  kept.forEach(number);
+  return kept;
+}
+
+// The x nearest to the wished ones (least squares) that keeps order and distance: pool neighbours
+// that would overlap, give each pool the mean of its wishes.
+function spread(row, wish, weight, gap) {
+  const offset = [];
+  row.forEach((node, i) => {
+    offset.push(i ? offset[i - 1] + (row[i - 1].width + node.width) / 2 + gap(row[i - 1], node) : 0);
+  });
+  const pools = [];
+  row.forEach((node, i) => {
+    let pool = { sum: (wish(node) - offset[i]) * weight(node), weight: weight(node), size: 1 };
+    while (pools.length && pools.at(-1).sum / pools.at(-1).weight >= pool.sum / pool.weight) {
+      const left = pools.pop();
+      pool = { sum: left.sum + pool.sum, weight: left.weight + pool.weight, size: left.size + pool.size };
+    }
+    pools.push(pool);
+  });
+  let i = 0;
+  for (const pool of pools) {
+    for (let k = 0; k < pool.size; k++, i++) row[i].x = offset[i] + pool.sum / pool.weight;
+  }
+}
+
+// x of every node's middle; lines keep straight where they can, lanes most of all.
+function placeRows(rows) {
+  const gap = (a, b) => (a.lane && b.lane ? 8 : 18);
+  for (const row of rows) spread(row, () => 0, () => 1, gap);
+  const wish = (side) => (node) => {
+    if (!node[side].length) return node.x;
+    let sum = 0, weight = 0;
+    for (const line of node[side]) {
+      const heavy = (node.lane && line.node.lane ? 8 : 1) * line.weight;
+      sum += (line.node.x + line.there - line.here) * heavy;
+      weight += heavy;
+    }
+    return sum / weight;
+  };
+  const weight = (side) => (node) => (node[side].length ? (node.lane ? 4 : 1) : 0.05);
+  for (let sweep = 0; sweep < 6; sweep++) {
+    const side = sweep % 2 ? "down" : "up";
+    for (const row of sweep % 2 ? [...rows].reverse() : rows) spread(row, wish(side), weight(side), gap);
+  }
+}

@@ -1,0 +1,121 @@
+"""What happens op by op, in words: the calls forward, then what each makes of its gradient.
+
+From a graph and its sources alone, no values needed. May import primitive, labels, graph and tape.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..graph import Box, Edge, Graph
+from ..labels import slot_name
+from ..tape import Entry
+
+POSITIONS = "added up over n, oh, ow"
+SUMS = {  # what the gradient of an argument is a sum over
+    ("conv2d", "x"): "added up over o and the kernel's taps", ("conv2d", "w"): POSITIONS,
+    ("conv2d", "b"): POSITIONS,
+    ("conv_transpose2d", "g"): "added up over o and the kernel's taps",
+    ("conv_transpose2d", "w"): POSITIONS, ("conv_transpose2d", "b"): POSITIONS,
+    ("linear", "x"): "added up over the outputs", ("linear", "w"): "added up over the samples",
+    ("linear", "b"): "added up over the samples",
+    ("sum", "x"): "copied along the axes that were summed"}
+BROADCASTING = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "broadcast_to"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One moment of the replay: `box` is at work; `phase` is "forward" or "backward"."""
+
+    phase: str
+    box: str
+    text: str
+
+
+def words(shape: Sequence[int]) -> str:
+    """A shape as it is read: "(8, 16, 26, 26)", "(4)", "one number".
+
+    Example:
+        >>> words((8, 16)), words((4,)), words(())
+        ('(8, 16)', '(4)', 'one number')
+    """
+    return f"({', '.join(map(str, shape))})" if shape else "one number"
+
+
+def story(graph: Graph) -> list[Step]:
+    """The steps of a replay: ops in the order of the tape, then their derivatives, last op first.
+
+    A backward that was recorded (`create_graph=True`) is told by its own boxes.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> for step in story(tg.graph((x * 3.0).sum())):
+        ...     print(step.text)
+        forward 1: mul: x (2) and y one number give (2)
+        forward 2: sum axis 0: x (2) gives one number
+        backward 1: sum axis 0: g one number gives dx (2), copied along the axes that were summed
+        backward 2: mul: g (2) gives dx (2)
+    """
+    into: dict[str, list[Edge]] = {box.id: [] for box in graph.boxes}
+    uses: dict[str, int] = {}
+    for edge in graph.edges:
+        into[edge.target].append(edge)
+        uses[edge.source] = uses.get(edge.source, 0) + 1
+    calls = [box for box in graph.boxes if box.kind in ("op", "module")]
+    backward = [box for box in calls if box.scope[:1] == ("backward",)]
+    forward = [box for box in calls if box.scope[:1] != ("backward",)]
+    steps = [Step("forward", box.id, f"forward {i}: {_forward(graph, box, into[box.id])}")
+             for i, box in enumerate(forward, 1)]
+    if backward:
+        return steps + [Step("backward", box.id, f"backward {i}: {_forward(graph, box, into[box.id])}")
+                        for i, box in enumerate(backward, 1)]
+    kinds = {box.id: box.kind for box in graph.boxes}
+    return steps + [
+        Step("backward", box.id,
+             f"backward {i}: {_backward(graph, box, into[box.id], kinds, uses.get(box.id, 0))}")
+        for i, box in enumerate(reversed(forward), 1)]
+
+
+def argument(graph: Graph, edge: Edge) -> str:
+    """What the op calls the argument an edge leads to; "" for a module's."""
+    source = graph.sources.get(edge.target)
+    return slot_name(source.node.primitive, edge.slot) if isinstance(source, Entry) else ""
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+
+
+def _forward(graph: Graph, box: Box, edges: Sequence[Edge]) -> str:
+    parts = [f"{argument(graph, e)} {words(e.shape)}".strip() for e in edges]
+    if not parts:
+        return f"{box.label}: {words(box.shape)}"
+    return f"{box.label}: {_joined(parts)} {'give' if len(parts) > 1 else 'gives'} {words(box.shape)}"
+
+
+def _backward(graph: Graph, box: Box, edges: Sequence[Edge], kinds: dict[str, str], uses: int) -> str:
+    start = f"{box.label}: g {words(box.shape)}"
+    if uses > 1:
+        start += f", added up from {uses} uses,"
+    parts = [_part(graph, box, e) for e in edges if _wants_gradient(graph, e, kinds)]
+    return f"{start} gives {_joined(parts)}" if parts else f"{start} goes no further"
+
+
+def _wants_gradient(graph: Graph, edge: Edge, kinds: dict[str, str]) -> bool:
+    source = graph.sources.get(edge.target)
+    if isinstance(source, Entry):
+        return bool(source.node.inputs[edge.slot].requires_grad)
+    return kinds[edge.source] not in ("input", "constant")
+
+
+def _part(graph: Graph, box: Box, edge: Edge) -> str:
+    """ "dw (16, 6, 3, 3), added up over n, oh, ow"."""
+    source, name = graph.sources.get(edge.target), argument(graph, edge)
+    op = source.node.primitive.name if isinstance(source, Entry) else ""
+    why = SUMS.get((op, name), "")
+    if op in BROADCASTING and edge.shape != box.shape:
+        lead = len(box.shape) - len(edge.shape)
+        axes = [a for a, n in enumerate(box.shape) if a < lead or edge.shape[a - lead] != n]
+        why = f"added up over axes {', '.join(map(str, axes))}"
+    return f"d{name} {words(edge.shape)}" + (f", {why}" if why else "")

@@ -1,0 +1,85 @@
+// The modules as a tree of frames, and what is seen of it while some of them are closed.
+
+const pathKey = (path) => JSON.stringify(path);
+
+function makeFrame(path, parent, about) {
+  return { isFrame: true, key: "frame " + pathKey(path), path, parent, children: [], boxes: [],
+    open: true, first: Infinity, level: parent ? parent.level + 1 : 0,
+    kind: about?.kind ?? "", times: about?.times ?? 1 };
+}
+
+// The tree of `data`: {root, boxes, frames, split}; split: forward and backward side by side.
+function makeTree(data) {
+  const about = new Map(data.scopes.map((scope) => [pathKey(scope.path), scope]));
+  const root = makeFrame([], null, null);
+  const split = data.boxes.some((box) => box.scope[0] === "backward");
+  const frames = new Map();
+  let top = root;
+  if (split) {
+    top = makeFrame([], root, null);
+    top.key = "frame forward";
+    root.children.push(top);
+    frames.set(top.key, top);
+  }
+  const frameOf = (path) => {
+    if (!path.length) return top;
+    const key = "frame " + pathKey(path);
+    if (!frames.has(key)) {
+      const parent = split && path.length === 1 && path[0] === "backward" ? root : frameOf(path.slice(0, -1));
+      const frame = makeFrame(path, parent, about.get(pathKey(path)));
+      parent.children.push(frame);
+      frames.set(key, frame);
+    }
+    return frames.get(key);
+  };
+  const boxes = data.boxes.map((box, index) => {
+    const parent = frameOf(box.scope);
+    const node = { isFrame: false, key: "box " + box.id, box, index, first: index, parent, inputs: [] };
+    parent.children.push(node);
+    for (let frame = parent; frame; frame = frame.parent) {
+      frame.first = Math.min(frame.first, index);
+      frame.boxes.push(node);
+    }
+    return node;
+  });
+  for (const edge of data.edges) boxes[edge.target].inputs.push(edge);
+  for (const frame of [root, ...frames.values()]) frame.children.sort((a, b) => a.first - b.first);
+  return { root, boxes, frames: [...frames.values()], split };
+}
+
+// A frame's name without the part it stands in: "features.conv1", also inside the backward.
+function frameName(frame, split) {
+  if (!frame.path.length) return "forward";
+  return (split && frame.path[0] === "backward" && frame.path.length > 1
+    ? frame.path.slice(1) : frame.path).join(".");
+}
+
+// What stands for a node in the drawing: itself, or the outermost closed frame around it.
+function seen(node) {
+  let found = node;
+  for (let frame = node.parent; frame; frame = frame.parent) if (!frame.open) found = frame;
+  return found;
+}
+
+const isSeen = (node) => seen(node) === node;
+
+// Frames up to `level` open, deeper ones closed.
+function openTo(tree, level) {
+  for (const frame of tree.frames) frame.open = frame.level <= level;
+}
+
+// How many boxes and closed frames are seen with frames open to `level`.
+function countAt(tree, level) {
+  const count = (frame) => frame.children.reduce((sum, child) =>
+    sum + (child.isFrame && child.level <= level ? count(child) : 1), 0);
+  return count(tree.root);
+}
+
+const deepest = (tree) => tree.frames.reduce((most, frame) => Math.max(most, frame.level), 0);
+
+// The deepest level at which a reader is not buried.
+function firstLevel(tree, most) {
+  let level = deepest(tree);
+  while (level > (tree.split ? 1 : 0) && countAt(tree, level) > most) level -= 1;
+  return level;
+}
