@@ -44,9 +44,9 @@ class Linear(Module):
     def forward(self, x: Any) -> tg.Tensor:
         shape = x.shape if hasattr(x, "shape") else np.shape(x)
         if not shape or shape[-1] != self.in_features:
-            fits = f"in_features={shape[-1]} would fit" if shape else "x needs an axis"
+            fits = f"this input needs in_features={shape[-1]}" if shape else "x needs an axis"
             if len(shape) > 2:
-                fits += f", or in_features={math.prod(shape[1:])} after a Flatten"
+                fits += f", or a Flatten before and in_features={math.prod(shape[1:])}"
             raise ValueError(f"Linear: expects in_features={self.in_features} on the last axis, got x of "
                              f"shape {tuple(shape)}; {fits}")
         return tg.linear(x, self.weight, self.bias)

@@ -206,8 +206,13 @@ class Module(Tree):
 
 
 def _locate(e: Exception, module: Module) -> None:
-    """One note that says where in the tree `e` was raised: each module it passes adds its name."""
+    """Say where in the tree `e` was raised: each module it passes adds its name to one note.
+
+    The picture of what was computed until then (`e.graph`) learns the kinds of modules on the way.
+    """
     kind = type(module).__name__
+    with tg.scope(*filter(None, [module._scope])):
+        tg.attach_failure(e, {path: type(m).__name__ for path, m in module._paths()})
     inner = vars(e).get("module_path")
     if inner is None:
         path, e.module_kind = module._scope or kind, kind

@@ -6,7 +6,6 @@ in a `forward` count too, and a module used twice counts twice.
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,25 +25,6 @@ class Line:
     shape: tuple[int, ...]
     parameters: int
     multiply_adds: int
-
-
-def multiply_adds(name: str, inputs: Sequence[tuple[int, ...]], output: tuple[int, ...]) -> int:
-    """Of one call of an op, from shapes alone; 0 for ops that are not products.
-
-    A convolution makes C/groups * KH * KW of them for each output value, whatever the stride,
-    padding, dilation or groups: exactly the size of one filter.
-
-    Example:
-        >>> multiply_adds("conv2d", [(1, 3, 8, 8), (16, 3, 3, 3)], (1, 16, 8, 8))
-        27648
-    """
-    if name == "conv2d":
-        return math.prod(output) * math.prod(inputs[1][1:])
-    if name == "conv_transpose2d":
-        return math.prod(inputs[0]) * math.prod(inputs[1][1:])
-    if name in ("linear", "matmul"):
-        return math.prod(output) * inputs[0][-1]
-    return 0
 
 
 class Summary:
@@ -112,8 +92,9 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     for entry in tg.tape(first):
         path = ".".join(entry.node.scope)
         outputs[path] = entry.output.shape
-        work[path] = work.get(path, 0) + multiply_adds(
-            entry.node.primitive.name, [t.shape for t in entry.node.inputs], entry.output.shape)
+        work[path] = work.get(path, 0) + tg.multiply_adds(
+            entry.node.primitive.name, [t.shape for t in entry.node.inputs], entry.output.shape,
+            entry.node.params)
     lines = [Line(path or "(root)", type(m).__name__, outputs[path], _own(m), work[path])
              for path, m in model.named_modules() if path in outputs]
     return Summary(lines, sum(p.size for p in model.parameters()), tuple(input_shape))

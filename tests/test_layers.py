@@ -116,9 +116,9 @@ def test_loss_takes_numbers_of_conventions():
 
 def test_linear_mismatch_says_what_would_fit():
     layer = nn.Linear(10, 3)
-    with pytest.raises(ValueError, match=r"expects in_features=10 .* shape \(2, 7\); in_features=7 would fit"):
+    with pytest.raises(ValueError, match=r"expects in_features=10 .* shape \(2, 7\); this input needs in_features=7"):
         layer(tg.ones(2, 7))
-    with pytest.raises(ValueError, match="in_features=400 after a Flatten"):
+    with pytest.raises(ValueError, match="a Flatten before and in_features=400"):
         layer(tg.ones(2, 16, 5, 5))
     with pytest.raises(ValueError, match="x needs an axis"):
         layer(tg.tensor(1.0))

@@ -8,9 +8,11 @@ from . import ops
 from .autodiff import grad, vjp
 from .config import show_config
 from .core import Tensor, is_recording, no_grad, scope
+from .costs import multiply_adds
 from .creation import (
     arange, eye, from_numpy, full, full_like, linspace, ones, ones_like, tensor, zeros, zeros_like,
 )
+from .failure import attach_failure, failed_graph
 from .gradcheck import check_grads
 from .graph import graph
 from .kernels.parallel import get_num_threads, set_num_threads
@@ -21,11 +23,11 @@ from .sampling import normal, permutation, rand, randint, randn, uniform
 from .tape import tape
 
 __all__ = [
-    "Tensor", "arange", "check_grads", "eye", "from_numpy", "full", "full_like", "get_num_threads",
-    "grad", "graph", "is_recording", "linspace", "no_grad", "normal", "ones", "ones_like",
-    "permutation", "primitive", "rand", "randint", "randn", "save_graph", "scope",
-    "set_num_threads", "show_config", "tape", "tensor", "to_dot", "uniform", "vjp", "zeros",
-    "zeros_like",
+    "Tensor", "arange", "attach_failure", "check_grads", "eye", "failed_graph", "from_numpy",
+    "full", "full_like", "get_num_threads", "grad", "graph", "is_recording", "linspace",
+    "multiply_adds", "no_grad", "normal", "ones", "ones_like", "permutation", "primitive", "rand",
+    "randint", "randn", "save_graph", "scope", "set_num_threads", "show_config", "tape", "tensor",
+    "to_dot", "uniform", "vjp", "zeros", "zeros_like",
 ]
 __all__ += ops.__all__
 

@@ -111,8 +111,9 @@ def _size(g: Tensor) -> dict[str, float]:
 
 def _grad(graph: Graph, legend: Statements) -> Figures:
     leaves = _leaves(graph)
-    found = {box: {"leaves": 1.0, **_size(t.grad)} if t.grad is not None
-             else {"leaves": 1.0, "missing": 1.0} for box, t in leaves.items()}
+    why = "waiting" if all(t.grad is None for t in leaves.values()) else "missing"
+    found = {box: {"leaves": 1.0, why: 1.0} if t.grad is None else
+             {"leaves": 1.0, **_size(t.grad)} for box, t in leaves.items()}
     rms = {box: _rms(own) for box, own in found.items() if own.get("values")}
     last = [value for value in rms.values() if math.isfinite(value)][-LAST:]
     measure = statistics.median(last) if last else 0.0
@@ -120,8 +121,6 @@ def _grad(graph: Graph, legend: Statements) -> Figures:
         verdict = _verdict(value, measure)
         if verdict:
             found[box][verdict] = 1.0
-    if found and not rms:
-        legend.append(("", "grad: no backward yet"))
     try:
         reached = replay.cotangents(*_ends(graph))
     except RuntimeError as e:
@@ -130,8 +129,7 @@ def _grad(graph: Graph, legend: Statements) -> Figures:
     for box, e in _calls(graph).items():
         g = reached.get((e.node.order, e.output.index))
         if g is not None:
-            own = found[box] = {f"result {name}": value for name, value in _size(g).items()}
-            own |= {} if own["result squares"] else {"vanishing": 1.0}
+            found[box] = {f"result {name}": value for name, value in _size(g).items()}
     if any(t.shape for t in _ends(graph)):
         legend.append(("", "grad of results: of the sum of the outputs"))
     return found
@@ -151,17 +149,16 @@ def _verdict(value: float, measure: float) -> str:
 
 def _nan(graph: Graph, legend: Statements) -> Figures:
     ends = _ends(graph)
-    found = replay.first_nonfinite(ends)
-    where = "made at"
+    found, how = replay.first_nonfinite(ends), ", made at"
     if found is None:
-        found, where = replay.first_nonfinite_gradient(*ends), "of the backward, made by the derivative of"
+        found = replay.first_nonfinite_gradient(*ends)
+        how = " of the backward, made by the derivative of the call at"
     elif isinstance(found.source, Tensor):
-        where = "in a leaf, first used at"
+        how = " in a leaf, first used at"
     if found is None:
         legend.append(("", "nan: all values and gradients are finite"))
         return {}
-    line = f"{os.path.basename(found.where[0])}:{found.where[1]}"
-    legend.append(("nan", f"first {found.kind}, {where} {line}"))
+    legend.append(("nan", f"first {found.kind}{how} {os.path.basename(found.where[0])}:{found.where[1]}"))
     return {box: {"first nan": 1.0} for box, source in graph.sources.items()
             if _same(source, found.source)}
 

@@ -16,7 +16,7 @@ HOT = 3       # at most so many boxes are marked as hot for one cost
 MEANING = {
     "exploding": f"gradient over {FAR:g} times that of the last {LAST} parameters (root mean square)",
     "vanishing": f"gradient under 1/{FAR:g} of that of the last {LAST} parameters, or exactly zero",
-    "no-gradient": "requires a gradient and has none",
+    "no-gradient": "requires a gradient and has none (yet)",
     "hot": f"the fewest boxes that hold half of one cost, {HOT} at most",
 }
 
@@ -48,10 +48,14 @@ def told(graph: Graph) -> Graph:
 
 
 def _told(box: Box, own: Mapping[str, float], sums: Mapping[str, float], hot: bool, nan: str) -> Box:
-    notes = [*box.notes, *_costs(own, sums), *_gradient(own), *([nan] if own.get("first nan") else [])]
-    marks = {"failed": box.mark == "failed", "nan": own.get("first nan") or own.get("not finite"),
-             "exploding": own.get("exploding"), "vanishing": own.get("vanishing"),
-             "no-gradient": own.get("missing"), "hot": hot}
+    notes = [*box.notes, *_costs(own, sums), *_gradient(box, own), *([nan] if own.get("first nan") else [])]
+    dead = box.kind == "op" and own.get("result squares") == 0
+    marks = {"failed": box.mark == "failed",
+             "nan": own.get("first nan") or own.get("not finite"),
+             "exploding": own.get("exploding"),
+             "vanishing": own.get("vanishing") or dead,
+             "no-gradient": own.get("missing") or own.get("waiting"),
+             "hot": hot}
     mark = next((name for name, applies in marks.items() if applies), box.mark)
     return replace(box, notes=tuple(notes), mark=mark)
 
@@ -98,17 +102,19 @@ def _short(n: float) -> str:
     return f"{n:.0f}"
 
 
-def _gradient(own: Mapping[str, float]) -> list[str]:
+def _gradient(box: Box, own: Mapping[str, float]) -> list[str]:
     """Norms, and how many parameters of a module have none or strange ones."""
     notes = []
-    for prefix, what in (("", "gradient"), ("result ", "gradient of the result")):
-        if prefix + "values" in own and (prefix == "" or "values" not in own):
-            zero = "" if own[prefix + "squares"] else ", exactly zero"
-            notes.append(f"{what} {math.sqrt(own[prefix + 'squares']):.2g}{zero}")
+    prefix = "" if "values" in own else "result "
+    if prefix + "values" in own and (not prefix or box.kind == "op"):
+        what = f"gradient{' of the' if prefix else ''} {prefix}".strip()
+        zero = "" if own[prefix + "squares"] else ", exactly zero"
+        notes.append(f"{what} {math.sqrt(own[prefix + 'squares']):.2g}{zero}")
+    leaves = own.get("leaves", 0)
     for name, text in (("missing", "without a gradient"), ("vanishing", "vanishing"),
                        ("exploding", "exploding"), ("not finite", "not finite")):
-        if own.get(name) and own.get("leaves", 0) > 1:
-            notes.append(f"{own[name]:.0f} of {own['leaves']:.0f} {text}")
+        if own.get(name) and leaves > 1:
+            notes.append(f"{own[name]:.0f} of {leaves:.0f} {text}")
         elif own.get(name) and name == "missing":
-            notes.append("no gradient")
-    return notes
+            notes.append("no gradient came here")
+    return [*notes, *(["no backward yet"] if own.get("waiting") else [])]

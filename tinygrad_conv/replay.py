@@ -33,7 +33,7 @@ def _quietly():
 def _check_alive(what: str, entries: Iterable[Entry]) -> None:
     for entry in entries:
         if entry.node.freed:
-            raise RuntimeError(f"{what}: {FREED} (at {entry.node.primitive.name})")
+            raise RuntimeError(f"{what}: {FREED}")
 
 
 def _seeds(outputs: Sequence[Tensor]) -> list[Tensor]:

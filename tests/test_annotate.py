@@ -1,0 +1,197 @@
+"""Figures, notes and marks on a drawing: each said by hand somewhere, and added up when collapsed."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import nn
+import tinygrad_conv as tg
+from tinygrad_conv.annotate import annotate
+from tinygrad_conv.collapse import collapse
+from tinygrad_conv.notes import told
+
+WORDS = ["parameters", "flops", "memory", "time", "grad", "nan"]
+
+
+def network(rng=0):
+    rng = np.random.default_rng(rng)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, rng=rng), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3, rng=rng))
+    x = tg.tensor(rng.standard_normal((2, 1, 8, 8)).astype(np.float32))
+    return net, tg.cross_entropy(net(x), np.array([0, 1]))
+
+
+def drawn(y, show, depth=None):
+    g = annotate(tg.graph(y), show)
+    return told(g if depth is None else collapse(g, depth))
+
+
+def by_label(g):
+    return {(".".join([*box.scope, box.label]) if box.kind == "parameter" else box.label.split()[0]): box
+            for box in g.boxes}
+
+
+def test_parameters_and_multiply_adds_by_hand():
+    g = by_label(drawn(network()[1], ["parameters", "flops"]))
+    assert g["0.weight"].notes == ("36 parameters",) and g["0.bias"].notes == ("4 parameters",)
+    assert g["conv2d"].notes == ("2.59k multiply-adds (75%)",)     # 2 * 4 * 36 * 9 of 3456
+    assert g["linear"].notes == ("864 multiply-adds (25%)",)       # 2 * 3 * 144
+    assert g["relu"].notes == ()
+
+
+def test_a_module_drawn_as_one_box_has_the_sums():
+    g = drawn(network()[1], ["parameters", "flops"], depth=0)
+    boxes = {box.id: box for box in g.boxes}
+    assert "40 parameters" in " ".join(boxes["module:0"].notes)
+    assert "2.59k multiply-adds (75%)" in boxes["module:0"].notes
+    assert ("", "in all: 475 parameters, 3.46k multiply-adds") in g.legend
+
+
+def test_memory_is_what_the_backward_needs():
+    g = drawn(network()[1], "memory")
+    assert by_label(g)["relu"].notes[0].startswith("1.15k bytes kept")          # 2 * 4 * 36 floats
+    assert by_label(g)["0.weight"].notes == ()
+
+
+def test_times_stand_forward_and_backward():
+    notes = by_label(drawn(network()[1], "time"))["conv2d"].notes
+    forward, _, backward, ms = notes[0].split()[:4]
+    assert float(forward) > 0 and float(backward) > 0 and ms == "ms"
+
+
+def test_no_backward_yet_is_said_and_marked():
+    g = by_label(drawn(network()[1], "grad"))
+    assert g["0.weight"].notes == ("no backward yet",) and g["0.weight"].mark == "no-gradient"
+    assert g["relu"].notes[0].startswith("gradient of the result ")
+
+
+def test_norms_are_those_of_grad_and_add_up_in_a_module():
+    net, loss = network()
+    loss.backward(retain_graph=True)
+    norm = np.linalg.norm(net[0].weight.grad.data)
+    assert by_label(drawn(loss, "grad"))["0.weight"].notes == (f"gradient {norm:.2g}",)
+    both = np.hypot(norm, np.linalg.norm(net[0].bias.grad.data))
+    whole = {box.id: box for box in drawn(loss, "grad", depth=0).boxes}["module:0"]
+    assert f"gradient {both:.2g}" in whole.notes
+    assert not any("of the result" in note for note in whole.notes)
+
+
+def test_a_parameter_that_no_gradient_reached_is_told_from_one_without_backward():
+    a, b = tg.ones(2, requires_grad=True), tg.ones(2, requires_grad=True)
+    a.name, b.name = "a", "b"
+    y = (a * 2.0).sum()
+    y.backward(retain_graph=True)
+    g = by_label(drawn(y + (b * 2.0).sum(), "grad"))
+    assert g["b"].notes == ("no gradient came here",) and g["b"].mark == "no-gradient"
+    assert g["a"].mark == ""
+
+
+def deep(scale):
+    """A chain of 12 layers whose gradients change by `scale` a layer on the way back."""
+    x = tg.ones(1, 4)
+    for number in range(12):
+        w = tg.tensor(np.eye(4) * scale, dtype=np.float64, requires_grad=True)
+        w.name = f"w{number}"
+        h = tg.matmul(x, w)
+        x = h / scale + (h - h.detach()) * (1 - 1 / scale)       # value of x, slope of h
+    return tg.sum(x)
+
+
+@pytest.mark.parametrize("scale, mark", [(0.2, "vanishing"), (5.0, "exploding"), (1.0, "")])
+def test_gradients_far_from_the_last_ones_are_marked(scale, mark):
+    y = deep(scale)
+    y.backward(retain_graph=True)
+    marks = [box.mark for box in drawn(y, "grad").boxes if box.kind == "parameter"]
+    assert marks[0] == mark and marks[-1] == ""
+    size = {box.label: float(np.abs(g.grad.data).mean()) for box in tg.graph(y).boxes
+            if isinstance(g := tg.graph(y).sources[box.id], tg.Tensor) and g.grad is not None}
+    assert (mark == "") == (1e-3 < size["w0"] / size["w11"] < 1e3)
+
+
+def test_a_gradient_of_exactly_zero_is_said():
+    w = tg.ones(3, requires_grad=True)
+    y = tg.sum(tg.relu(w * -1.0))
+    y.backward(retain_graph=True)
+    g = by_label(drawn(y, "grad"))
+    assert g["x"].notes == ("gradient 0, exactly zero",) and g["x"].mark == "vanishing"
+    assert g["mul"].notes == ("gradient of the result 0, exactly zero",)
+
+
+def test_vanishing_layers_are_counted_in_a_collapsed_module():
+    w = tg.ones(3, requires_grad=True)
+    v = tg.ones(3, requires_grad=True)
+    with tg.scope("dead"):
+        y = tg.sum(tg.relu(w * -1.0) + v)
+    y.backward(retain_graph=True)
+    box = next(box for box in drawn(y, "grad", depth=0).boxes if box.kind == "module")
+    assert "1 of 2 vanishing" in box.notes and box.mark == "vanishing"
+
+
+def test_the_first_nan_is_outlined_with_its_line():
+    x = tg.tensor([1.0, -1.0], requires_grad=True)
+    with np.errstate(invalid="ignore"):
+        y = tg.sum(tg.exp(tg.log(x) * 2.0))
+    g = drawn(y, "nan")
+    assert [box.label for box in g.boxes if box.mark == "nan"] == ["log"]
+    note = by_label(g)["log"].notes[0]
+    assert note.startswith("first nan, made at test_annotate.py:") and ("nan", note) in g.legend
+
+
+def test_an_infinite_gradient_is_found_where_the_forward_is_finite():
+    x = tg.tensor([0.0, 1.0], requires_grad=True)
+    g = drawn(tg.sum(tg.sqrt(x)), "nan")
+    assert [box.label for box in g.boxes if box.mark == "nan"] == ["sqrt"]
+    assert by_label(g)["sqrt"].notes[0].startswith("first inf of the backward")
+
+
+def test_a_bad_leaf_is_the_first():
+    x = tg.tensor([np.nan], requires_grad=True)
+    assert by_label(drawn(x * 2.0, "nan"))["x"].mark == "nan"
+    _, loss = network()
+    assert ("", "nan: all values and gradients are finite") in drawn(loss, "nan").legend
+
+
+def test_a_tape_that_was_used_still_has_what_needs_no_values():
+    net, loss = network()
+    loss.backward()
+    g = drawn(loss, WORDS)
+    statements = [text for mark, text in g.legend if not mark]
+    freed = "values freed by backward(); draw before it, or backward(retain_graph=True)"
+    assert [s for s in statements if freed in s] == [f"{w}: {freed}" for w in
+                                                     ("time", "grad of results", "nan")]
+    assert by_label(g)["0.weight"].notes[-1].startswith("gradient ")
+    assert "multiply-adds" in by_label(g)["conv2d"].notes[0]
+
+
+def test_values_changed_since_are_stated_not_raised():
+    net, loss = network()
+    net[3].weight.mutate()[...] = 0.0
+    assert any("was changed in place" in text for _, text in drawn(loss, ["grad", "time"]).legend)
+
+
+def test_hot_boxes_are_few_and_hold_half():
+    g = drawn(network()[1], "flops")
+    assert [box.label.split()[0] for box in g.boxes if box.mark == "hot"] == ["conv2d"]
+    assert any(mark == "hot" for mark, _ in g.legend)
+
+
+def test_the_gravest_mark_wins_and_notes_stay():
+    x = tg.tensor([np.nan], requires_grad=True)
+    g = annotate(tg.graph(x * 2.0), ["nan", "grad"])
+    g = replace(g, boxes=tuple(replace(b, notes=("before",)) for b in g.boxes))
+    box = by_label(told(g))["x"]
+    assert box.mark == "nan" and box.notes[:2] == ("before", "no backward yet")
+
+
+def test_an_unknown_word_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"show knows 'parameters', 'flops', .* got 'speed'"):
+        annotate(tg.graph(tg.ones(1, requires_grad=True) * 2.0), ["flops", "speed"])
+
+
+def test_annotating_changes_nothing_and_repeats():
+    net, loss = network()
+    show = ["parameters", "flops", "memory", "grad", "nan"]
+    assert drawn(loss, show) == drawn(loss, show)
+    assert all(p.grad is None for p in net.parameters())
+    loss.backward()

@@ -1,0 +1,230 @@
+"""When forward raises: what the message says, what the picture shows, and what is left behind."""
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import nn
+import tinygrad_conv as tg
+
+HERE = "test_failure.py"
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 16, 3, padding=1)
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x):
+        return self.pool(tg.relu(self.conv(x)))
+
+
+class Net(nn.Module):
+    """Fails in the way it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.block1 = Block()
+        self.conv3 = nn.Conv2d(8, 4, 3)
+        self.norm = nn.BatchNorm2d(5)
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(100, 5))
+
+    def forward(self, x, then):
+        h = self.block1(x)
+        return then(self, h)
+
+
+def failure(then, record=True):
+    net = Net()
+    with pytest.raises((ValueError, LookupError)) as e, tg.core.recording(record):
+        net(tg.ones(2, 3, 14, 14), then)
+    return e.value
+
+
+def marked(g):
+    return [(box.label, box.scope) for box in g.boxes if box.mark == "failed"]
+
+
+def labels(g):
+    return [box.label.split()[0] for box in g.boxes if box.kind == "op"]
+
+
+def test_a_conv_in_a_module_says_channels_and_where_its_input_came_from():
+    e = failure(lambda net, h: net.conv3(h))
+    assert "weight expects 8 input channels but x has 16" in str(e)
+    origin, where = e.__notes__
+    assert origin.startswith("x (2, 16, 7, 7) came from block1.pool (max_pool2d, test_failure.py:")
+    assert where == "in Net.conv3 (Conv2d)"
+
+
+def test_the_picture_ends_in_the_failing_call_in_its_module():
+    e = failure(lambda net, h: net.conv3(h))
+    g = tg.failed_graph(e)
+    assert g is e.graph and labels(g) == ["conv2d", "relu", "max_pool2d", "conv2d"]
+    assert marked(g) == [("conv2d", ("conv3",))]
+    into = {edge.source: edge.shape for edge in g.edges if edge.target == "failed"}
+    assert into["op2"] == (2, 16, 7, 7) and (4, 8, 3, 3) in into.values() and len(into) == 3
+    kinds = {".".join(path): scope.kind for path, scope in g.scopes.items()}
+    assert kinds == {"block1": "Block", "block1.conv": "Conv2d", "block1.pool": "MaxPool2d",
+                     "conv3": "Conv2d"}
+    notes = " ".join(g.boxes[-1].notes)
+    assert "8 input channels but x has 16" in notes and HERE in notes
+    assert g.legend == (("failed", "the call that raised ValueError"),)
+
+
+def test_a_linear_after_a_flatten_says_which_in_features_fits():
+    e = failure(lambda net, h: net.head(h))
+    assert str(e).endswith("got x of shape (2, 784); this input needs in_features=784")
+    assert e.__notes__[0].startswith("x (2, 784) came from head.0 (reshape, ")
+    assert ", from (2, 16, 7, 7) of block1.pool (max_pool2d, " in e.__notes__[0]
+    assert e.__notes__[1:] == ["in Net.head.1 (Linear)"]
+    assert marked(e.graph) == [("Linear", ("head", "1"))]
+
+
+def test_a_batch_norm_says_which_num_features_fits():
+    e = failure(lambda net, h: net.norm(h))
+    assert "num_features=16 would fit" in str(e) and "block1.pool" in e.__notes__[0]
+    assert marked(e.graph) == [("BatchNorm2d", ("norm",))]
+
+
+@pytest.mark.parametrize("then, name, text", [
+    (lambda net, h: h + tg.ones(3, 5), "add", "(2,16,7,7) (3,5)"),
+    (lambda net, h: h @ tg.ones(4, 4), "matmul", "last axis of x has length 7 but y has 4 rows"),
+    (lambda net, h: tg.conv2d(h, tg.ones(4, 3, 3, 3)), "conv2d", "3 input channels but x has 16"),
+    (lambda net, h: tg.concatenate([h, tg.ones(2, 3, 6, 6)], 1), "concatenate", "(2, 3, 6, 6)"),
+    (lambda net, h: h.reshape(3, 7), "reshape", "(3, 7)"),
+    (lambda net, h: h[:, 99], "getitem", "99")])
+def test_functional_calls_in_a_forward(then, name, text):
+    e = failure(then)
+    assert text in str(e) and e.__notes__[-1] == "in Net (Net)"
+    assert e.__notes__[0].startswith(("x (2, 16, 7, 7) came from block1.pool",
+                                      "arrays0 (2, 16, 7, 7) came from block1.pool"))
+    assert marked(e.graph) == [(name, ())] and labels(e.graph)[:3] == ["conv2d", "relu", "max_pool2d"]
+
+
+def test_a_forward_that_raises_itself_shows_what_it_had_computed():
+    def then(net, h):
+        raise KeyError("mine")
+    e = failure(then)
+    assert marked(e.graph) == [("Net", ())] and "max_pool2d" in labels(e.graph)
+    assert e.__notes__[-1] == "in Net (Net)"
+
+
+def test_under_no_grad_the_text_is_as_clear_and_says_what_is_not_known():
+    e = failure(lambda net, h: net.head(h), record=False)
+    assert "this input needs in_features=784" in str(e)
+    assert e.__notes__ == ["x (2, 784): nothing is recorded under no_grad(), so what made it is not "
+                           "known", "in Net.head.1 (Linear)"]
+    assert [(box.label, box.mark) for box in e.graph.boxes] == [("x", ""), ("Linear", "failed")]
+
+
+def test_outside_of_modules_the_traceback_is_read():
+    x, w = tg.ones(2, 3, requires_grad=True), tg.ones(4, 4)
+    with pytest.raises(ValueError) as e:
+        tg.exp(x) @ w
+    g = tg.failed_graph(e.value)
+    assert labels(g) == ["exp", "matmul"] and marked(g) == [("matmul", ())]
+    assert HERE in g.boxes[-1].notes[-1] and not hasattr(e.value, "__notes__")
+    with pytest.raises(ValueError) as e:
+        tg.conv2d(tg.ones(1, 3, 5, 5), tg.ones(2, 4, 3, 3))
+    g = tg.failed_graph(e.value)
+    assert [(b.label, b.shape) for b in g.boxes[:2]] == [("x", (1, 3, 5, 5)), ("w", (2, 4, 3, 3))]
+    assert marked(g) == [("conv2d", ())]
+
+
+@pytest.mark.parametrize("error", [ValueError("two many"), ZeroDivisionError("nought")])
+def test_a_primitive_of_the_users_that_raises(error):
+    @tg.primitive
+    def mine(x, y):
+        raise error
+    x = tg.ones(2, requires_grad=True)
+    with pytest.raises(type(error), match=str(error)) as e:
+        mine(tg.exp(x), np.ones(3))
+    g = tg.failed_graph(e.value)
+    assert labels(g) == ["exp", "mine"] and marked(g) == [("mine", ())]
+    assert [edge.shape for edge in g.edges if edge.target == "failed"] == [(2,), (3,)]
+
+
+def test_an_error_in_backward_names_backward():
+    @tg.primitive
+    def bad(x):
+        return x * 2.0
+    bad.defvjp(lambda g, ans, x: tg.reshape(g, (7,)))
+    y = bad(tg.ones(2, requires_grad=True)).sum()
+    with pytest.raises(ValueError) as e:
+        y.backward()
+    assert marked(tg.failed_graph(e.value))[0][0] in ("backward", "reshape")
+
+
+def test_what_is_no_caught_exception_is_refused():
+    with pytest.raises(TypeError, match="caught exception, got str"):
+        tg.failed_graph("oops")
+    with pytest.raises(ValueError, match="no traceback"):
+        tg.failed_graph(ValueError("never raised"))
+
+
+def test_errors_without_tensors_have_a_picture_too():
+    with pytest.raises(ZeroDivisionError) as e:
+        divmod(1, 0)
+    assert [box.mark for box in tg.failed_graph(e.value).boxes] == ["failed"]
+
+
+def test_the_picture_of_a_kept_error_keeps_no_tensor_alive():
+    gc.disable()
+    try:
+        net, x = Net(), tg.ones(2, 3, 14, 14)
+        alive = weakref.ref(x)
+        try:
+            net(x, lambda net, h: net.head(h))
+        except ValueError as e:
+            kept = e.with_traceback(None)
+        del x
+        assert alive() is None and labels(kept.graph)[-1] == "Linear"
+    finally:
+        gc.enable()
+
+
+def test_a_failed_call_leaves_its_inputs_and_the_next_pass_as_they_were():
+    x, w = tg.ones(2, 3), tg.ones(4, 4, requires_grad=True)
+    for _ in range(2):
+        with pytest.raises(ValueError):
+            x @ w
+    x.data[0] = 5.0
+    w.mutate()[0] = 2.0
+    assert x.data.flags.writeable and not x.memory.recorded and not w.memory.recorded
+    y = tg.ones(2, 4) @ w
+    with pytest.raises(ValueError):
+        tg.exp(w) @ tg.ones(5, 5)
+    y.sum().backward()
+    assert w.grad.data.tolist() == [[2.0] * 4] * 4
+
+
+def test_inputs_that_a_graph_relies_on_stay_locked():
+    w = tg.ones(2, 2, requires_grad=True)
+    y = (w * w).sum()
+    with pytest.raises(ValueError):
+        w @ tg.ones(3, 3)
+    assert not w.data.flags.writeable
+    y.backward()
+
+
+def test_views_of_one_memory_are_unlocked_too():
+    w = tg.ones(4, requires_grad=True)
+    with tg.no_grad():
+        v = tg.reshape(w, (2, 2))
+    with pytest.raises(ValueError):
+        v @ w
+    assert w.data.flags.writeable and v.data.flags.writeable
+
+
+def test_an_error_passes_on_its_way_through_the_same_scopes():
+    net = Net()
+    for _ in range(2):
+        e = failure(lambda net, h: net.conv3(h))
+        assert len(e.__notes__) == 2
+    y = net(tg.ones(2, 3, 14, 14), lambda net, h: h)
+    assert tg.tape(y)[-1].node.scope == ("block1", "pool")
