@@ -13,6 +13,7 @@ from .clip import clip_grad_norm_
 from .containers import ModuleDict, ModuleList, Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .decay import no_decay
+from .drawing import draw
 from .dropout import Dropout, Dropout2d
 from .fit import evaluate, fit
 from .history import History
@@ -51,5 +52,5 @@ __all__ = [
     "MultiStepLR", "NLLLoss", "OneCycleLR", "Optimizer", "Parameter", "ProgressBar", "RMSprop",
     "ReLU", "ReLU6", "ReduceLROnPlateau", "SELU", "SGD", "Schedule", "Sequential", "SequentialLR",
     "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh",
-    "clip_grad_norm_", "evaluate", "fit", "load", "no_decay", "save", "summary", "data", "init",
+    "clip_grad_norm_", "draw", "evaluate", "fit", "load", "no_decay", "save", "summary", "data", "init",
 ]

@@ -2,6 +2,7 @@
 
     import tinygrad_conv as tg
 """
+from . import explain
 from . import numpy_protocol as _numpy_protocol  # np.exp(t), np_array @ t
 from . import operators as _operators  # t + t, t.sum(), ...
 from . import ops
@@ -18,16 +19,16 @@ from .graph import graph
 from .kernels.parallel import get_num_threads, set_num_threads
 from .ops import *
 from .primitive import primitive
-from .render.dot import save_graph, to_dot
+from .render.drawing import Drawing, draw
 from .sampling import normal, permutation, rand, randint, randn, uniform
 from .tape import tape
 
 __all__ = [
-    "Tensor", "arange", "attach_failure", "check_grads", "eye", "failed_graph", "from_numpy",
+    "Drawing", "Tensor", "arange", "attach_failure", "check_grads", "draw", "eye", "failed_graph", "from_numpy",
     "full", "full_like", "get_num_threads", "grad", "graph", "is_recording", "linspace",
     "multiply_adds", "no_grad", "normal", "ones", "ones_like", "permutation", "primitive", "rand",
-    "randint", "randn", "save_graph", "scope", "set_num_threads", "show_config", "tape", "tensor",
-    "to_dot", "uniform", "vjp", "zeros", "zeros_like",
+    "randint", "randn", "scope", "set_num_threads", "show_config", "tape", "tensor",
+    "uniform", "vjp", "zeros", "zeros_like",
 ]
 __all__ += ops.__all__
 

@@ -1,20 +1,23 @@
 """The plain model of a drawing: boxes, edges and nested scopes, read off a tape.
 
 Pure and deterministic: boxes are numbered in the order of the tape, so the same program gives the
-same graph, before and after `backward()`. Renderers and annotations are other files; this one may
+same graph, before and after `backward()`. Scopes are paths of names without dots: a scope called
+"blocks.0" is the part "0" of "blocks". Renderers and annotations are other files; this one may
 import core, primitive, tape and labels.
 """
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .core import Tensor
-from .labels import call_label, slot_name
+from .labels import call_label, conv_notes, slot_name
 from .primitive import Freed, Node
 from .tape import Entry, walk
 
 Path = tuple[str, ...]
+ARITHMETIC = {"add", "sub", "mul", "div", "pow"}
+BACKWARD = "backward"  # the scope of what a gradient's computation records
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +83,117 @@ def total(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return sums
 
 
-def _leaf(t: Tensor | Freed, node: Node, slot: int, number: int) -> Box:
-    kind = "parameter" if t.requires_grad else "input" if t.shape else "constant"
-    label = t.name or slot_name(node.primitive, slot)
-    return Box(f"leaf{number}", kind, label, t.shape, str(t.dtype), node.scope)
+def backwards(scope: Path) -> int:
+    """How many times a scope is that of a gradient: 0 forward, 1 backward, 2 that one's backward.
+
+    Example:
+        >>> backwards(("features", "0")), backwards(("backward", "features", "0"))
+        (0, 1)
+    """
+    return next((i for i, name in enumerate(scope) if name != BACKWARD), len(scope))
+
+
+def title(scope: Scope) -> str:
+    """Path, kind and number of repetitions of a scope.
+
+    Example:
+        >>> title(Scope(("backward", "features", "0"), "Conv2d", 3))
+        'backward of features.0  Conv2d  x3'
+    """
+    level = backwards(scope.path)
+    path = " of ".join([BACKWARD] * level + [".".join(scope.path[level:])] * (len(scope.path) > level))
+    return "  ".join(filter(None, [path, scope.kind, f"x{scope.times}" if scope.times > 1 else ""]))
+
+
+def _shared(scopes: list[Path]) -> Path:
+    """The deepest scope around all of them; forward ones decide, if there are any."""
+    forward = [scope for scope in scopes if not backwards(scope)] or scopes
+    first, last = min(forward), max(forward)
+    same = next((i for i, (a, b) in enumerate(zip(first, last)) if a != b), min(len(first), len(last)))
+    return first[:same]
+
+
+def _is_data(node: Node, slot: int) -> bool:
+    """Whether an unnamed array is what the call works on, not something that helps it to."""
+    scaled = node.primitive.name in ARITHMETIC and any(t.node is not None for t in node.inputs)
+    return slot == 0 and not scaled
+
+
+def _placed(box: Box, t: Tensor | Freed, users: list[Path], data: bool) -> Box:
+    """A leaf with its kind, its own name, and the scope it belongs to; see `graph`."""
+    scope = _shared(users)
+    own = bool(scope) and t.name.startswith(".".join((*scope, "")))
+    outside = not backwards(scope) and not own and (bool(t.name) or data or not scope)
+    kind = "parameter" if t.requires_grad else "input" if outside and t.shape else "constant"
+    if outside and not (kind == "parameter" and t.name):
+        scope = () if t.shape else scope
+    label = t.name[len(".".join((*scope, ""))):] if own else t.name or box.label
+    return replace(box, kind=kind, label=label, scope=scope)
+
+
+class _Reader:
+    """The boxes, edges and scopes of a tape, collected call by call."""
+
+    def __init__(self, kinds: Mapping[str, str], entries: list[Entry]) -> None:
+        self.kinds, self.boxes, self.edges = kinds, list[Box](), list[Edge]()
+        self.sources: dict[str, Entry | Tensor | Freed] = {}
+        self.scopes: dict[Path, Scope] = {}
+        self.users: dict[str, list[Path]] = {}  # of leaves
+        self.data: dict[str, bool] = {}         # whether a leaf is
+        self.ids: dict[int, str] = {}           # of calls by order, of leaves by -id
+        self.paths: dict[Path, Path] = {}       # a node's scope: without dots in its names
+        self.told = any(entry.node.scope[:1] == (BACKWARD,) for entry in entries)
+        for entry in entries:
+            self.call(entry)
+
+    def path(self, scope: Path) -> Path:
+        if scope not in self.paths:
+            path = self.paths[scope] = tuple(".".join(scope).split(".")) if scope else ()
+            for depth in range(1, len(path) + 1):
+                part = path[:depth]
+                kind = self.kinds.get(".".join(part[backwards(part):]), "")
+                self.scopes.setdefault(part, Scope(part, kind))
+        return self.paths[scope]
+
+    def call(self, entry: Entry) -> None:
+        node, out, scope = entry.node, entry.output, self.path(entry.node.scope)
+        op = self.ids[node.order] = f"op{len(self.sources) - len(self.users)}"
+        for slot, t in enumerate(node.inputs):
+            key = -id(t) if t.node is None else t.node.order
+            if key not in self.ids:
+                self.leaf(t, node, slot)
+            if t.node is None:
+                self.users[self.ids[key]].append(scope)
+            self.edges.append(Edge(self.ids[key], op, t.shape, str(t.dtype), slot))
+        shapes, name = [t.shape for t in node.inputs], node.primitive.name
+        notes = conv_notes(name, shapes, out.shape) if self.told else ()
+        notes = (f"= {out.name}", *notes) if out.name else notes
+        label = call_label(name, shapes, node.params)
+        self.boxes.append(Box(op, "op", label, out.shape, str(out.dtype), scope, notes))
+        self.sources[op] = entry
+
+    def leaf(self, t: Tensor | Freed, node: Node, slot: int) -> None:
+        leaf = self.ids[-id(t)] = f"leaf{len(self.users)}"
+        self.boxes.append(Box(leaf, "", slot_name(node.primitive, slot), t.shape, str(t.dtype), ()))
+        self.sources[leaf], self.users[leaf], self.data[leaf] = t, [], _is_data(node, slot)
 
 
 def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
     """The calls behind some tensors as a plain model of a drawing.
+
+    A leaf that requires a gradient is a parameter. Of the others, arrays are inputs if they are
+    used outside of all modules, have a name that is none of a module's, or are the first argument
+    of a call (and not merely added to, or multiplied with, something computed); the rest, single
+    numbers, running means, masks, are constants. Inputs, and parameters that would be inputs by
+    these rules and have no name, stand outside of all modules; other leaves stand in the deepest
+    scope around all calls that use them, where the forward ones decide.
 
     Args:
         outputs: tensors: an output, a loss, gradients made with `create_graph=True`.
         kinds: what a scope is by its dotted path, e.g. {"features.conv1": "Conv2d"}.
 
     Returns:
-        a `Graph`; a leaf stands in the scope of the first call that uses it.
+        a `Graph`; with a backward in it, convolutions note their shapes and what they sum over.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -103,28 +202,7 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
         >>> [box.label for box in g.boxes], len(g.edges)
         (['x', 'mul'], 2)
     """
-    kinds = kinds or {}
-    boxes: list[Box] = []
-    edges: list[Edge] = []
-    sources: dict[str, Entry | Tensor | Freed] = {}
-    leaves: dict[int, str] = {}
-    made: dict[int, str] = {}
-    scopes: dict[Path, Scope] = {}
-    for number, entry in enumerate(walk(outputs)):
-        node, out = entry.node, entry.output
-        op = made[node.order] = f"op{number}"
-        for depth in range(1, len(node.scope) + 1):
-            path = node.scope[:depth]
-            scopes.setdefault(path, Scope(path, kinds.get(".".join(path), "")))
-        for slot, t in enumerate(node.inputs):
-            if t.node is None and id(t) not in leaves:
-                leaf = _leaf(t, node, slot, len(leaves))
-                leaves[id(t)] = leaf.id
-                boxes.append(leaf)
-                sources[leaf.id] = t
-            source = leaves[id(t)] if t.node is None else made[t.node.order]
-            edges.append(Edge(source, op, t.shape, str(t.dtype), slot))
-        label = call_label(node.primitive.name, [t.shape for t in node.inputs], node.params)
-        boxes.append(Box(op, "op", label, out.shape, str(out.dtype), node.scope))
-        sources[op] = entry
-    return Graph(tuple(boxes), tuple(edges), scopes, sources=sources)
+    read = _Reader(kinds or {}, walk(outputs))
+    boxes = tuple([_placed(box, read.sources[box.id], read.users[box.id], read.data[box.id])
+                   if box.id in read.data else box for box in read.boxes])
+    return Graph(boxes, tuple(read.edges), read.scopes, sources=read.sources)

@@ -1,11 +1,14 @@
 """How a call is written in a picture: the op's name and what a reader wants to know of it.
 
-Parameters at their defaults are left out, pairs of equal numbers become one. May import primitive.
+Parameters at their defaults are left out, pairs of equal numbers become one, long values are cut.
+May import primitive.
 """
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from .primitive import Primitive
 
@@ -14,6 +17,10 @@ Shape = tuple[int, ...]
 PLAIN = {  # parameter values that say nothing, by name
     "stride": (1, 1), "dilation": (1, 1), "padding": ((0, 0), (0, 0)), "groups": 1, "keepdims": False}
 HIDDEN = {"size", "shape", "kernel", "kernel_size", "dtype"}  # told by the edges, or by the size in front
+LONGEST = 32  # characters of a parameter's value
+
+SUMMED = {  # the axes over which the convolutions' products are summed (ops/conv.py)
+    "conv2d": "c, kh, kw", "conv_transpose2d": "o, kh, kw", "conv2d_weight": "n, oh, ow"}
 
 
 def _times(values: Sequence[int]) -> str:
@@ -24,7 +31,23 @@ def _value(v: Any) -> str:
     """A parameter's value, shortest: (2, 2) is 2, ((1, 1), (1, 1)) is 1."""
     if isinstance(v, tuple) and v and all(_value(item) == _value(v[0]) for item in v):
         return _value(v[0]) if len(v) > 1 else str(v[0])
-    return str(v).replace(" ", "")
+    if isinstance(v, np.ndarray):
+        return f"{v.dtype}[{shape_text(v.shape)}]"
+    if isinstance(v, slice):
+        ends = (v.start, v.stop, v.step) if v.step is not None else (v.start, v.stop)
+        return ":".join("" if n is None else str(n) for n in ends)
+    text = f"({','.join(map(_value, v))})" if isinstance(v, tuple) else str(v).replace(" ", "")
+    return text if len(text) <= LONGEST else text[:LONGEST - 3] + "..."
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape as pictures have it.
+
+    Example:
+        >>> shape_text((8, 3, 32, 32)), shape_text(())
+        ('8x3x32x32', 'scalar')
+    """
+    return _times(shape) or "scalar"
 
 
 def _window(name: str, shapes: Sequence[Shape], params: Mapping[str, Any]) -> str:
@@ -46,6 +69,21 @@ def call_label(name: str, shapes: Sequence[Shape], params: Mapping[str, Any]) ->
     words += [f"{key} {_value(value)}" for key, value in params.items()
               if key not in HIDDEN and value is not None and PLAIN.get(key, object) != value]
     return " ".join(filter(None, words))
+
+
+def conv_notes(name: str, shapes: Sequence[Shape], output: Shape) -> tuple[str, ...]:
+    """What a convolution or an adjoint of one does with its shapes, in two lines; () for other ops.
+
+    Source of the sums: the derivation that heads ops/conv.py.
+
+    Example:
+        >>> conv_notes("conv2d_weight", [(8, 5, 9, 9), (8, 3, 9, 9)], (5, 3, 3, 3))
+        ('8x5x9x9, 8x3x9x9 -> 5x3x3x3', 'sums over n, oh, ow')
+    """
+    if name not in SUMMED:
+        return ()
+    return (f"{', '.join(map(shape_text, shapes[:2]))} -> {shape_text(output)}",
+            f"sums over {SUMMED[name]}")
 
 
 def slot_name(primitive: Primitive, slot: int) -> str:

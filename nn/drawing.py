@@ -1,0 +1,91 @@
+"""Draw a model: one forward pass, in evaluation mode, with the names and kinds of its modules.
+
+May import the engine's public names only.
+"""
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import tinygrad_conv as tg
+
+from .module import Module
+
+
+@contextmanager
+def _evaluating(model: Module) -> Iterator[None]:
+    """Evaluation mode for a while; then every module as it was."""
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes:
+            m.training = mode
+
+
+def _gradients(model: Module, loss: tg.Tensor) -> list[tg.Tensor]:
+    """The gradient by each parameter, recorded; `.grad` is as before."""
+    before = [(p, p.grad) for p in model.parameters()]
+    try:
+        for p, _ in before:
+            p.grad = None
+        loss.backward(create_graph=True)
+        return [p.grad for p, _ in before if p.grad is not None]
+    finally:
+        for p, grad in before:
+            p.grad = grad
+
+
+def _names(model: Module, count: int) -> list[str]:
+    """What `forward` calls its arguments."""
+    wanted = inspect.signature(model.forward).parameters.values()
+    names = [p.name for p in wanted if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [*names, *(f"x{i}" for i in range(len(names), count))]
+
+
+def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = None,
+         show: str | Iterable[str] = (), depth: int | None = None, fold: bool = True,
+         hide: Iterable[str] = ("constant",)) -> tg.Drawing:
+    """Draw what a model computes; with `loss`, also the gradient by each of its parameters.
+
+    The model runs once, in evaluation mode, and is left as it was: modes, running statistics,
+    random state and `.grad`. What training does differently (dropout, statistics of the batch) is
+    drawn by `tg.draw(loss)` of a real step.
+
+    Args:
+        model: any module.
+        inputs: what to call it with; tensors or arrays.
+        loss: a function of the output; then its gradient is drawn beside the forward pass.
+        show, depth, fold, hide: as in `tg.draw`.
+
+    Returns:
+        a `tg.Drawing`; frames say each module's path and class.
+
+    Raises:
+        What the model raises; and as `tg.draw`.
+
+    Example:
+        >>> import nn
+        >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+        >>> nn.draw(net, tg.ones(2, 4), depth=0)
+        leaf0     x          -> 2x4  (input)
+        module:0  0  Linear  -> 2x3  15 parameters
+        module:1  1  ReLU    -> 2x3
+    """
+    given = [tg.tensor(x) for x in inputs]
+    for x, name in zip(given, _names(model, len(inputs))):
+        x.name = name
+        x.requires_grad = loss is None and x.dtype.kind == "f"  # recorded, whatever is frozen
+    with _evaluating(model):
+        y = model(*given)
+        outputs = list(y) if isinstance(y, tuple) else [y]
+        if loss is not None:
+            end = loss(y)
+            outputs = [end, *_gradients(model, end)]
+    for x in given:
+        x.requires_grad = False  # an input, not a parameter
+    kinds = {path: type(m).__name__ for path, m in model.named_modules()}
+    return tg.draw(*outputs, show=show, depth=depth, fold=fold, hide=hide, kinds=kinds)

@@ -1,0 +1,113 @@
+"""Smaller drawings of the same thing: without some leaves, modules as one box, repetitions once.
+
+Each is a Graph made of a Graph; figures of boxes that become one are added up. May import graph.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from .graph import Box, Edge, Graph, Path, backwards, title, total
+
+LEAVES = ("parameter", "input", "constant")
+GRAVEST = ("failed", "nan", "exploding", "vanishing", "no-gradient", "hot")
+
+
+def without(graph: Graph, kinds: Iterable[str]) -> Graph:
+    """The graph without leaves of some kinds; a number that is left out is written into its call.
+
+    Args:
+        graph: any.
+        kinds: any of "parameter", "input" and "constant".
+
+    Raises:
+        ValueError: for another kind.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> g = tg.graph(2.0 * tg.ones(3, requires_grad=True))
+        >>> [box.label for box in without(g, ["constant"]).boxes]
+        ['y', 'mul (2, _)']
+    """
+    kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+    unknown = [kind for kind in kinds if kind not in LEAVES]
+    if unknown:
+        raise ValueError(f"without: knows leaves of kind {', '.join(LEAVES)}, got {unknown[0]!r}")
+    gone = {box.id for box in graph.boxes if box.kind in kinds}
+    slots: dict[str, list[str]] = {}
+    for edge in graph.edges:
+        slots.setdefault(edge.target, []).append(_number(graph, edge) if edge.source in gone else "_")
+    boxes = [replace(box, label=f"{box.label} ({', '.join(slots[box.id])})")
+             if set(slots.get(box.id, "_")) != {"_"} and "" not in slots[box.id] else box
+             for box in graph.boxes if box.id not in gone]
+    edges = tuple([edge for edge in graph.edges if edge.source not in gone])
+    return replace(graph, boxes=tuple(boxes), edges=edges)
+
+
+def _number(graph: Graph, edge: Edge) -> str:
+    """The value of a constant that is a single number; "_" for what is left out unsaid."""
+    value = getattr(graph.sources.get(edge.source), "item", None)
+    return f"{value():g}" if value and not edge.shape else "_"
+
+
+def collapse(graph: Graph, depth: int) -> Graph:
+    """The graph with every module below `depth` frames drawn as one box of kind "module".
+
+    Inside a backward the frames are counted from the module's name on. Calls of a module that are
+    apart on the tape become the same box. What happens inside is no longer drawn; of several
+    equal edges between two boxes one is left.
+
+    Args:
+        graph: any; figures are added up, the gravest mark is kept.
+        depth: how many modules may be nested, 0 or more.
+
+    Raises:
+        ValueError: if depth is negative.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> with tg.scope("layer"):
+        ...     y = tg.exp(tg.exp(tg.ones(3, requires_grad=True)))
+        >>> [(box.id, box.kind) for box in collapse(tg.graph(y * y), 0).boxes]
+        [('leaf0', 'parameter'), ('module:layer', 'module'), ('op2', 'op')]
+    """
+    if depth < 0:
+        raise ValueError(f"collapse: depth must be 0 or more, got {depth}")
+    paths = {box.id: box.scope[:depth + 1 + backwards(box.scope)] for box in graph.boxes}
+    inside: dict[Path, list[Box]] = {}
+    for box in graph.boxes:
+        if len(paths[box.id]) > depth + backwards(box.scope):
+            inside.setdefault(paths[box.id], []).append(box)
+    ids = {box.id: f"module:{'.'.join(path)}" for path, own in inside.items() for box in own}
+    edges = list(dict.fromkeys(
+        replace(e, source=ids.get(e.source, e.source), target=ids.get(e.target, e.target),
+                slot=0 if e.target in ids else e.slot)
+        for e in graph.edges if ids.get(e.source, e.source) != ids.get(e.target, e.target)))
+    last = {ids[e.source]: e.source for e in graph.edges
+            if e.source in ids and ids[e.source] != ids.get(e.target)}
+    made = {path: _module(graph, path, own, last.get(ids[own[0].id])) for path, own in inside.items()}
+    boxes = list(dict.fromkeys(made[paths[box.id]] if box.id in ids else box for box in graph.boxes))
+    figures = {box: own for box, own in graph.figures.items() if box not in ids}
+    figures |= {made[path].id: total(graph.figures.get(box.id, {}) for box in own)
+                for path, own in inside.items()}
+    scopes = {path: scope for path, scope in graph.scopes.items() if path not in inside
+              and len(path) <= depth + backwards(path)}
+    return replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=scopes, figures=figures)
+
+
+def _module(graph: Graph, path: Path, own: list[Box], last: str | None) -> Box:
+    """One box for all of a module's; its output is that of its last call which is used outside."""
+    calls = [box for box in own if box.kind in ("op", "module")] or own
+    out = next((box for box in own if box.id == last), calls[-1])
+    times = math.prod(graph.scopes[path[:i]].times for i in range(1, len(path) + 1))
+    count = sum(math.prod(box.shape) * math.prod(
+        graph.scopes[box.scope[:i]].times for i in range(len(path) + 1, len(box.scope) + 1))
+        for box in own if box.kind == "parameter")
+    notes = (f"{times} x {count:,} parameters" if times > 1 else f"{count:,} parameters",) if count else ()
+    if any("parameters" in graph.figures.get(box.id, {}) for box in own):
+        notes = ()
+    mark = min((box.mark for box in own if box.mark), default="",
+               key=lambda mark: GRAVEST.index(mark) if mark in GRAVEST else len(GRAVEST))
+    return Box(f"module:{'.'.join(path)}", "module", title(graph.scopes[path]), out.shape, out.dtype,
+               path[:-1], notes, mark)

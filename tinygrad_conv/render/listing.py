@@ -1,0 +1,59 @@
+"""A graph as text for a terminal: modules indented, a line a box, where its inputs come from.
+
+May import graph.
+"""
+from __future__ import annotations
+
+from ..graph import Box, Graph, Path, title
+from .words import printable, tensor_text
+
+CALLS = ("op", "module")
+
+
+def listing(graph: Graph) -> str:
+    """The boxes in the order of the tape, each under the heads of its modules.
+
+    What a box makes stands after "->". The inputs of a call are the result of the call before it
+    and the leaves between; where they are not, they are named after "<-".
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> print(listing(tg.graph(x + tg.exp(x))))
+        leaf0  x    -> 2  (parameter)
+        op0    exp  -> 2
+        op1    add  -> 2  <- leaf0, op0
+    """
+    inputs: dict[str, list[str]] = {}
+    for edge in graph.edges:
+        inputs.setdefault(edge.target, []).append(edge.source)
+    rows: list[tuple[str, str, str]] = []
+    here: Path = ()
+    recent: list[str] = []
+    for box in graph.boxes:
+        rows += _heads(graph, here, box.scope)
+        here = box.scope
+        indent = "  " * len(here)
+        call = box.kind in CALLS
+        sources = inputs.get(box.id, [])
+        said = [f"-> {tensor_text(box.shape, box.dtype)}", *_said(box, sources if sources != recent else [])]
+        rows.append((box.id, indent + printable(box.label), "  ".join(said)))
+        recent = [box.id] if call else [*recent, box.id]
+    left, middle = (max((len(row[i]) for row in rows if row[2]), default=0) for i in (0, 1))
+    lines = [f"{a:{left}}  {b:{middle}}  {c}".rstrip() for a, b, c in rows]
+    return "\n".join([*lines, *[f"{mark or 'note'}: {meaning}" for mark, meaning in graph.legend]])
+
+
+def _heads(graph: Graph, here: Path, scope: Path) -> list[tuple[str, str, str]]:
+    """A line for each scope that is entered on the way from one box to the next."""
+    same = next((i for i, (a, b) in enumerate(zip(here, scope)) if a != b), min(len(here), len(scope)))
+    return [("", "  " * depth + printable(title(graph.scopes[scope[:depth + 1]])), "")
+            for depth in range(same, len(scope))]
+
+
+def _said(box: Box, sources: list[str]) -> list[str]:
+    """What follows the shape: the kind of a leaf, where the inputs come from, notes, the mark."""
+    return [*([f"({box.kind})"] if box.kind not in CALLS else []),
+            *([f"<- {', '.join(sources)}"] if sources else []),
+            *(["; ".join(map(printable, box.notes))] if box.notes else []),
+            *([f"[{box.mark}]"] if box.mark else [])]

@@ -1,0 +1,71 @@
+"""DOT text as SVG, PNG or PDF, by a program that is installed; files written whole or not at all.
+
+Programs: Graphviz's `dot`, else the `graphviz-pure` command of the `viz` extra, which needs nothing
+else but makes no PDF. Imports the standard library only.
+"""
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+FORMATS = ("svg", "png", "pdf")
+PURE = ("svg", "png")  # what graphviz-pure can write
+PATIENCE = 120.0       # seconds
+
+
+def renderers(format: str) -> list[str]:
+    """The commands that can make this format, best first."""
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    found = [shutil.which("dot"), shutil.which("graphviz-pure", path=beside) if format in PURE else None]
+    return [command for command in found if command]
+
+
+def picture(dot: str, format: str, patience: float = PATIENCE) -> bytes:
+    """The picture of some DOT text.
+
+    Args:
+        dot: the text.
+        format: "svg", "png" or "pdf".
+        patience: seconds until a program is given up.
+
+    Raises:
+        ValueError: for another format.
+        FileNotFoundError: if no program for it is installed; says what to install.
+        RuntimeError: if every program there is failed; tells what they said.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"picture: expects one of {', '.join(FORMATS)}, got {format!r}")
+    commands = renderers(format)
+    if not commands:
+        extra = "pip install 'tinygrad_conv[viz]', or " if format in PURE else ""
+        raise FileNotFoundError(f"to draw .{format}: {extra}install Graphviz "
+                                f"(https://graphviz.org/download) so that `dot` is on the PATH")
+    said = []
+    for command in commands:
+        sharp = ["-Gdpi=144"] if format == "png" else []
+        try:
+            done = subprocess.run([command, f"-T{format}", *sharp], input=dot.encode(),
+                                  capture_output=True, check=False, timeout=patience)
+        except subprocess.TimeoutExpired:
+            said.append(f"{command}: not done after {patience:g} s; draw less, e.g. with depth=1")
+        except OSError as e:
+            said.append(f"{command}: {e}")
+        else:
+            if done.returncode == 0 and done.stdout:
+                return done.stdout
+            said.append(f"{command}: {done.stderr.decode(errors='replace').strip() or 'no output'}")
+    raise RuntimeError(f"picture: drawing .{format} failed: {'; '.join(said)}")
+
+
+def write(path: Path, content: bytes) -> None:
+    """Put a file in place whole; missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,38 @@
+"""How boxes look: each kind a shape of its own, each mark a colour, a line and a word.
+
+Nothing is told by colour alone; the colours are Okabe and Ito's, all light enough for black text.
+Source: Okabe, Ito, "Color Universal Design", 2008. Imports nothing.
+"""
+from __future__ import annotations
+
+FONT = {"fontname": "Helvetica", "fontsize": "10"}
+INK, FAINT = "#222222", "#777777"
+
+KINDS = {  # attributes of a node in DOT
+    "op": {"shape": "box", "style": "rounded,filled", "fillcolor": "#e8f0f8"},
+    "parameter": {"shape": "ellipse", "style": "filled", "fillcolor": "#fbf3dc"},
+    "input": {"shape": "invhouse", "style": "filled", "fillcolor": "#e3f1ea"},
+    "constant": {"shape": "note", "style": "filled", "fillcolor": "#f4f4f4"},
+    "module": {"shape": "box3d", "style": "filled", "fillcolor": "#e8f0f8"},
+}
+
+MARKS = {  # what a mark changes; `style` is added to that of the kind
+    "failed": {"fillcolor": "#d55e00", "style": "bold", "penwidth": "3", "peripheries": "2"},
+    "nan": {"fillcolor": "#cc79a7", "style": "bold", "penwidth": "2", "peripheries": "2"},
+    "exploding": {"fillcolor": "#e69f00", "style": "bold", "penwidth": "3"},
+    "vanishing": {"fillcolor": "#56b4e9", "style": "dashed", "penwidth": "2"},
+    "no-gradient": {"fillcolor": "#cccccc", "style": "dotted", "penwidth": "2"},
+    "hot": {"fillcolor": "#f0e442", "style": "bold", "penwidth": "2"},
+}
+
+
+def look(kind: str, mark: str) -> dict[str, str]:
+    """The attributes of a box of this kind under this mark ("" for none).
+
+    Example:
+        >>> look("op", "vanishing")["style"], look("op", "vanishing")["shape"]
+        ('rounded,filled,dashed', 'box')
+    """
+    plain, extra = KINDS[kind], MARKS.get(mark, {})
+    joined = {"style": f"{plain['style']},{extra['style']}"} if extra else {}
+    return {**plain, **extra, **joined}
