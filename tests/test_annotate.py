@@ -121,6 +121,7 @@ def test_a_gradient_of_exactly_zero_is_said():
 def test_vanishing_layers_are_counted_in_a_collapsed_module():
     w = tg.ones(3, requires_grad=True)
     v = tg.ones(3, requires_grad=True)
+    w.name, v.name = "dead.w", "dead.v"
     with tg.scope("dead"):
         y = tg.sum(tg.relu(w * -1.0) + v)
     y.backward(retain_graph=True)

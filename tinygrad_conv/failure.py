@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from .tape import Entry
 
 ENGINE = OURS[0]
 NUMPY = os.path.join(os.path.dirname(np.__file__), "")
-WIDTH = 60  # columns of the message in its box
+WIDTH = 90  # columns of the message in its box
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,8 @@ def _picture(call: Call, scope: Path, error: BaseException) -> Graph:
             sources[ids[key]] = t
         edges.append(Edge(ids[key], "failed", t.shape, str(t.dtype), slot))
     at = [f"{os.path.basename(call.where[0])}:{call.where[1]}"] if call.where[0] else []
-    text = textwrap.wrap(str(error) or type(error).__name__, WIDTH)
+    parts = re.split(r"; |(?<=\S) +(?=\([\w.]*shape|\(inputs)", str(error) or type(error).__name__)
+    text = [line for part in parts for line in textwrap.wrap(part, WIDTH)]
     boxes.append(Box("failed", "op", call.name, (), "", scope, (*text, *at), "failed"))
     scopes = {scope[:depth]: Scope(scope[:depth]) for depth in range(1, len(scope) + 1)}
     return Graph(tuple(boxes), tuple(edges), {**scopes, **g.scopes},
