@@ -87,3 +87,12 @@ def test_an_index_array_changed_later_does_not_spoil_the_gradient():
 def test_shape_errors(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("axis", [(0, 2, 3), (0,), (0, 2), (2, 3), None])
+def test_sum_of_float32_keeps_its_digits_in_any_memory_order(axis):
+    """NumPy's one running sum over channels-last memory loses the fourth digit."""
+    x = np.random.default_rng(0).standard_normal((40, 28, 28, 6)).astype(np.float32).transpose(0, 3, 1, 2)
+    y = tg.sum(tg.tensor(x), axis=axis).numpy()
+    np.testing.assert_allclose(y, x.sum(axis, dtype=np.float64), atol=1e-4)
+    assert y.dtype == np.float32 and y.shape == x.sum(axis).shape

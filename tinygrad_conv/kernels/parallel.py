@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from .memory import keep_memory
+
 CHUNK_BYTES = 1 << 21  # columns, padded input and output of one chunk; about the L2 caches
 WORTH_THREADS = 1 << 20  # bytes of workspace traffic below which handing work over costs more
 
@@ -55,6 +57,7 @@ class _Team:
 
     def start(self) -> None:
         self.ready = True
+        keep_memory()
         self.blas = _blas_libraries()
         if self.blas and self.size > 1:
             self.pool = ThreadPoolExecutor(self.size - 1, thread_name_prefix="tinygrad_conv")

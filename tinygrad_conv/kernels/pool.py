@@ -15,6 +15,9 @@ from .pool_geometry import Place, Windows
 from .window import compute_dtype
 
 
+SHORT = 32  # bytes up to which a pixel of all channels is copied faster as one item
+
+
 def _like(x: np.ndarray, size: tuple[int, ...], n: int | None = None,
           dtype: np.dtype | None = None) -> np.ndarray:
     """An empty array (n, C, *size) in the memory layout of x (N, C, H, W)."""
@@ -98,13 +101,35 @@ def averages_adjoint(g: np.ndarray, win: Windows, divisor: np.ndarray) -> np.nda
     return dx
 
 
+def _pixels(a: np.ndarray) -> np.ndarray:
+    """Channels-last a (n, C, H, W) as n*H*W items of C numbers; a itself if it lies otherwise.
+
+    NumPy copies short runs a number at a time, items whole.
+    """
+    last = a.transpose(0, 2, 3, 1)
+    size = last.shape[-1] * a.itemsize
+    if a.itemsize < size <= SHORT and last.strides[3] == a.itemsize:
+        return last.view(np.dtype((np.void, size)))[..., 0]
+    return a
+
+
 class _Winners:
     """Which cell of each window is the largest, tap by tap; the workspace of one thread."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray, win: Windows, n: int) -> None:
         self.x, self.y = x, y
+        self.seen = _like(y, win.out, n, x.dtype)
         self.taps = list(win.taps())
         self.hit, self.taken = (_like(y, win.out, n, np.dtype(np.int8)) for _ in range(2))
+
+    def _cells(self, x: np.ndarray, outs: tuple, cells: tuple) -> np.ndarray:
+        """The cells a tap sees, in one run if they lie in many short ones."""
+        items = _pixels(x)
+        if items is x:
+            return x[cells]
+        seen = self.seen[:len(x)][outs]
+        np.copyto(_pixels(seen), items[cells])
+        return seen
 
     def of(self, s: slice) -> Iterator[tuple[tuple, tuple, np.ndarray]]:
         """For each tap (outputs, cells, mask): -1 where it is the first to equal the maximum, else 0."""
@@ -113,10 +138,10 @@ class _Winners:
         taken.fill(0)
         nan = np.isnan(np.max(y, initial=-np.inf))
         for k, (outs, cells) in enumerate(self.taps[:-1]):
-            mask, before = hit[outs], taken[outs]
-            np.equal(x[cells], y[outs], out=mask.view(bool))
+            mask, before, seen = hit[outs], taken[outs], self._cells(x, outs, cells)
+            np.equal(seen, y[outs], out=mask.view(bool))
             if nan:
-                mask |= np.isnan(x[cells])
+                mask |= np.isnan(seen)
             if k > 0:
                 np.greater(mask, before, out=mask.view(bool))
             np.bitwise_or(before, mask, out=before)
@@ -143,15 +168,18 @@ def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, win: Windows) -> np.nda
             if g.strides != y.strides:  # once, not for every tap
                 np.copyto(_bits(share[:m]), bits)
                 bits = _bits(share[:m])
+            direct = not overlap and _pixels(part) is part
             if not cover:
                 part.fill(0)
             for outs, cells, mask in winners.of(s):
-                to = won[:m][outs] if overlap else part[cells]
+                to = part[cells] if direct else won[:m][outs]
                 np.bitwise_and(bits[outs], mask, out=_bits(to))
                 if overlap:
                     np.add(part[cells], to, out=part[cells])
+                elif not direct:
+                    np.copyto(_pixels(part)[cells], _pixels(to))
 
-    over(len(x), x[:1].nbytes, work)
+    over(len(x), 4 * x[:1].nbytes, work)
     return dx
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor
+from ..kernels.total import total
 from ..primitive import primitive
 from . import elementwise as ew
 from . import shape as sh
@@ -48,7 +49,7 @@ def _reduction(primitive_, x: Any, axis: Axis, keepdims: bool) -> Tensor:
 
 @primitive
 def _sum(x, *, axis, keepdims):
-    return np.add.reduce(x, axis=axis, keepdims=keepdims)
+    return total(x, axis, keepdims)
 
 
 _sum.defvjp(lambda g, ans, x, *, axis, keepdims: _spread(g, x, axis))
