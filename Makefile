@@ -1,5 +1,6 @@
 # make train                      LeNet-style network on the embedded digits; results in runs/digits
 # make train DATA=fashion-mnist EPOCHS=5
+# make questions                  five questions about the gradient, answered; pages in runs/questions
 # make test | bench | clean
 PYTHON ?= python3
 VENV := .venv
@@ -8,10 +9,13 @@ DATA ?= digits
 EPOCHS ?=
 SEED ?= 0
 
-.PHONY: train test test-slow bench clean
+.PHONY: train questions test test-slow bench clean
 
 train: $(VENV)/train
 	$(BIN)/python -m demos.train --data $(DATA) --seed $(SEED) $(if $(EPOCHS),--epochs $(EPOCHS))
+
+questions: $(VENV)/train
+	$(BIN)/python -m demos.questions --out runs/questions
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest -q

@@ -1,0 +1,145 @@
+"""An answer to one question, as text for the terminal and as a page that needs nothing else.
+
+Every number in it comes from the run that made it. Imports the standard library and `proof`.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape, unescape
+from pathlib import Path
+
+from .proof import Proof
+
+STYLE = Path(__file__).with_name("page.css")
+PROVED = ("computed as", "compared with", "numbers", "largest difference", "")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table; `note` is said below it. Cells are HTML."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a page says: `asked` in the asker's words, the rest ours. Texts are HTML, in plain tags."""
+
+    name: str
+    number: int
+    title: str
+    asked: str
+    short: str
+    picture: str
+    formulas: Sequence[str]
+    shapes: Table
+    proofs: Sequence[Proof]
+    steps: Sequence[str] = ()
+    more: Sequence[Table] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether every comparison agrees to rounding."""
+        return all(p.holds for p in self.proofs)
+
+    @property
+    def tables(self) -> list[Table]:
+        """Shapes, proof and the rest, in the order of the page."""
+        proved = [(p.what, p.how, f"{p.entries:,}", p.says, "✓ equal" if p.holds else "✗ DIFFERS")
+                  for p in self.proofs]
+        note = ("Float64, fixed seed. A difference is relative to the largest entry. A convolution "
+                "is linear in each argument, so finite differences with step 1 are exact too.")
+        return [self.shapes, Table("Proof", PROVED, proved, note), *self.more]
+
+
+def plain(html: str) -> str:
+    """HTML without its tags, for a terminal.
+
+    Example:
+        >>> plain("&Sigma;<sub>i,j</sub> g[i,j]")
+        'Σ(i,j) g[i,j]'
+    """
+    html = re.sub(r"<sub>(.*?)</sub>", r"(\1)", html.replace("<br>", "\n     "))
+    return unescape(re.sub(r"<[^>]+>", "", html))
+
+
+def as_text(answer: Answer) -> str:
+    """The answer for a terminal."""
+    lines = [f"{answer.number}. {answer.title}", "", plain(answer.short), ""]
+    lines += ["    " + plain(f) for f in answer.formulas]
+    lines += [""] * bool(answer.steps)
+    lines += [f"  {k}. {plain(step)}" for k, step in enumerate(answer.steps, 1)]
+    for table in answer.tables:
+        grid = [[plain(str(cell)) for cell in row] for row in [table.head, *table.rows]]
+        widths = [max(map(len, column)) for column in zip(*grid)]
+        lines += ["", table.title]
+        lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in grid]
+    return "\n".join(lines)
+
+
+def _html_table(table: Table) -> str:
+    def row(cells: Sequence[object], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
+    body = "\n".join(row(cells, "td") for cells in table.rows)
+    note = f'\n<p class="note">{table.note}</p>' if table.note else ""
+    return (f"<h2>{table.title}</h2>\n<div class=\"wide\"><table>\n<thead>{row(table.head, 'th')}"
+            f"</thead>\n<tbody>\n{body}\n</tbody></table></div>{note}")
+
+
+def _large_sums(formula: str) -> str:
+    return formula.replace("Σ", '<span class="sum">Σ</span>')
+
+
+def document(title: str, body: str) -> str:
+    """A whole HTML page with its style inside."""
+    return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>{escape(title)}</title>\n<style>\n{STYLE.read_text()}</style></head>\n<body>\n"
+            f"<main>\n{body}\n</main>\n</body></html>\n")
+
+
+def as_page(answer: Answer, names: Sequence[str]) -> str:
+    """The page of one answer; `names` of all the answers, for the links."""
+    links = ['<a href="index.html">Five questions</a>'] + [
+        f'<a href="{name}.html"{" aria-current=page" if name == answer.name else ""}>{k}</a>'
+        for k, name in enumerate(names, 1)]
+    formulas = "\n".join(f"<p>{_large_sums(f)}</p>" for f in answer.formulas)
+    steps = "\n".join(f"<li>{_large_sums(step)}</li>" for step in answer.steps)
+    return document(answer.title, "\n".join([
+        f"<nav>{' '.join(links)}</nav>", f"<h1>{answer.title}</h1>",
+        f"<blockquote>{answer.asked}</blockquote>", f'<p class="short">{answer.short}</p>',
+        f"<figure>{answer.picture}</figure>", f'<div class="formula">\n{formulas}\n</div>',
+        *([f"<h2>The derivation</h2>\n<ol>\n{steps}\n</ol>"] if answer.steps else []),
+        *map(_html_table, answer.tables),
+        f"<footer><code>python -m demos.questions.{answer.name}</code> computes every number of "
+        f"this page anew.</footer>"]))
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+
+
+def run(make: Callable[[], Answer]) -> None:
+    """Print an answer; leave with an error if a proof fails. `--picture FILE` keeps the drawing."""
+    options = argparse.ArgumentParser(description=make.__doc__)
+    options.add_argument("--picture", type=Path, metavar="FILE.svg", help="write the picture too")
+    chosen, answer = options.parse_args(), make()
+    print(as_text(answer))
+    if chosen.picture:
+        write(chosen.picture, answer.picture + "\n")
+    if not answer.holds:
+        raise SystemExit("a proof failed: see the table above")
