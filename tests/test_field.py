@@ -438,3 +438,25 @@ def test_numbers_cross_entropy_with_weight_smoothing_and_ignored_rows():
     logits = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
     loss = tg.cross_entropy(tg.tensor(logits), np.array([0, 2]), weight=np.array([1.0, 1.0, 4.0]))
     assert loss.item() == pytest.approx(0.8076059644, abs=1e-10)
+
+
+def test_wish_23_the_line_that_made_a_nan_is_named_forward_or_backward():
+    """HIPS#359, pytorch#43405: which forward line made this NaN?"""
+    x = leaf([0.0, 4.0])
+    with np.errstate(invalid="ignore"):
+        y = (tg.log(x * 0.5 - 1.0) + 1.0).sum()
+    forward = tg.draw(y, show="nan").graph
+    backward = tg.draw((tg.sqrt(x) * 2.0).sum(), show="nan").graph
+    for g, op, how in ((forward, "log", "made at"), (backward, "sqrt", "of the backward")):
+        assert [box.label for box in g.boxes if box.mark == "nan"] == [op]
+        assert any(how in note and "test_field.py:" in note for box in g.boxes for note in box.notes)
+
+
+def test_wish_29_the_health_of_gradients_is_on_the_picture(rng):
+    """pytorch#54375: vanishing ones are marked, in a net of sigmoids at the first layers."""
+    layers = [m for _ in range(12) for m in (nn.Linear(8, 8, rng=rng), nn.Sigmoid())]
+    loss = nn.Sequential(*layers)(tg.ones(4, 8)).mean()
+    loss.backward()
+    marks = {box.scope[0]: box.mark for box in tg.draw(loss, show="grad").graph.boxes
+             if box.kind == "parameter"}
+    assert marks["0"] == "vanishing" and marks["22"] == ""
