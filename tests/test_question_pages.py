@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 import re
 import resource
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 import tinygrad_conv as tg
 from demos.questions import answer as page
 from demos.questions import __main__ as gallery
-from demos.questions import equations, loops, proof, recipe
+from demos.questions import equations, loops, planes, proof, recipe
 from demos.questions.pictures import general_equations
 from demos.questions.planes import Picture, shade
 
@@ -222,6 +223,12 @@ def test_patches_are_windows(rng):
 def test_references_do_not_use_the_library():
     for module in (loops, equations, proof, recipe):
         assert not any(value is tg for value in vars(module).values()), module.__name__
+
+
+@pytest.mark.parametrize("module", [loops, proof, planes, page])
+def test_examples_in_the_docstrings(module):
+    failed, tried = doctest.testmod(module)
+    assert tried and not failed
 
 
 # ----- pictures -----
