@@ -1,6 +1,6 @@
 // Pan and zoom: where the drawing's origin is on the screen, and at which scale.
 
-const LEAST = 0.02, MOST = 6;
+const LEAST = 0.002, MOST = 6, READABLE = 0.9, ROOM = 24;
 
 function makeCamera(svg, group, size) {
   const at = { x: 0, y: 0, scale: 1 };
@@ -15,20 +15,34 @@ function makeCamera(svg, group, size) {
     apply();
   }
 
-  // All of it; never smaller than `least` (then its top shows).
-  function fit(least = LEAST) {
+  // All of it.
+  function fit() {
     const { width, height } = size();
-    const room = 24;
-    const whole = Math.min((svg.clientWidth - room) / width, (svg.clientHeight - room) / height, 1.4);
-    at.scale = Math.max(whole, least, LEAST);
+    place(Math.min((svg.clientWidth - ROOM) / width, (svg.clientHeight - ROOM) / height, 1.4));
+  }
+
+  // Its top, as wide as the window but of a size that can be read, around `first` if wider.
+  function start(first) {
+    const { width, height } = size();
+    const whole = Math.min((svg.clientWidth - ROOM) / width, (svg.clientHeight - ROOM) / height, 1.2);
+    place(Math.max(whole, Math.min(READABLE, (svg.clientWidth - ROOM) / width), READABLE / 2));
+    if (first && width * at.scale > svg.clientWidth) {
+      at.x = svg.clientWidth / 2 - (first.left + first.width / 2) * at.scale;
+      apply();
+    }
+  }
+
+  function place(scale) {
+    const { width, height } = size();
+    at.scale = Math.max(scale, LEAST);
     at.x = (svg.clientWidth - width * at.scale) / 2;
-    at.y = Math.max(room / 2, (svg.clientHeight - height * at.scale) / 2);
+    at.y = Math.max(ROOM / 2, (svg.clientHeight - height * at.scale) / 2);
     apply();
   }
 
   // Bring a node into view if it is not, or too small to be read if `readable` is asked for.
   function show(node, readable) {
-    if (readable && at.scale < 0.6) at.scale = 0.9;
+    if (readable && at.scale < 0.6) at.scale = READABLE;
     const x = (node.left + node.width / 2) * at.scale + at.x;
     const y = (node.top + Math.min(node.height, 120) / 2) * at.scale + at.y;
     const edge = 40;
@@ -76,5 +90,5 @@ function makeCamera(svg, group, size) {
   }, true);
   window.addEventListener("pointerup", () => { from = null; });
   window.addEventListener("pointercancel", () => { from = null; svg.classList.remove("dragging"); });
-  return { zoom, fit, show, hold, screen };
+  return { zoom, fit, start, show, hold, screen };
 }

@@ -2,7 +2,8 @@
 // laid out from the inside out. A tensor that leaves a frame gets a lane down to its border (and one
 // that enters from its top border), so that lines run between boxes and never over them.
 
-const PAD = 14, HEAD = 26, ROW_GAP = 34, PORT_GAP = 10, LANE = 6, LONGEST_LANE = 150;
+const PAD = 14, HEAD = 26, ROW_GAP = 30, PORT_GAP = 6, LANE = 6, LONGEST_LANE = 150;
+const LEAVES = new Set(["parameter", "input", "constant"]);
 
 // Lay out an open frame and all in it. `links` holds, by frame, {from, to, net, wire}: from null is
 // the top border, to null the bottom one. `flip` draws upwards.
@@ -12,6 +13,7 @@ function layoutFrame(frame, links, flip) {
   const rows = rowsOf(frame, own);
   stretch(frame, rows, own);
   const ordered = orderRows(rows);
+  dock(own);
   placeRows(ordered);
   measure(frame, ordered, flip);
   for (const link of own) link.points = route(frame, link, flip);
@@ -44,7 +46,8 @@ function rowsOf(frame, own) {
   const exit = own.some((link) => link.to === null) ? 1 : 0;
   const rows = Array.from({ length: Math.max(0, ...levels) + 1 + exit }, () => []);
   items.forEach((item, i) => {
-    item.slot = { item, width: item.width, row: levels[i], up: [], down: [], lane: false };
+    item.slot = { item, width: item.width, row: levels[i], up: [], down: [],
+      lane: false, light: LEAVES.has(item.box?.kind) };
     rows[levels[i]].push(item.slot);
   });
   return rows;
@@ -79,9 +82,9 @@ function stretch(frame, rows, own) {
         const [a, b] = [link.path[i - 1], link.path[i]];
         if (b.lane && joined.has(b)) continue;
         joined.add(b);
-        const here = a === start && link.from ? leaving(link.from, net) : 0;
-        const there = b === end && link.to ? arriving(link.to, link) : 0;
-        const weight = link.to?.box?.kind === "op" && link.from?.box?.kind !== "parameter" ? 2 : 1;
+        const here = a === start && link.from?.isFrame ? leaving(link.from, net) : 0;
+        const there = b === end && link.to?.isFrame ? arriving(link.to, link) : 0;
+        const weight = LEAVES.has(net.box?.kind) ? 0.01 : 1;
         a.down.push({ node: b, here, there, weight });
         b.up.push({ node: a, here: there, there: here, weight });
       }
@@ -90,6 +93,21 @@ function stretch(frame, rows, own) {
       if (lane.row === 0 && links.some((link) => link.from === null)) frame.ports.up.set(net, lane);
       if (lane.row === rows.length - 1 && links.some((link) => link.to === null)) frame.ports.down.set(net, lane);
     }
+  }
+}
+
+// Which argument arrives where on a box: in the order in which the lines come from above.
+function dock(own) {
+  const arrivals = new Map();
+  for (const link of own) {
+    if (!link.to || link.to.isFrame) continue;
+    if (!arrivals.has(link.to)) arrivals.set(link.to, []);
+    arrivals.get(link.to).push(link);
+  }
+  const from = (link) => link.path?.at(-2).place ?? Infinity;
+  for (const links of arrivals.values()) {
+    links.sort((a, b) => from(a) - from(b) || a.wire.place - b.wire.place);
+    links.forEach((link, i) => { link.wire.place = i; });
   }
 }
 
@@ -106,12 +124,13 @@ function measure(frame, rows, flip) {
   frame.width = Math.max(inner + 2 * PAD, frame.headWidth ?? 0);
   const shift = (frame.width - inner) / 2 - (Number.isFinite(left) ? left : 0);
   let y = 0;
-  frame.bands = rows.map((row) => {
+  frame.bands = rows.map((row, r) => {
     const height = Math.max(0, ...row.map((slot) => slot.item?.height ?? 0));
-    const lines = row.reduce((sum, slot) => sum + slot.down.length, 0);
     const band = { top: y, bottom: y + height };
-    const onlyLanes = height === 0;
-    y += height + (onlyLanes ? PORT_GAP : ROW_GAP + Math.min(40, 2 * Math.max(0, lines - 3)));
+    const aside = Math.max(0, ...row.flatMap((slot) => slot.down.map((line) =>
+      Math.abs(line.node.x + line.there - slot.x - line.here))));
+    const ports = height === 0 || rows[r + 1]?.every((slot) => slot.lane);
+    y += height + (ports ? PORT_GAP : ROW_GAP) + Math.min(28, aside / 8);
     return band;
   });
   const inside = frame.bands.length ? frame.bands.at(-1).bottom : 0;

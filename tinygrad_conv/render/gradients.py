@@ -32,6 +32,8 @@ def gradients(graph: Graph) -> tuple[dict[str, np.ndarray], str]:
             if isinstance(s, Tensor) and s.grad is not None}
     if any(box.scope[:1] == ("backward",) for box in graph.boxes):
         return left, "The backward is drawn as boxes of its own; their values are the gradients."
+    if not entries:
+        return left, "Shapes only: there are no values to look at."
     calls = walk([e.output for e in entries])
     if any(e.node.freed for e in calls):
         return left, ("The intermediate values were freed by backward(): draw before it, or call "

@@ -13,7 +13,11 @@ const camera = makeCamera(svg, byId("camera"), () => size);
 const search = makeSearch(tree, () => search.paint(view), (node) => { reveal(node); choose(node); camera.show(node, true); });
 const replay = makeReplay(data, tree, (node) => {
   replay.paint(view);
-  if (node) camera.show(seen(node));
+  if (!node) return;
+  camera.show(seen(node));
+  chosen = seen(node);
+  mark();
+  panel.show(node);
 });
 
 function redraw() {
@@ -68,7 +72,7 @@ function setLevel(level) {
   openTo(tree, level);
   byId("level").value = level;
   redraw();
-  camera.fit(0.45);
+  camera.start(seen(tree.boxes[0] ?? tree.root));
 }
 
 // ----- mouse -----

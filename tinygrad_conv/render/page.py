@@ -22,7 +22,7 @@ from ..graph import Box, Graph
 from ..tape import Entry
 from .gradients import gradients
 from .statistics import statistics
-from .story import argument, story
+from .story import argument, story, wants_gradient
 from .thumbnails import affordable, is_picture, thumbnails
 
 HERE = Path(__file__).parent
@@ -77,8 +77,8 @@ def _content(graph: Graph) -> dict[str, Any]:
     return {
         "boxes": [_box(graph, box, arrays, found, size) for box in graph.boxes],
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
-                   "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e)}
-                  for e in graph.edges],
+                   "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e),
+                   "gradient": wants_gradient(graph, e)} for e in graph.edges],
         "scopes": [{"path": s.path, "kind": s.kind, "times": s.times} for s in graph.scopes.values()],
         "legend": graph.legend, "about": about,
         "steps": [{"phase": s.phase, "box": number[s.box], "text": s.text} for s in story(graph)]}

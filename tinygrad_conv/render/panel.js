@@ -1,7 +1,5 @@
 // What is told of a chosen box or module, beside the drawing. Text of the user's is text content.
 
-const INFINITE = "\u221E";
-
 function element(name, text, className) {
   const made = document.createElement(name);
   if (text !== undefined) made.textContent = text;
@@ -39,14 +37,14 @@ function histogram(title, numbers, className) {
     "aria-label": `Histogram of ${title.toLowerCase()}, ${numbers.min} to ${numbers.max}` });
   const most = Math.max(...numbers.histogram, 1);
   numbers.histogram.forEach((count, i) => {
-    const height = count ? Math.max(1, 54 * count / most) : 0;
+    const height = count ? Math.max(1, 54 * Math.sqrt(count / most)) : 0;
     const bar = svgElement("rect", { x: i * 10 + 0.5, y: 58 - height, width: 9, height });
     bar.append(svgElement("title", {}, `${count} values`));
     svg.append(bar);
   });
   svg.append(svgElement("line", { x1: 0, x2: 320, y1: 58, y2: 58 }),
     svgElement("text", { x: 0, y: 71 }, String(numbers.min)),
-    svgElement("text", { x: 160, y: 71, "text-anchor": "middle" }, numbers.sampled ? "a regular sample is counted" : ""),
+    svgElement("text", { x: 160, y: 71, "text-anchor": "middle" }, numbers.sampled ? "sampled; roots of counts" : "roots of counts"),
     svgElement("text", { x: 320, y: 71, "text-anchor": "end" }, numbers.max === numbers.min ? "" : String(numbers.max)));
   return svg;
 }

@@ -78,7 +78,10 @@ function spread(row, wish, weight, gap) {
   }
 }
 
-// x of every node's middle; lines keep straight where they can, lanes most of all.
+const STRAIGHT = 160; // so far from the middle a line may go straight down; farther out it is bent back
+
+// x of every node's middle; lines keep straight where they can, lanes most of all, and `light`
+// nodes (leaves) make room for the others. All but lanes pull equally: else long chains drift aside.
 function placeRows(rows) {
   const gap = (a, b) => (a.lane && b.lane ? 8 : 18);
   for (const row of rows) spread(row, () => 0, () => 1, gap);
@@ -90,9 +93,13 @@ function placeRows(rows) {
       sum += (line.node.x + line.there - line.here) * heavy;
       weight += heavy;
     }
-    return sum / weight;
+    const x = sum / weight, far = Math.max(0, Math.abs(x) - STRAIGHT);
+    return x - Math.sign(x) * far / 3;
   };
-  const weight = (side) => (node) => (node[side].length ? (node.lane ? 4 : 1) : 0.05);
+  const weight = (side) => (node) => {
+    if (node.light || !node[side].length) return 0.03;
+    return node.lane && node[side].some((line) => line.node.lane) ? 4 : 1;
+  };
   for (let sweep = 0; sweep < 6; sweep++) {
     const side = sweep % 2 ? "down" : "up";
     for (const row of sweep % 2 ? [...rows].reverse() : rows) spread(row, wish(side), weight(side), gap);

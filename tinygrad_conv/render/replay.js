@@ -30,7 +30,8 @@ function makeReplay(data, tree, show) {
     const reverse = current?.phase === "backward" && !recorded;
     for (const [wire, made] of view.wires) {
       const active = Boolean(current) && wire.edges.some((edge) =>
-        edge.target === current.box || (reverse && edge.source === current.box));
+        reverse ? edge.source === current.box || (edge.target === current.box && edge.gradient)
+          : edge.target === current.box);
       made.classList.toggle("active", active);
       made.classList.toggle("reverse", active && reverse);
     }

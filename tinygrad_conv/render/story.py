@@ -20,6 +20,7 @@ SUMS = {  # what the gradient of an argument is a sum over
     ("linear", "x"): "added up over the outputs", ("linear", "w"): "added up over the samples",
     ("linear", "b"): "added up over the samples",
     ("sum", "x"): "copied along the axes that were summed"}
+RESULTS = {"conv2d_weight": POSITIONS, "conv_transpose2d": "added up over o and the kernel's taps"}
 BROADCASTING = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "broadcast_to"}
 
 
@@ -45,7 +46,8 @@ def words(shape: Sequence[int]) -> str:
 def story(graph: Graph) -> list[Step]:
     """The steps of a replay: ops in the order of the tape, then their derivatives, last op first.
 
-    A backward that was recorded (`create_graph=True`) is told by its own boxes.
+    A backward that was recorded (`create_graph=True`) is told by its own boxes; after a forward
+    that failed there is none.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -67,13 +69,16 @@ def story(graph: Graph) -> list[Step]:
     forward = [box for box in calls if box.scope[:1] != ("backward",)]
     steps = [Step("forward", box.id, f"forward {i}: {_forward(graph, box, into[box.id])}")
              for i, box in enumerate(forward, 1)]
+    if any(box.mark == "failed" for box in forward):
+        return steps
     if backward:
-        return steps + [Step("backward", box.id, f"backward {i}: {_forward(graph, box, into[box.id])}")
-                        for i, box in enumerate(backward, 1)]
-    kinds = {box.id: box.kind for box in graph.boxes}
+        return steps + [
+            Step("backward", box.id,
+                 f"backward {i}: {_forward(graph, box, into[box.id])}{_summed(graph, box)}")
+            for i, box in enumerate(backward, 1)]
     return steps + [
         Step("backward", box.id,
-             f"backward {i}: {_backward(graph, box, into[box.id], kinds, uses.get(box.id, 0))}")
+             f"backward {i}: {_backward(graph, box, into[box.id], uses.get(box.id, 0))}")
         for i, box in enumerate(reversed(forward), 1)]
 
 
@@ -83,30 +88,37 @@ def argument(graph: Graph, edge: Edge) -> str:
     return slot_name(source.node.primitive, edge.slot) if isinstance(source, Entry) else ""
 
 
+def wants_gradient(graph: Graph, edge: Edge) -> bool:
+    """Whether a gradient runs back along an edge; into a module it is taken to."""
+    source = graph.sources.get(edge.target)
+    return not isinstance(source, Entry) or bool(source.node.inputs[edge.slot].requires_grad)
+
+
 def _joined(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
 
 
 def _forward(graph: Graph, box: Box, edges: Sequence[Edge]) -> str:
     parts = [f"{argument(graph, e)} {words(e.shape)}".strip() for e in edges]
+    if box.mark == "failed":
+        return f"{box.label}: fails with {_joined(parts) or 'its arguments'}"
     if not parts:
         return f"{box.label}: {words(box.shape)}"
     return f"{box.label}: {_joined(parts)} {'give' if len(parts) > 1 else 'gives'} {words(box.shape)}"
 
 
-def _backward(graph: Graph, box: Box, edges: Sequence[Edge], kinds: dict[str, str], uses: int) -> str:
+def _backward(graph: Graph, box: Box, edges: Sequence[Edge], uses: int) -> str:
     start = f"{box.label}: g {words(box.shape)}"
     if uses > 1:
         start += f", added up from {uses} uses,"
-    parts = [_part(graph, box, e) for e in edges if _wants_gradient(graph, e, kinds)]
+    parts = [_part(graph, box, e) for e in edges if wants_gradient(graph, e)]
     return f"{start} gives {_joined(parts)}" if parts else f"{start} goes no further"
 
 
-def _wants_gradient(graph: Graph, edge: Edge, kinds: dict[str, str]) -> bool:
-    source = graph.sources.get(edge.target)
-    if isinstance(source, Entry):
-        return bool(source.node.inputs[edge.slot].requires_grad)
-    return kinds[edge.source] not in ("input", "constant")
+def _summed(graph: Graph, box: Box) -> str:
+    source = graph.sources.get(box.id)
+    why = RESULTS.get(source.node.primitive.name, "") if isinstance(source, Entry) else ""
+    return f", {why}" if why else ""
 
 
 def _part(graph: Graph, box: Box, edge: Edge) -> str:
@@ -117,5 +129,5 @@ def _part(graph: Graph, box: Box, edge: Edge) -> str:
     if op in BROADCASTING and edge.shape != box.shape:
         lead = len(box.shape) - len(edge.shape)
         axes = [a for a, n in enumerate(box.shape) if a < lead or edge.shape[a - lead] != n]
-        why = f"added up over axes {', '.join(map(str, axes))}"
+        why = f"added up over {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
     return f"d{name} {words(edge.shape)}" + (f", {why}" if why else "")

@@ -1,9 +1,10 @@
 // The modules as a tree of frames, and what is seen of it while some of them are closed.
+// A frame is one call of a module: a module called twice has two, so that lines never run in circles.
 
 const pathKey = (path) => JSON.stringify(path);
 
-function makeFrame(path, parent, about) {
-  return { isFrame: true, key: "frame " + pathKey(path), path, parent, children: [], boxes: [],
+function makeFrame(path, parent, about, call) {
+  return { isFrame: true, key: `frame ${call} ${pathKey(path)}`, path, call, parent, children: [], boxes: [],
     open: true, first: Infinity, level: parent ? parent.level + 1 : 0,
     kind: about?.kind ?? "", times: about?.times ?? 1 };
 }
@@ -11,29 +12,26 @@ function makeFrame(path, parent, about) {
 // The tree of `data`: {root, boxes, frames, split}; split: forward and backward side by side.
 function makeTree(data) {
   const about = new Map(data.scopes.map((scope) => [pathKey(scope.path), scope]));
-  const root = makeFrame([], null, null);
+  const root = makeFrame([], null, null, 0);
   const split = data.boxes.some((box) => box.scope[0] === "backward");
-  const frames = new Map();
-  let top = root;
-  if (split) {
-    top = makeFrame([], root, null);
-    top.key = "frame forward";
-    root.children.push(top);
-    frames.set(top.key, top);
-  }
-  const frameOf = (path) => {
-    if (!path.length) return top;
-    const key = "frame " + pathKey(path);
-    if (!frames.has(key)) {
-      const parent = split && path.length === 1 && path[0] === "backward" ? root : frameOf(path.slice(0, -1));
-      const frame = makeFrame(path, parent, about.get(pathKey(path)));
-      parent.children.push(frame);
-      frames.set(key, frame);
-    }
-    return frames.get(key);
+  const frames = [], calls = new Map();
+  const open = (path, parent) => {
+    const call = (calls.get(pathKey(path)) ?? 0) + 1;
+    calls.set(pathKey(path), call);
+    const frame = makeFrame(path, parent, about.get(pathKey(path)), call);
+    parent.children.push(frame);
+    frames.push(frame);
+    return frame;
   };
+  const forward = split ? open([], root) : root;
+  const backward = split ? open(["backward"], root) : null;
+  const last = new Map([[forward, forward], [backward, backward]]);
   const boxes = data.boxes.map((box, index) => {
-    const parent = frameOf(box.scope);
+    const part = box.scope[0] === "backward" ? backward : forward;
+    let parent = last.get(part);
+    while (parent !== part && parent.path.some((name, i) => name !== box.scope[i])) parent = parent.parent;
+    while (parent.path.length < box.scope.length) parent = open(box.scope.slice(0, parent.path.length + 1), parent);
+    last.set(part, parent);
     const node = { isFrame: false, key: "box " + box.id, box, index, first: index, parent, inputs: [] };
     parent.children.push(node);
     for (let frame = parent; frame; frame = frame.parent) {
@@ -43,15 +41,15 @@ function makeTree(data) {
     return node;
   });
   for (const edge of data.edges) boxes[edge.target].inputs.push(edge);
-  for (const frame of [root, ...frames.values()]) frame.children.sort((a, b) => a.first - b.first);
-  return { root, boxes, frames: [...frames.values()], split };
+  for (const frame of frames) frame.children.sort((a, b) => a.first - b.first);
+  return { root, boxes, frames, split };
 }
 
 // A frame's name without the part it stands in: "features.conv1", also inside the backward.
 function frameName(frame, split) {
   if (!frame.path.length) return "forward";
   return (split && frame.path[0] === "backward" && frame.path.length > 1
-    ? frame.path.slice(1) : frame.path).join(".");
+    ? frame.path.slice(1) : frame.path).join(".") + (frame.call > 1 ? ` (call ${frame.call})` : "");
 }
 
 // What stands for a node in the drawing: itself, or the outermost closed frame around it.

@@ -113,10 +113,13 @@ function drawFrame(frame) {
     "aria-expanded": "true", "aria-label": `module ${frame.title}, open` });
   group.append(
     svgElement("rect", { class: "area", x: frame.left, y: frame.top, width: frame.width, height: frame.height, rx: 6 }),
-    svgElement("rect", { class: "head", x: frame.left, y: frame.top, width: frame.width, height: 22, rx: 6 }),
-    svgElement("text", { x: frame.left + 9, y: frame.top + 16 }, "\u25BE " + frame.title));
+    svgElement("rect", { class: "head", x: frame.left, y: frame.top, width: frame.width, height: 22, rx: 6 }));
   return group;
 }
+
+// Above the lines, so that it can be read where one enters the frame.
+const drawTitle = (frame) => svgElement(
+  "text", { class: "title", x: frame.left + 9, y: frame.top + 16 }, "\u25BE " + frame.title);
 
 function drawWire(wire) {
   const group = svgElement("g", { class: wire.across ? "wire across" : "wire" });
@@ -127,7 +130,7 @@ function drawWire(wire) {
 // Replace what is drawn. Returns {elements: by node, wires: [wire, element]}; nodes are in tape order.
 function draw(tree, wires) {
   const elements = new Map();
-  const layers = { frames: [], boxes: [] };
+  const layers = { frames: [], boxes: [], titles: [] };
   const visit = (frame) => {
     for (const child of frame.children) {
       const open = child.isFrame && child.open;
@@ -135,7 +138,7 @@ function draw(tree, wires) {
       made.dataset.key = child.key;
       elements.set(child, made);
       layers[open ? "frames" : "boxes"].push(made);
-      if (open) visit(child);
+      if (open) { layers.titles.push(drawTitle(child)); visit(child); }
     }
   };
   visit(tree.root);
@@ -143,5 +146,6 @@ function draw(tree, wires) {
   document.getElementById("frames").replaceChildren(...layers.frames);
   document.getElementById("edges").replaceChildren(...lines.map(([, made]) => made));
   document.getElementById("boxes").replaceChildren(...layers.boxes);
+  document.getElementById("titles").replaceChildren(...layers.titles);
   return { elements, wires: lines };
 }

@@ -1,0 +1,399 @@
+"""The HTML page in a real headless Chromium: everything a reader does with it, and no network.
+
+Skipped where no Chromium is installed, unless BROWSER_TESTS=required says that it must be.
+"""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import numpy as np
+import pytest
+
+import nn
+import tinygrad_conv as tg
+from tinygrad_conv.render.page import page
+
+EVIL = "<script>alert(1)</script>"
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         "--disable-dev-shm-usage", "--window-size=1400,900"]
+
+
+def missing(what: str) -> None:
+    if os.environ.get("BROWSER_TESTS") == "required":
+        pytest.fail(f"BROWSER_TESTS=required, but {what} is not installed")
+    pytest.skip(f"{what} is not installed (Debian: chromium and chromium-driver; pip: selenium)")
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    browser = shutil.which("chromium") or shutil.which("google-chrome") or missing("Chromium")
+    service = shutil.which("chromedriver") or missing("chromedriver")
+    try:
+        from selenium import webdriver
+    except ImportError:
+        missing("selenium")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    made = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=service))
+    yield made
+    made.quit()
+
+
+class Page:
+    """A page of a graph, open in the browser, and what the tests do with it."""
+
+    def __init__(self, driver, folder, text: str) -> None:
+        file = folder / "page.html"
+        file.write_text(text, encoding="utf-8")
+        driver.get_log("browser"), driver.get_log("performance")
+        self.driver, self.file = driver, file
+        driver.get(file.as_uri())
+        self.wait("return document.documentElement.dataset.ready === 'yes'")
+
+    def js(self, script: str, *args):
+        return self.driver.execute_script(script, *args)
+
+    def wait(self, script: str, seconds: float = 10) -> None:
+        end = time.monotonic() + seconds
+        while not self.js(script):
+            assert time.monotonic() < end, script
+            time.sleep(0.02)
+
+    def one(self, css: str):
+        return self.driver.find_element("css selector", css)
+
+    def texts(self, css: str) -> list[str]:
+        return self.js("return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent)", css)
+
+    def count(self, css: str) -> int:
+        return self.js("return document.querySelectorAll(arguments[0]).length", css)
+
+    def drawn(self, css: str) -> int:
+        """Elements of the drawing; the legend shows some of their kinds too."""
+        return self.js("return document.getElementById('drawing').querySelectorAll(arguments[0]).length", css)
+
+    def key_of(self, label: str) -> str:
+        """The data-key of the first box with this line of text."""
+        return self.js("return [...document.querySelectorAll('.node')].find((node) => [...node.querySelectorAll("
+                       "'text')].some((t) => t.textContent === arguments[0])).dataset.key", label)
+
+    def node(self, key: str):
+        return self.one(f".node[data-key={json.dumps(key)}]")
+
+    def press(self, css: str, *keys: str) -> None:
+        self.one(css).send_keys(*keys)
+
+    def panel(self) -> str:
+        return self.one("#panel").text
+
+    def transform(self) -> str:
+        return self.js("return document.getElementById('camera').getAttribute('transform')")
+
+    def slide(self, to: int) -> None:
+        self.js("const s = document.getElementById('step'); s.value = arguments[0];"
+                "s.dispatchEvent(new Event('input'))", to)
+
+    def severe(self) -> list[str]:
+        return [entry["message"] for entry in self.driver.get_log("browser")
+                if entry["level"] in ("SEVERE", "WARNING")]
+
+    def requests(self) -> list[str]:
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+
+
+class LeNet(nn.Module):
+    def __init__(self, rng) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2, rng=rng), nn.ReLU(), nn.MaxPool2d(2),
+                                      nn.Conv2d(6, 16, 5, rng=rng), nn.ReLU(), nn.MaxPool2d(2))
+        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(400, 10, rng=rng))
+
+    def forward(self, x):
+        return self.classifier(self.features(x))
+
+
+def lenet_loss() -> tuple[nn.Module, tg.Tensor]:
+    rng = np.random.default_rng(0)
+    net = LeNet(rng)
+    return net, tg.cross_entropy(net(tg.randn(2, 1, 28, 28, rng=rng)), np.array([1, 2]))
+
+
+@pytest.fixture
+def lenet(driver, tmp_path) -> Page:
+    return Page(driver, tmp_path, page(tg.graph(lenet_loss()[1]), "LeNet"))
+
+
+def test_it_loads_without_errors_and_asks_the_network_for_nothing(lenet):
+    assert lenet.severe() == []
+    assert lenet.requests() == [lenet.file.as_uri()]
+    assert lenet.driver.title == "LeNet"
+    assert lenet.drawn(".node.box") == 18 and lenet.drawn(".wire") == 17
+    assert lenet.drawn(".frame") == 10
+
+
+def test_its_policy_stops_requests(lenet):
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/secret"
+        outcome = lenet.driver.execute_async_script(
+            "const [url, done] = arguments; const image = new Image(); image.src = url;"
+            "fetch(url).then(() => done('sent'), () => setTimeout(() => done('stopped'), 200))", url)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert outcome == "stopped" and asked == []
+    assert any("Content Security Policy" in message for message in lenet.severe())
+
+
+def test_clicking_a_box_shows_its_shapes_numbers_and_pictures(lenet):
+    lenet.one("#fit").click()
+    lenet.node(lenet.key_of("conv2d 5x5")).click()
+    told = lenet.panel()
+    for text in ("conv2d 5x5", "features.3", "float32 (2, 6, 14, 14)", "float32 (2, 16, 10, 10)", "test_browser.py:",
+                 "Values", "Gradient", "Feature maps", "sample 0, channels 0 to 15 of 16"):
+        assert text in told, text
+    assert lenet.count("#panel .histogram.values rect") == 32
+    assert lenet.count("#panel .histogram.gradient rect") == 32
+    assert lenet.count("#panel canvas") == 16
+    pixels = lenet.js("const c = document.querySelector('#panel canvas');"
+                      "return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
+    assert len(pixels) == 4 * 10 * 10 and len(set(pixels)) > 10
+    lenet.node(lenet.key_of("weight")).click()
+    assert "Kernels" in lenet.panel() and "input channel 0, filters 0 to 5 of 6" in lenet.panel()
+
+
+def test_search_marks_matches_and_enter_walks_through_them(lenet):
+    lenet.press("#search", "conv2d")
+    assert lenet.one("#found").text == "2 found" and lenet.drawn(".box.match") == 2
+    lenet.press("#search", "\n")
+    assert lenet.one("#found").text == "1 of 2 found" and "conv2d 5x5 padding 2" in lenet.panel()
+    lenet.press("#search", "\n")
+    assert "features.3" in lenet.panel() and lenet.drawn(".box.chosen") == 1
+    lenet.press("#search", "\n")
+    assert lenet.one("#found").text == "1 of 2 found"
+    lenet.js("document.getElementById('search').value = ''")
+    lenet.press("#search", "classifier 400x10 nothing-like-it")
+    assert lenet.one("#found").text == "0 found" and lenet.drawn(".match") == 0
+
+
+def test_modules_close_and_open_and_a_search_opens_them(lenet):
+    lenet.one("#collapse-all").click()
+    assert lenet.drawn(".closed") == 2 and lenet.drawn(".frame") == 0 and lenet.drawn(".wire") == 5
+    assert "features" in " ".join(lenet.texts(".closed text"))
+    lenet.press("#search", "max_pool2d", "\n")  # inside a closed module
+    assert lenet.drawn(".box.chosen") == 1 and "max_pool2d" in lenet.panel()
+    lenet.one("#expand-all").click()
+    assert lenet.drawn(".frame") == 10 and lenet.drawn(".box") == 18
+    lenet.js("const l = document.getElementById('level'); l.value = 1; l.dispatchEvent(new Event('change'))")
+    assert lenet.drawn(".frame") == 2 and lenet.drawn(".closed") == 8
+
+
+def test_a_click_on_a_modules_title_closes_it_and_on_the_closed_box_opens_it(lenet):
+    lenet.one("#fit").click()
+    key = 'frame 1 ["features"]'
+    lenet.js("document.querySelector(`.node[data-key='${arguments[0]}'] .head`)"
+             ".dispatchEvent(new MouseEvent('click', {bubbles: true}))", key)
+    closed = lenet.node(key)
+    assert "closed" in closed.get_attribute("class") and closed.get_attribute("aria-expanded") == "false"
+    assert "2,572 numbers in 4 tensors" in lenet.panel()
+    closed.click()
+    assert lenet.node(key).get_attribute("aria-expanded") == "true"
+
+
+def test_replay_runs_forward_then_backward_to_the_end(lenet):
+    steps = int(lenet.one("#step").get_attribute("max"))
+    assert steps == 2 * 10
+    lenet.one("#forth").click()
+    assert lenet.one("#story").text.startswith("forward 1: conv2d 5x5 padding 2: x (2, 1, 28, 28), w (6, 1, 5, 5)")
+    assert lenet.drawn(".box.current") == 1 and lenet.drawn(".wire.active") == 3
+    lenet.slide(10)
+    assert lenet.drawn(".op.done-forward") == 10 and lenet.drawn(".done-backward") == 0
+    lenet.slide(steps - 3)
+    assert lenet.one("#story").text.startswith("backward 7: conv2d 5x5: g (2, 16, 10, 10) gives dx (2, 6, 14, 14)")
+    assert "added up over n, oh, ow" in lenet.one("#story").text and lenet.drawn(".wire.active.reverse") == 4
+    lenet.slide(steps)
+    assert lenet.drawn(".op.done-backward") == 10 and lenet.one("#count").text == f"{steps} of {steps}"
+    assert "dx" not in lenet.one("#story").text and lenet.severe() == []  # the image gets no gradient
+    lenet.one("#to-start").click()
+    assert lenet.drawn(".done-forward, .done-backward, .current, .active") == 0
+
+
+def test_play_moves_on_by_itself(lenet):
+    lenet.one("#play").click()
+    lenet.wait("return document.getElementById('step').value > 0")
+    lenet.one("#play").click()
+    assert lenet.one("#play").text == "Play"
+
+
+def test_replay_shades_closed_modules(lenet):
+    lenet.one("#collapse-all").click()
+    lenet.slide(6)
+    assert lenet.drawn(".closed.done-forward") == 1 and lenet.drawn(".closed.current") == 1
+
+
+def test_wheel_buttons_and_drag_move_the_camera(lenet):
+    def wheel(delta: int) -> float:
+        lenet.js("document.getElementById('drawing').dispatchEvent(new WheelEvent('wheel',"
+                 "{deltaY: arguments[0], clientX: 300, clientY: 300, bubbles: true, cancelable: true}))", delta)
+        return float(lenet.transform().split("scale(")[1].rstrip(")"))
+
+    start = lenet.transform()
+    assert wheel(-300) > wheel(300)
+    lenet.one("#zoom-in").click()
+    near = lenet.transform()
+    assert near != start
+    from selenium.webdriver import ActionChains
+    ActionChains(lenet.driver).move_to_element_with_offset(lenet.one("#drawing"), -480, 250).click_and_hold() \
+        .move_by_offset(60, -40).release().perform()
+    moved = lenet.transform()
+    assert moved != near and moved.split("scale")[1] == near.split("scale")[1]
+    lenet.one("#fit").click()
+    box = lenet.js("const r = document.getElementById('camera').getBoundingClientRect(),"
+                   "s = document.getElementById('drawing').getBoundingClientRect();"
+                   "return [r.top >= s.top, r.bottom <= s.bottom, r.left >= s.left, r.right <= s.right]")
+    assert box == [True] * 4
+
+
+def test_everything_can_be_done_from_the_keyboard(lenet):
+    keys = {"down": "\ue015", "up": "\ue013", "escape": "\ue00c"}
+    lenet.press("#drawing", keys["down"])
+    first = lenet.panel()
+    lenet.press(".node[tabindex='0']", keys["down"])
+    assert lenet.panel() != first and "conv2d" in lenet.panel()
+    lenet.press(".node[tabindex='0']", keys["up"])
+    assert lenet.panel() == first
+    scale = lenet.transform()
+    lenet.press("#drawing", "+")
+    assert lenet.transform() != scale
+    lenet.press("#drawing", keys["escape"])
+    assert lenet.drawn(".chosen") == 0
+    lenet.press("#drawing", "/")
+    assert lenet.js("return document.activeElement.id") == "search"
+    lenet.one("#collapse-all").click()
+    lenet.js("document.querySelector('#drawing .closed').focus()")
+    lenet.press("#drawing .closed", keys["down"], "\n")
+    assert lenet.drawn(".closed") == 2 and lenet.drawn(".node[tabindex='0']") == 1
+
+
+def test_an_edge_tells_shape_and_dtype_when_pointed_at(lenet):
+    lenet.js("document.querySelectorAll('.wire .hit')[3].dispatchEvent(new PointerEvent('pointermove',"
+             "{bubbles: true, clientX: 200, clientY: 200}))")
+    assert lenet.one("#tip").text.split("\n") == ["float32 (2, 6, 28, 28)", "conv2d 5x5 padding 2 \u2192 relu"]
+
+
+def test_names_with_markup_stay_text(driver, tmp_path):
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    x.name = EVIL
+    with tg.scope("</script>"):
+        y = (x * x).sum()
+    shown = Page(driver, tmp_path, page(tg.graph(y, kinds={"</script>": "<img src=x onerror=alert(1)>"}), EVIL))
+    assert EVIL in shown.texts(".box .label") and driver.title == EVIL
+    assert shown.count("script") == 2 and shown.count("img") == 0
+    shown.press("#search", "script", "\n")
+    shown.press("#search", "\n")
+    assert EVIL in shown.panel() or "</script>" in shown.panel()
+    shown.node(shown.key_of(EVIL)).click()
+    assert EVIL in shown.panel() and shown.severe() == []
+    assert shown.drawn(".wire") == 3  # x * x: two edges
+
+
+def test_the_backward_stands_beside_the_forward(driver, tmp_path):
+    net, loss = lenet_loss()
+    loss.backward(create_graph=True)
+    shown = Page(driver, tmp_path, page(tg.graph(loss, *[p.grad for p in net.parameters()])))
+    assert shown.severe() == []
+    left, right = shown.js("return ['frame 1 []', 'frame 1 [\"backward\"]'].map((key) => {"
+                           "const r = document.querySelector(`.node[data-key='${key}']`).getBoundingClientRect();"
+                           "return [r.left, r.right, r.bottom] })")
+    assert left[1] < right[0] and left[2] == pytest.approx(right[2], abs=1)
+    assert shown.drawn(".wire.across") > 5 and "conv2d_weight 5x5" in shown.texts(".label")
+    shown.slide(int(shown.one("#step").get_attribute("max")))
+    assert shown.one("#story").text.startswith("backward ")
+    assert shown.drawn(".op.done-forward, .op.done-backward") == shown.drawn(".op.box")
+
+
+BOXES = """return [...document.querySelectorAll('.node.box rect.shape, .node.closed rect.shape')]
+    .map((r) => ['x', 'y', 'width', 'height'].map((name) => Number(r.getAttribute(name))))"""
+
+
+@pytest.fixture(scope="module")
+def deep_page() -> str:
+    """Fifty layers with a skip around every other, in modules, a shared activation."""
+    rng = np.random.default_rng(1)
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.conv2 = (nn.Conv2d(4, 4, 3, padding=1, rng=rng) for _ in range(2))
+            self.relu = nn.ReLU()
+
+        def forward(self, x):
+            return self.relu(x + self.conv2(self.relu(self.conv1(x))))
+
+    net = nn.Sequential(*[Block() for _ in range(25)])
+    return page(tg.graph((net(tg.randn(1, 4, 8, 8, rng=rng)) ** 2).mean()))
+
+
+def test_a_deep_net_starts_closed_and_opened_no_boxes_overlap(driver, tmp_path, deep_page):
+    shown = Page(driver, tmp_path, deep_page)
+    assert shown.drawn(".closed") == 25 and shown.drawn(".box") < 10
+    shown.one("#expand-all").click()
+    assert shown.drawn(".closed") == 0 and shown.severe() == []
+    x, y, w, h = np.array(shown.js(BOXES)).T
+    assert len(x) > 225
+    apart = ((x[:, None] + w[:, None] <= x) | (x + w <= x[:, None])
+             | (y[:, None] + h[:, None] <= y) | (y + h <= y[:, None]))
+    assert (apart | np.eye(len(x), dtype=bool)).all()
+
+
+def test_lines_run_between_boxes_and_never_over_them(driver, tmp_path, deep_page):
+    shown = Page(driver, tmp_path, deep_page)
+    shown.one("#expand-all").click()
+    points = shown.js("""return [...document.querySelectorAll('.wire .line')].flatMap((line) => {
+        const all = line.getTotalLength(), found = [];
+        for (let at = 2; at < all - 2; at += 6) { const p = line.getPointAtLength(at); found.push([p.x, p.y]); }
+        return found })""")
+    px, py = np.array(points).T[:, :, None]
+    x, y, w, h = np.array(shown.js(BOXES)).T
+    assert len(points) > 3000
+    assert not ((x + 1 < px) & (px < x + w - 1) & (y + 1 < py) & (py < y + h - 1)).any()
+
+
+def test_two_thousand_boxes_are_drawn_in_seconds(driver, tmp_path):
+    x = tg.ones(3, requires_grad=True)
+    y = x
+    for _ in range(1000):
+        y = tg.relu(y) + 1.0
+    shown = Page(driver, tmp_path, page(tg.graph(y.sum())))
+    assert shown.drawn(".box") > 3000 and shown.severe() == []
+    taken = shown.js("return performance.now()")
+    assert taken < 20_000  # 1.5 s on an idle machine
+    start = time.monotonic()
+    shown.slide(3000)
+    assert time.monotonic() - start < 5 and shown.drawn(".current") == 1
+
+
+@pytest.mark.parametrize("boxes", [0, 2])
+def test_the_smallest_graphs_are_pages_too(driver, tmp_path, boxes):
+    x = tg.ones(3, requires_grad=True)
+    shown = Page(driver, tmp_path, page(tg.graph(tg.exp(x) if boxes else x)))
+    assert shown.drawn(".box") == boxes and shown.severe() == []
+    assert ("Nothing is recorded" in shown.panel()) == (boxes == 0)
