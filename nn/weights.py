@@ -43,9 +43,22 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], Any])
 
 def _to_save(name: Any, value: Any) -> np.ndarray:
     array = np.array(value, order="C")
-    if not isinstance(name, str) or array.dtype.kind not in "fiub":
+    if not isinstance(name, str) or array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise TypeError(f"save: expects numeric arrays by name, got {array.dtype} at {name!r}")
+    if name == "__metadata__":
+        raise ValueError("save: the format keeps the name '__metadata__' for itself; use another")
+    _text(name)
     return array
+
+
+def _text(text: Any) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"save: metadata is text by name, got {type(text).__name__}; use str() or json")
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise ValueError(f"save: {text!r} cannot be written as text: {e.reason}") from None
+    return text
 
 
 def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
@@ -61,7 +74,7 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
         metadata: text to keep beside the arrays.
 
     Raises:
-        TypeError: for what is not numbers by name.
+        TypeError, ValueError: for what is not numbers by name, or metadata that is no text.
         ImportError: without safetensors; names the extra.
 
     Example:
@@ -77,9 +90,10 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
         raise TypeError(f"save: expects a module or a mapping of names to arrays, got "
                         f"{type(model).__name__}")
     arrays = {name: _to_save(name, value) for name, value in state.items()}
+    notes = {_text(key): _text(text) for key, text in (metadata or {}).items()}
     numpy_format = _safetensors().numpy
     write_atomically(path, lambda temporary: numpy_format.save_file(
-        arrays, temporary, metadata=dict(metadata) if metadata else None))
+        arrays, temporary, metadata=notes or None))
 
 
 def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -95,7 +109,10 @@ def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarr
         with library.safe_open(path, framework="numpy") as f:
             names = f.keys()
             return {name: f.get_tensor(name) for name in names}, dict(f.metadata() or {})
-    except (library.SafetensorError, OSError, TypeError) as e:
+    except (TypeError, AttributeError) as e:  # bfloat16, float8
+        raise ValueError(f"load: {os.fspath(path)!r} holds numbers of a type NumPy does not have ({e}); "
+                         f"convert them to float32 where the file was made") from None
+    except (library.SafetensorError, OSError) as e:
         raise ValueError(f"load: {os.fspath(path)!r} is not a whole safetensors file ({e}); it may be "
                          f"truncated, or of another format") from None
 

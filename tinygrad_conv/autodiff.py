@@ -212,8 +212,9 @@ def _gradients(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
                targets: Sequence[Tensor]) -> list[Tensor]:
     """Gradients by `targets`; recorded only if something outside could ask for more."""
     own = {id(t) for t in targets}
+    used = [x for entry in walk([*outputs, *cotangents]) for x in entry.node.inputs]
     outside = any(x.requires_grad and x.node is None and id(x) not in own
-                  for entry in walk([*outputs, *cotangents]) for x in entry.node.inputs)
+                  for x in (*used, *cotangents))
     with recording(is_recording() and outside):
         found = pull(outputs, cotangents, targets)
         return [_own(found[id(t)][1]) if id(t) in found else share(np.zeros_like(t._data))

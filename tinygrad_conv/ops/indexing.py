@@ -41,7 +41,10 @@ def _frozen(i: Any) -> Any:
     """An index as plain slices, integers and arrays nobody else can change."""
     if i is None or i is Ellipsis or isinstance(i, slice):
         return i
-    array = np.array(i.data if isinstance(i, Tensor) else i)
+    try:
+        array = np.array(i.data if isinstance(i, Tensor) else i)
+    except ValueError as e:
+        raise TypeError(f"getitem: {i!r} is no index: {e}") from None
     if array.size == 0 and not isinstance(i, Tensor | np.ndarray):
         array = array.astype(np.int64)
     if array.dtype.kind not in "iub":
