@@ -108,7 +108,8 @@ class Page:
 
     def requests(self) -> list[str]:
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        sent = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        return [s["request"]["url"] for s in sent if not s["documentURL"].startswith("chrome:")]  # its own new tab
 
 
 class LeNet(nn.Module):

@@ -157,6 +157,16 @@ def test_a_leaf_alone_is_a_page():
     assert content(page(tg.graph(tg.ones(2, requires_grad=True))))["boxes"] == []
 
 
+def test_a_drawing_is_saved_as_a_page_of_the_whole_graph(rng, tmp_path):
+    _, loss = small_net(rng)
+    drawing = tg.draw(loss, depth=0, show="grad")
+    text = drawing.save(tmp_path / "small <net>.html").read_text(encoding="utf-8")
+    assert text == drawing.html("small <net>") and "<title>small &lt;net&gt;</title>" in text
+    told = content(text)
+    assert len(told["boxes"]) == len(tg.graph(loss).boxes)
+    assert any(box["mark"] == "no-gradient" for box in told["boxes"]) and told["legend"]
+
+
 # ----- the replay's words -----
 
 def texts(*outputs: tg.Tensor) -> list[str]:

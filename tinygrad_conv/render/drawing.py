@@ -52,6 +52,10 @@ class Drawing:
 
     __repr__ = listing
 
+    def html(self, title: str = "") -> str:
+        """The interactive page as text; it is of the whole graph, its modules fold when clicked."""
+        return page(self.whole, title)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file; its ending says what: .dot, .svg, .png, .pdf, .html or .txt (the listing).
 
@@ -69,7 +73,7 @@ class Drawing:
         kind = path.suffix.lower().removeprefix(".")
         texts = {"dot": dot, "gv": dot, "txt": listing}
         if kind == "html":
-            write(path, page(self.whole).encode())
+            write(path, self.html(path.stem).encode())
         elif kind in texts:
             write(path, (texts[kind](self.graph) + "\n" * (kind == "txt")).encode())
         elif kind in FORMATS:

@@ -1,7 +1,6 @@
 // Everything put together: the data of the page, what is chosen, and what the reader does.
 
 const FEW = 70; // so many boxes are drawn at first, if closing modules can do it
-const WORKS = new Set(["op", "module"]);
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
 const tree = makeTree(data);

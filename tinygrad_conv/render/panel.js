@@ -81,7 +81,7 @@ function describeBox(node, data) {
   const parts = [element("h2", box.label || box.kind), element("p", box.scope.join(".") || "outside any module", "soft")];
   const inputs = node.inputs.map((edge) => [`in ${edge.argument}`, `${tensorText(edge)} from ${data.boxes[edge.source].label}`]);
   parts.push(table([
-    ["kind", box.kind], ["op", box.op], ...inputs, [inputs.length ? "out" : "shape", tensorText(box)],
+    ["kind", box.kind], ["op", box.op], ...inputs, [inputs.length ? "out" : "shape", box.mark === "failed" ? "" : tensorText(box)],
     ...Object.entries(box.parameters ?? {}), ["called at", box.where],
     ["mark", box.mark ? MARKS[box.mark] ?? box.mark : ""]]));
   for (const note of box.notes) parts.push(element("p", note));
@@ -95,7 +95,7 @@ function describeBox(node, data) {
 function describeFrame(frame) {
   const count = (kind) => frame.boxes.filter((node) => node.box.kind === kind);
   const numbers = count("parameter").reduce((sum, node) => sum + node.box.shape.reduce((a, b) => a * b, 1), 0);
-  const last = frame.boxes.findLast((node) => node.box.kind === "op" || node.box.kind === "module");
+  const last = frame.boxes.findLast((node) => WORKS.has(node.box.kind));
   return [element("h2", frame.title), table([
     ["ops", count("op").length + count("module").length],
     ["parameters", numbers ? `${numbers.toLocaleString("en")} numbers in ${count("parameter").length} tensors` : ""],

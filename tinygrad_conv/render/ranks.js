@@ -78,7 +78,7 @@ function spread(row, wish, weight, gap) {
   }
 }
 
-const STRAIGHT = 160; // so far from the middle a line may go straight down; farther out it is bent back
+const STRAIGHT = 400; // so far from the middle a line may go straight down; farther out it is bent back
 
 // x of every node's middle; lines keep straight where they can, lanes most of all, and `light`
 // nodes (leaves) make room for the others. All but lanes pull equally: else long chains drift aside.

@@ -4,6 +4,7 @@
 const MARKS = {
   vanishing: "\u2193 vanishing", exploding: "\u2191 exploding", "no-gradient": "\u2205 no gradient",
   nan: "! not finite", failed: "\u2715 failed", hot: "\u25CF most of it" };
+const WORKS = new Set(["op", "module"]); // kinds of boxes that compute
 const LINE = 16;
 
 function svgElement(name, attributes, text) {
@@ -47,11 +48,11 @@ function sizeBox(node) {
   const { box } = node;
   node.lines = [
     ...wrap(box.label || box.kind, 210).map((text) => ["label", text]),
-    ["small", box.kind === "op" || box.kind === "module" ? shapeText(box.shape) : tensorText(box)],
+    ...(box.mark === "failed" ? [] : [["small", WORKS.has(box.kind) ? shapeText(box.shape) : tensorText(box)]]),
     ...box.notes.slice(0, 6).map((text) => ["small", text.length > 60 ? text.slice(0, 59) + "\u2026" : text])];
   if (MARKS[box.mark]) node.lines.push(["badge", MARKS[box.mark]]);
   const wide = Math.max(...node.lines.map(([kind, text]) => textWidth(text, kind !== "small")));
-  const pill = box.kind !== "op" && box.kind !== "module";
+  const pill = !WORKS.has(box.kind);
   node.width = Math.max(64, Math.ceil(wide) + (pill ? 30 : 20));
   node.height = node.lines.length * LINE + 12;
 }
@@ -62,10 +63,10 @@ function sizeFrame(frame, split) {
   frame.title = `${name}${frame.kind ? " \u00B7 " + frame.kind : ""}${many}`;
   frame.headWidth = textWidth("\u25BE " + frame.title, true) + 34;
   if (frame.open) return;
-  const ops = frame.boxes.filter((node) => node.box.kind === "op" || node.box.kind === "module").length;
+  const ops = frame.boxes.filter((node) => WORKS.has(node.box.kind)).length;
   const parameters = frame.boxes.filter((node) => node.box.kind === "parameter")
     .reduce((sum, node) => sum + node.box.shape.reduce((a, b) => a * b, 1), 0);
-  const last = frame.boxes.findLast((node) => node.box.kind === "op" || node.box.kind === "module") ?? frame.boxes.at(-1);
+  const last = frame.boxes.findLast((node) => WORKS.has(node.box.kind)) ?? frame.boxes.at(-1);
   frame.lines = [
     ...wrap("\u25B8 " + frame.title, 230).map((text) => ["label", text]),
     ["small", `${ops} op${ops === 1 ? "" : "s"}` +
@@ -89,7 +90,7 @@ function drawBox(node) {
   const mark = MARKS[box.mark] ? ` mark-${box.mark}` : "";
   const group = svgElement("g", { class: `node box ${box.kind}${mark}`, role: "button", tabindex: -1,
     "aria-label": `${box.kind} ${box.label}, ${tensorText(box)}${mark ? ", " + box.mark : ""}` });
-  const round = box.kind === "op" || box.kind === "module" ? 4 : Math.min(node.height / 2, 22);
+  const round = WORKS.has(box.kind) ? 4 : Math.min(node.height / 2, 22);
   group.append(svgElement("rect", { class: "shape", x: node.left, y: node.top, width: node.width,
     height: node.height, rx: round }));
   addLines(group, node);
