@@ -27,16 +27,21 @@ def _evaluating(model: Module) -> Iterator[None]:
 
 
 def _gradients(model: Module, loss: tg.Tensor) -> list[tg.Tensor]:
-    """The gradient by each parameter, recorded; `.grad` is as before."""
-    before = [(p, p.grad) for p in model.parameters()]
+    """The gradient by each parameter, recorded and named; the parameters' `.grad` is as before."""
+    before = {name: (p, p.grad) for name, p in model.named_parameters()}
+    found = []
     try:
-        for p, _ in before:
+        for p, _ in before.values():
             p.grad = None
         loss.backward(create_graph=True)
-        return [p.grad for p, _ in before if p.grad is not None]
+        for name, (p, _) in before.items():
+            if p.grad is not None:
+                p.grad.name = f"gradient of {name}"
+                found.append(p.grad)
     finally:
-        for p, grad in before:
+        for p, grad in before.values():
             p.grad = grad
+    return found
 
 
 def _names(model: Module, count: int) -> list[str]:

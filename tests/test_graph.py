@@ -1,58 +1,354 @@
-"""The plain drawing: deterministic DOT text, before and after backward, two edges for x*x."""
+"""The plain model of a drawing: what is read off a tape, and how it is made smaller."""
 from __future__ import annotations
 
-import shutil
+import cProfile
+import pstats
 import sys
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import nn
 import tinygrad_conv as tg
+from tests.regenerate_golden import Deep, lenet, lenet_loss
+from tinygrad_conv.collapse import collapse, without
+from tinygrad_conv.fold import fold
+from tinygrad_conv.graph import title
+from tinygrad_conv.labels import call_label
+from tinygrad_conv.render.dot import dot
 
 
-def network_loss():
-    rng = np.random.default_rng(0)
-    net = nn.Sequential(nn.Conv2d(1, 2, 3, rng=rng), nn.ReLU(), nn.Flatten(), nn.Linear(72, 3, rng=rng))
-    return tg.cross_entropy(net(tg.tensor(np.ones((2, 1, 8, 8), np.float32))), np.array([0, 1]))
+def leaf(*shape, name=""):
+    t = tg.ones(*shape, requires_grad=True)
+    t.name = name
+    return t
 
 
-def test_dot_is_the_same_each_time_and_after_backward():
-    loss = network_loss()
-    before = tg.to_dot(loss)
-    assert before == tg.to_dot(network_loss())
+def labels(graph):
+    return [box.label for box in graph.boxes]
+
+
+def kinds(graph):
+    return {box.label: (box.kind, ".".join(box.scope)) for box in graph.boxes if box.kind != "op"}
+
+
+def chain(blocks, x=None, inner=lambda y, i: tg.exp(tg.neg(y)), name="{}"):
+    y = leaf(3) if x is None else x
+    for i in range(blocks):
+        with tg.scope(name.format(i)):
+            y = inner(y, i)
+    return y
+
+
+def times(graph):
+    return {".".join(path): scope.times for path, scope in graph.scopes.items() if scope.times > 1}
+
+
+# ----- reading -----
+
+def test_square_has_two_edges_with_their_slots():
+    x = leaf(2)
+    assert [(e.source, e.target, e.slot) for e in tg.graph(x * x).edges] == [("leaf0", "op0", 0), ("leaf0", "op0", 1)]
+
+
+def test_diamond_is_drawn_once():
+    x = leaf(2)
+    y = tg.exp(x)
+    g = tg.graph(y + tg.neg(y))
+    assert labels(g) == ["x", "exp", "neg", "add"]
+    assert [e.source for e in g.edges if e.target == "op2"] == ["op0", "op1"]
+
+
+def test_graph_is_the_same_before_and_after_backward():
+    loss = lenet_loss()
+    before = tg.graph(loss)
     loss.backward()
-    assert tg.to_dot(loss) == before
-    assert "conv2d" in before and "stride=(1, 1)" in before and "2x1x8x8" in before
+    assert tg.graph(loss) == before
 
 
-def test_dot_of_a_square_has_two_edges():
-    x = tg.tensor([1.0], requires_grad=True)
-    assert tg.to_dot(x * x).count("leaf0 -> op0") == 2
+def test_dtype_of_edges_and_boxes():
+    x = leaf(2)
+    g = tg.graph(tg.astype(x, dtype=np.float64) * 2.0)
+    assert [(e.source, e.dtype) for e in g.edges][:2] == [("leaf0", "float32"), ("op0", "float64")]
 
 
-def test_dot_escapes_names():
-    x = tg.tensor([1.0], requires_grad=True)
-    x.name = 'a "quoted" <name>'
-    assert '\\"quoted\\"' in tg.to_dot(x * 2.0)
+def test_parameters_inputs_and_constants_are_told_apart_and_stand_where_they_belong():
+    net = nn.Sequential({"conv": nn.Conv2d(3, 4, 3), "bn": nn.BatchNorm2d(4), "drop": nn.Dropout(0.5)})
+    net.eval()
+    y = net(tg.ones(2, 3, 5, 5))
+    g = tg.graph(tg.mse_loss(y * 0.5, tg.zeros(2, 4, 3, 3)))
+    found = {scope: sorted(b.kind for b in g.boxes if b.scope == scope and b.kind != "op") for scope in (*g.scopes, ())}
+    assert found == {("conv",): ["parameter"] * 2, ("bn",): ["constant"] * 2 + ["parameter"] * 2,
+                     (): ["constant", "input", "input"]}
 
 
-def test_dot_of_a_deep_chain_is_iterative():
-    x = tg.tensor([1.0], requires_grad=True)
-    y = x
-    for _ in range(3000):
-        y = y + 1.0
-    assert tg.to_dot(y).count("->") == 6000
+def test_mask_of_dropout_in_a_module_is_a_constant_and_the_target_of_a_loss_an_input():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5, rng=np.random.default_rng(0)))
+    g = tg.graph(tg.cross_entropy(net(tg.ones(2, 3)), np.array([0, 1])))
+    assert [(b.kind, b.scope) for b in g.boxes if b.label == "mask"] == [("constant", ("1",))]
+    assert [b.kind for b in g.boxes if b.label == "target"] == ["input"]
 
 
-def test_save_graph_writes_dot_and_svg_if_it_can(tmp_path, monkeypatch):
-    files = tg.save_graph(network_loss(), tmp_path / "graph")
-    renderer = shutil.which("dot") or (Path(sys.executable).parent / "graphviz-pure").exists()
-    assert [p.suffix for p in files] == ([".dot", ".svg"] if renderer else [".dot"])
-    monkeypatch.setattr(shutil, "which", lambda *a, **k: None)
-    assert [p.suffix for p in tg.save_graph(network_loss(), tmp_path / "alone")] == [".dot"]
-    if renderer:
-        assert "<svg" in (tmp_path / "graph.svg").read_text()
-    with pytest.raises(OSError):
-        tg.save_graph(network_loss(), tmp_path / "nowhere" / "graph")
+def test_array_with_a_name_of_its_own_is_an_input_wherever_it_is_used():
+    mask = tg.ones(3)
+    mask.name = "mask"
+    with tg.scope("attention"):
+        y = leaf(3) * mask
+    assert kinds(tg.graph(y))["mask"] == ("input", "")
+
+
+def test_shared_weight_stands_around_all_that_use_it():
+    w = leaf(3, 3, name="model.tied")
+    with tg.scope("model"):
+        with tg.scope("encoder"):
+            y = tg.ones(2, 3) @ w
+        with tg.scope("decoder"):
+            y = y @ w
+    assert kinds(tg.graph(y))["tied"] == ("parameter", "model")
+
+
+def test_scopes_with_dots_are_nested_and_know_their_kind():
+    with tg.scope("blocks.0"), tg.scope("conv"):
+        y = tg.exp(leaf(2))
+    g = tg.graph(y, kinds={"blocks": "ModuleList", "blocks.0.conv": "Conv2d", "": "Net"})
+    assert {path: s.kind for path, s in g.scopes.items()} == {
+        ("blocks",): "ModuleList", ("blocks", "0"): "", ("blocks", "0", "conv"): "Conv2d"}
+
+
+def test_name_of_a_result_is_noted():
+    y = tg.exp(leaf(2))
+    y.name = "hidden"
+    assert tg.graph(tg.neg(y)).boxes[1].notes == ("= hidden",)
+
+
+def test_backward_has_scopes_of_its_own_and_its_frame_says_so():
+    net = lenet()
+    tg.cross_entropy(net(tg.ones(1, 1, 28, 28)), np.array([1])).backward(create_graph=True)
+    g = tg.graph(*[p.grad for p in net.parameters()])
+    scope = g.scopes["backward", "features", "conv1"]
+    assert title(scope) == "backward of features.conv1"
+    assert {b.scope for b in g.boxes if b.kind == "parameter"} >= {("features", "conv1"), ("head",)}
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_adjoints_of_conv2d_say_shapes_and_what_they_sum_over(groups):
+    x, w = leaf(2, 4, 6, 6), leaf(8, 4 // groups, 3, 3)
+    tg.conv2d(x, w, groups=groups).sum().backward(create_graph=True)
+    notes = {box.label.split()[0]: box.notes for box in tg.graph(x.grad, w.grad).boxes if box.kind == "op"}
+    filters = f"8x{4 // groups}x3x3"
+    assert notes["conv_transpose2d"] == (f"2x8x4x4, {filters} -> 2x4x6x6", "sums over o, kh, kw")
+    assert notes["conv2d_weight"] == (f"2x8x4x4, 2x4x6x6 -> {filters}", "sums over n, oh, ow")
+
+
+def test_forward_convolution_says_its_sum_once_a_backward_is_beside_it():
+    x, w = leaf(1, 1, 4, 4), leaf(1, 1, 3, 3)
+    y = tg.conv2d(x, w)
+    assert tg.graph(y).boxes[-1].notes == ()
+    (y * y).sum().backward(create_graph=True)
+    forward = next(b for b in tg.graph(w.grad).boxes if b.label == "conv2d 3x3")
+    assert forward.notes[1] == "sums over c, kh, kw"
+
+
+@pytest.mark.parametrize("name, shapes, params, said", [
+    ("conv2d", [(1, 4, 9, 9), (8, 1, 3, 3)], {"stride": (2, 2), "padding": ((0, 0), (0, 0)), "groups": 4}, "conv2d 3x3 stride 2 groups 4"),
+    ("conv2d", [(1, 4, 9, 9), (8, 4, 3, 5)], {"stride": (2, 1), "padding": ((1, 1), (2, 2))}, "conv2d 3x5 stride (2,1) padding (1,2)"),
+    ("max_pool2d", [(1, 4, 9, 9)], {"kernel": (2, 2), "stride": (1, 1), "padding": ((0, 0), (0, 0)), "ceil_mode": False}, "max_pool2d 2x2 stride 1"),
+    ("getitem", [(9, 9)], {"index": (slice(1, None), np.arange(3))}, "getitem index (1:,int64[3])"),
+    ("op", [()], {"text": "x" * 100}, "op text " + "x" * 29 + "...")])
+def test_call_label(name, shapes, params, said):
+    assert call_label(name, shapes, params) == said
+
+
+# ----- leaves left out -----
+
+def test_numbers_left_out_are_written_into_the_call():
+    x = leaf(2)
+    assert labels(without(tg.graph((1.0 - x) / 3.0), ["constant"])) == ["y", "sub (1, _)", "div (_, 3)"]
+
+
+def test_arrays_left_out_are_not_told():
+    with tg.scope("norm"):
+        y = leaf(2) - np.ones(2, np.float32)
+    g = without(tg.graph(y), ["constant"])
+    assert labels(g) == ["x", "sub"] and len(g.edges) == 1
+
+
+def test_numbers_are_the_same_after_backward():
+    y = (leaf(2) * 3.0).sum()
+    before = without(tg.graph(y), ["constant"])
+    y.backward()
+    assert without(tg.graph(y), ["constant"]) == before
+
+
+def test_unknown_leaves_are_refused():
+    with pytest.raises(ValueError, match="parameter, input, constant, got 'weights'"):
+        without(tg.graph(tg.exp(leaf(1))), ["weights"])
+
+
+# ----- collapsed -----
+
+def test_collapse_counts_parameters_and_drops_inner_edges():
+    g = collapse(tg.graph(lenet_loss()), 0)
+    by_id = {box.id: box for box in g.boxes}
+    assert by_id["module:features"].notes == (f"{6 * 25 + 6 + 16 * 6 * 25 + 16:,} parameters",)
+    assert by_id["module:features"].shape == (2, 16, 5, 5)
+    assert [(e.source, e.target) for e in g.edges][:2] == [("leaf0", "module:features"), ("module:features", "module:flatten")]
+    assert set(g.scopes) == set()
+
+
+def test_collapse_at_one_level_keeps_the_frames_above():
+    g = collapse(tg.graph(lenet_loss(), kinds={"features.conv1": "Conv2d"}), 1)
+    box = next(box for box in g.boxes if box.id == "module:features.conv1")
+    assert (box.kind, box.label, box.scope) == ("module", "features.conv1  Conv2d", ("features",))
+    assert "module:head" not in [box.id for box in g.boxes] and ("head",) in g.scopes
+
+
+def test_equal_edges_between_two_modules_become_one_and_others_stay():
+    x = leaf(2)
+    with tg.scope("a"):
+        y, z = tg.exp(x), tg.reshape(tg.neg(x), (2, 1))
+    with tg.scope("b"):
+        out = y + y + z
+    g = collapse(tg.graph(out), 0)
+    assert [e.shape for e in g.edges if e.target == "module:b"] == [(2,), (2, 1)]
+
+
+def test_module_called_twice_is_one_box():
+    def layer(y):
+        with tg.scope("layer"):
+            return tg.exp(y)
+    g = collapse(tg.graph(layer(tg.neg(layer(leaf(2))))), 0)
+    assert [box.id for box in g.boxes] == ["leaf0", "module:layer", "op1"]
+    assert {(e.source, e.target) for e in g.edges} == {
+        ("leaf0", "module:layer"), ("module:layer", "op1"), ("op1", "module:layer")}
+
+
+def test_gravest_mark_and_sums_survive_collapse():
+    g = tg.graph(chain(1, inner=lambda y, i: tg.exp(tg.neg(y))))
+    boxes = [replace(b, mark={"neg": "hot", "exp": "nan"}.get(b.label, "")) for b in g.boxes]
+    g = replace(g, boxes=tuple(boxes), figures={"op0": {"flops": 2.0}, "op1": {"flops": 3.0, "time": 1.0}})
+    g = collapse(g, 0)
+    assert g.boxes[-1].mark == "nan" and g.figures == {"module:0": {"flops": 5.0, "time": 1.0}}
+
+
+def test_levels_of_a_backward_are_those_of_its_modules():
+    net = lenet()
+    tg.cross_entropy(net(tg.ones(1, 1, 28, 28)), np.array([1])).backward(create_graph=True)
+    g = collapse(tg.graph(*[p.grad for p in net.parameters()]), 0)
+    assert {"module:features", "module:backward.features"} <= {box.id for box in g.boxes}
+    assert set(g.scopes) == {("backward",)}
+    box = next(box for box in g.boxes if box.id == "module:backward.features")
+    assert box.notes == ("-> 16x6x5x5, 16, 6x1x5x5, 6",)
+
+
+def test_negative_depth_is_refused():
+    with pytest.raises(ValueError, match="depth must be 0 or more, got -1"):
+        collapse(tg.graph(tg.exp(leaf(1))), -1)
+
+
+# ----- folded -----
+
+def test_equal_blocks_in_a_chain_fold():
+    g = fold(tg.graph(tg.sum(chain(8))))
+    assert labels(g) == ["x", "neg", "exp", "sum axis 0"] and times(g) == {"0": 8}
+    assert [(e.source, e.target) for e in g.edges] == [("leaf0", "op0"), ("op0", "op1"), ("op1", "op16")]
+
+
+def test_folding_is_done_twice_without_a_change():
+    g = fold(tg.graph(chain(8)))
+    assert fold(g) == g
+
+
+@pytest.mark.parametrize("inner", [
+    lambda y, i: tg.tanh(y) if i != 2 else tg.neg(y),                    # another call
+    lambda y, i: tg.tanh(tg.reshape(y, (3, 1) if y.ndim == 1 else (3,))),  # another shape
+    lambda y, i: tg.sum(y, axis=i % 2, keepdims=True) * np.ones((3, 3), np.float32)])
+def test_blocks_that_differ_do_not_fold(inner):
+    x = leaf(3, 3) if "sum" in inner.__code__.co_names else leaf(3)
+    assert 4 not in times(fold(tg.graph(chain(4, x, inner)))).values()
+
+
+def test_values_and_names_do_not_matter_for_folding():
+    def inner(y, i):
+        w = leaf(3, name=f"{i}.w{i}")
+        w.mutate()[...] = i
+        return y * w
+    assert times(fold(tg.graph(chain(3, inner=inner)))) == {"0": 3}
+
+
+def test_block_whose_inside_is_used_elsewhere_does_not_fold():
+    kept = []
+
+    def inner(y, i):
+        kept.append(tg.neg(y))
+        return tg.exp(kept[-1])
+    y = chain(3, inner=inner)
+    assert times(fold(tg.graph(y + kept[0]))) == {"1": 2}
+
+
+def test_dense_skips_do_not_fold():
+    x = leaf(3)
+    one = chain(1, x)
+    two = chain(1, one, name="1")
+    with tg.scope("2"):
+        out = tg.exp(tg.neg(two)) + one
+    assert times(fold(tg.graph(out))) == {}
+
+
+def test_nested_repetitions_fold_inside_the_folded():
+    def outer(y, i):
+        return chain(3, y, name="inner{}")
+    g = fold(tg.graph(chain(4, inner=outer)))
+    assert times(g) == {"0": 4, "0.inner0": 3}
+
+
+def test_folded_and_collapsed_counts_all_parameters():
+    g = collapse(fold(tg.graph(Deep()(tg.zeros(1, 3, 16, 16)))), 2)
+    notes = {box.id: box.notes for box in g.boxes if box.kind == "module"}
+    assert notes["module:stages.0.0"] == ("8 x 1,168 parameters",)
+    g = collapse(fold(tg.graph(Deep()(tg.zeros(1, 3, 16, 16)))), 1)
+    assert {box.id: box.notes for box in g.boxes}["module:stages.0"] == ("9,344 parameters",)
+
+
+def test_figures_of_folded_blocks_are_added_and_different_ones_keep_blocks_apart():
+    g = tg.graph(chain(3, inner=lambda y, i: tg.exp(y)))
+    same = fold(replace(g, figures={f"op{i}": {"flops": 2.0} for i in range(3)}))
+    assert same.figures == {"op0": {"flops": 6.0}} and "sums of all" in same.legend[0][1]
+    other = fold(replace(g, figures={f"op{i}": {"ms": float(i)} for i in range(3)}))
+    assert times(other) == {}
+
+
+# ----- size -----
+
+def calls(ops):
+    y = leaf(3)
+    for i in range(ops // 4):
+        with tg.scope(f"b{i // 10}"), tg.scope(str(i % 10)):
+            y = tg.exp(tg.neg(y) * 0.5) + y
+    profile = cProfile.Profile()
+    profile.enable()
+    g = tg.graph(y)
+    dot(g), collapse(fold(without(g, ["constant"])), 1)
+    profile.disable()
+    return pstats.Stats(profile).total_calls
+
+
+def test_work_grows_with_the_number_of_calls_and_not_faster():
+    calls(40)  # imports
+    small, large = calls(800), calls(3200)
+    assert large < 5 * small
+
+
+def test_deep_and_nested_graphs_need_no_recursion():
+    y = leaf(2)
+    limit = sys.getrecursionlimit()
+    for i in range(3 * limit):
+        with tg.scope(str(i // 2)):
+            y = tg.neg(y)
+    with tg.scope(*(f"level{i}" for i in range(limit // 4))):
+        y = tg.exp(y)
+    g = tg.graph(y)
+    assert dot(g).count(" -> ") == 3 * limit + 1
+    assert len(collapse(g, 0).boxes) == 3 * limit // 2 + 2
+    assert times(fold(g))["0"] == 3 * limit // 2

@@ -1,6 +1,6 @@
 """Smaller drawings of the same thing: without some leaves, modules as one box, repetitions once.
 
-Each is a Graph made of a Graph; figures of boxes that become one are added up. May import graph.
+Each is a Graph made of a Graph; figures of boxes that become one are added up. May import labels and graph.
 """
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from .graph import Box, Edge, Graph, Path, backwards, title, total
+from .labels import shape_text
 
 LEAVES = ("parameter", "input", "constant")
+MOST = 4  # results of a module whose shapes are told
 GRAVEST = ("failed", "nan", "exploding", "vanishing", "no-gradient", "hot")
 
 
@@ -86,7 +88,8 @@ def collapse(graph: Graph, depth: int) -> Graph:
         for e in graph.edges if ids.get(e.source, e.source) != ids.get(e.target, e.target)))
     last = {ids[e.source]: e.source for e in graph.edges
             if e.source in ids and ids[e.source] != ids.get(e.target)}
-    made = {path: _module(graph, path, own, last.get(ids[own[0].id])) for path, own in inside.items()}
+    used = {e.source for e in graph.edges}
+    made = {path: _module(graph, path, own, last.get(ids[own[0].id]), used) for path, own in inside.items()}
     boxes = list(dict.fromkeys(made[paths[box.id]] if box.id in ids else box for box in graph.boxes))
     figures = {box: own for box, own in graph.figures.items() if box not in ids}
     figures |= {made[path].id: total(graph.figures.get(box.id, {}) for box in own)
@@ -96,9 +99,10 @@ def collapse(graph: Graph, depth: int) -> Graph:
     return replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=scopes, figures=figures)
 
 
-def _module(graph: Graph, path: Path, own: list[Box], last: str | None) -> Box:
+def _module(graph: Graph, path: Path, own: list[Box], last: str | None, used: set[str]) -> Box:
     """One box for all of a module's; its output is that of its last call which is used outside."""
     calls = [box for box in own if box.kind in ("op", "module")] or own
+    ends = [box for box in own if box.id not in used]
     out = next((box for box in own if box.id == last), calls[-1])
     times = math.prod(graph.scopes[path[:i]].times for i in range(1, len(path) + 1))
     count = sum(math.prod(box.shape) * math.prod(
@@ -107,6 +111,9 @@ def _module(graph: Graph, path: Path, own: list[Box], last: str | None) -> Box:
     notes = (f"{times} x {count:,} parameters" if times > 1 else f"{count:,} parameters",) if count else ()
     if any("parameters" in graph.figures.get(box.id, {}) for box in own):
         notes = ()
+    if len(ends) > 1:
+        shapes = [shape_text(box.shape) for box in ends[:MOST]]
+        notes += (f"-> {', '.join(shapes)}" + f" and {len(ends) - MOST} more" * (len(ends) > MOST),)
     mark = min((box.mark for box in own if box.mark), default="",
                key=lambda mark: GRAVEST.index(mark) if mark in GRAVEST else len(GRAVEST))
     return Box(f"module:{'.'.join(path)}", "module", title(graph.scopes[path]), out.shape, out.dtype,

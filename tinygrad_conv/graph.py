@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from .core import Tensor
-from .labels import call_label, conv_notes, slot_name
+from .labels import call_label, conv_notes, dtype_name, slot_name
 from .primitive import Freed, Node
 from .tape import Entry, walk
 
@@ -90,6 +90,8 @@ def backwards(scope: Path) -> int:
         >>> backwards(("features", "0")), backwards(("backward", "features", "0"))
         (0, 1)
     """
+    if scope[:1] != (BACKWARD,):
+        return 0
     return next((i for i, name in enumerate(scope) if name != BACKWARD), len(scope))
 
 
@@ -151,7 +153,8 @@ class _Reader:
             path = self.paths[scope] = tuple(".".join(scope).split(".")) if scope else ()
             for depth in range(1, len(path) + 1):
                 part = path[:depth]
-                kind = self.kinds.get(".".join(part[backwards(part):]), "")
+                name = ".".join(part[backwards(part):])
+                kind = self.kinds.get(name, "") if name else ""
                 self.scopes.setdefault(part, Scope(part, kind))
         return self.paths[scope]
 
@@ -164,17 +167,17 @@ class _Reader:
                 self.leaf(t, node, slot)
             if t.node is None:
                 self.users[self.ids[key]].append(scope)
-            self.edges.append(Edge(self.ids[key], op, t.shape, str(t.dtype), slot))
+            self.edges.append(Edge(self.ids[key], op, t.shape, dtype_name(t.dtype), slot))
         shapes, name = [t.shape for t in node.inputs], node.primitive.name
         notes = conv_notes(name, shapes, out.shape) if self.told else ()
         notes = (f"= {out.name}", *notes) if out.name else notes
         label = call_label(name, shapes, node.params)
-        self.boxes.append(Box(op, "op", label, out.shape, str(out.dtype), scope, notes))
+        self.boxes.append(Box(op, "op", label, out.shape, dtype_name(out.dtype), scope, notes))
         self.sources[op] = entry
 
     def leaf(self, t: Tensor | Freed, node: Node, slot: int) -> None:
         leaf = self.ids[-id(t)] = f"leaf{len(self.users)}"
-        self.boxes.append(Box(leaf, "", slot_name(node.primitive, slot), t.shape, str(t.dtype), ()))
+        self.boxes.append(Box(leaf, "", slot_name(node.primitive, slot), t.shape, dtype_name(t.dtype), ()))
         self.sources[leaf], self.users[leaf], self.data[leaf] = t, [], _is_data(node, slot)
 
 

@@ -5,6 +5,7 @@ May import primitive.
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ from .primitive import Primitive
 
 Shape = tuple[int, ...]
 
-PLAIN = {  # parameter values that say nothing, by name
-    "stride": (1, 1), "dilation": (1, 1), "padding": ((0, 0), (0, 0)), "groups": 1, "keepdims": False}
+PLAIN = {  # parameter values that say nothing, by name, as they are written
+    "stride": "1", "dilation": "1", "padding": "0", "groups": "1", "keepdims": "False",
+    "ceil_mode": "False", "count_include_pad": "True", "negative_slope": "0.01"}
 HIDDEN = {"size", "shape", "kernel", "kernel_size", "dtype"}  # told by the edges, or by the size in front
 LONGEST = 32  # characters of a parameter's value
 
@@ -66,9 +68,16 @@ def call_label(name: str, shapes: Sequence[Shape], params: Mapping[str, Any]) ->
         'conv2d 3x3 stride 2 groups 4'
     """
     words = [name, _window(name, shapes, params)]
-    words += [f"{key} {_value(value)}" for key, value in params.items()
-              if key not in HIDDEN and value is not None and PLAIN.get(key, object) != value]
+    said = [(key, _value(value)) for key, value in params.items() if key not in HIDDEN and value is not None]
+    words += [f"{key} {value}" for key, value in said
+              if PLAIN.get(key) != value or key == "stride" and "pool" in name]
     return " ".join(filter(None, words))
+
+
+@functools.cache
+def dtype_name(dtype: np.dtype) -> str:
+    """A dtype's name; NumPy takes its time to find it, and a tape asks often."""
+    return str(dtype)
 
 
 def conv_notes(name: str, shapes: Sequence[Shape], output: Shape) -> tuple[str, ...]:

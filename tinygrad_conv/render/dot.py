@@ -6,15 +6,18 @@ text, byte for byte. Names are text, whatever they look like. May import graph.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from html import escape
 from typing import TYPE_CHECKING
 
 from ..graph import Box, Edge, Graph, Path, backwards, title
-from .style import FAINT, FONT, INK, look
+from .style import FAINT, FONT, INK, extra, look, swatch
 from .words import printable, tensor_text
 
 if TYPE_CHECKING:
     from graphviz import Digraph
 
+MOST = 4  # tensors on one line between modules whose shapes are told
+CALLS = ("op", "module")
 FRAMES = ("#f7f7f7", "#efefef")  # every other depth of nesting
 
 
@@ -25,7 +28,8 @@ def dot(graph: Graph) -> str:
     corner, modules drawn as one box are blocks. Shapes stand on the edges between calls and in the
     leaves and last results; the dtype follows where it is not float32, the default of the library.
     A gradient's calls are a frame of their own beside the forward ones and run upwards, so that
-    each is level with the call it belongs to: there `a -> b [dir=back]` is an edge from b to a.
+    each is level with the call it belongs to: there, and where a leaf stands right of its call,
+    `a -> b [dir=back]` is an edge from b to a.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -33,25 +37,59 @@ def dot(graph: Graph) -> str:
         >>> dot(tg.graph(x * x)).count("leaf0 -> op0")
         2
     """
-    from graphviz import Digraph
-    root = Digraph("graph", graph_attr={
-        **FONT, "fontcolor": INK, "rankdir": "TB", "nodesep": "0.25", "ranksep": "0.35", "newrank": "true"},
-        node_attr={**FONT, "fontcolor": INK, "color": INK, "margin": "0.12,0.05", "height": "0.3"},
-        edge_attr={**FONT, "fontcolor": INK, "fontsize": "9", "color": INK, "arrowsize": "0.6"})
+    root = _root()
     frames = _frames(graph, root)
+    ids = _ids(graph)
+    boxes = {box.id: box for box in graph.boxes}
+    sides = _sides(graph, boxes)
     used = {edge.source for edge in graph.edges}
-    modules = [box.id for box in graph.boxes if box.kind == "module"]
-    ids = {box.id: box.id for box in graph.boxes} | {box: f"module{i}" for i, box in enumerate(modules)}
     for box in graph.boxes:
-        frames[box.scope].node(ids[box.id], _label(box, box.id not in used), **look(box.kind, box.mark))
+        frames[box.scope].node(ids[box.id], _label(box, box.id not in used), **extra(box.kind, box.mark))
+    for call, leaves in sides.items():
+        level = "; ".join(ids[box] for box in (*leaves[:1], call, *leaves[1:]))
+        frames[boxes[call].scope].body.append(f"\t{{rank=same; {level}}}\n")
     for path in sorted(frames, key=len, reverse=True):
         if path:
             frames[path[:-1]].subgraph(frames[path])
-    boxes = {box.id: box for box in graph.boxes}
-    for edge in graph.edges:
-        _draw_edge(root, edge, ids, boxes[edge.source], boxes[edge.target])
+    for edges in _bundles(graph, boxes):
+        right = edges[0].source in sides.get(edges[0].target, ())[1:]
+        _draw_edge(root, (ids[edges[0].source], ids[edges[0].target]), edges, boxes, right)
+    _order(graph, root, ids, boxes)
     _legend(graph, root)
     return root.source
+
+
+def _root() -> Digraph:
+    from graphviz import Digraph
+    return Digraph("graph", graph_attr={
+        **FONT, "fontcolor": INK, "rankdir": "TB", "nodesep": "0.25", "ranksep": "0.35", "newrank": "true"},
+        node_attr={**FONT, "fontcolor": INK, "color": INK, "margin": "0.12,0.05", "height": "0.3",
+                   **look("op", "")},
+        edge_attr={**FONT, "fontcolor": INK, "fontsize": "9", "color": INK, "arrowsize": "0.6"})
+
+
+def _ids(graph: Graph) -> dict[str, str]:
+    """Names in the text: those that are no plain word, as those of modules are not, become numbers."""
+    odd = [box.id for box in graph.boxes if not (box.id.isascii() and box.id.isalnum())]
+    return {box.id: box.id for box in graph.boxes} | {box: f"module{i}" for i, box in enumerate(odd)}
+
+
+def _sides(graph: Graph, boxes: dict[str, Box]) -> dict[str, list[str]]:
+    """By call: a leaf to stand left of it and one to stand right, so that calls make a column.
+
+    They are the first two that it alone uses, its module's own.
+    """
+    users: dict[str, set[str]] = {}
+    for edge in graph.edges:
+        if backwards(boxes[edge.target].scope) == backwards(boxes[edge.source].scope):
+            users.setdefault(edge.source, set()).add(edge.target)
+    sides: dict[str, list[str]] = {}
+    for leaf, calls in users.items():
+        call, box = min(calls), boxes[leaf]
+        level = sides.get(call, ())
+        if len(calls) == 1 and len(level) < 2 and box.kind not in CALLS and box.scope == boxes[call].scope:
+            sides[call] = [*level, leaf]
+    return sides
 
 
 def text(lines: Iterable[str]) -> str:
@@ -61,17 +99,19 @@ def text(lines: Iterable[str]) -> str:
         >>> text(["<b>", 'a "b" \\\\N', "&lt;"])
         '<b>\\\\na "b" \\\\\\\\N\\\\n&amp;lt;'
     """
-    from graphviz import escape, nohtml
-    return nohtml("\\n".join(escape(printable(line)).replace("&", "&amp;") for line in lines))
+    from graphviz import nohtml
+    return nohtml("\\n".join(
+        printable(line).replace("\\", "\\\\").replace("&", "&amp;") for line in lines))
 
 
 def _frames(graph: Graph, root: Digraph) -> dict[Path, Digraph]:
     """A cluster a scope, not yet put into one another; the root under ()."""
     frames = {(): root}
     for number, scope in enumerate(graph.scopes.values()):
+        label = title(scope)  # twice as wide, so that edges enter the frame beside it
         frame = type(root)(f"cluster{number}", graph_attr={
-            "label": text([title(scope)]), "labeljust": "l", "color": FAINT, "style": "rounded,filled",
-            "fillcolor": FRAMES[len(scope.path) % 2]})
+            "label": text([label + " " * 2 * len(label)]), "labeljust": "l", "color": FAINT,
+            "style": "rounded,filled", "fillcolor": FRAMES[len(scope.path) % 2]})
         if scope.times > 1:
             frame.graph_attr.update({"style": "rounded,filled,dashed", "penwidth": "2"})
         frames[scope.path] = frame
@@ -80,22 +120,35 @@ def _frames(graph: Graph, root: Digraph) -> dict[Path, Digraph]:
 
 def _label(box: Box, last: bool) -> str:
     lines = [box.label, *box.notes]
-    if box.kind not in ("op", "module"):
+    if box.kind not in CALLS:
         lines.insert(1, tensor_text(box.shape, box.dtype))
-    elif last:
+    elif last and box.dtype and not any("-> " in note for note in box.notes):
         lines.insert(1, f"-> {tensor_text(box.shape, box.dtype)}")
     return text([*lines, *([f"[{box.mark}]"] if box.mark else [])])
 
 
-def _draw_edge(root: Digraph, edge: Edge, ids: dict[str, str], source: Box, target: Box) -> None:
-    ends = ids[edge.source], ids[edge.target]
-    drawn = {"label": text([tensor_text(edge.shape, edge.dtype)])}
-    if source.kind not in ("op", "module"):
+def _bundles(graph: Graph, boxes: dict[str, Box]) -> list[list[Edge]]:
+    """Edges that are drawn as one line: those between the same two boxes, if one is a module."""
+    bundles: dict[tuple[str, ...], list[Edge]] = {}
+    for number, edge in enumerate(graph.edges):
+        module = "module" in (boxes[edge.source].kind, boxes[edge.target].kind)
+        key = (edge.source, edge.target) if module else (str(number),)
+        bundles.setdefault(key, []).append(edge)
+    return list(bundles.values())
+
+
+def _draw_edge(root: Digraph, ends: tuple[str, str], edges: list[Edge], boxes: dict[str, Box],
+               right: bool) -> None:
+    source, target = boxes[edges[0].source], boxes[edges[0].target]
+    lines = [tensor_text(edge.shape, edge.dtype) for edge in edges[:MOST]]
+    more = [f"and {len(edges) - MOST} more"] if len(edges) > MOST else []
+    drawn = {"label": text([*lines, *more])}
+    if source.kind not in CALLS:
         drawn = {"color": FAINT}
     level = backwards(source.scope)
     if level != backwards(target.scope):  # must not pull one picture below the other
         root.edge(*ends, **drawn, constraint="false", style="dashed")
-    elif level % 2:
+    elif right or level % 2 and source.kind in CALLS:
         root.edge(*reversed(ends), **drawn, dir="back")
     else:
         root.edge(*ends, **drawn)
@@ -105,12 +158,38 @@ def _legend(graph: Graph, root: Digraph) -> None:
     """A frame that explains the marks there are, and says what else is to be said."""
     present = {box.mark for box in graph.boxes}
     lines = [(mark, meaning) for mark, meaning in graph.legend if not mark or mark in present]
-    if not lines:
-        return
-    with root.subgraph(name="cluster_legend") as frame:
-        frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded", fillcolor="white")
-        for number, (mark, meaning) in enumerate(lines):
-            shown = look("op", mark) if mark else {"shape": "plaintext"}
-            frame.node(f"legend{number}", text([f"[{mark}] {meaning}" if mark else meaning]), **shown)
-            if number:
-                frame.edge(f"legend{number - 1}", f"legend{number}", style="invis")
+    rows = "".join(
+        f'<TR><TD BORDER="{swatch(mark)[1] if mark else 0}" BGCOLOR="{swatch(mark)[0] if mark else "white"}">'
+        f'{_html(mark) or " "}</TD><TD ALIGN="LEFT">{_html(meaning)}</TD></TR>'
+        for mark, meaning in lines)
+    if rows:
+        with root.subgraph(name="cluster_legend") as frame:
+            frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded")
+            table = f'<<TABLE BORDER="0" CELLSPACING="4">{rows}</TABLE>>'
+            frame.node("legend", table, shape="plain", style="solid")
+
+
+def _html(line: str) -> str:
+    """A line in an HTML-like label of DOT's, where a backslash would still be an escape."""
+    return escape(printable(line)).replace("\\", "\\\\")
+
+
+def _order(graph: Graph, root: Digraph, ids: dict[str, str], boxes: dict[str, Box]) -> None:
+    """Invisible edges: calls on leaves alone stand below what their module gets, not beside it.
+
+    Else the module's frame would reach up beside the one before it, and a chain become a staircase.
+    """
+    number = {box.id: i for i, box in enumerate(graph.boxes)}
+    fed: dict[str, bool] = {box.id: False for box in graph.boxes if box.kind in CALLS}
+    enters: dict[Path, str] = {}
+    for edge in graph.edges:
+        source, target = boxes[edge.source], boxes[edge.target]
+        if source.kind in CALLS and backwards(source.scope) == backwards(target.scope):
+            fed[target.id] = True
+            if source.scope[:len(target.scope)] != target.scope:
+                enters.setdefault(target.scope, source.id)
+    for box, has in fed.items():
+        above = enters.get(boxes[box].scope)
+        if not has and above and number[above] < number[box]:
+            ends = ids[above], ids[box]
+            root.edge(*(reversed(ends) if backwards(boxes[box].scope) % 2 else ends), style="invis")

@@ -36,7 +36,8 @@ def listing(graph: Graph) -> str:
         indent = "  " * len(here)
         call = box.kind in CALLS
         sources = inputs.get(box.id, [])
-        said = [f"-> {tensor_text(box.shape, box.dtype)}", *_said(box, sources if sources != recent else [])]
+        made = [f"-> {tensor_text(box.shape, box.dtype)}"] if box.dtype else []  # a failed call makes nothing
+        said = [*made, *_said(box, sources if sources != recent else [])]
         rows.append((box.id, indent + printable(box.label), "  ".join(said)))
         recent = [box.id] if call else [*recent, box.id]
     left, middle = (max((len(row[i]) for row in rows if row[2]), default=0) for i in (0, 1))

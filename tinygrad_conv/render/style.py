@@ -13,7 +13,7 @@ KINDS = {  # attributes of a node in DOT
     "parameter": {"shape": "ellipse", "style": "filled", "fillcolor": "#fbf3dc"},
     "input": {"shape": "invhouse", "style": "filled", "fillcolor": "#e3f1ea"},
     "constant": {"shape": "note", "style": "filled", "fillcolor": "#f4f4f4"},
-    "module": {"shape": "box3d", "style": "filled", "fillcolor": "#e8f0f8"},
+    "module": {"shape": "box3d", "margin": "0.15,0.1", "style": "filled", "fillcolor": "#e8f0f8"},
 }
 
 MARKS = {  # what a mark changes; `style` is added to that of the kind
@@ -33,6 +33,22 @@ def look(kind: str, mark: str) -> dict[str, str]:
         >>> look("op", "vanishing")["style"], look("op", "vanishing")["shape"]
         ('rounded,filled,dashed', 'box')
     """
-    plain, extra = KINDS[kind], MARKS.get(mark, {})
-    joined = {"style": f"{plain['style']},{extra['style']}"} if extra else {}
-    return {**plain, **extra, **joined}
+    plain, changes = KINDS[kind], MARKS.get(mark, {})
+    joined = {"style": f"{plain['style']},{changes['style']}"} if changes else {}
+    return {**plain, **changes, **joined}
+
+
+def extra(kind: str, mark: str) -> dict[str, str]:
+    """What `look` has beyond the plain look of an op, which is the default of the text."""
+    return look(kind, mark) if mark or kind != "op" else {}
+
+
+def swatch(mark: str) -> tuple[str, str]:
+    """A mark in the legend: its colour, and how thick its line is.
+
+    Example:
+        >>> swatch("failed")
+        ('#d55e00', '3')
+    """
+    changes = MARKS.get(mark, {})
+    return changes.get("fillcolor", "white"), changes.get("penwidth", "1")

@@ -14,8 +14,6 @@ def tensor_text(shape: tuple[int, ...], dtype: str) -> str:
         >>> tensor_text((2, 3), "float32"), tensor_text((2, 3), "int64")
         ('2x3', '2x3 int64')
     """
-    if not dtype:
-        return "nothing"  # a call that failed
     return shape_text(shape) + (f" {dtype}" if dtype != "float32" else "")
 
 

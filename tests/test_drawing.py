@@ -1,0 +1,321 @@
+"""Drawings as files: DOT text kept in tests/golden, pictures with and without a renderer, listings."""
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+import warnings
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nn
+import tinygrad_conv as tg
+from tests.regenerate_golden import DRAWINGS, FOLDER, Deep, Residual, lenet, lenet_loss
+from tinygrad_conv.render import picture
+from tinygrad_conv.render.dot import dot
+from tinygrad_conv.render.style import KINDS, MARKS, look
+from tinygrad_conv.render.words import printable
+
+ROOT = Path(__file__).parent.parent
+PURE = Path(sys.executable).parent / "graphviz-pure"
+needs_pure = pytest.mark.skipif(not PURE.exists(), reason="graphviz-pure is not installed")
+NASTY = ['a "quoted" name', "<script>alert(1)</script>", "<b>", "&lt;&amp;", "back\\slash\\", "\\N\\l\\G",
+         "two\nlines", "bell\x07", "ünï 卷积 😀", "half \ud800", "{a|b}", "-- -> ;", "*/ ]]>", "$(touch x)", "digraph"]
+
+
+def square(name="x"):
+    x = tg.ones(2, requires_grad=True)
+    x.name = name
+    return x * x
+
+
+# ----- DOT -----
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_dot_is_the_golden_one(name):
+    """If the change is wanted: python -m tests.regenerate_golden, and look at the difference."""
+    assert DRAWINGS[name]().dot == (FOLDER / f"{name}.dot").read_text()
+
+
+def test_no_golden_file_is_left_over():
+    assert {p.stem for p in FOLDER.iterdir()} == set(DRAWINGS)
+
+
+@pytest.mark.parametrize("seed", ["0", "1"])
+def test_dot_does_not_depend_on_hash_seeds(seed):
+    code = ("from tests.regenerate_golden import DRAWINGS, FOLDER\n"
+            "for name in ('lenet_gradient', 'residual', 'separable', 'deep_depth1'):\n"
+            "    assert DRAWINGS[name]().dot == (FOLDER / (name + '.dot')).read_text(), name")
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, env={**os.environ, "PYTHONHASHSEED": seed})
+
+
+def test_dot_is_the_same_after_backward():
+    loss = lenet_loss()
+    before = tg.draw(loss).dot
+    loss.backward()
+    assert tg.draw(loss).dot == before
+
+
+def test_square_is_drawn_with_two_edges():
+    assert tg.draw(square()).dot.count("leaf0 -> op0") == 2
+
+
+def test_edges_carry_shapes_and_dtypes_other_than_float32():
+    y = tg.exp(tg.neg(tg.tensor(np.ones((2, 3)), requires_grad=True)))
+    assert 'label="2x3 float64"' in tg.draw(y).dot
+    assert 'label="2x6x28x28"' in tg.draw(lenet_loss()).dot
+
+
+def test_kinds_differ_in_shape_and_marks_in_line_and_word():
+    assert len({look["shape"] for look in KINDS.values()}) == len(KINDS)
+    lines = {(m["style"], m.get("penwidth"), m.get("peripheries")) for m in MARKS.values()}
+    assert len(lines) == len(MARKS)
+    g = tg.graph(tg.exp(tg.ones(1, requires_grad=True)))
+    for mark in MARKS:
+        marked = replace(g, boxes=(g.boxes[0], replace(g.boxes[1], mark=mark)), legend=((mark, "what it means"),))
+        text = dot(marked)
+        assert f"[{mark}]" in text and look("op", mark)["fillcolor"] in text and "what it means" in text
+
+
+def test_legend_explains_only_what_is_there():
+    g = replace(tg.graph(square()), legend=(("nan", "not there"), ("", "always said")))
+    assert "not there" not in dot(g) and "always said" in dot(g)
+    assert "legend" not in dot(tg.graph(square()))
+
+
+def test_gradient_is_a_frame_beside_the_forward_pass():
+    text = DRAWINGS["lenet_gradient"]().dot
+    assert re.search(r"label=backward|label=\"backward +\"", text)
+    assert "sums over o, kh, kw" in text and "sums over n, oh, ow" in text
+    crossing = [line for line in text.splitlines() if "dashed" in line and "->" in line]
+    assert crossing and all("constraint=false" in line for line in crossing)
+
+
+@needs_pure
+@pytest.mark.parametrize("name", NASTY, ids=ascii)
+def test_every_name_stays_text(name):
+    x = tg.ones(2, requires_grad=True)
+    x.name = name
+    with tg.scope(name.replace(".", "")):
+        y = tg.exp(x) + 1.0
+    y.name = name
+    for graph in (tg.draw(y).graph, tg.draw(y, depth=0).graph):
+        graph = replace(graph, legend=(("", name),))
+        svg = ET.fromstring(picture.picture(dot(graph), "svg"))
+        shown = ["".join(t.itertext()).replace("\xa0", " ").strip() for t in svg.iter() if t.tag.endswith("text")]
+        frames = [text for text in shown if text == printable(name)]
+        assert len(frames) >= (3 if graph.scopes else 2), shown
+        assert not [t for t in svg.iter() if t.tag.endswith(("script", "}b"))]
+
+
+# ----- pictures -----
+
+def executable(path, script):
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """No renderer anywhere; a folder that is the whole PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    return folder
+
+
+@needs_pure
+def test_graphviz_pure_makes_svg_and_png_without_dot(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    drawing = tg.draw(lenet_loss())
+    assert drawing.save(tmp_path / "deep" / "a b.svg").read_text().startswith("<?xml")
+    assert drawing.save(tmp_path / "a.PNG").read_bytes()[:4] == b"\x89PNG"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.PNG", "deep"]
+
+
+@needs_pure
+def test_pdf_needs_dot_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.warns(UserWarning, match=r"to draw .pdf: install Graphviz .* is written instead"):
+        assert tg.draw(square()).save(tmp_path / "a.pdf") == tmp_path / "a.dot"
+
+
+def test_without_a_renderer_the_dot_text_is_kept_with_one_line_of_advice(tmp_path, alone):
+    drawing = tg.draw(square())
+    with pytest.warns(UserWarning) as said:
+        assert drawing.save(tmp_path / "a.svg") == tmp_path / "a.dot"
+    assert len(said) == 1 and "\n" not in str(said[0].message)
+    assert "pip install 'tinygrad_conv[viz]'" in str(said[0].message)
+    assert said[0].filename == __file__
+    assert (tmp_path / "a.dot").read_text() == drawing.dot
+    assert drawing._repr_svg_() is None
+    assert list(drawing._repr_mimebundle_()) == ["text/plain"]
+
+
+def test_what_a_failing_renderer_says_is_told_and_nothing_is_half_written(tmp_path, alone):
+    executable(alone / "dot", "echo half a picture; echo no layout for you >&2; exit 3")
+    (tmp_path / "a.svg").write_text("the old one")
+    with pytest.raises(RuntimeError, match="no layout for you.*a.dot"):
+        tg.draw(square()).save(tmp_path / "a.svg")
+    assert (tmp_path / "a.svg").read_text() == "the old one"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.dot", "a.svg", "bin"]
+
+
+def test_a_dot_that_fails_is_passed_over_for_the_next(tmp_path, alone):
+    executable(alone / "dot", "exit 1")
+    executable(alone / "graphviz-pure", "echo '<svg>by the other</svg>'")
+    assert tg.draw(square())._repr_svg_() == "<svg>by the other</svg>\n"
+
+
+def test_a_renderer_that_hangs_is_given_up(alone):
+    executable(alone / "dot", "exec /bin/sleep 20")
+    with pytest.raises(RuntimeError, match=r"not done after 0.2 s; draw less"):
+        picture.picture("digraph {}", "svg", patience=0.2)
+
+
+def test_a_dot_that_cannot_be_run_is_told(alone):
+    (alone / "dot").write_bytes(b"\x7fELF no program")
+    (alone / "dot").chmod(0o755)
+    with pytest.raises(RuntimeError, match="dot: "):
+        picture.picture("digraph {}", "svg")
+
+
+def test_path_and_text_are_no_commands(tmp_path, alone):
+    executable(alone / "dot", "cat >/dev/null; echo '<svg/>'")
+    os.symlink("/bin/cat", alone / "cat")
+    folder = tmp_path / "$(touch hacked); rm"
+    assert tg.draw(square("`touch hacked`")).save(folder / "a.svg").exists()
+    assert not list(tmp_path.rglob("hacked"))
+
+
+@pytest.mark.parametrize("ending, start", [("dot", "digraph"), ("gv", "digraph"), ("txt", "leaf0  x"), ("html", "<!DOCTYPE html>")])
+def test_text_formats(tmp_path, ending, start):
+    path = tg.draw(square()).save(tmp_path / f"a.{ending}")
+    assert path.read_text(encoding="utf-8").startswith(start)
+    assert [p.name for p in tmp_path.iterdir()] == [f"a.{ending}"]
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a"])
+def test_unknown_ending_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=f"got '{name}'"):
+        tg.draw(square()).save(tmp_path / name)
+
+
+@needs_pure
+def test_notebook_shows_svg_and_text():
+    bundle = tg.draw(square())._repr_mimebundle_()
+    assert "<svg" in bundle["image/svg+xml"] and "mul" in bundle["text/plain"]
+
+
+# ----- listing -----
+
+def test_listing_indents_modules_and_names_inputs_from_afar():
+    lines = nn.draw(Residual(4, 4), tg.zeros(1, 4, 8, 8)).listing().splitlines()
+    assert lines[1].strip() == "conv1  Conv2d"
+    assert re.search(r"op0 +  conv2d 3x3 padding 1 +-> 1x4x8x8$", lines[4])
+    assert re.search(r"op3 +add +-> 1x4x8x8  <- op2, leaf0$", lines[-2])
+
+
+def test_listing_shows_notes_and_marks_in_a_line():
+    g = tg.graph(square("two\nlines"))
+    g = replace(g, boxes=(g.boxes[0], replace(g.boxes[1], notes=("a", "b"), mark="nan")), legend=(("nan", "why"),))
+    from tinygrad_conv.render.listing import listing
+    assert listing(g).splitlines() == [
+        "leaf0  two\\nlines  -> 2  (parameter)", "op0    mul         -> 2  <- leaf0, leaf0  a; b  [nan]", "nan: why"]
+
+
+# ----- draw -----
+
+def test_draw_of_what_was_not_recorded_says_so():
+    with tg.no_grad():
+        y = square()
+    with pytest.raises(ValueError, match=r"nothing was recorded behind \[\(2,\)\].*no_grad"):
+        tg.draw(y)
+
+
+@pytest.mark.parametrize("given", [np.ones(2), "y", None])
+def test_draw_of_no_tensor_is_refused(given):
+    with pytest.raises(TypeError, match="expects tensors, or one exception, got"):
+        tg.draw(given)
+
+
+def test_draw_of_an_error_marks_the_call():
+    try:
+        nn.Linear(3, 2)(tg.ones(1, 4))
+    except ValueError as e:
+        drawing = tg.draw(e)
+    assert [box.mark for box in drawing.graph.boxes][-1] == "failed" and "[failed]" in drawing.dot
+
+
+def test_options_are_those_of_the_steps():
+    loss = lenet_loss()
+    assert "param" not in tg.draw(loss, hide=("parameter", "constant")).listing()
+    assert "module:features" in tg.draw(loss, depth=0).listing()
+    assert "multiply-adds" in tg.draw(loss, show="flops").listing()
+    y = Deep()(tg.zeros(1, 3, 16, 16))
+    assert "  x8 " in tg.draw(y).dot and "  x8 " not in tg.draw(y, fold=False).dot
+
+
+def test_page_is_of_the_whole_graph():
+    drawing = nn.draw(Deep(), tg.zeros(1, 3, 16, 16), depth=0)
+    assert len(drawing.whole.boxes) > 20 * len(drawing.graph.boxes)
+
+
+# ----- nn.draw -----
+
+def test_nn_draw_leaves_the_model_as_it_was():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.5), nn.Flatten(), nn.Linear(8, 2))
+    net[1].eval()
+    x = tg.ones(3, 1, 4, 4)
+    net(x).sum().backward()
+    before = {k: v.copy() for k, v in net.state_dict().items()}
+    grads, modes = [p.grad for p in net.parameters()], [m.training for m in net.modules()]
+    nn.draw(net, x, loss=lambda y: tg.cross_entropy(y, np.array([0, 1, 0])))
+    assert all(a is b for a, b in zip(grads, [p.grad for p in net.parameters()]))
+    assert modes == [m.training for m in net.modules()] and not x.requires_grad and x.name == ""
+    assert all(np.array_equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_nn_draw_leaves_the_model_as_it_was_when_it_fails():
+    net = nn.Sequential(nn.Linear(3, 2))
+    with pytest.raises(ValueError, match="in_features"):
+        nn.draw(net, tg.ones(1, 4))
+    assert net.training and net[0].training
+
+
+def test_nn_draw_names_inputs_and_says_kinds():
+    class Two(nn.Module):
+        def forward(self, image, scale):
+            return tg.relu(image) * scale
+
+    drawing = nn.draw(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), np.ones((2, 4), np.float32))
+    assert "0  Linear" in drawing.listing() and re.search(r"x +-> 2x4  \(input\)", drawing.listing())
+    boxes = nn.draw(Two(), np.ones((2, 4), np.float32), np.ones(4, np.float32)).graph.boxes
+    assert [(b.label, b.kind) for b in boxes if b.kind != "op"] == [("image", "input"), ("scale", "input")]
+
+
+def test_nn_draw_shows_frozen_models_from_the_first_call():
+    net = lenet()
+    for p in net.parameters():
+        p.requires_grad = False
+    assert "conv1  Conv2d" in nn.draw(net, tg.zeros(1, 1, 28, 28)).listing()
+
+
+def test_nn_draw_with_a_loss_names_the_gradients():
+    drawing = nn.draw(lenet(), tg.zeros(1, 1, 28, 28), loss=lambda y: tg.cross_entropy(y, np.array([1])))
+    for name, _ in lenet().named_parameters():
+        assert f"= gradient of {name}" in drawing.dot
+
+
+def test_main_job_draws_without_a_warning_where_it_can(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if PURE.exists():
+            tg.draw(lenet_loss()).save(tmp_path / "graph.svg")
