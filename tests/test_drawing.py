@@ -19,7 +19,7 @@ import tinygrad_conv as tg
 from tests.regenerate_golden import DRAWINGS, FOLDER, Deep, Residual, lenet, lenet_loss
 from tinygrad_conv.render import picture
 from tinygrad_conv.render.dot import dot
-from tinygrad_conv.render.style import KINDS, MARKS, look
+from tinygrad_conv.render.style import INK, KINDS, MARKS, look
 from tinygrad_conv.render.words import printable
 
 ROOT = Path(__file__).parent.parent
@@ -319,3 +319,16 @@ def test_main_job_draws_without_a_warning_where_it_can(tmp_path):
         warnings.simplefilter("error")
         if PURE.exists():
             tg.draw(lenet_loss()).save(tmp_path / "graph.svg")
+
+
+def luminance(color):
+    """Relative luminance of "#rrggbb"; source: WCAG 2.2."""
+    parts = [int(color[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def test_black_text_is_readable_on_every_colour():
+    assert INK == "black"
+    for style in (*KINDS.values(), *MARKS.values()):
+        assert (luminance(style["fillcolor"]) + 0.05) / 0.05 > 4.5  # WCAG 2.2, level AA

@@ -111,9 +111,8 @@ def _frames(graph: Graph, root: Digraph) -> dict[Path, Digraph]:
         label = title(scope)  # twice as wide, so that edges enter the frame beside it
         frame = type(root)(f"cluster{number}", graph_attr={
             "label": text([label + " " * 2 * len(label)]), "labeljust": "l", "color": FAINT,
-            "style": "rounded,filled", "fillcolor": FRAMES[len(scope.path) % 2]})
-        if scope.times > 1:
-            frame.graph_attr.update({"style": "rounded,filled,dashed", "penwidth": "2"})
+            "style": "rounded,filled" + ",dashed" * (scope.times > 1),
+            "penwidth": "2" if scope.times > 1 else "1", "fillcolor": FRAMES[len(scope.path) % 2]})
         frames[scope.path] = frame
     return frames
 

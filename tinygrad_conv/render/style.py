@@ -6,7 +6,7 @@ Source: Okabe, Ito, "Color Universal Design", 2008. Imports nothing.
 from __future__ import annotations
 
 FONT = {"fontname": "Helvetica", "fontsize": "10"}
-INK, FAINT = "#222222", "#777777"
+INK, FAINT = "black", "#777777"
 
 KINDS = {  # attributes of a node in DOT
     "op": {"shape": "box", "style": "rounded,filled", "fillcolor": "#e8f0f8"},
