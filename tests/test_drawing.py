@@ -210,6 +210,7 @@ def test_unknown_ending_is_refused(tmp_path, name):
 
 @needs_pure
 def test_notebook_shows_svg_and_text():
+    assert list(tg.draw(square())._repr_mimebundle_(exclude=["image/svg+xml"])) == ["text/plain"]
     bundle = tg.draw(square())._repr_mimebundle_()
     assert "<svg" in bundle["image/svg+xml"] and "mul" in bundle["text/plain"]
 

@@ -104,8 +104,9 @@ class Drawing:
             return None
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        svg = self._repr_svg_()
-        return {"text/plain": self.listing(), **({"image/svg+xml": svg} if svg else {})}
+        makers = {"text/plain": self.listing, "image/svg+xml": self._repr_svg_}
+        wanted = [kind for kind in makers if (not include or kind in include) and kind not in (exclude or ())]
+        return {kind: made for kind in wanted if (made := makers[kind]()) is not None}
 
 
 def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth: int | None = None,
