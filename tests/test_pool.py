@@ -234,7 +234,7 @@ def test_max_pool2d_windows_that_tile_the_plane(make):
 def test_pool_geometry_knows_whether_every_cell_has_one_tap(size, kernel, stride, padding, cover):
     win = Windows(size, kernel, stride, padding)
     times = np.zeros(size, int)
-    for _, cells in win.taps():
+    for _, cells in win.taps:
         times[cells] += 1
     assert win.cover == cover == bool(np.all(times == 1))
 

@@ -116,6 +116,8 @@ def split(count: int, worth: bool, work: Callable[[int, int], Any]) -> list[Any]
     threads = max(1, min(_team.size, count)) if _team.pool and worth else 1
     cuts = [count * i // threads for i in range(threads + 1)]
     with _one_blas_thread(_team.blas):
+        if threads == 1:
+            return [work(0, count)]
         rest = [_team.pool.submit(work, lo, hi) for lo, hi in pairwise(cuts[1:])]
         try:
             first = work(0, cuts[1])

@@ -48,21 +48,25 @@ def _last(g: np.ndarray, dtype: np.dtype) -> np.ndarray:
 class _Columns:
     """Workspace of one thread: the padded chunk and its columns, after them `ones` columns of 1."""
 
-    def __init__(self, win: Window, n: int, channels: int, groups: int, ones: int,
+    def __init__(self, win: Window, n: int, x: np.ndarray, groups: int, ones: int,
                  dtype: np.dtype) -> None:
-        self.win, self.groups, (kh, kw) = win, groups, win.kernel
-        k = kh * kw * channels // groups
-        self.padded = workspace("padded", (n, *win.padded, channels), dtype)
+        self.win, self.groups, (kh, kw), c = win, groups, win.kernel, x.shape[1]
+        k = kh * kw * c // groups
+        self.bare = win.bare(x)
         self.columns = workspace("columns", (groups, n, *win.out, k + ones), dtype)
         self.patches = self.columns[..., :k].reshape(groups, n, *win.out, kh, kw, -1)
-        self.padded.fill(0)
         self.columns[..., k:] = 1
+        if not self.bare:
+            self.padded = workspace("padded", (n, *win.padded, c), dtype)
+            self.padded.fill(0)
 
     def of(self, x: np.ndarray) -> np.ndarray:
         """The columns (G, n*OH*OW, KH*KW*C/G + ones) of a chunk x (n, C, H, W)."""
         n = len(x)
-        self.win.fill(self.padded[:n], x)
-        np.copyto(self.patches[:, :n], self.win.patches(self.padded[:n], self.groups))
+        xp = x.transpose(0, 2, 3, 1) if self.bare else self.padded[:n]
+        if not self.bare:
+            self.win.fill(xp, x)
+        np.copyto(self.patches[:, :n], self.win.patches(xp, self.groups))
         return self.columns[:, :n].reshape(self.groups, -1, self.columns.shape[-1])
 
 
@@ -77,7 +81,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
     y = np.empty((n_samples, *win.out, w.shape[0]), dtype)
 
     def work(slices, n):
-        space = _Columns(win, n, c, groups, int(b is not None), dtype)
+        space = _Columns(win, n, x, groups, int(b is not None), dtype)
         for s in slices:
             np.matmul(space.of(x[s]), wm, out=_rows(y[s], groups, len(w)))
 
@@ -93,7 +97,7 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window, groups: int) -> np
     k = kh * kw * c // groups
 
     def work(slices, n):
-        space = _Columns(win, n, c, groups, 0, dtype)
+        space = _Columns(win, n, x, groups, 0, dtype)
         total = np.zeros((groups, k, o // groups), dtype)
         for s in slices:
             rows = _rows(_last(g[s], dtype), groups, o)
@@ -137,18 +141,22 @@ def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
     wm = _matrix(w, groups, dtype).transpose(0, 2, 1)
     dx = np.zeros((n_samples, *win.size, cg * groups), dtype)
 
+    bare = win.padding == ((0, 0), (0, 0))
+
     def work(slices, n):
-        padded = workspace("padded", (n, *win.padded, cg * groups), dtype)
+        padded = workspace("padded", (0 if bare else n, *win.padded, cg * groups), dtype)
         columns = workspace("columns", (groups, n, *win.out, kh, kw, cg), dtype)
         for s in slices:
             m = s.stop - s.start
             rows = _rows(_last(g[s], dtype), groups, o)
-            xp, part = padded[:m], columns[:, :m]
-            xp.fill(0)
+            xp, part = dx[s] if bare else padded[:m], columns[:, :m]
+            if not bare:
+                xp.fill(0)
             np.matmul(rows, wm, out=part.reshape(*rows.shape[:2], -1))
             for cells, run in _meeting(win, xp, part):
                 cells += run.reshape(cells.shape)
-            win.crop(dx[s], xp)
+            if not bare:
+                win.crop(dx[s], xp)
             if b is not None:
                 dx[s] += b
 

@@ -119,7 +119,7 @@ class _Winners:
     def __init__(self, x: np.ndarray, y: np.ndarray, win: Windows, n: int) -> None:
         self.x, self.y = x, y
         self.seen = _like(y, win.out, n, x.dtype)
-        self.taps = list(win.taps())
+        self.taps = win.taps
         self.hit, self.taken = (_like(y, win.out, n, np.dtype(np.int8)) for _ in range(2))
 
     def _cells(self, x: np.ndarray, outs: tuple, cells: tuple) -> np.ndarray:

@@ -6,8 +6,8 @@ A tap that falls outside the plane is left out, which is what padding with -inf 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Windows:
     dilation: Pair = (1, 1)
     ceil_mode: bool = False
 
-    @property
+    @cached_property
     def out(self) -> Pair:
         """(OH, OW)."""
         return tuple(out_length(*axis, self.ceil_mode) for axis in zip(
@@ -60,10 +60,11 @@ class Windows:
         places = [_tap(n, out, a, s, p, d) for a in range(self.kernel[axis])]
         return [place for place in places if place is not None]
 
-    def taps(self) -> Iterator[tuple[tuple, tuple]]:
+    @cached_property
+    def taps(self) -> list[tuple[tuple, tuple]]:
         """All taps in row-major order as indices (outputs, cells) of arrays (N, C, ., .)."""
-        for (oh, ch), (ow, cw) in itertools.product(self.along(0), self.along(1)):
-            yield (..., oh, ow), (..., ch, cw)
+        return [((..., oh, ow), (..., ch, cw)) for (oh, ch), (ow, cw) in itertools.product(
+            self.along(0), self.along(1))]
 
     def blind(self) -> bool:
         """Whether some window sees padding only, which a dilated one can on a small plane."""
@@ -73,12 +74,12 @@ class Windows:
                 seen[axis][outs] = True
         return not all(rows.all() for rows in seen)
 
-    @property
+    @cached_property
     def overlap(self) -> bool:
         """Whether two windows may share a cell."""
         return any(reach(k, d) > s for k, s, d in zip(self.kernel, self.stride, self.dilation))
 
-    @property
+    @cached_property
     def cover(self) -> bool:
         """Whether every cell is some tap of one window only."""
         return not self.overlap and all(
@@ -95,3 +96,6 @@ class Windows:
                 first, last = np.maximum(first, 0), np.minimum(last, n)
             per_axis.append(last - first)
         return np.multiply.outer(*per_axis)
+
+
+windows = lru_cache(maxsize=256)(Windows)  # the same few geometries come again every step

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from . import patches
-from .window import Window, turned
+from .window import Window, turned, window
 
 RUN, NUMBER = 10.0, 0.14  # ns to copy one run of a patch, and each number in it
 ADDS = 5.0  # adding a run takes so many times longer
@@ -48,7 +48,7 @@ def _times(win: Window, channels: int, filters: int, moves: float, seen: np.ndar
 
 def _window(win: Window, t: int) -> Window:
     (kh, kw), (sh, sw) = win.kernel, win.stride
-    return Window(win.size, (kh, kw + (t - 1) * sw), (sh, t * sw), win.padding, win.dilation)
+    return window(win.size, (kh, kw + (t - 1) * sw), (sh, t * sw), win.padding, win.dilation)
 
 
 def _lay(w: np.ndarray, t: int, step: int) -> np.ndarray:

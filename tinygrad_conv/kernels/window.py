@@ -1,6 +1,8 @@
 """How the windows of a convolution lie on its padded, channels-last input."""
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
@@ -34,6 +36,10 @@ class Window:
             self.padded, kernel, dilation, stride))
         (self.src_h, self.dst_h), (self.src_w, self.dst_w) = [
             _overlap(n, *p) for n, p in zip(size, padding)]
+
+    def bare(self, x: np.ndarray) -> bool:
+        """Whether x (N, C, H, W) can serve as its padded self: nothing is padded, pixels lie whole."""
+        return self.padding == ((0, 0), (0, 0)) and x.strides[1] == x.itemsize
 
     def fill(self, xp: np.ndarray, x: np.ndarray) -> None:
         """Copy x (n, C, H, W) into the middle of xp (n, Hp, Wp, C), whose border is zero."""
@@ -69,8 +75,11 @@ class Window:
         return xp[:, a * dh:a * dh + (oh - 1) * sh + 1:sh, j * sw:j * sw + kw]
 
 
+window = lru_cache(maxsize=256)(Window)  # the same few geometries come again every step
+
+
 def turned(win: Window) -> Window:
     """The window in which, at stride 1, the input adjoint is a convolution of the gradient."""
     full = tuple((reach(k, d) - 1 - lo, reach(k, d) - 1 - hi) for k, d, (lo, hi) in zip(
         win.kernel, win.dilation, win.padding))
-    return Window(win.out, win.kernel, (1, 1), full, win.dilation)
+    return window(win.out, win.kernel, (1, 1), full, win.dilation)

@@ -29,7 +29,7 @@ import numpy as np
 from ..core import Tensor, as_array, share
 from ..kernels import conv as kernels
 from ..kernels.geometry import conv_padding, conv_size, pair, reach
-from ..kernels.window import Window
+from ..kernels.window import window
 from ..primitive import primitive
 from .reduce import sum as _sum
 from .shape import reshape, transpose
@@ -37,14 +37,14 @@ from .shape import reshape, transpose
 
 @primitive
 def _conv2d(x, w, b=None, *, stride, padding, dilation, groups):
-    window = Window(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    return kernels.conv2d(x, w, b, window, groups)
+    win = window(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    return kernels.conv2d(x, w, b, win, groups)
 
 
 @primitive
 def _conv_transpose2d(g, w, b=None, *, size, stride, padding, dilation, groups):
-    window = Window(size, w.shape[2:], stride, padding, dilation)
-    return kernels.input_adjoint(g, w, b, window, groups)
+    win = window(size, w.shape[2:], stride, padding, dilation)
+    return kernels.input_adjoint(g, w, b, win, groups)
 
 
 @primitive
@@ -68,8 +68,8 @@ def conv2d_weight(g, x, *, kernel, stride, padding, dilation, groups):
 
     Source: the derivation heads this file.
     """
-    window = Window(x.shape[2:], kernel, stride, padding, dilation)
-    return kernels.weight_adjoint(g, x, window, groups)
+    win = window(x.shape[2:], kernel, stride, padding, dilation)
+    return kernels.weight_adjoint(g, x, win, groups)
 
 
 def _over_positions(g: Tensor) -> Tensor:

@@ -16,29 +16,29 @@ import numpy as np
 from ..core import Tensor, as_array, share
 from ..kernels import pool as kernels
 from ..kernels.geometry import pair, reach
-from ..kernels.pool_geometry import Windows
+from ..kernels.pool_geometry import Windows, windows
 from ..primitive import primitive
 from .shape import reshape
 
 
 @primitive
 def _max_pool2d(x, **geo):
-    return kernels.maxima(x, Windows(x.shape[2:], **geo))
+    return kernels.maxima(x, windows(x.shape[2:], **geo))
 
 
 @primitive
 def max_pool2d_scatter(g, x, y, **geo):
-    return kernels.scatter(g, x, y, Windows(x.shape[2:], **geo))
+    return kernels.scatter(g, x, y, windows(x.shape[2:], **geo))
 
 
 @primitive
 def max_pool2d_gather(u, x, y, **geo):
-    return kernels.gather(u, x, y, Windows(x.shape[2:], **geo))
+    return kernels.gather(u, x, y, windows(x.shape[2:], **geo))
 
 
 @primitive
 def max_pool2d_indices(x, y, **geo):
-    return kernels.indices(x, y, Windows(x.shape[2:], **geo))
+    return kernels.indices(x, y, windows(x.shape[2:], **geo))
 
 
 _max_pool2d.defvjp(lambda g, ans, x, **geo: max_pool2d_scatter(g, x, ans, **geo))
@@ -57,13 +57,13 @@ def _divisor(win: Windows, count_include_pad: bool, divisor_override: float | No
 
 @primitive
 def _avg_pool2d(x, *, count_include_pad, divisor_override, **geo):
-    win = Windows(x.shape[2:], **geo)
+    win = windows(x.shape[2:], **geo)
     return kernels.averages(x, win, _divisor(win, count_include_pad, divisor_override))
 
 
 @primitive
 def avg_pool2d_spread(g, *, size, count_include_pad, divisor_override, **geo):
-    win = Windows(size, **geo)
+    win = windows(size, **geo)
     return kernels.averages_adjoint(g, win, _divisor(win, count_include_pad, divisor_override))
 
 
@@ -106,7 +106,7 @@ def _geometry(op: str, size: tuple[int, ...], kernel_size: Any, stride: Any, pad
                          f"{spans} (kernel_size {kernel}, dilation {dilation}); pad x first")
     geo = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation,
            "ceil_mode": bool(ceil_mode)}
-    win = Windows(size, **geo)
+    win = windows(size, **geo)
     if min(win.out) < 1:
         raise ValueError(f"{op}: the kernel spans {spans[0]}x{spans[1]} but the padded input is "
                          f"only {size[0] + 2 * padding[0]}x{size[1] + 2 * padding[1]} (input "
