@@ -23,6 +23,9 @@ class Callback:
         """Training ends, for whatever reason."""
 
 
+LOG = 10.0  # seconds between lines where nobody watches: a log, a pipe
+
+
 class ProgressBar(Callback):
     """One bar an epoch, on stderr, by tqdm; a plain line an epoch if it is not installed."""
 
@@ -38,8 +41,10 @@ class ProgressBar(Callback):
     def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
         self._title = f"epoch {epoch}/{epochs}"
         if self._tqdm is not None:
+            watched = sys.stderr.isatty() or "ipykernel" in sys.modules
             self._bar = self._tqdm(total=batches, desc=self._title, unit="batch", leave=True,
-                                   dynamic_ncols=True)
+                                   dynamic_ncols=True,
+                                   mininterval=0.1 if watched else LOG)
 
     def batch_end(self, row: Row) -> None:
         if self._bar is not None:

@@ -196,3 +196,11 @@ def test_annotating_changes_nothing_and_repeats():
     assert drawn(loss, show) == drawn(loss, show)
     assert all(p.grad is None for p in net.parameters())
     loss.backward()
+
+
+def test_no_box_is_hot_where_a_cost_is_spread_evenly():
+    y = tg.tensor(np.ones((4, 4)), requires_grad=True)
+    for _ in range(10):
+        y = tg.tanh(y)
+    g = told(annotate(tg.graph(y), "memory"))
+    assert not any(box.mark == "hot" for box in g.boxes)

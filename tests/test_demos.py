@@ -1,6 +1,7 @@
 """The demos run, fast and without a network; the README's code runs."""
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def run(*command: str) -> str:
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=120)
+def run(*command: str, cwd: Path = ROOT) -> str:
+    done = subprocess.run([sys.executable, *command], cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -21,6 +23,13 @@ def run(*command: str) -> str:
                                         ("conv_backward", "exact to rounding")])
 def test_demo_runs(demo, says):
     assert says in run("-m", f"demos.{demo}")
+
+
+def test_drawings_leave_pictures_and_a_page(tmp_path):
+    said = run("-m", "demos.drawings", str(tmp_path))
+    assert "this input needs in_features=32" in said and "came from head.1" in said
+    made = {p.stem: p.suffix for p in tmp_path.iterdir() if p.suffix != ".dot" or p.stem not in said}
+    assert set(made) == {"gradient", "blocks", "modules", "net", "failure"} and made["net"] == ".html"
 
 
 def test_backward_picture(tmp_path):
@@ -39,13 +48,16 @@ def test_main_job_in_fast_mode_leaves_everything(tmp_path):
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_readme_code_runs(number):
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_readme_code_runs(number, tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    out = run("-c", blocks[number])
+    assert len(blocks) == 3
+    out = run("-c", blocks[number], cwd=tmp_path)
     if number == 0:
         assert float(re.search(r"accuracy ([\d.]+)%", out).group(1)) > 90
         assert len(blocks[0].strip().splitlines()) <= 17
+    if number == 1:
+        assert "<html" in (tmp_path / "net.html").read_text() and "(float32), difference" in out
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "demos").glob("*.py")), ids=lambda p: p.name)

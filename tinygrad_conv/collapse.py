@@ -114,6 +114,7 @@ def _module(graph: Graph, path: Path, own: list[Box], last: str | None, used: se
     if len(ends) > 1:
         shapes = [shape_text(box.shape) for box in ends[:MOST]]
         notes += (f"-> {', '.join(shapes)}" + f" and {len(ends) - MOST} more" * (len(ends) > MOST),)
+    notes += tuple([note for box in own if box.mark == "failed" for note in box.notes])
     mark = min((box.mark for box in own if box.mark), default="",
                key=lambda mark: GRAVEST.index(mark) if mark in GRAVEST else len(GRAVEST))
     return Box(f"module:{'.'.join(path)}", "module", title(graph.scopes[path]), out.shape, out.dtype,

@@ -17,7 +17,7 @@ MEANING = {
     "exploding": f"gradient over {FAR:g} times that of the last {LAST} parameters (root mean square)",
     "vanishing": f"gradient under 1/{FAR:g} of that of the last {LAST} parameters, or exactly zero",
     "no-gradient": "requires a gradient and has none (yet)",
-    "hot": f"the fewest boxes that hold half of one cost, {HOT} at most",
+    "hot": "the one to three boxes that hold half of a cost",
 }
 
 
@@ -65,14 +65,13 @@ def _cost(own: Mapping[str, float], cost: str) -> float:
 
 
 def _hottest(graph: Graph, cost: str) -> list[str]:
-    """The fewest boxes that together hold half of a cost, if they are few."""
+    """The fewest boxes that together hold half of a cost; none if it takes more than a few."""
     amounts = {box.id: _cost(graph.figures.get(box.id, {}), cost) for box in graph.boxes}
     order = sorted((box for box in amounts if amounts[box]), key=lambda box: -amounts[box])
-    held, picked = 0.0, []
-    while len(order) > 1 and held < sum(amounts.values()) / 2 and len(picked) < HOT:
-        picked.append(order[len(picked)])
-        held += amounts[picked[-1]]
-    return picked
+    for count in range(1, min(HOT, len(order) - 1) + 1):
+        if sum(amounts[box] for box in order[:count]) >= sum(amounts.values()) / 2:
+            return order[:count]
+    return []
 
 
 def _costs(own: Mapping[str, float], sums: Mapping[str, float]) -> list[str]:

@@ -63,7 +63,7 @@ def _root() -> Digraph:
     from graphviz import Digraph
     return Digraph("graph", graph_attr={
         **FONT, "fontcolor": INK, "rankdir": "TB", "nodesep": "0.25", "ranksep": "0.35", "newrank": "true"},
-        node_attr={**FONT, "fontcolor": INK, "color": INK, "margin": "0.12,0.05", "height": "0.3",
+        node_attr={**FONT, "fontcolor": INK, "color": INK, "margin": "0.2,0.05", "height": "0.3",
                    **look("op", "")},
         edge_attr={**FONT, "fontcolor": INK, "fontsize": "9", "color": INK, "arrowsize": "0.6"})
 

@@ -13,7 +13,7 @@ KINDS = {  # attributes of a node in DOT
     "parameter": {"shape": "ellipse", "style": "filled", "fillcolor": "#fbf3dc"},
     "input": {"shape": "invhouse", "style": "filled", "fillcolor": "#e3f1ea"},
     "constant": {"shape": "note", "style": "filled", "fillcolor": "#f4f4f4"},
-    "module": {"shape": "box3d", "margin": "0.15,0.1", "style": "filled", "fillcolor": "#e8f0f8"},
+    "module": {"shape": "box3d", "margin": "0.22,0.1", "style": "filled", "fillcolor": "#e8f0f8"},
 }
 
 MARKS = {  # what a mark changes; `style` is added to that of the kind
