@@ -15,7 +15,7 @@ from tinygrad_conv import config
 
 ROOT = Path(__file__).resolve().parent.parent
 AVX512 = frozenset({"avx2", "fma", "avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"})
-ALL_THERE = {name: "1.0" for name in config.EXTRAS}
+ALL_THERE = dict.fromkeys(config.EXTRAS, "1.0")
 
 
 def test_it_shows_versions_threads_and_blas():

@@ -24,8 +24,8 @@ from .sampling import normal, permutation, rand, randint, randn, uniform
 from .tape import tape
 
 __all__ = [
-    "Drawing", "Tensor", "arange", "attach_failure", "check_grads", "draw", "eye", "failed_graph", "from_numpy",
-    "full", "full_like", "get_num_threads", "grad", "graph", "is_recording", "linspace",
+    "Drawing", "Tensor", "arange", "attach_failure", "check_grads", "draw", "eye", "failed_graph",
+    "from_numpy", "full", "full_like", "get_num_threads", "grad", "graph", "is_recording", "linspace",
     "multiply_adds", "no_grad", "normal", "ones", "ones_like", "permutation", "primitive", "rand",
     "randint", "randn", "scope", "set_num_threads", "show_config", "tape", "tensor",
     "uniform", "vjp", "zeros", "zeros_like",
