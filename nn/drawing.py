@@ -5,25 +5,13 @@ May import the engine's public names only.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tinygrad_conv as tg
 
 from .module import Module
-
-
-@contextmanager
-def _evaluating(model: Module) -> Iterator[None]:
-    """Evaluation mode for a while; then every module as it was."""
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for m, mode in modes:
-            m.training = mode
+from .tree import evaluating
 
 
 def _gradients(model: Module, loss: tg.Tensor) -> list[tg.Tensor]:
@@ -84,7 +72,7 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
     for x, name in zip(given, _names(model, len(inputs))):
         x.name = name
         x.requires_grad = loss is None and x.dtype.kind == "f"  # recorded, whatever is frozen
-    with _evaluating(model):
+    with evaluating(model):
         y = model(*given)
         outputs = list(y) if isinstance(y, tuple) else [y]
         if loss is not None:

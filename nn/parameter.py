@@ -25,3 +25,11 @@ class Parameter(tg.Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data, requires_grad)
+
+    def _in_place(self, other: Any) -> Any:
+        """`p -= lr * p.grad` would rebind the name p and leave the parameter as it is."""
+        raise TypeError(f"Parameter{f' {self.name}' if self.name else ''}: += and the like do not change "
+                        f"a parameter; write p.mutate()[...] -= lr * p.grad.numpy(), or p = p + x for a "
+                        f"new tensor")
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __imatmul__ = __ipow__ = _in_place

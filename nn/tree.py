@@ -6,6 +6,7 @@ parameters and buffers, which `Module` fills.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -87,9 +88,13 @@ class Tree:
     # ----- modes and gradients -----
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode (dropout drops, batch norm uses the batch) for all modules below."""
-        for m in self.modules():
-            m.training = bool(mode)
+        """Training mode (dropout drops, batch norm uses the batch) for all modules below.
+
+        A module that is to stay frozen overrides this: `return super().train(False)`.
+        """
+        self.training = bool(mode)
+        for m in self.children():
+            m.train(mode)
         return self
 
     def eval(self) -> Self:
@@ -106,6 +111,18 @@ class Tree:
         for p in self.parameters():
             p.requires_grad = requires_grad
         return self
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Evaluation mode for a while; then every module as it was."""
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes:
+            m.training = mode
 
 
 def joined(path: str, name: str) -> str:

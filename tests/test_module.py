@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import operator
 import subprocess
 import sys
 from collections import OrderedDict
@@ -381,3 +382,25 @@ def test_containers_that_are_not_called_pass_their_name_on():
 
     tape = tg.tape(Two()(tg.ones(1, 2)))
     assert [".".join(e.node.scope) for e in tape] == ["heads.a", "heads.late", "deep.0.0"]
+
+
+def test_parameter_refuses_in_place_arithmetic_that_would_only_rebind_a_name():
+    """PyTorch's `with no_grad(): for p in ...: p -= lr * p.grad` would train nothing, silently."""
+    net = nn.Linear(2, 2)
+    before = net.state_dict()
+    for op in (operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow, operator.imatmul):
+        with tg.no_grad(), pytest.raises(TypeError, match=r"\+= and the like do not change .*p.mutate\(\)"):
+            op(net.weight, 2.0)
+    assert np.array_equal(before["weight"], net.weight.numpy())
+    assert (net.weight + 1.0).shape == (2, 2)
+
+
+def test_module_train_calls_the_train_of_every_module_below():
+    """Overriding it is how a layer stays frozen, as in PyTorch."""
+    class Frozen(nn.BatchNorm2d):
+        def train(self, mode=True):
+            return super().train(False)
+
+    net = nn.Sequential(nn.Sequential(Frozen(2), nn.Dropout()))
+    net.train()
+    assert [m.training for m in net.modules()] == [True, True, False, True]
