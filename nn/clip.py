@@ -24,7 +24,7 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
 
     Raises:
         RuntimeError: if the norm is not finite and `error_if_nonfinite`; gradients are unchanged.
-        ValueError: for a negative `max_norm`, or a `norm_type` that is no norm.
+        ValueError: for no parameters, a negative `max_norm`, or a `norm_type` that is no norm.
 
     Example:
         >>> p = tg.tensor([3.0, 4.0], requires_grad=True)
@@ -38,6 +38,9 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
         raise ValueError(f"clip_grad_norm_: max_norm must be at least 0 and norm_type above 0, got "
                          f"{max_norm} and {norm_type}")
     given = [parameters] if isinstance(parameters, tg.Tensor) else list(parameters)
+    if not given:
+        raise ValueError("clip_grad_norm_: got no parameters; pass model.parameters(), anew at each step "
+                         "(an iterator is used up by its first reader)")
     tensors = [p for p in given if p.grad is not None]
     norms = [float(np.linalg.norm(p.grad.numpy().ravel(), norm_type)) for p in tensors if p.size]
     total = float(np.linalg.norm(norms, norm_type)) if norms else 0.0

@@ -46,7 +46,7 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
-        given = [params] if isinstance(params, tg.Tensor | dict) else list(params)
+        given = _listed(type(self).__name__, params)
         if not given:
             raise ValueError(f"{type(self).__name__}: got no parameters; pass model.parameters()")
         groups = given if isinstance(given[0], dict) else [{"params": given}]
@@ -95,8 +95,7 @@ class Optimizer:
         if unknown:
             raise ValueError(f"{name}: unknown option {', '.join(sorted(unknown))}; there are "
                              f"{', '.join(self.defaults)}")
-        params = group["params"]
-        params = [params] if isinstance(params, tg.Tensor) else list(params)
+        params = _listed(name, group["params"])
         known = {id(p) for p in self._params()}
         for i, p in enumerate(params):
             if not isinstance(p, tg.Tensor):
@@ -177,6 +176,9 @@ class Optimizer:
             ValueError: if groups, options or shapes do not fit; nothing has changed then.
         """
         name, own = type(self).__name__, self.state_dict()["groups"]
+        if not {"arrays", "groups"} <= set(state):
+            raise ValueError(f"{name}: a saved state has 'arrays' and 'groups', got "
+                             f"{', '.join(map(str, state))}; PyTorch's optimiser states have another form")
         sizes = [[len(g["params"]) for g in groups] for groups in (state["groups"], own)]
         if sizes[0] != sizes[1]:
             raise ValueError(f"{name}: the saved state has groups of {sizes[0]} parameters, this optimiser "
@@ -215,6 +217,13 @@ class Optimizer:
         if value.shape != p.shape:
             raise ValueError(f"{name}: the saved {key!r} has shape {value.shape}, the parameter {p.shape}")
         return int(i), slot, np.array(value, p.dtype, order="C")
+
+
+def _listed(name: str, params: Any) -> list[Any]:
+    """One tensor or group, or many, as a list."""
+    if isinstance(params, set | frozenset):
+        raise TypeError(f"{name}: a set has no order, and saved states go by position; pass a list")
+    return [params] if isinstance(params, tg.Tensor | dict) else list(params)
 
 
 def _blocks(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:

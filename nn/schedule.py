@@ -2,7 +2,7 @@
 
 A schedule sets the rate of every group of its optimiser when it is made, and at each `step()`.
 Names, arguments and values are PyTorch's. The forms are closed: a schedule can be put at any step
-by `load_state_dict`, and a rate that was set by hand in between is overwritten.
+by `load_state_dict`; what else changes the rate would be overwritten, and is an error instead.
 """
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .optim import Optimizer
 
 
 def at_least(op: str, name: str, value: Any, least: float) -> None:
     """Raise a ValueError that names the option, unless it is a number of at least `least`."""
-    if not isinstance(value, int | float) or not value >= least:
+    if not isinstance(value, int | float | np.number) or not value >= least:
         raise ValueError(f"{op}: {name} must be a number of at least {least}, got {value!r}")
 
 
@@ -38,8 +40,8 @@ class Schedule:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{type(self).__name__}: expects an optimiser first, got "
                             f"{type(optimizer).__name__}")
-        self.optimizer, self.t = optimizer, 0
-        self.set_rates()
+        self.optimizer = optimizer
+        self._move(0)
 
     def rate(self, base: float, t: int) -> float:
         """The rate after t steps."""
@@ -51,9 +53,23 @@ class Schedule:
             group["lr"] = self.rate(group.setdefault("initial_lr", group["lr"]), self.t)
 
     def step(self) -> None:
-        """Go on by one: after each batch or each epoch, as you counted."""
-        self.t += 1
+        """Go on by one: after each batch or each epoch, as you counted.
+
+        Raises:
+            RuntimeError: if something else has changed the rate, which would be lost.
+        """
+        for i, (now, own) in enumerate(zip(self.get_last_lr(), self._rates)):
+            if now != own:
+                raise RuntimeError(
+                    f"{type(self).__name__}: the rate of group {i} is {now:g}, this schedule set {own:g}; "
+                    f"put schedules after each other with SequentialLR, change a rate by the group's "
+                    f"'initial_lr', and load a schedule's state with the optimiser's")
+        self._move(self.t + 1)
+
+    def _move(self, t: int) -> None:
+        self.t = t
         self.set_rates()
+        self._rates = self.get_last_lr()
 
     def get_last_lr(self) -> list[float]:
         """The rate of each group now."""
@@ -65,8 +81,7 @@ class Schedule:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`; load the optimiser first."""
-        self.t = int(state["t"])
-        self.set_rates()
+        self._move(int(state["t"]))
 
 
 class StepLR(Schedule):

@@ -325,3 +325,22 @@ def test_clip_grad_norm_of_a_recorded_gradient_leaves_its_graph_alone():
     nn.clip_grad_norm_([p], 1.0)
     assert p.grad.item() == pytest.approx(1, rel=1e-4) and recorded.item() == 27
     assert tg.grad(lambda q: (q * q * q).sum())(p).item() == 27
+
+
+def test_optimizer_refuses_a_set_whose_order_changes():
+    params = [nn.Parameter([1.0]), nn.Parameter([2.0])]
+    for given in (set(params), [{"params": frozenset(params)}]):
+        with pytest.raises(TypeError, match="SGD: a set has no order, and saved states go by position"):
+            nn.SGD(given)
+
+
+def test_optimizer_state_of_another_form_is_refused():
+    with pytest.raises(ValueError, match="'arrays' and 'groups', got state, param_groups; PyTorch's"):
+        nn.SGD([nn.Parameter([1.0])]).load_state_dict({"state": {}, "param_groups": []})
+
+
+def test_clip_grad_norm_of_a_used_up_iterator_is_no_norm_of_zero():
+    params = nn.Linear(2, 2).parameters()
+    list(params)
+    with pytest.raises(ValueError, match="clip_grad_norm_: got no parameters; .* anew"):
+        nn.clip_grad_norm_(params, 1.0)

@@ -142,3 +142,20 @@ def test_plateau_state_goes_on():
 def test_schedule_refuses(make, match):
     with pytest.raises((ValueError, TypeError), match=match):
         make(optimizer())
+
+
+@pytest.mark.parametrize("change", [lambda opt: nn.ReduceLROnPlateau(opt, patience=0, factor=0.5),
+                                    lambda opt: nn.MultiStepLR(opt, [1], 0.5)])
+def test_two_schedules_over_one_optimizer_do_not_silently_undo_each_other(change):
+    """PyTorch's chain; these are closed forms, of which the last would win."""
+    opt = optimizer()
+    first, second = nn.ExponentialLR(opt, 0.9), change(opt)
+    first.step()
+    with pytest.raises(RuntimeError, match=r"LR: the rate of group 0 is 0\.(405|9), .*SequentialLR"):
+        for _ in range(2):
+            second.step(*([1.0] if isinstance(second, nn.ReduceLROnPlateau) else []))
+            first.step()
+
+
+def test_schedule_takes_numpy_numbers():
+    assert np.array_equal(rates(nn.StepLR(optimizer(), np.int64(2)), 5), rates(nn.StepLR(optimizer(), 2), 5))
