@@ -6,14 +6,16 @@ in a `forward` count too, and a module used twice counts twice.
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 import tinygrad_conv as tg
 
 from .module import Module
+from .tree import evaluating
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,12 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
         >>> s.parameters, s.multiply_adds
         (80, 2592)
     """
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    try:
-        x = tg.tensor(np.zeros(tuple(input_shape), np.float32), requires_grad=True)
-        y = model(x)
-    finally:
-        for m, mode in modes:
-            m.training = mode
-    first = y[0] if isinstance(y, tuple) else y
+    with evaluating(model):
+        y = model(tg.tensor(np.zeros(tuple(input_shape), np.float32), requires_grad=True))
+    entries = {e.node.order: e for t in _tensors(y) for e in tg.tape(t)}
     outputs: dict[str, tuple[int, ...]] = {}
     work: dict[str, int] = {}
-    for entry in tg.tape(first):
+    for _, entry in sorted(entries.items()):
         path = ".".join(entry.node.scope)
         outputs[path] = entry.output.shape
         work[path] = work.get(path, 0) + tg.multiply_adds(
@@ -98,6 +94,14 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     lines = [Line(path or "(root)", type(m).__name__, outputs[path], _own(m), work[path])
              for path, m in model.named_modules() if path in outputs]
     return Summary(lines, sum(p.size for p in model.parameters()), tuple(input_shape))
+
+
+def _tensors(y: Any) -> list[tg.Tensor]:
+    """The tensors in what a model returned."""
+    if isinstance(y, tg.Tensor):
+        return [y]
+    parts = y.values() if isinstance(y, Mapping) else y if isinstance(y, tuple | list) else ()
+    return [t for part in parts for t in _tensors(part)]
 
 
 def _own(m: Module) -> int:

@@ -413,3 +413,14 @@ def test_cifar10_absent_and_offline_says_what_can_be_done(tmp_path, monkeypatch)
         nn.data.cifar10(folder=tmp_path)
     with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'all'"):
         nn.data.cifar10("all", folder=tmp_path)
+
+
+@pytest.mark.parametrize("dataset", [[(1.0, 0), (2.0, 1)], (np.ones((4, 2)), np.ones(4)), np.ones((4, 2))])
+def test_loader_refuses_what_is_no_data_set(dataset):
+    with pytest.raises(TypeError, match="DataLoader: expects a data set, .* pass nn.data.Dataset"):
+        nn.data.DataLoader(dataset, 2)
+
+
+def test_loader_takes_numpy_integers():
+    data = nn.data.Dataset(np.ones((5, 2)), np.arange(5))
+    assert [len(y) for _, y in nn.data.DataLoader(data, np.int64(2))] == [2, 2, 1]

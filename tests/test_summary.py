@@ -49,3 +49,18 @@ def test_summary_leaves_the_model_as_it_was():
     nn.summary(net, (2, 3, 4, 4))
     assert [m.training for m in net.modules()] == [True, True, False]
     assert all(np.array_equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))
+
+
+@pytest.mark.parametrize("pack", [tuple, list, lambda ys: {"a": ys[0], "b": [ys[1]]}])
+def test_summary_counts_every_output(pack):
+    class Heads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.one, self.two = nn.Linear(4, 8), nn.Linear(8, 2), nn.Linear(8, 3)
+
+        def forward(self, x):
+            x = self.body(x)
+            return pack([self.one(x), self.two(x)])
+
+    s = nn.summary(Heads(), (1, 4))
+    assert [line.path for line in s.lines] == ["body", "one", "two"] and s.multiply_adds == 32 + 16 + 24

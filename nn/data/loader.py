@@ -22,7 +22,7 @@ class DataLoader:
         transform: `transform(x, rng)` changes the inputs of a batch (augmentation).
 
     Raises:
-        TypeError: if `shuffle` or `transform` is asked for without `rng`.
+        TypeError: for a list or a bare array, or if `shuffle` or `transform` is asked for without `rng`.
 
     Example:
         >>> from nn.data import Dataset
@@ -34,13 +34,16 @@ class DataLoader:
     def __init__(self, dataset: Any, batch_size: int = 64, shuffle: bool = False,
                  rng: np.random.Generator | None = None, drop_last: bool = False,
                  transform: Transform | None = None) -> None:
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if isinstance(dataset, list | tuple | np.ndarray):
+            raise TypeError(f"DataLoader: expects a data set, which takes an array of indices and gives a "
+                            f"tuple of arrays, got {type(dataset).__name__}; pass nn.data.Dataset(x, y)")
+        if not hasattr(batch_size, "__index__") or batch_size < 1:
             raise ValueError(f"DataLoader: batch_size must be a whole number of at least 1, got "
                              f"{batch_size!r}")
         if (shuffle or transform) and not isinstance(rng, np.random.Generator):
             raise TypeError(f"DataLoader: shuffle and transform need rng, a NumPy generator, got "
                             f"{type(rng).__name__}; pass rng=np.random.default_rng(seed)")
-        self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
+        self.dataset, self.batch_size, self.shuffle = dataset, int(batch_size), shuffle
         self.rng, self.drop_last, self.transform = rng, drop_last, transform
 
     def __len__(self) -> int:
