@@ -36,15 +36,31 @@ class Run:
         self.generators = {**generators, **inside}
         self.history = history
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the run; the file at `path` is whole at any moment."""
+    def _parts(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The run as arrays and numbers."""
         optimizer = self.optimizer.state_dict()
         arrays = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         arrays.update({f"optimizer.{k}": v for k, v in optimizer["arrays"].items()})
-        numbers = {"groups": optimizer["groups"],
-                   "schedules": {k: s.state_dict() for k, s in self.schedules.items()},
-                   "generators": {k: g.bit_generator.state for k, g in self.generators.items()},
-                   "history": self.history.rows}
+        return arrays, {"groups": optimizer["groups"],
+                        "schedules": {k: s.state_dict() for k, s in self.schedules.items()},
+                        "generators": {k: g.bit_generator.state for k, g in self.generators.items()},
+                        "history": list(self.history.rows)}
+
+    def _put(self, arrays: dict[str, np.ndarray], numbers: dict[str, Any]) -> None:
+        """Make the run what `_parts` says."""
+        parts = {part: {k.removeprefix(part): v for k, v in arrays.items() if k.startswith(part)}
+                 for part in ("model.", "optimizer.")}
+        self.model.load_state_dict(parts["model."])
+        self.optimizer.load_state_dict({"arrays": parts["optimizer."], "groups": numbers["groups"]})
+        for k, s in self.schedules.items():
+            s.load_state_dict(numbers["schedules"][k])
+        for k, g in self.generators.items():
+            g.bit_generator.state = numbers["generators"][k]
+        self.history.rows = numbers["history"]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run; the file at `path` is whole at any moment."""
+        arrays, numbers = self._parts()
         save(arrays, path, {"format": FORMAT, "run": json.dumps(numbers, default=_plain)})
 
     def load(self, path: str | os.PathLike[str]) -> None:
@@ -52,31 +68,26 @@ class Run:
 
         Raises:
             FileNotFoundError, ValueError, RuntimeError: if the file is missing, damaged, no
-                checkpoint, or of another model or optimiser.
+                checkpoint, or of another model, optimiser, schedule or generator.
         """
         arrays, metadata = load_with_metadata(path)
         if metadata.get("format") != FORMAT:
             raise ValueError(f"load: {os.fspath(path)!r} is not a checkpoint (format "
                              f"{metadata.get('format')!r}, expected {FORMAT!r})")
-        numbers = json.loads(metadata["run"])
-        parts = {part: {k.removeprefix(part): v for k, v in arrays.items() if k.startswith(part)}
-                 for part in ("model.", "optimizer.")}
-        for kind, own in (("schedules", self.schedules), ("generators", self.generators)):
-            if set(numbers[kind]) != set(own):
-                raise ValueError(f"load: {os.fspath(path)!r} holds {kind} {sorted(numbers[kind])}, this "
-                                 f"run has {sorted(own)}")
-        before = self.model.state_dict()
-        self.model.load_state_dict(parts["model."])
+        before = self._parts()
         try:
-            self.optimizer.load_state_dict({"arrays": parts["optimizer."], "groups": numbers["groups"]})
-        except ValueError:
-            self.model.load_state_dict(before)
-            raise
-        for k, s in self.schedules.items():
-            s.load_state_dict(numbers["schedules"][k])
-        for k, g in self.generators.items():
-            g.bit_generator.state = numbers["generators"][k]
-        self.history.rows = numbers["history"]
+            numbers = json.loads(metadata["run"])
+            for kind, own in (("schedules", self.schedules), ("generators", self.generators)):
+                if set(numbers[kind]) != set(own):
+                    raise ValueError(f"it holds {kind} {sorted(numbers[kind])}, this run has {sorted(own)}")
+            self._put(arrays, numbers)
+        except BaseException as e:
+            self._put(*before)
+            if not isinstance(e, KeyError | TypeError | ValueError):
+                raise
+            what = f"there is no {e}" if isinstance(e, KeyError) else e
+            raise ValueError(f"load: {os.fspath(path)!r} does not fit this run, or is damaged: "
+                             f"{what}") from None
 
 
 def _plain(value: Any) -> Any:

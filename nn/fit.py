@@ -19,12 +19,18 @@ import tinygrad_conv as tg
 
 from .checkpoint import Run
 from .clip import clip_grad_norm_
+from .data.dataset import Dataset
 from .history import History, Row
 from .module import Module
 from .optim import Optimizer
 from .plateau import ReduceLROnPlateau
 from .progress import Callback, ProgressBar
+from .tree import evaluating
 from .weights import save
+
+
+EMPTY = ("{} loader gave no batches; its data set is empty or, with drop_last, smaller than a batch, "
+         "or it is an iterator that was used up")
 
 
 class _Mean:
@@ -37,7 +43,7 @@ class _Mean:
         n = len(output)
         self.samples += n
         self.loss += loss * n
-        if y.dtype.kind in "iu" and output.ndim == 2 and y.ndim == 1:
+        if y.dtype.kind in "iu" and output.ndim == 2 and output.shape[1] > 1 and y.ndim == 1:
             self.classed = True
             self.hits += int((output.argmax(axis=1) == y).sum())
 
@@ -52,23 +58,29 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
 
     The model's mode is put back afterwards.
 
+    Raises:
+        ValueError: if there are no batches. TypeError: for a Dataset instead of a loader.
+
     Example:
         >>> import nn
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
         >>> sorted(nn.evaluate(net, nn.data.DataLoader(nn.data.digits("test"), 128)))
         ['accuracy', 'loss']
     """
-    mean, modes = _Mean(), [(m, m.training) for m in model.modules()]
-    model.eval()
-    try:
-        with tg.no_grad():
-            for x, y in loader:
-                output = model(tg.tensor(x))
-                mean.add(loss(output, y).item(), output.numpy(), y)
-    finally:
-        for m, mode in modes:
-            m.training = mode
+    _check_batches("evaluate", loader)
+    mean = _Mean()
+    with evaluating(model), tg.no_grad():
+        for x, y in loader:
+            output = model(tg.tensor(x))
+            mean.add(loss(output, y).item(), output.numpy(), y)
+    if not mean.samples:
+        raise ValueError(EMPTY.format("evaluate: the"))
     return mean.row()
+
+
+def _check_batches(op: str, loader: Any) -> None:
+    if isinstance(loader, Dataset):
+        raise TypeError(f"{op}: expects batches, got a Dataset; pass nn.data.DataLoader(dataset, 64)")
 
 
 def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callable[..., tg.Tensor],
@@ -85,7 +97,7 @@ def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callabl
                                      f"learning rate, clip gradients, or look for nan in the data")
         value.backward()
         if clip is not None:
-            clip_grad_norm_(model.parameters(), clip)
+            clip_grad_norm_(_parameters(optimizer), clip)
         lr = optimizer.param_groups[0]["lr"]
         optimizer.step()
         if schedule is not None:
@@ -94,8 +106,34 @@ def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callabl
         speed = mean.samples / (time.perf_counter() - start)
         tell({**mean.row(), "images_per_second": speed, "lr": lr})
     if not mean.samples:
-        raise ValueError("fit: the training loader gave no batches")
+        raise ValueError(EMPTY.format("fit: the training"))
     return {**mean.row(), "images_per_second": speed, "lr": lr}
+
+
+def _parameters(optimizer: Optimizer) -> list[tg.Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _check_parts(model: Module, loaders: tuple[Any, Any], optimizer: Optimizer, schedule: Any,
+                 epoch_schedule: Any) -> None:
+    """Refuse what would run and train nothing, or not as it says."""
+    for loader in loaders:
+        _check_batches("fit", loader)
+    own = {id(p) for p in model.parameters()}
+    if not any(id(p) in own for p in _parameters(optimizer)):
+        raise ValueError("fit: the optimizer holds none of the model's parameters; make it from "
+                         "model.parameters() of this model")
+    if schedule is not None and epoch_schedule is not None:
+        raise ValueError("fit: schedule sets the rate at every batch and would undo what epoch_schedule "
+                         "sets; give one of them (nn.SequentialLR puts schedules after each other)")
+
+
+def _check_weights(model: Module, epoch: int) -> None:
+    """Refuse to go on, and to overwrite a good checkpoint, with weights that are lost."""
+    for name, p in model.named_parameters():
+        if not np.isfinite(p.detach().numpy()).all():
+            raise FloatingPointError(f"fit: after epoch {epoch}, {name} holds nan or inf; the checkpoint is "
+                                     f"left as it was; lower the learning rate or clip gradients")
 
 
 def _step_epochwise(schedule: Any, row: Row) -> None:
@@ -125,8 +163,9 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         optimizer: over the model's parameters.
         loss: `loss(output, y)`, a tensor with one value, the mean of the batch.
         schedule: stepped after each batch.
-        epoch_schedule: stepped after each epoch; `ReduceLROnPlateau` is given the validation loss.
-        clip_grad_norm: the largest norm of all gradients together.
+        epoch_schedule: instead, stepped after each epoch; `ReduceLROnPlateau` is given the
+            validation loss.
+        clip_grad_norm: the largest norm of the gradients of the optimizer's parameters together.
         checkpoint: a folder for `last.safetensors` (the whole run, after each epoch) and
             `best.safetensors` (the weights with the best validation accuracy, else loss).
         resume: go on from the folder's `last.safetensors`, if there is one.
@@ -137,8 +176,9 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         whole epoch.
 
     Raises:
-        FloatingPointError: if the loss is not finite.
-        ValueError, RuntimeError: if `resume` finds a checkpoint that does not fit.
+        FloatingPointError: if the loss or, after an epoch, a weight is not finite.
+        ValueError, RuntimeError: if `resume` finds a checkpoint that does not fit, a loader gives no
+            batches, or the optimizer holds none of the model's parameters.
 
     Example:
         >>> import nn, numpy as np
@@ -152,11 +192,12 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
     """
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint=, the folder to resume from")
+    _check_parts(model, (train, valid), optimizer, schedule, epoch_schedule)
     callbacks = [ProgressBar()] if callbacks is None else list(callbacks)
     schedules = {k: s for k, s in (("batch", schedule), ("epoch", epoch_schedule)) if s is not None}
-    rng = getattr(train, "rng", None)
+    orders = {k: getattr(loader, "rng", None) for k, loader in (("loader", train), ("valid", valid))}
     history = History()
-    run = Run(model, optimizer, schedules, {"loader": rng} if rng is not None else {}, history)
+    run = Run(model, optimizer, schedules, {k: g for k, g in orders.items() if g is not None}, history)
     last = None if checkpoint is None else Path(checkpoint) / "last.safetensors"
     if last is not None and resume and last.exists():
         run.load(last)
@@ -169,6 +210,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             start = time.perf_counter()
             row = _train_epoch(model, train, optimizer, loss, schedule, clip_grad_norm,
                                lambda r: [c.batch_end(r) for c in callbacks])
+            _check_weights(model, epoch)
             if valid is not None:
                 row.update({f"valid_{k}": v for k, v in evaluate(model, valid, loss).items()})
             _step_epochwise(epoch_schedule, row)

@@ -1,6 +1,7 @@
 """What a training run measured: one row an epoch, to print, save and plot."""
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -24,7 +25,13 @@ class History:
         return len(self.rows)
 
     def __getitem__(self, key: str) -> list[float]:
-        """A column, for the epochs that have it."""
+        """A column, for the epochs that have it.
+
+        Raises:
+            KeyError: if no epoch has it.
+        """
+        if self.rows and not any(key in row for row in self.rows):
+            raise KeyError(f"History: no column {key!r}; there are {', '.join(self.rows[-1])}")
         return [row[key] for row in self.rows if key in row]
 
     @property
@@ -35,8 +42,8 @@ class History:
         return self.rows[-1]
 
     def best(self, key: str) -> Row | None:
-        """The row with the best value of a column: smallest for losses, largest otherwise."""
-        rows = [row for row in self.rows if key in row]
+        """The row with the best value of a column: smallest for losses, largest otherwise; not nan."""
+        rows = [row for row in self.rows if not math.isnan(row.get(key, math.nan))]
         if not rows:
             return None
         return (min if key.endswith("loss") else max)(rows, key=lambda row: row[key])
@@ -64,7 +71,7 @@ class History:
 
     def _curves(self, axes: Any, key: str, label: str) -> None:
         for name, style, color in ((key, "-", "0.55"), (f"valid_{key}", "o-", "tab:blue")):
-            if self[name]:
+            if any(name in row for row in self.rows):
                 what = "held out" if name.startswith("valid") else "training"
                 axes.plot(self["epoch"], self[name], style, color=color, markersize=3.5, label=what)
         axes.set_xlabel("epoch")

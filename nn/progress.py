@@ -8,7 +8,10 @@ from .history import Row
 
 
 class Callback:
-    """Override what you want to hear of; the default methods do nothing."""
+    """Override what you want to hear of; the default methods do nothing.
+
+    Raising KeyboardInterrupt, in `epoch_end` for example, ends training early, as Ctrl-C does.
+    """
 
     def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
         """Epoch number `epoch` (from 1) of `epochs` begins; it has so many batches."""

@@ -1,0 +1,198 @@
+"""`nn.fit` and `nn.evaluate`: what they measure, what they refuse, and what a checkpoint survives."""
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+import nn
+import tinygrad_conv as tg
+
+X = np.random.default_rng(0).standard_normal((20, 5)).astype(np.float32)
+Y = np.arange(20) % 3
+
+
+def batches(x=X, y=Y, size=8):
+    return nn.data.DataLoader(nn.data.Dataset(x, y), size)
+
+
+def run(net, train=None, valid=None, optimizer=None, **options):
+    options = {"epochs": 1, "callbacks": (), **options}
+    return nn.fit(net, batches() if train is None else train, valid,
+                  optimizer=optimizer or nn.SGD(net.parameters(), 0.1), **options)
+
+
+def bce(output, y):
+    return tg.binary_cross_entropy_with_logits(output[:, 0], y.astype(np.float32))
+
+
+def test_loss_and_accuracy_weigh_a_smaller_last_batch_by_its_size():
+    net = nn.Linear(5, 3)
+    whole = tg.cross_entropy(net(X), Y).item()
+    hits = (net(X).numpy().argmax(1) == Y).mean()
+    assert nn.evaluate(net, batches()) == pytest.approx({"loss": whole, "accuracy": hits}, rel=1e-6)
+
+
+def test_one_output_column_has_no_accuracy():
+    """Its argmax is 0 whatever it says."""
+    assert "accuracy" not in run(nn.Linear(5, 1), batches(y=Y % 2), loss=bce).last
+
+
+def test_evaluate_without_batches_is_an_error_and_no_loss_of_zero():
+    with pytest.raises(ValueError, match="evaluate: the loader gave no batches; its data set is empty"):
+        nn.evaluate(nn.Linear(5, 3), batches(X[:0], Y[:0]))
+    with pytest.raises(ValueError, match="evaluate: the loader gave no batches"):
+        run(nn.Linear(5, 3), valid=batches(X[:0], Y[:0]))
+
+
+def test_fit_without_batches_is_an_error():
+    with pytest.raises(ValueError, match="the training loader gave no batches; .*drop_last"):
+        run(nn.Linear(5, 3), nn.data.DataLoader(nn.data.Dataset(X, Y), 64, drop_last=True))
+    with pytest.raises(ValueError, match="the training loader gave no batches; .*used up"):
+        run(nn.Linear(5, 3), iter([(X, Y)]), epochs=2)
+
+
+@pytest.mark.parametrize("what", ["train", "valid"])
+def test_fit_refuses_a_data_set_for_a_loader(what):
+    with pytest.raises(TypeError, match="fit: expects batches, got a Dataset; pass nn.data.DataLoader"):
+        run(nn.Linear(5, 3), **{what: nn.data.Dataset(X, Y)})
+
+
+def test_fit_refuses_another_models_optimizer():
+    with pytest.raises(ValueError, match="holds none of the model's parameters"):
+        run(nn.Linear(5, 3), optimizer=nn.SGD(nn.Linear(5, 3).parameters()))
+
+
+def test_fit_refuses_two_schedules_of_which_one_would_do_nothing():
+    net = nn.Linear(5, 3)
+    optimizer = nn.SGD(net.parameters())
+    with pytest.raises(ValueError, match="would undo what epoch_schedule sets"):
+        run(net, optimizer=optimizer, schedule=nn.ExponentialLR(optimizer, 0.9),
+            epoch_schedule=nn.ReduceLROnPlateau(optimizer))
+
+
+def test_clipping_looks_at_the_parameters_that_are_trained():
+    """Gradients of the rest are never cleared and would drown them."""
+    def train(freeze):
+        rng = np.random.default_rng(1)
+        net = nn.Sequential(nn.Linear(5, 4, rng=rng), nn.Linear(4, 3, rng=rng))
+        net[0].requires_grad_(not freeze)
+        run(net, optimizer=nn.SGD(net[1].parameters(), 0.1), clip_grad_norm=0.1, epochs=5)
+        return net[1].weight.numpy()
+
+    assert np.array_equal(train(freeze=True), train(freeze=False))
+
+
+def test_weights_that_are_lost_do_not_overwrite_the_checkpoint(tmp_path):
+    """The loss of the last batch is finite, the step after it is not."""
+    net = nn.Linear(5, 3)
+    run(net, [(X, Y)], checkpoint=tmp_path)
+    good = (tmp_path / "last.safetensors").read_bytes()
+    optimizer = nn.SGD(net.parameters(), 0.1)
+    with pytest.raises(FloatingPointError, match="after epoch 2, weight holds nan or inf"), np.errstate(all="ignore"):
+        run(net, [(X, Y)], epochs=2, checkpoint=tmp_path, resume=True, optimizer=optimizer,
+            loss=lambda output, y: tg.sqrt(output * 0.0).sum())
+    assert (tmp_path / "last.safetensors").read_bytes() == good
+
+
+def test_a_validation_loss_of_nan_is_not_the_best():
+    rows = [{"epoch": 1, "valid_loss": np.nan}, {"epoch": 2, "valid_loss": 2.0}, {"epoch": 3, "valid_loss": 3.0}]
+    assert nn.History(rows).best("valid_loss") == rows[1] and nn.History(rows[:1]).best("valid_loss") is None
+
+
+def test_history_of_a_column_that_is_not_there_lists_those_that_are():
+    with pytest.raises(KeyError, match="no column 'val_loss'; there are epoch, loss"):
+        nn.History([{"epoch": 1, "loss": 0.5}])["val_loss"]
+    assert nn.History()["loss"] == []
+
+
+def test_a_module_that_overrides_train_stays_frozen_through_fit():
+    class Frozen(nn.BatchNorm1d):
+        def train(self, mode=True):
+            return super().train(False)
+
+    net = nn.Sequential(Frozen(5), nn.Linear(5, 3))
+    run(net)
+    assert net.training and not net[0].training and net[0].running_mean.numpy().tolist() == [0.0] * 5
+
+
+class Stop(nn.Callback):
+    """Stops when the training loss has not improved for an epoch."""
+
+    def __init__(self):
+        self.best = np.inf
+
+    def epoch_end(self, row):
+        if row["loss"] >= self.best:
+            raise KeyboardInterrupt
+        self.best = row["loss"]
+
+
+def test_a_callback_stops_early_and_leaves_a_checkpoint(tmp_path):
+    net = nn.Linear(5, 3)
+    history = run(net, epochs=50, optimizer=nn.SGD(net.parameters(), 0.0), callbacks=[Stop()], checkpoint=tmp_path)
+    assert history.interrupted and len(history) == 2
+    assert len(run(net, epochs=2, checkpoint=tmp_path, resume=True)) == 2
+
+
+PLACES = {"training": (nn.BatchNorm1d, "forward", 9), "step": (nn.Adam, "update", 30),
+          "validation": (nn.Linear, "forward", 20), **{f"file {n}": (os, "replace", n) for n in (3, 4, 5)}}
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_ctrl_c_anywhere_leaves_a_checkpoint_that_goes_on_exactly(where, tmp_path, monkeypatch):
+    def make():
+        net = nn.Sequential(nn.Linear(5, 4, rng=np.random.default_rng(1)), nn.BatchNorm1d(4), nn.Linear(
+            4, 3, rng=np.random.default_rng(2)))
+        return net, nn.Adam(net.parameters())
+
+    def train(folder, **options):
+        net, optimizer = make()
+        history = run(net, valid=batches(), optimizer=optimizer, epochs=3, checkpoint=tmp_path / folder, **options)
+        return net, history
+
+    def broken(holder, name, call):
+        count, real = [0], getattr(holder, name)
+
+        def f(*args, **kwargs):
+            count[0] += 1
+            if count[0] == call:
+                raise KeyboardInterrupt
+            return real(*args, **kwargs)
+        m.setattr(holder, name, f)
+
+    whole, _ = train("whole")
+    with monkeypatch.context() as m:
+        broken(*PLACES[where])
+        _, history = train("broken")
+    assert history.interrupted
+    assert sorted(p.name for p in (tmp_path / "broken").iterdir()) == ["best.safetensors", "last.safetensors"]
+    again, _ = train("broken", resume=True)
+    for (name, a), b in zip(whole.state_dict().items(), again.state_dict().values()):
+        assert np.array_equal(a, b), name
+
+
+def test_resume_that_does_not_fit_changes_nothing(tmp_path):
+    def parts(schedule, bits=np.random.PCG64):
+        net = nn.Linear(5, 3)
+        optimizer = nn.SGD(net.parameters(), 0.1, momentum=0.9)
+        loader = nn.data.DataLoader(nn.data.Dataset(X, Y), 8, shuffle=True, rng=np.random.Generator(bits(0)))
+        return net, loader, optimizer, schedule(optimizer)
+
+    def step(optimizer):
+        return nn.StepLR(optimizer, 1)
+
+    def go(net, loader, optimizer, schedule, epochs):
+        run(net, loader, optimizer=optimizer, epoch_schedule=schedule, checkpoint=tmp_path, epochs=epochs,
+            resume=epochs > 1)
+
+    go(*parts(step), epochs=1)
+    for other in (parts(nn.ReduceLROnPlateau), parts(step, np.random.MT19937)):
+        net, loader, optimizer, schedule = other
+        before = net.state_dict(), str(loader.rng.bit_generator.state), optimizer.param_groups[0]["lr"]
+        with pytest.raises(ValueError, match="does not fit this run, or is damaged"):
+            go(*other, epochs=2)
+        after = net.state_dict(), str(loader.rng.bit_generator.state), optimizer.param_groups[0]["lr"]
+        assert before[1:] == after[1:] and optimizer.state == {}
+        assert all(np.array_equal(a, b) for a, b in zip(before[0].values(), after[0].values()))
