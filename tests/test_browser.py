@@ -178,7 +178,7 @@ def test_clicking_a_box_shows_its_shapes_numbers_and_pictures(lenet):
                       "return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
     assert len(pixels) == 4 * 10 * 10 and len(set(pixels)) > 10
     lenet.node(lenet.key_of("weight")).click()
-    assert "Kernels" in lenet.panel() and "input channel 0, filters 0 to 5 of 6" in lenet.panel()
+    assert "Kernels" in lenet.panel() and "filters 0 to 5 of 6, channel 0 of each" in lenet.panel()
 
 
 def test_search_marks_matches_and_enter_walks_through_them(lenet):
@@ -398,3 +398,71 @@ def test_the_smallest_graphs_are_pages_too(driver, tmp_path, boxes):
     shown = Page(driver, tmp_path, page(tg.graph(tg.exp(x) if boxes else x)))
     assert shown.drawn(".box") == boxes and shown.severe() == []
     assert ("Nothing is recorded" in shown.panel()) == (boxes == 0)
+
+
+def test_a_failed_op_is_in_view_and_told_when_the_page_opens(driver, tmp_path):
+    rng = np.random.default_rng(2)
+    net = nn.Sequential(*[nn.Conv2d(3, 3, 3, padding=1, rng=rng) for _ in range(12)],
+                        nn.Flatten(), nn.Linear(100, 10, rng=rng))
+    with pytest.raises(ValueError) as caught:
+        net(tg.randn(2, 3, 8, 8, rng=rng))
+    shown = Page(driver, tmp_path, tg.draw(caught.value).html())
+    box = shown.one(".node.mark-failed.chosen").rect
+    area = shown.one("#drawing").rect
+    assert area["y"] < box["y"] and box["y"] + box["height"] < area["y"] + area["height"]
+    assert "expects in_features=100" in shown.panel() and "this input needs in_features=192" in shown.panel()
+    assert "\u2026" not in "".join(shown.texts(".mark-failed text"))  # the message is whole
+
+
+def test_an_open_module_is_reached_and_closed_from_the_keyboard(lenet):
+    lenet.press("#search", "relu", "\n")
+    lenet.press("#drawing", "\ue003", "\n")
+    assert lenet.one(".node.chosen").get_attribute("aria-label") == "module features.1, closed"
+    lenet.press(".node.chosen", "\ue003")
+    assert lenet.one(".node.chosen").get_attribute("aria-label") == "module features, open"
+
+
+def test_a_call_stands_below_the_middle_of_its_module(lenet):
+    lenet.one("#fit").click()
+    frame = lenet.node('frame 1 ["features","0"]').rect
+    call = lenet.node(lenet.key_of("conv2d 5x5 padding 2")).rect
+    left, right = call["x"] - frame["x"], frame["x"] + frame["width"] - call["x"] - call["width"]
+    assert abs(left - right) < 0.3 * frame["width"]
+
+
+def test_long_labels_are_broken_between_words(driver, tmp_path):
+    x = tg.ones(1, 2, 9, 9, requires_grad=True)
+    x.name = "a_name_that_is_one_long_word and a few short ones"
+    shown = Page(driver, tmp_path, page(tg.graph(tg.exp(x))))
+    lines = shown.texts(".parameter .label")
+    assert len(lines) == 2 and " ".join(lines) == x.name
+
+
+def test_values_of_the_forward_run_around_what_stands_beside_their_use(driver, tmp_path):
+    net, loss = lenet_loss()
+    loss.backward(create_graph=True)
+    shown = Page(driver, tmp_path, page(tg.graph(loss, *[p.grad for p in net.parameters()])))
+    points = np.array(shown.js("""return [...document.querySelectorAll('#camera .wire.across .line')].flatMap((line) => {
+        const all = line.getTotalLength(), found = [];
+        for (let at = 2; at < all - 2; at += 6) { const p = line.getPointAtLength(at); found.push([p.x, p.y]); }
+        return found })"""))
+    px, py = points.T[:, :, None]
+    x, y, w, h = np.array(shown.js(BOXES)).T
+    assert len(points) > 300
+    assert not ((x + 1 < px) & (px < x + w - 1) & (y + 1 < py) & (py < y + h - 1)).any()
+
+
+@pytest.mark.parametrize("width", [1000, 500])
+def test_the_legend_leaves_its_button_free_and_the_story_moves_nothing(lenet, width):
+    lenet.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
+        "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False})
+    try:
+        lenet.one("#show-legend").click()
+        lenet.one("#show-legend").click()  # raises if the legend covers it
+        heights = set()
+        for step in range(21):
+            lenet.slide(step)
+            heights.add(lenet.one("#drawing").rect["height"])
+    finally:
+        lenet.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert len(heights) == 1

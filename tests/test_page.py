@@ -91,6 +91,16 @@ def test_boxes_tell_op_parameters_shapes_and_the_line(rng):
         (0, 2, "x", False), (1, 2, "w", True)]
 
 
+def test_a_constant_that_is_a_number_tells_it():
+    x = tg.ones(3, requires_grad=True)
+    assert [box["label"] for box in content(page(tg.graph(x * 1.5)))["boxes"]] == ["x", "y = 1.5", "mul"]
+
+
+def test_a_title_that_is_no_unicode_costs_the_odd_letters_alone():
+    text = page(tg.graph(tg.ones(2, requires_grad=True).sum()), "net \udcff 2")
+    assert b"<title>net ? 2</title>" in text.encode()
+
+
 def test_the_same_program_gives_the_same_page():
     def made():
         x = tg.arange(6, dtype=np.float32)
@@ -178,17 +188,17 @@ def test_the_story_of_a_convolution_names_both_gradients_and_their_sums():
     told = texts(tg.conv2d(x, w))
     assert told == [
         "forward 1: conv2d 3x3: x (8, 6, 28, 28) and w (16, 6, 3, 3) give (8, 16, 26, 26)",
-        "backward 1: conv2d 3x3: g (8, 16, 26, 26) gives dx (8, 6, 28, 28), added up over o and the "
-        "kernel's taps and dw (16, 6, 3, 3), added up over n, oh, ow"]
+        "backward 1: conv2d 3x3: g (8, 16, 26, 26) gives dx (8, 6, 28, 28), added up over o, kh, kw; "
+        "dw (16, 6, 3, 3), added up over n, oh, ow"]
 
 
 def test_the_story_tells_of_broadcasting_and_of_tensors_used_twice():
     x, b = tg.ones(4, 3, requires_grad=True), tg.ones(3, requires_grad=True)
     y = x + b
     told = texts((y * y).sum())
-    assert told[-1] == ("backward 3: add: g (4, 3), added up from 2 uses, gives dx (4, 3) and dy (3), "
+    assert told[-1] == ("backward 3: add: g (4, 3), added up from 2 uses, gives dx (4, 3); dy (3), "
                         "added up over axis 0")
-    assert told[-2] == "backward 2: mul: g (4, 3) gives dx (4, 3) and dy (4, 3)"
+    assert told[-2] == "backward 2: mul: g (4, 3) gives dx (4, 3); dy (4, 3)"
 
 
 def test_the_story_leaves_out_what_gets_no_gradient():
@@ -229,12 +239,15 @@ def test_statistics_of_nothing_finite_are_counts_alone(values, expected):
 
 @pytest.mark.parametrize("array", [
     np.full(7, 1e200), np.array([-1.7e308, 1.7e308]), np.array([5e-324, 0.0]), np.array(True),
-    np.array([[3, -4]]), np.zeros((2, 0)), np.array([1.0, np.nan], np.float16)])
+    np.array([[3, -4]]), np.zeros((2, 0)), np.array([1.0, np.nan], np.float16),
+    np.array([1.0, np.nextafter(1.0, 2.0)]), np.array([1e300, np.nextafter(1e300, np.inf)])])
 def test_statistics_of_odd_arrays_are_json_without_warnings(array):
     with np.errstate(all="raise", under="ignore"):
         s = statistics(array)
     json.dumps(s, allow_nan=False)
-    assert sum(s.get("histogram", [])) == np.isfinite(array).sum()
+    finite = array[np.isfinite(array)]
+    apart = finite.size and np.ptp(finite / np.abs(finite).max()) > 1e-12
+    assert sum(s.get("histogram", [])) == (finite.size if apart else 0)
 
 
 def test_a_huge_array_is_counted_by_a_sample():
@@ -261,8 +274,23 @@ def test_feature_maps_are_the_first_samples_channels_shrunk_by_means(rng):
 def test_kernels_are_the_first_input_channel_of_each_filter():
     w = np.arange(2 * 5 * 2 * 2, dtype=np.float32).reshape(2, 5, 2, 2)
     picture = thumbnails(w, 64, 16, kernels=True)
-    assert picture["what"] == "input channel 0, filters 0 to 1 of 2"
+    assert picture["what"] == "filters 0 to 1 of 2, channel 0 of each"
     assert levels(picture)[1, 1, 1] == 254 and picture["high"] == w[1, 0, 1, 1]
+
+
+@pytest.mark.parametrize("values", [[-1.7e308, 1.7e308], [0.0, 5e-324], [3.0, 4.0]])
+def test_pictures_span_black_to_white_at_any_scale(values):
+    with np.errstate(all="raise", under="ignore"):
+        picture = thumbnails(np.array(values).reshape(1, 1, 1, 2), 64, 16, kernels=False)
+    assert levels(picture).tolist() == [[[0, 254]]]
+
+
+def test_a_mean_over_infinities_is_not_finite_and_no_warning():
+    x = np.zeros((1, 1, 4, 4))
+    x[0, 0, 0] = [np.inf, -np.inf, 0, 0]
+    with np.errstate(all="raise"):
+        picture = thumbnails(x, 2, 1, kernels=False)
+    assert levels(picture).tolist() == [[[255, 0], [0, 0]]]
 
 
 def test_a_pixel_that_is_not_finite_has_a_level_of_its_own():

@@ -36,8 +36,17 @@ def _check_alive(what: str, entries: Iterable[Entry]) -> None:
             raise RuntimeError(f"{what}: {FREED}")
 
 
-def _seeds(outputs: Sequence[Tensor]) -> list[Tensor]:
-    return [share(np.ones_like(t._data)) for t in outputs]
+def pulled(outputs: Sequence[Tensor], targets: Iterable[Tensor]) -> dict[int, tuple[Tensor, Tensor]]:
+    """By the id of each target that it reaches: the target, and the gradient of the outputs' sum.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> pulled([(x * x).sum()], [x])[id(x)][1].data.tolist(), x.grad
+        ([2.0, 4.0], None)
+    """
+    with _quietly():
+        return pull(outputs, [share(np.ones_like(t._data)) for t in outputs], [*targets])
 
 
 def cotangents(*outputs: Tensor) -> dict[tuple[int, int], Tensor]:
@@ -63,8 +72,7 @@ def cotangents(*outputs: Tensor) -> dict[tuple[int, int], Tensor]:
     _check_alive("cotangents", entries)
     made = {(t.node.order, t.index): t for entry in entries
             for t in (entry.output, *entry.node.inputs) if t.node is not None}
-    with _quietly():
-        found = pull(outputs, _seeds(outputs), [*made.values()])
+    found = pulled(outputs, made.values())
     return {key: found[id(t)][1] for key, t in sorted(made.items()) if id(t) in found}
 
 

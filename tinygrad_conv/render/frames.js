@@ -3,6 +3,7 @@
 // that enters from its top border), so that lines run between boxes and never over them.
 
 const PAD = 14, HEAD = 26, ROW_GAP = 30, PORT_GAP = 6, LANE = 6, LONGEST_LANE = 150;
+const FIRST = 4; // how much straighter the first argument comes than the others
 const LEAVES = new Set(["parameter", "input", "constant"]);
 
 // Lay out an open frame and all in it. `links` holds, by frame, {from, to, net, wire}: from null is
@@ -12,7 +13,7 @@ function layoutFrame(frame, links, flip) {
   const own = links.get(frame) ?? [];
   const rows = rowsOf(frame, own);
   stretch(frame, rows, own);
-  const ordered = orderRows(rows);
+  const ordered = orderRows(rows.map(parted));
   dock(own);
   placeRows(ordered);
   measure(frame, ordered, flip);
@@ -84,7 +85,7 @@ function stretch(frame, rows, own) {
         joined.add(b);
         const here = a === start && link.from?.isFrame ? leaving(link.from, net) : 0;
         const there = b === end && link.to?.isFrame ? arriving(link.to, link) : 0;
-        const weight = LEAVES.has(net.box?.kind) ? 0.01 : 1;
+        const weight = LEAVES.has(net.box?.kind) ? 0.01 : link.wire.edges[0].slot ? 1 : FIRST;
         a.down.push({ node: b, here, there, weight });
         b.up.push({ node: a, here: there, there: here, weight });
       }

@@ -1,14 +1,14 @@
 """The gradient of every box of a drawing, by one backward that changes no tensor.
 
-May import core, primitive, tape, graph and autodiff.
+May import core, tape, graph and replay.
 """
 from __future__ import annotations
 
 import numpy as np
 
-from ..autodiff import pull
-from ..core import Tensor, recording, share
+from ..core import Tensor
 from ..graph import Graph
+from ..replay import pulled
 from ..tape import Entry, walk
 
 
@@ -43,8 +43,7 @@ def gradients(graph: Graph) -> tuple[dict[str, np.ndarray], str]:
     targets = {box: s.output if isinstance(s, Entry) else s for box, s in graph.sources.items()}
     targets = {box: t for box, t in targets.items() if isinstance(t, Tensor) and t.requires_grad}
     try:
-        with recording(False), np.errstate(all="ignore"):
-            found = pull(ends, [share(np.ones_like(t._data)) for t in ends], [*targets.values()])
+        found = pulled(ends, targets.values())
     except (RuntimeError, NotImplementedError) as e:
         return left, f"No gradients: {e}."
     single = len(ends) == 1 and ends[0].size == 1

@@ -9,7 +9,7 @@ const panel = makePanel(byId("panel"), data);
 let size = { width: 1, height: 1 }, view = { elements: new Map(), wires: [] }, chosen = null;
 
 const camera = makeCamera(svg, byId("camera"), () => size);
-const search = makeSearch(tree, () => search.paint(view), (node) => { reveal(node); choose(node); camera.show(node, true); });
+const search = makeSearch(tree, () => search.paint(view), jump);
 const replay = makeReplay(data, tree, (node) => {
   replay.paint(view);
   if (!node) return;
@@ -67,6 +67,12 @@ function reveal(node) {
   if (hidden) redraw();
 }
 
+function jump(node) {
+  reveal(node);
+  choose(node);
+  camera.show(node, true);
+}
+
 function setLevel(level) {
   openTo(tree, level);
   byId("level").value = level;
@@ -104,7 +110,7 @@ svg.addEventListener("pointermove", (event) => {
   } else if (node && !node.isFrame) {
     const values = node.box.values;
     tell(`${node.box.label}\n${tensorText(node.box)}` +
-      (values?.min === undefined ? "" : `\n${values.min} to ${values.max}, mean ${values.mean}`), event);
+      (values?.min === undefined ? "" : `\n${numberText(values.min)} to ${numberText(values.max)}, mean ${numberText(values.mean)}`), event);
   } else tell("", event);
 });
 svg.addEventListener("pointerleave", (event) => tell("", event));
@@ -135,6 +141,8 @@ svg.addEventListener("keydown", (event) => {
   } else if (event.key.startsWith("Arrow") && node) {
     const next = chosen ? neighbour(node, event.key) : node;
     if (next) { choose(next, true); camera.show(next); }
+  } else if (event.key === "Backspace") {
+    if (chosen && view.elements.has(chosen.parent)) choose(chosen.parent, true);
   } else if (event.key === "+" || event.key === "=") camera.zoom(1.25);
   else if (event.key === "-") camera.zoom(0.8);
   else if (event.key === "0") camera.fit();
@@ -155,7 +163,7 @@ byId("zoom-out").addEventListener("click", () => camera.zoom(0.8));
 byId("fit").addEventListener("click", () => camera.fit());
 byId("collapse-all").addEventListener("click", () => setLevel(tree.split ? 1 : 0));
 byId("expand-all").addEventListener("click", () => setLevel(deepest(tree)));
-byId("level").addEventListener("change", (event) => setLevel(Math.max(0, Number(event.target.value) || 0)));
+byId("level").addEventListener("change", (event) => setLevel(Math.min(deepest(tree), Math.max(0, Math.round(event.target.value)))));
 byId("level").max = deepest(tree);
 byId("levels").hidden = tree.frames.length === 0;
 byId("show-legend").addEventListener("click", (event) => {
@@ -182,9 +190,9 @@ function legendRow(className, text) {
 const kinds = new Set(data.boxes.map((box) => box.kind));
 byId("legend").append(...[
   kinds.has("op") && legendRow("node op", "op: a recorded call"),
-  kinds.has("parameter") && legendRow("node parameter", "leaf that requires a gradient"),
+  kinds.has("parameter") && legendRow("node parameter", "parameter: a leaf that requires a gradient"),
   kinds.has("input") && legendRow("node input", "input: a leaf without gradient"),
-  kinds.has("constant") && legendRow("node constant", "constant: one number"),
+  kinds.has("constant") && legendRow("node constant", "constant: a number, a mask, a running mean"),
   kinds.has("module") && legendRow("node module", "module drawn as one box"),
   tree.frames.length && legendRow("node closed", "closed module; click opens it"),
   tree.split && legendRow("wire across", "value of the forward used by the backward"),
@@ -201,4 +209,6 @@ byId("legend").append(...[
 
 for (const node of tree.boxes) sizeBox(node);
 setLevel(firstLevel(tree, FEW));
+const wrong = tree.boxes.find(({ box }) => box.mark === "failed" || box.mark === "nan");
+if (wrong) jump(wrong);
 document.documentElement.dataset.ready = "yes";

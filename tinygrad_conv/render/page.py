@@ -53,12 +53,18 @@ def page(graph: Graph, title: str = "") -> str:
               "base-uri 'none'; form-action 'none'")
     template = Template((HERE / "page.html").read_text(encoding="utf-8"))
     return template.substitute(
-        title=escape(title or f"Graph of {len(graph.boxes)} boxes"), policy=escape(policy, quote=True),
-        style=style, program=program, data=_embedded(_content(graph)))
+        title=escape(_sound(title) or f"Graph of {len(graph.boxes)} boxes"),
+        policy=escape(policy, quote=True), style=style, program=program,
+        data=_embedded(_content(graph)))
 
 
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _sound(text: str) -> str:
+    """Text that can be encoded: names of files need not be."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _embedded(content: Any) -> str:
@@ -96,6 +102,8 @@ def _box(graph: Graph, box: Box, arrays: dict[str, np.ndarray], found: dict[str,
         "id": box.id, "kind": box.kind, "label": box.label, "shape": box.shape, "dtype": box.dtype,
         "scope": box.scope, "notes": box.notes, "mark": box.mark}
     source, array = graph.sources.get(box.id), arrays.get(box.id)
+    if box.kind == "constant" and array is not None and not array.shape:
+        content["label"] = f"{box.label} = {array.item():g}"
     if isinstance(source, Entry):
         content |= {"op": source.node.primitive.name, "where": _where(source.node.where),
                     "parameters": {k: repr(v) for k, v in source.node.params.items()}}

@@ -18,14 +18,20 @@ function table(rows) {
   return made;
 }
 
-const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.001 ? 3 : 1)} %`;
+// All of them are "100 %", almost all are less.
+const percent = (share) => `${share % 1 === 0 ? 100 * share : (100 * share).toFixed(0.001 < share && share < 0.999 ? 1 : 4)} %`;
+
+// As few characters as the six digits need.
+const numberText = (value) => (value && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e7)
+  ? value.toExponential() : String(value));
 
 // Statistics as a table and a histogram, under a heading.
 function describe(title, numbers, className) {
   const made = element("section", undefined, className);
   made.append(element("h3", title));
-  made.append(table([
-    ["min", numbers.min], ["max", numbers.max], ["mean", numbers.mean], ["std", numbers.std],
+  const moments = numbers.min === undefined ? []
+    : ["min", "max", "mean", "std"].map((name) => [name, numberText(numbers[name])]);
+  made.append(table(numbers.count === 1 && moments.length ? [["value", numberText(numbers.min)]] : [...moments,
     ["zeros", percent(numbers.zeros)],
     ["not finite", numbers.nonfinite ? `${numbers.nonfinite} of ${numbers.count}` : "none"]]));
   if (numbers.histogram) made.append(histogram(title, numbers, className));
@@ -34,7 +40,7 @@ function describe(title, numbers, className) {
 
 function histogram(title, numbers, className) {
   const svg = svgElement("svg", { class: `histogram ${className}`, viewBox: "0 0 320 74", role: "img",
-    "aria-label": `Histogram of ${title.toLowerCase()}, ${numbers.min} to ${numbers.max}` });
+    "aria-label": `Histogram of ${title.toLowerCase()}, ${numberText(numbers.min)} to ${numberText(numbers.max)}` });
   const most = Math.max(...numbers.histogram, 1);
   numbers.histogram.forEach((count, i) => {
     const height = count ? Math.max(1, 54 * Math.sqrt(count / most)) : 0;
@@ -43,16 +49,16 @@ function histogram(title, numbers, className) {
     svg.append(bar);
   });
   svg.append(svgElement("line", { x1: 0, x2: 320, y1: 58, y2: 58 }),
-    svgElement("text", { x: 0, y: 71 }, String(numbers.min)),
-    svgElement("text", { x: 160, y: 71, "text-anchor": "middle" }, numbers.sampled ? "sampled; roots of counts" : "roots of counts"),
-    svgElement("text", { x: 320, y: 71, "text-anchor": "end" }, numbers.max === numbers.min ? "" : String(numbers.max)));
+    svgElement("text", { x: 0, y: 71 }, numberText(numbers.min)),
+    svgElement("text", { x: 160, y: 71, "text-anchor": "middle" }, `height: \u221A count${numbers.sampled ? " of a sample" : ""}`),
+    svgElement("text", { x: 320, y: 71, "text-anchor": "end" }, numberText(numbers.max)));
   return svg;
 }
 
 // Grey planes from bytes; what is not finite is drawn in vermilion.
-function pictures(picture, kind) {
+function pictures(picture) {
   const made = element("section", undefined, "pictures");
-  made.append(element("h3", kind === "parameter" ? "Kernels" : "Feature maps"));
+  made.append(element("h3", picture.title));
   const bytes = Uint8Array.from(atob(picture.pixels), (c) => c.charCodeAt(0));
   const { width, height } = picture;
   const zoom = Math.max(1, Math.floor(68 / Math.max(width, height)));
@@ -72,7 +78,7 @@ function pictures(picture, kind) {
     canvas.getContext("2d").putImageData(image, 0, 0);
     made.append(canvas);
   }
-  made.append(element("p", `${picture.what}; black ${picture.low}, white ${picture.high}`, "soft"));
+  made.append(element("p", `${picture.what}; black ${numberText(picture.low)}, white ${numberText(picture.high)}`, "soft"));
   return made;
 }
 
@@ -88,7 +94,7 @@ function describeBox(node, data) {
   if (box.values) parts.push(describe("Values", box.values, "values"));
   if (box.freed) parts.push(element("p", "The values were freed by backward(); draw before it, or keep them with backward(retain_graph=True).", "soft"));
   if (box.gradient) parts.push(describe("Gradient", box.gradient, "gradient"));
-  if (box.picture) parts.push(pictures(box.picture, box.kind));
+  if (box.picture) parts.push(pictures(box.picture));
   return parts;
 }
 
@@ -110,6 +116,7 @@ function makePanel(panel, data) {
     element("p", `${data.boxes.length} boxes, ${data.edges.length} edges.`),
     element("p", data.boxes.length ? "Click a box for its shapes, values and gradient. Drag to pan, wheel to zoom, click a module's title to close or open it."
       : "Nothing is recorded: this is a leaf."),
+    element("p", "Keys: arrows go along the lines, Enter opens and closes a module, Backspace goes to the module around, + \u2212 0 zoom, / searches.", "soft"),
     element("p", data.about, "soft"));
   clear();
   return {

@@ -31,6 +31,14 @@ function crossings(rows) {
 
 function number(row) { row.forEach((node, i) => { node.place = i; }); }
 
+// Leaves start on both sides of the lines that only pass them: a call stands below the middle.
+function parted(row) {
+  const leaves = row.filter((node) => node.light), lanes = row.filter((node) => node.lane);
+  if (leaves.length + lanes.length < row.length) return row;
+  const half = Math.ceil(leaves.length / 2);
+  return [...leaves.slice(0, half), ...lanes, ...leaves.slice(half)];
+}
+
 // Sort every row by the mean place of its neighbours above, then below, and keep the best order met.
 function orderRows(rows) {
   rows.forEach(number);
@@ -78,7 +86,9 @@ function spread(row, wish, weight, gap) {
   }
 }
 
-const STRAIGHT = 400; // so far from the middle a line may go straight down; farther out it is bent back
+// So far from the middle a line may go straight down, to a box or a frame; farther out it is bent back.
+// Frames are wide, and lines seldom leave them where they enter: they would stand like stairs.
+const STRAIGHT = 400, FRAME_STRAIGHT = 60;
 
 // x of every node's middle; lines keep straight where they can, lanes most of all, and `light`
 // nodes (leaves) make room for the others. All but lanes pull equally: else long chains drift aside.
@@ -93,7 +103,7 @@ function placeRows(rows) {
       sum += (line.node.x + line.there - line.here) * heavy;
       weight += heavy;
     }
-    const x = sum / weight, far = Math.max(0, Math.abs(x) - STRAIGHT);
+    const x = sum / weight, far = Math.max(0, Math.abs(x) - (node.item?.isFrame ? FRAME_STRAIGHT : STRAIGHT));
     return x - Math.sign(x) * far / 3;
   };
   const weight = (side) => (node) => {

@@ -1,6 +1,9 @@
 // From the tree to lines: which tensors are seen, which borders they cross, and their curves.
 
-const PARTS_GAP = 90;
+const PARTS_GAP = 90, TURN = 9;
+
+// Forward or backward, where they are side by side.
+const partOf = (node) => (node.parent.parent ? partOf(node.parent) : node);
 
 // One wire an edge between boxes; edges from one tensor into a closed frame are one wire.
 function makeWires(tree, edges) {
@@ -9,11 +12,15 @@ function makeWires(tree, edges) {
     const source = seen(tree.boxes[edge.source]), target = seen(tree.boxes[edge.target]);
     if (source === target) continue;
     const key = target.isFrame ? `${source.key}|${target.key}` : `${source.key}|${target.key}|${edge.slot}`;
-    if (!wires.has(key)) wires.set(key, { source, target, edges: [], links: [], place: 0 });
+    if (!wires.has(key)) {
+      const across = tree.split && partOf(source) !== partOf(target);
+      wires.set(key, { source, target, across, edges: [], links: [], place: 0 });
+    }
     wires.get(key).edges.push(edge);
   }
   const arrivals = new Map();
   for (const wire of wires.values()) {
+    if (wire.across) continue;
     if (!arrivals.has(wire.target)) arrivals.set(wire.target, []);
     arrivals.get(wire.target).push(wire);
   }
@@ -41,10 +48,9 @@ function linkWires(tree, wires) {
     return made;
   };
   for (const wire of wires) {
+    if (wire.across) continue;
     const above = new Set(ancestors(wire.source));
     const common = ancestors(wire.target).find((frame) => above.has(frame));
-    wire.across = tree.split && common === tree.root;
-    if (wire.across) continue;
     let from = wire.source, to = wire.target;
     for (; from.parent !== common; from = from.parent) wire.links.push(link(from.parent, from, null, wire));
     const down = [];
@@ -63,7 +69,8 @@ function layout(tree, edges) {
   if (tree.split) sideBySide(tree.root, links);
   else layoutFrame(tree.root, links, false);
   settle(tree.root, 0, 0);
-  for (const wire of wires) wire.d = wire.across ? acrossCurve(wire) : curve(wirePoints(wire));
+  const standing = [...tree.boxes, ...tree.frames].filter((node) => isSeen(node) && !(node.isFrame && node.open));
+  for (const wire of wires) wire.d = wire.across ? acrossCurve(wire, standing) : curve(wirePoints(wire));
   return { width: tree.root.width, height: tree.root.height, wires };
 }
 
@@ -107,11 +114,28 @@ function curve(points) {
   return d;
 }
 
-// From one part to the other: sideways out of one box into the other.
-function acrossCurve({ source, target }) {
-  const right = source.left < target.left;
-  const x = source.left + (right ? source.width : 0), y = source.top + source.height / 2;
-  const toX = target.left + (right ? 0 : target.width), toY = target.top + target.height / 2;
-  const reach = Math.max(40, Math.abs(toX - x) / 3) * (right ? 1 : -1);
-  return `M${x},${y}C${x + reach},${y} ${toX - reach},${toY} ${toX},${toY}`;
+// From one part to the other: sideways out of one box into the other, around what stands beside them.
+function acrossCurve({ source, target }, standing) {
+  const way = partOf(source).left < partOf(target).left ? 1 : -1;
+  const from = wayOut(source, way, way, standing), to = wayOut(target, -way, way, standing);
+  const reach = Math.max(40, Math.abs(to.x - from.x) / 3) * way;
+  const start = from.turn === undefined ? `M${from.x},${from.y}`
+    : `M${from.turn},${from.edge}Q${from.turn},${from.y} ${from.turn + TURN * way},${from.y}H${from.x}`;
+  const stop = to.turn === undefined ? ""
+    : `H${to.turn - TURN * way}Q${to.turn},${to.y} ${to.turn},${to.edge}`;
+  return `${start}C${from.x + reach},${from.y} ${to.x - reach},${to.y} ${to.x},${to.y}${stop}`;
+}
+
+// Where a line to the other part is free to go: the node's own side; or, if something stands there,
+// the part's border at the height of the gap between two rows, with a turn under (or over) the node.
+function wayOut(node, side, down, standing) {
+  const part = partOf(node), middle = node.top + node.height / 2;
+  const blocked = standing.some((other) => other !== node && (other.left - node.left) * side > 0
+    && other.top <= middle && middle <= other.top + other.height && partOf(other) === part);
+  if (!blocked) return { x: node.left + (side > 0 ? node.width : 0), y: middle };
+  const { slot, parent } = node, band = parent.bands[slot.row], origin = parent.top + HEAD;
+  const flip = part.path.length > 0;
+  const bounds = flip ? [parent.inside - band.bottom, parent.inside - band.top] : [band.top, band.bottom];
+  return { x: part.left + (side > 0 ? part.width : 0), y: origin + bounds[down > 0 ? 1 : 0] + TURN * down,
+    turn: node.left + (side > 0 ? node.width - 16 : 16), edge: node.top + (down > 0 ? node.height : 0) };
 }

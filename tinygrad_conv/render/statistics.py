@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 BINS = 32
+FINEST = 1e-12  # part of the greatest value that a histogram can still divide
 SAMPLE = 1_000_000  # more values than that are counted by a regular sample
 
 
@@ -26,7 +27,7 @@ def statistics(array: np.ndarray) -> dict[str, Any]:
 
     Returns:
         "count", "zeros" (a share of the count) and "nonfinite" (a count); if a value is finite
-        also "min", "max", "mean", "std", and "histogram": 32 counts between min and max.
+        also "min", "max", "mean", "std"; if they differ enough "histogram": 32 counts between min and max.
 
     Example:
         >>> numbers = statistics(np.array([0.0, 1.0, 2.0, np.inf]))
@@ -46,16 +47,8 @@ def statistics(array: np.ndarray) -> dict[str, Any]:
     scaled = values.astype(np.float64) / scale
     found |= {"min": short(low), "max": short(high), "mean": short(scaled.mean() * scale),
               "std": short(scaled.std() * scale)}
-    step = math.ceil(values.size / SAMPLE)
-    found["histogram"] = _histogram(scaled[::step], low / scale, high / scale)
-    found["sampled"] = step > 1
+    if high / scale - low / scale > FINEST:
+        step = math.ceil(values.size / SAMPLE)
+        counts = np.histogram(scaled[::step], BINS, (low / scale, high / scale))[0]
+        found |= {"histogram": counts.tolist(), "sampled": step > 1}
     return found
-
-
-def _histogram(values: np.ndarray, low: float, high: float) -> list[int]:
-    """Counts in 32 equal intervals; all in the middle one if every value is the same."""
-    if not high > low:
-        counts = [0] * BINS
-        counts[BINS // 2] = values.size
-        return counts
-    return np.histogram(values, BINS, (low, high))[0].tolist()

@@ -13,14 +13,14 @@ from ..tape import Entry
 
 POSITIONS = "added up over n, oh, ow"
 SUMS = {  # what the gradient of an argument is a sum over
-    ("conv2d", "x"): "added up over o and the kernel's taps", ("conv2d", "w"): POSITIONS,
+    ("conv2d", "x"): "added up over o, kh, kw", ("conv2d", "w"): POSITIONS,
     ("conv2d", "b"): POSITIONS,
-    ("conv_transpose2d", "g"): "added up over o and the kernel's taps",
+    ("conv_transpose2d", "g"): "added up over o, kh, kw",
     ("conv_transpose2d", "w"): POSITIONS, ("conv_transpose2d", "b"): POSITIONS,
     ("linear", "x"): "added up over the outputs", ("linear", "w"): "added up over the samples",
     ("linear", "b"): "added up over the samples",
     ("sum", "x"): "copied along the axes that were summed"}
-RESULTS = {"conv2d_weight": POSITIONS, "conv_transpose2d": "added up over o and the kernel's taps"}
+RESULTS = {"conv2d_weight": POSITIONS, "conv_transpose2d": "added up over o, kh, kw"}
 BROADCASTING = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "broadcast_to"}
 
 
@@ -112,7 +112,7 @@ def _backward(graph: Graph, box: Box, edges: Sequence[Edge], uses: int) -> str:
     if uses > 1:
         start += f", added up from {uses} uses,"
     parts = [_part(graph, box, e) for e in edges if wants_gradient(graph, e)]
-    return f"{start} gives {_joined(parts)}" if parts else f"{start} goes no further"
+    return f"{start} gives {'; '.join(parts)}" if parts else f"{start} goes no further"
 
 
 def _summed(graph: Graph, box: Box) -> str:

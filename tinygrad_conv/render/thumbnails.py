@@ -46,10 +46,10 @@ def thumbnails(array: np.ndarray, side: int, planes: int, kernels: bool) -> dict
 
     Args:
         array: (N, C, H, W): the channels of sample 0; or, for kernels (O, C, KH, KW), the first
-            input channel of each filter.
+            channel of each filter.
 
     Returns:
-        "width", "height", "count", "low", "high", "what" in words, and "pixels": base64 of
+        "title", "width", "height", "count", "low", "high", "what" in words, and "pixels": base64 of
         count * height * width levels, 0 to 254, 255 where the mean is not finite.
 
     Example:
@@ -62,12 +62,15 @@ def thumbnails(array: np.ndarray, side: int, planes: int, kernels: bool) -> dict
     shown = _shrunk(shown, math.ceil(max(shown.shape[1:]) / side))
     finite = np.isfinite(shown)
     low, high = (float(shown[finite].min()), float(shown[finite].max())) if finite.any() else (0, 0)
+    scale = max(abs(low), abs(high)) or 1.0  # differences of 1e308 are no numbers
     levels = np.full(shown.shape, MISSING, np.uint8)
-    levels[finite] = np.rint((shown[finite] - low) * (254 / ((high - low) or 1.0)))
-    noun = "input channel 0, filters" if kernels else "sample 0, channels"
-    return {"count": len(shown), "height": shown.shape[1], "width": shown.shape[2],
-            "low": short(low), "high": short(high),
-            "what": f"{noun} 0 to {len(shown) - 1} of {len(stack)}",
+    spread = high / scale - low / scale or 1.0
+    levels[finite] = np.rint((shown[finite] / scale - low / scale) * (254 / spread))
+    through = f"0 to {len(shown) - 1} of {len(stack)}"
+    title, what = (("Kernels", f"filters {through}, channel 0 of each") if kernels else
+                   ("Feature maps", f"sample 0, channels {through}"))
+    return {"title": title, "what": what, "low": short(low), "high": short(high),
+            "count": len(shown), "height": shown.shape[1], "width": shown.shape[2],
             "pixels": base64.b64encode(levels.tobytes()).decode()}
 
 
@@ -78,5 +81,6 @@ def _shrunk(planes: np.ndarray, step: int) -> np.ndarray:
     for axis in (1, 2):
         starts = np.arange(0, planes.shape[axis], step)
         sizes = np.diff([*starts, planes.shape[axis]]).reshape([-1 if i == axis else 1 for i in range(3)])
-        planes = np.add.reduceat(planes, starts, axis) / sizes
+        with np.errstate(all="ignore"):  # a mean of infinities is drawn as not finite
+            planes = np.add.reduceat(planes, starts, axis) / sizes
     return planes

@@ -2,7 +2,7 @@
 // the user's is set as text content.
 
 const MARKS = {
-  vanishing: "\u2193 vanishing", exploding: "\u2191 exploding", "no-gradient": "\u2205 no gradient",
+  vanishing: "\u2193 vanishing", exploding: "\u2191 exploding", "no-gradient": "\u2205 no .grad",
   nan: "! not finite", failed: "\u2715 failed", hot: "\u25CF most of it" };
 const WORKS = new Set(["op", "module"]); // kinds of boxes that compute
 const LINE = 16;
@@ -23,8 +23,20 @@ function textWidth(text, bold) {
   return ruler.measureText(text).width;
 }
 
-// Words in lines no wider than `most`; a word that is wider is cut.
+// Words in as few lines as fit into `most`, about equally wide, four at most.
 function wrap(text, most) {
+  let lines = broken(text, most);
+  const widest = Math.max(...text.split(/\s+/).map((word) => textWidth(word, true)));
+  for (let less = most * 0.9; lines.length > 1 && less > Math.max(widest, most / 2); less *= 0.9) {
+    const closer = broken(text, less);
+    if (closer.length > lines.length) break;
+    lines = closer;
+  }
+  return lines.length > 4 ? [...lines.slice(0, 3), lines[3] + " \u2026"] : lines;
+}
+
+// Lines no wider than `most`; a word that is wider is cut.
+function broken(text, most) {
   const lines = [];
   let line = "";
   for (const word of text.split(/\s+/)) {
@@ -39,8 +51,7 @@ function wrap(text, most) {
       line = line.slice(cut);
     }
   }
-  lines.push(line);
-  return lines.length > 4 ? [...lines.slice(0, 3), lines[3] + " \u2026"] : lines;
+  return [...lines, line];
 }
 
 // The lines of text in a box, and its size.
@@ -49,7 +60,7 @@ function sizeBox(node) {
   node.lines = [
     ...wrap(box.label || box.kind, 210).map((text) => ["label", text]),
     ...(box.mark === "failed" ? [] : [["small", WORKS.has(box.kind) ? shapeText(box.shape) : tensorText(box)]]),
-    ...box.notes.slice(0, 6).map((text) => ["small", text.length > 60 ? text.slice(0, 59) + "\u2026" : text])];
+    ...box.notes.slice(0, 6).flatMap((text) => wrap(text, 340)).map((text) => ["small", text])];
   if (MARKS[box.mark]) node.lines.push(["badge", MARKS[box.mark]]);
   const wide = Math.max(...node.lines.map(([kind, text]) => textWidth(text, kind !== "small")));
   const pill = !WORKS.has(box.kind);
@@ -101,8 +112,9 @@ function drawClosed(frame) {
   const mark = frame.mark ? ` mark-${frame.mark}` : "";
   const group = svgElement("g", { class: `node frame-node closed${mark}`, role: "button", tabindex: -1,
     "aria-expanded": "false", "aria-label": `module ${frame.title}, closed` });
-  for (const [kind, off] of [["behind", 4], ["shape", 0]]) {
-    group.append(svgElement("rect", { class: kind, x: frame.left + off, y: frame.top + off, width: frame.width,
+  const back = frame.path[0] === "backward" ? -4 : 4; // away from where lines arrive
+  for (const [kind, off] of [["behind", 1], ["shape", 0]]) {
+    group.append(svgElement("rect", { class: kind, x: frame.left + 4 * off, y: frame.top + back * off, width: frame.width,
       height: frame.height, rx: 3 }));
   }
   addLines(group, frame);
