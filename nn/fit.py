@@ -39,13 +39,15 @@ class _Mean:
     def __init__(self) -> None:
         self.samples, self.loss, self.hits, self.classed = 0, 0.0, 0, False
 
-    def add(self, loss: float, output: np.ndarray, y: np.ndarray) -> None:
-        n = len(output)
+    def add(self, n: int, loss: float, output: Any, y: Any) -> None:
         self.samples += n
         self.loss += loss * n
-        if y.dtype.kind in "iu" and output.ndim == 2 and output.shape[1] > 1 and y.ndim == 1:
+        if isinstance(y, tuple) or not isinstance(output, tg.Tensor) or output.shape[1:] in ((), (1,)):
+            return  # several outputs or targets, or no classes
+        labels = np.asarray(y)
+        if output.ndim == 2 and labels.dtype.kind in "iu" and labels.shape == (n,):
             self.classed = True
-            self.hits += int((output.argmax(axis=1) == y).sum())
+            self.hits += int((output.detach().numpy().argmax(axis=1) == labels).sum())
 
     def row(self, prefix: str = "") -> Row:
         n = max(1, self.samples)
@@ -72,7 +74,7 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
     with evaluating(model), tg.no_grad():
         for x, y in loader:
             output = model(tg.tensor(x))
-            mean.add(loss(output, y).item(), output.numpy(), y)
+            mean.add(len(x), loss(output, y).item(), output, y)
     if not mean.samples:
         raise ValueError(EMPTY.format("evaluate: the"))
     return mean.row()
@@ -102,7 +104,7 @@ def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callabl
         optimizer.step()
         if schedule is not None:
             schedule.step()
-        mean.add(number, output.detach().numpy(), y)
+        mean.add(len(x), number, output, y)
         speed = mean.samples / (time.perf_counter() - start)
         tell({**mean.row(), "images_per_second": speed, "lr": lr})
     if not mean.samples:
@@ -157,7 +159,8 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
 
     Args:
         model: called with a tensor of a batch's inputs.
-        train: an iterable of (x, y) batches of arrays, usually a `nn.data.DataLoader`.
+        train: an iterable of (x, y) batches of arrays, usually a `nn.data.DataLoader`; PyTorch's
+            do as well, but their order is not in the checkpoint.
         valid: the same, to evaluate on after each epoch.
         epochs: how many in all, those of a resumed run included.
         optimizer: over the model's parameters.

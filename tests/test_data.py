@@ -260,6 +260,14 @@ def test_download_puts_the_whole_file_there(server, tmp_path):
     assert (tmp_path / "new" / "f").read_bytes() == content and os.listdir(tmp_path / "new") == ["f"]
 
 
+def test_download_asks_for_the_mode_the_umask_allows(server, tmp_path):
+    """A cache is shared; a temporary file's mode would lock others out."""
+    server.files["/f"] = b"content"
+    (tmp_path / "other").touch()
+    download(server.address + "/f", tmp_path / "f", md5(b"content"))
+    assert (tmp_path / "f").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_download_that_breaks_off_leaves_nothing(server, tmp_path):
     server.files["/f"] = content = bytes(range(256)) * 1000
     server.broken.add("/f")

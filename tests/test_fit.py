@@ -34,6 +34,34 @@ def test_loss_and_accuracy_weigh_a_smaller_last_batch_by_its_size():
     assert nn.evaluate(net, batches()) == pytest.approx({"loss": whole, "accuracy": hits}, rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:__array__")
+def test_batches_may_be_lists_tensors_or_pytorchs():
+    torch = pytest.importorskip("torch")
+    net = nn.Linear(5, 3)
+    expected = nn.evaluate(net, [(X, Y)])
+    for y in (list(Y), tg.tensor(Y), torch.from_numpy(Y)):
+        assert nn.evaluate(net, [(X, y)]) == expected
+    data = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
+    assert nn.evaluate(net, torch.utils.data.DataLoader(data, 8)) == pytest.approx(expected)
+    assert run(net, torch.utils.data.DataLoader(data, 8)).last["accuracy"] >= 0
+
+
+def test_models_with_two_outputs_and_targets_are_trained():
+    class Heads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(5, 3), nn.Linear(5, 1)
+
+        def forward(self, x):
+            return self.one(x), self.two(x)
+
+    def loss(output, y):
+        return tg.cross_entropy(output[0], y[0]) + tg.mse_loss(output[1], y[1])
+
+    history = run(Heads(), [(X, (Y, X[:, :1]))], [(X, (Y, X[:, :1]))], loss=loss, epochs=20)
+    assert history["valid_loss"][-1] < history["valid_loss"][0] and "accuracy" not in history.last
+
+
 def test_one_output_column_has_no_accuracy():
     """Its argmax is 0 whatever it says."""
     assert "accuracy" not in run(nn.Linear(5, 1), batches(y=Y % 2), loss=bce).last

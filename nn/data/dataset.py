@@ -12,7 +12,8 @@ class Dataset:
 
     Args:
         images: (N, C, H, W); integer images stay as they are and are multiplied by `scale` batch by
-            batch, which keeps memory small.
+            batch, which keeps memory small. Floats keep their dtype: a float32 model computes in
+            float64, slowly, on float64 images.
         labels: (N,) integers, or any array of N targets.
         classes: names of the classes, for pictures.
         scale: what integer pixels are multiplied by; default 1/255.

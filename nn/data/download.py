@@ -4,10 +4,11 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
-import tempfile
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+from ..weights import write_atomically
 
 TIMEOUT = 30  # seconds without an answer
 
@@ -60,23 +61,18 @@ def download(url: str, path: Path, checksum: str) -> None:
         ConnectionError: if the address cannot be reached or breaks off.
         ValueError: if what came has another checksum.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            try:
-                with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
-                    _copy(response, out, path.name)
-            except (OSError, http.client.HTTPException) as e:
-                raise ConnectionError(f"download: {url} failed ({e})") from None
+    def fetch(temporary: Path) -> None:
+        try:
+            with open(temporary, "wb") as out, urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+                _copy(response, out, path.name)
+        except (OSError, http.client.HTTPException) as e:
+            raise ConnectionError(f"download: {url} failed ({e})") from None
         got = md5(temporary)
         if got != checksum:
             raise ValueError(f"download: {url} has checksum {got}, expected {checksum}; it is damaged or "
                              f"has been replaced, nothing was kept")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    write_atomically(path, fetch)
 
 
 def locate(name: str, file: str, url: str, checksums: tuple[str, ...], folders: list[Path],
