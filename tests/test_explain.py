@@ -191,6 +191,29 @@ def test_one_dimension_has_one_index(rng, lead, op):
     assert all(abs(w.total - w.value) < 1e-12 for w in whys)
 
 
+def test_a_line_is_called_and_drawn_without_rows(rng):
+    x, w = (tg.tensor(rng.standard_normal(s), requires_grad=True) for s in ((1, 3, 8), (1, 3, 3)))
+    why = tg.explain.output(tg.conv1d(x, w, stride=2, padding=1), (0, 0, 0))
+    assert str(why).startswith("conv1d 3 stride 2 padding 1\n")
+    svg = why._repr_svg_()
+    assert "in the order (c,b)" in svg and ">2,1<" in svg and ">2,0,1<" not in svg
+
+
+def test_a_sample_of_height_1_is_no_line(rng):
+    x, w = (tg.tensor(rng.standard_normal(s), requires_grad=True) for s in ((3, 1, 7), (1, 3, 1, 3)))
+    y = tg.conv2d(x, w)
+    why = tg.explain.output(y, (0, 0, 2))
+    assert str(why).startswith("conv2d 1x3\n  y[o,i,j] = ")
+    assert tg.explain.weight(y, (0, 2, 0, 1)).value == pytest.approx(x.data[2, 0, 1:6].sum())
+
+
+def test_output_padding_is_named_as_it_was_given(rng):
+    x, w = tg.tensor(rng.standard_normal((1, 2, 3, 3)), requires_grad=True), rng.standard_normal((2, 1, 3, 3))
+    y = tg.conv_transpose2d(x, w, stride=2, padding=1, output_padding=(1, 0))
+    assert str(tg.explain.output(y, (0, 0, 5, 4))).startswith(
+        "conv_transpose2d 3x3 stride 2 padding 1 output_padding (1,0)\n")
+
+
 def test_a_convolution_inside_a_network_is_found_by_its_name(rng):
     class Net(nn.Module):
         def __init__(self):
@@ -287,6 +310,8 @@ def test_the_picture_marks_padding_and_letters_and_counts_what_it_leaves_out(rng
     y = tg.conv2d(x, tg.tensor(rng.standard_normal((2, 6, 3, 3))), padding=1)
     corner, middle = (tg.explain.output(y, (0, 1, k, k))._repr_svg_() for k in (0, 15))
     assert 'class="padding"' in corner and 'class="padding"' not in middle
+    strips = [svg[svg.rindex("im2col"):].count('class="padding"') for svg in (corner, middle)]
+    assert strips[0] > 50 and strips[1] == 0  # several lines a cell; the legend's alone are few
     for svg in (corner, middle):
         assert "Not shown: 3 of 6 channels" in svg and "…" in svg and "⋮" in svg
         texts = [t.text for t in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]

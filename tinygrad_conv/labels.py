@@ -32,7 +32,7 @@ def _times(values: Sequence[int]) -> str:
 def _value(v: Any) -> str:
     """A parameter's value, shortest: (2, 2) is 2, ((1, 1), (1, 1)) is 1."""
     if isinstance(v, tuple) and v and all(_value(item) == _value(v[0]) for item in v):
-        return _value(v[0]) if len(v) > 1 else str(v[0])
+        return _value(v[0])
     if isinstance(v, np.ndarray):
         return f"{v.dtype}[{shape_text(v.shape)}]"
     if isinstance(v, slice):
@@ -60,6 +60,15 @@ def _window(name: str, shapes: Sequence[Shape], params: Mapping[str, Any]) -> st
     return _times(kernel) if isinstance(kernel, tuple) else ""
 
 
+def _as_called(name: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A transposed convolution pads less at the end by its output padding: told apart again."""
+    if name != "conv_transpose2d" or not any(before > after for before, after in params.get("padding", ())):
+        return params
+    extra = tuple(max(0, before - after) for before, after in params["padding"])
+    padding = tuple((before, after + e) for (before, after), e in zip(params["padding"], extra))
+    return {**params, "padding": padding, "output_padding": extra}
+
+
 def call_label(name: str, shapes: Sequence[Shape], params: Mapping[str, Any]) -> str:
     """One call in a line: "conv2d 3x3 stride 2 groups 4".
 
@@ -68,7 +77,8 @@ def call_label(name: str, shapes: Sequence[Shape], params: Mapping[str, Any]) ->
         'conv2d 3x3 stride 2 groups 4'
     """
     words = [name, _window(name, shapes, params)]
-    said = [(key, _value(value)) for key, value in params.items() if key not in HIDDEN and value is not None]
+    said = [(key, _value(value)) for key, value in _as_called(name, params).items()
+            if key not in HIDDEN and value is not None]
     words += [f"{key} {value}" for key, value in said
               if PLAIN.get(key) != value or key == "stride" and "pool" in name]
     return " ".join(filter(None, words))

@@ -52,9 +52,19 @@ class Call:
         return self.y.node.primitive.name == "conv_transpose2d"
 
     @property
+    def line(self) -> bool:
+        """Whether the reader knows no rows: a one-dimensional convolution."""
+        return 2 not in self.kernel_axes
+
+    @property
     def label(self) -> str:
         node = self.y.node
-        text = call_label(node.primitive.name, [t.shape for t in node.inputs], node.params)
+        name, shapes, params = node.primitive.name, [t.shape for t in node.inputs], node.params
+        if self.line:
+            shapes = [(*s[:2], *s[3:]) for s in shapes]
+            params = params | {key: params[key][-1:] for key in ("stride", "padding", "dilation")}
+        text = call_label(name, shapes, params)
+        text = text.replace("2d", "1d", 1) if self.line else text
         return ".".join(node.scope) + ": " + text if node.scope else text
 
 
@@ -92,10 +102,16 @@ def _origin(y: Tensor) -> str:
             f"find it with tg.explain.find(y, name)")
 
 
+def _may_be_line(w: Tensor) -> bool:
+    """Whether the weight was, or if unrecorded may have been, conv1d's: (O, C, K) reshaped."""
+    return not w.requires_grad or (w.node is not None and w.node.primitive.name == "reshape"
+                                   and w.node.inputs[0].ndim == 3)
+
+
 def _seen(conv: Tensor, steps: Sequence[Tensor], what: str) -> tuple[int, ...]:
     """Which of the four axes are left after the shape changes in `steps`, in their order."""
     x, w = conv.node.inputs[:2]
-    lines = w.shape[2] == 1 and x.shape[2] == 1  # conv1d works on images of height 1
+    lines = w.shape[2] == 1 and x.shape[2] == 1 and _may_be_line(w)  # conv1d's images have height 1
     axes = (0, 1, 2, 3)
     for t in steps:
         if t.node.primitive.name == "transpose":

@@ -72,7 +72,7 @@ def _summed(e: Terms) -> str:
     k = e.letters["large"] if e.meeting.channels.groups == 1 else "k"
     by = {"small": [k, "a", "b"], "large": [e.letters["small"], "a", "b"], "kernel": ["n", "i", "j"]}
     letters = by[e.side]
-    seen = [x for x in letters if x not in "ia" or 2 in e.call.axes]
+    seen = [x for x in letters if x not in "ia" or not e.call.line]
     return ",".join([x for x in seen if x != "n" or 0 in e.call.axes])
 
 

@@ -65,6 +65,7 @@ class View:
     hits: Tags = field(default_factory=dict)
     small: bool = False
     window: bool = False  # draw a dashed frame around all that is hit
+    padded: frozenset[tuple[int, int]] = frozenset()  # cells that are padding though in range
 
 
 def _places(span: Span, start: float, step: float) -> tuple[dict[int, float], list[float], float]:
@@ -115,7 +116,7 @@ def _numbers(sheet: Sheet, view: View, across: dict[int, float], down: dict[int,
                        **_weight(any(c == hit for _, hit in view.hits)))
     for r, place in down.items():
         if r % every == 0:
-            sheet.text(left - 4, place + cell[1] / 2 + 3, view.rows.name(r), 9, "end",
+            sheet.text(left - 6, place + cell[1] / 2 + 3, view.rows.name(r), 9, "end",
                        **_weight(any(r == hit for hit, _ in view.hits)))
 
 
@@ -126,7 +127,8 @@ def _weight(bold: bool) -> dict[str, str]:
 def _cell(sheet: Sheet, view: View, cell: tuple[int, int], box: tuple[float, float, int, int]) -> None:
     x, y, width, height = box
     row, column = cell
-    hit, real = cell in view.hits, 0 <= row < view.rows.size and 0 <= column < view.columns.size
+    hit, real = cell in view.hits, (0 <= row < view.rows.size and 0 <= column < view.columns.size
+                                    and cell not in view.padded)
     fill, line = COLOURS[view.style] if hit else ("#ffffff", "#b8b8b8")
     inner = {"fill": fill if real else "#ececec", "stroke": line, "stroke_width": 0.8}
     sheet.rect(x, y, width, height, **inner)

@@ -5,7 +5,11 @@ the same letter meet. Imports terms, formula, text, grid and svg.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from string import ascii_uppercase
+
+import numpy as np
 
 from .formula import general, plane_label, result_label, with_numbers
 from .grid import (
@@ -21,6 +25,7 @@ CAPTIONS = {"x": "input", "w": "weight", "y": "output", "g": "gradient at y", "d
             "dw": "gradient by w"}
 SIGN = 24   # width of a "=" between two planes
 STRIP = 20  # numbers of an im2col row
+Name = Callable[[int], str]
 
 
 def _tags(rows: list[int], columns: list[int]) -> Tags:
@@ -30,14 +35,19 @@ def _tags(rows: list[int], columns: list[int]) -> Tags:
     return dict(zip(cells, letters))
 
 
-def _span(line: Line, side: str, hits: list[int], small: bool) -> Span:
+def _names(e: Terms) -> tuple[Name, Name]:
+    """What is written beside rows and columns; a line has no rows."""
+    return (lambda k: "") if e.call.line else str, str
+
+
+def _span(line: Line, side: str, hits: list[int], small: bool, name: Name) -> Span:
     """The axis of a plane on `side`, cut around the hits."""
     fits = FITS_SMALL if small else FITS
     size = line.sizes[("small", "kernel", "large").index(side)]
     if side != "large":
-        return Span(size, cut(0, size - 1, hits, fits))
+        return Span(size, cut(0, size - 1, hits, fits), name=name)
     before, after = (max(0, p) for p in line.padding)
-    return Span(size, cut(-before, size + after - 1, hits, fits), line.read)
+    return Span(size, cut(-before, size + after - 1, hits, fits), line.read, name)
 
 
 def _small(hits: list[int]) -> bool:
@@ -54,10 +64,11 @@ def _few(e: Terms) -> int | None:
 def _factor(e: Terms, factor: Factor, style: str, plane: int) -> View:
     lines = [(line, at.tolist()) for line, at in e.lines(factor)]
     small = e.side != "kernel" and any(_small(at) for _, at in lines)
-    spans = [_span(line, factor.side, at[:_few(e)], small) for line, at in lines]
+    spans = [_span(line, factor.side, at[:_few(e)], small, name)
+             for (line, at), name in zip(lines, _names(e))]
     caption = CAPTIONS[factor.name]
     if e.side == "large" and factor.side == "kernel":
-        spans = [Span(s.size, s.shown[::-1]) for s in spans]
+        spans = [replace(s, shown=s.shown[::-1]) for s in spans]
         caption += ", turned by 180°" if max(s.size for s in spans) > 1 else ""
     at = e.meeting.plane(plane)
     array = factor.array[tuple(at[letter] for letter in SIDES[factor.side][:2])]
@@ -79,8 +90,8 @@ def _result(e: Terms) -> View:
     part = ("i", "j") if e.side == "small" else ("u", "v") if e.side == "large" else ("a", "b")
     held = dict(zip(SIDES[e.side], e.at))
     lines = (e.meeting.rows, e.meeting.columns)
-    spans = [Span(n, cut(0, n - 1, [held[letter]], AROUND), line.read if e.side == "large" else None)
-             for n, line, letter in zip(e.result.shape[2:], lines, part)]
+    spans = [Span(n, cut(0, n - 1, [held[letter]], AROUND), line.read if e.side == "large" else None, name)
+             for n, line, letter, name in zip(e.result.shape[2:], lines, part, _names(e))]
     array = e.result[e.at[:2]]
     return View(CAPTIONS[e.name], result_label(e), "result", *spans, lambda r, c: array[r, c].item(),
                 {e.at[2:]: ""})
@@ -117,14 +128,19 @@ def _im2col(sheet: Sheet, e: Terms, x: float, y: float) -> float:
     letters = list(_tags(*(list(range(n)) for n in e.meeting.shape[1:])).values())
     tags = {(0, k): letters[k % len(letters)] for k in range(row.size)}
     at = e.meeting.indices()
-    taps = [",".join(map(str, tap)) for tap in zip(*(at[letter].ravel().tolist() for letter in "kab"))]
-    order = e.letters["large"] if e.meeting.channels.groups == 1 else "k"
+    parts = "kb" if e.call.line else "kab"
+    taps = [",".join(map(str, tap)) for tap in zip(*(at[letter].ravel().tolist() for letter in parts))]
+    outside = np.flatnonzero(~np.broadcast_to(e.meeting.inside, e.meeting.shape))
+    padded = frozenset((0, k) for k in outside.tolist())
+    order = ",".join([e.letters["large"] if e.meeting.channels.groups == 1 else "k", *parts[1:]])
     sheet.text(x, y + 11, f"the same as a matrix product: row {number} of im2col({e.first.name}), in the "
-                          f"order ({order},a,b), times the filter", 12, font_weight="bold")
-    for style, name, numbers in (("first", e.first.name, row), ("second", "w", e.second.values.reshape(-1))):
-        columns = Span(row.size, shown, name=taps.__getitem__ if style == "first" else lambda k: "")
+                          f"order ({order}), times the filter", 12, font_weight="bold")
+    for style, name, numbers, above, hatched in (
+            ("first", e.first.name, row, taps.__getitem__, padded),
+            ("second", "w", e.second.values.reshape(-1), lambda k: "", frozenset())):
+        columns = Span(row.size, shown, name=above)
         view = View("", "", style, Span(1, [0], name=lambda k, name=name: name), columns,
-                    lambda r, c, numbers=numbers: numbers[c].item(), tags)
+                    lambda r, c, numbers=numbers: numbers[c].item(), tags, padded=hatched)
         _, low = draw_plane(sheet, view, x, y - 16)
         y = low - 24
     return low + 22

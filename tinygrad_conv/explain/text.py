@@ -59,7 +59,8 @@ def _factor_block(e: Terms, factor: Factor, plane: int) -> list[str]:
     padding = ~e.meeting.inside if factor.side == "large" else np.zeros(e.meeting.shape[1:], bool)
     cells = [[f"({short(v)})" if out else short(v) for v, out in zip(values, outside)]
              for values, outside in zip(factor.values[plane, :CELLS], padding)]
-    return _block(plane_label(e, factor.name, factor.side, plane), rows, columns, cells)
+    return _block(plane_label(e, factor.name, factor.side, plane), [""] if e.call.line else rows, columns,
+                  cells)
 
 
 def _plane(e: Terms, plane: int) -> list[str]:
@@ -87,7 +88,7 @@ def _im2col(e: Terms) -> list[str]:
 
 def addition(e: Terms) -> str:
     """`0.5 + 1.2 + 4 more (0.3) + bias 0.1`: how the planes' sums make the total."""
-    parts = [partial(v) for v in e.partials[:PLANES]]
+    parts = [partial(v) for v in e.partials[:PLANES]] if e.products.size else []
     if len(e.partials) > PLANES:
         parts.append(f"{len(e.partials) - PLANES} more ({partial(e.partials[PLANES:].sum())})")
     if e.bias is not None:
