@@ -1,14 +1,18 @@
 """Draws the picture of the README: how the gradient gets through a convolution.
 
-    python -m demos.backward_picture demos/images/conv_backward.svg
+    python -m demos.backward_picture [file, as demos/images/conv_backward.svg]
 """
 from __future__ import annotations
 
+import io
 import sys
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+
+from .program import write
 
 INK, X, W, G = "#333333", "#9ecae1", "#fdd0a2", "#a1d99b"
 
@@ -34,7 +38,7 @@ def row(axes: Axes, title: str, first: tuple, second: tuple, result: tuple, rule
     axes.text(7.55, 0.9, rule, fontsize=9, va="center", color=INK, linespacing=1.5)
 
 
-def main(path: str) -> None:
+def main(path: Path) -> None:
     figure = Figure(figsize=(10.4, 8.0), layout="constrained")
     top, middle, bottom = figure.subplots(3, 1)
     row(top, "forward: conv2d(x, w)", (3, 1.3, X, "x: 3 channels"), (3, 0.6, W, "w: 5 filters of 3"),
@@ -49,8 +53,10 @@ def main(path: str) -> None:
         (5, 1.0, G, "g: 5 channels"), (5, 0.6, W, "dw: 5 filters of 3"),
         "every plane of x with every plane of g:\n15 pairs, 15 small planes; the sum runs\n"
         "over positions and samples only")
-    figure.savefig(path)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:] or "svg")
+    write(path, content.getvalue())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/conv_backward.svg"))

@@ -1,12 +1,19 @@
 """Pictures the demos share."""
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import nn
+
+from .program import write
+
+try:
+    from matplotlib.figure import Figure
+except ImportError:
+    raise ImportError("these pictures need matplotlib; install the extra: pip install '.[viz]'") from None
 
 
 def draw_misclassified(data: nn.data.Dataset, wrong: np.ndarray, said: np.ndarray, path: Path,
@@ -23,4 +30,6 @@ def draw_misclassified(data: nn.data.Dataset, wrong: np.ndarray, said: np.ndarra
         axes.set_title(f"said {data.classes[guess]}\nis {data.classes[int(data.labels[i])]}", fontsize=8)
     for axes in figure.axes:
         axes.set_axis_off()
-    figure.savefig(path, dpi=130)
+    content = io.BytesIO()
+    figure.savefig(content, dpi=130)
+    write(path, content.getvalue())

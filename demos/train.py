@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import numpy as np
 import nn
 import tinygrad_conv as tg
 from demos.pictures import draw_misclassified
+from demos.program import plainly
 
 
 def lenet(rng: np.random.Generator) -> nn.Module:
@@ -48,6 +51,7 @@ def misses(model: nn.Module, data: nn.data.Dataset) -> tuple[np.ndarray, np.ndar
     return wrong, said[wrong]
 
 
+@plainly()
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train a small CNN on real images.")
     parser.add_argument("--data", choices=JOBS, default="digits")
@@ -72,8 +76,9 @@ def main() -> None:
     history = nn.fit(model, loader, nn.data.DataLoader(test, 256), epochs=epochs, optimizer=optimizer,
                      schedule=schedule, checkpoint=out, resume=options.resume)
     if history.interrupted:
-        raise SystemExit(f"\ninterrupted after {len(history)} whole epochs; go on with --resume "
-                         f"(checkpoint in {out})")
+        again = [sys.executable, "-m", "demos.train", *sys.argv[1:]]
+        raise KeyboardInterrupt(f"after {len(history)} whole epochs; {out} has the checkpoint, go on with\n  "
+                                f"{shlex.join(again + ['--resume'] * (not options.resume))}")
 
     nn.save(model, out / "weights.safetensors")
     history.plot(out / "curves.png")

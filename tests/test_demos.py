@@ -3,13 +3,21 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+INTERRUPTED = """import signal
+from demos.{} import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in programs started with &
+print("begun", flush=True)
+main()
+"""
 
 
 def run(*command: str, cwd: Path = ROOT) -> str:
@@ -46,6 +54,37 @@ def test_main_job_in_fast_mode_leaves_everything(tmp_path):
     assert {"weights.safetensors", "curves.png", "graph.dot", "misclassified.png", "best.safetensors",
             "last.safetensors"} <= made
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends the signal of Ctrl-C")
+@pytest.mark.parametrize("demo, wait_for", [("train", b"epoch 2/25"), ("questions.__main__", b"begun")])
+def test_ctrl_c_ends_a_program_with_a_line_and_whole_files(demo, wait_for, tmp_path):
+    with subprocess.Popen([sys.executable, "-c", INTERRUPTED.format(demo), "--out", str(tmp_path)], cwd=ROOT,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        said = program.stdout.readline()
+        while wait_for not in said:
+            said += program.stderr.read(1)
+        time.sleep(0.3)  # into the middle of it
+        program.send_signal(signal.SIGINT)
+        said += program.stderr.read()
+        assert program.wait(60) == 130
+    assert b"interrupted" in said and b"Traceback" not in said
+    assert not [p for p in tmp_path.iterdir() if p.suffix == ".part"]
+    if demo == "train":
+        assert b"--resume" in said and (tmp_path / "last.safetensors").exists()
+
+
+def test_an_unwritable_folder_ends_a_program_with_a_line(tmp_path):
+    (tmp_path / "file").touch()
+    done = subprocess.run([sys.executable, "-m", "demos.questions.q4_dense_matrix", "--picture",
+                           str(tmp_path / "file" / "p.svg")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "file" in done.stderr
+
+
+def test_a_terminal_without_greek_gets_the_answer():
+    done = subprocess.run([sys.executable, "-m", "demos.questions.q4_dense_matrix"], cwd=ROOT,
+                          env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

@@ -12,7 +12,8 @@ from pathlib import Path
 from . import (
     q1_kernel_gradient, q2_input_gradient, q3_nhwc_im2col, q4_dense_matrix, q5_general_equations,
 )
-from .answer import Answer, as_page, as_text, document, write
+from ..program import plainly, write
+from .answer import Answer, as_page, as_text, document
 
 QUESTIONS = (q1_kernel_gradient, q2_input_gradient, q3_nhwc_im2col, q4_dense_matrix,
              q5_general_equations)
@@ -44,6 +45,7 @@ def pages(answers: Sequence[Answer]) -> dict[str, str]:
         f"{a.name}.svg": a.picture + "\n" for a in answers}
 
 
+@plainly()
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--out", type=Path, default=Path("runs/questions"), metavar="DIR")
@@ -52,7 +54,7 @@ def main() -> None:
     out = options.parse_args().out
     answers = [question.answer() for question in QUESTIONS]
     for name, content in pages(answers).items():
-        write(out / name, content)
+        write(out / name, content.encode())
     print(*map(as_text, answers), sep="\n\n" + "-" * 100 + "\n\n")
     print(f"\nopen {out / 'index.html'}")
     if not all(a.holds for a in answers):

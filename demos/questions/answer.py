@@ -5,14 +5,14 @@ Every number in it comes from the run that made it. Imports the standard library
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import tempfile
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape, unescape
 from pathlib import Path
 
+from ..program import plainly, write
 from .proof import Proof
 
 STYLE = Path(__file__).with_name("page.css")
@@ -71,9 +71,13 @@ def plain(html: str) -> str:
     return unescape(re.sub(r"<[^>]+>", "", html))
 
 
+def _wrapped(html: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(plain(html), 100, initial_indent=indent, subsequent_indent=indent)
+
+
 def as_text(answer: Answer) -> str:
     """The answer for a terminal."""
-    lines = [f"{answer.number}. {answer.title}", "", plain(answer.short), ""]
+    lines = [f"{answer.number}. {answer.title}", "", *_wrapped(answer.short), ""]
     lines += ["    " + plain(f) for f in answer.formulas]
     lines += [""] * bool(answer.steps)
     lines += [f"  {k}. {plain(step)}" for k, step in enumerate(answer.steps, 1)]
@@ -82,6 +86,7 @@ def as_text(answer: Answer) -> str:
         widths = [max(map(len, column)) for column in zip(*grid)]
         lines += ["", table.title]
         lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in grid]
+        lines += _wrapped(table.note, "  ")
     return "\n".join(lines)
 
 
@@ -100,9 +105,10 @@ def _large_sums(formula: str) -> str:
 
 def document(title: str, body: str) -> str:
     """A whole HTML page with its style inside."""
+    style = STYLE.read_text(encoding="utf-8")
     return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{escape(title)}</title>\n<style>\n{STYLE.read_text()}</style></head>\n<body>\n"
+            f"<title>{escape(title)}</title>\n<style>\n{style}</style></head>\n<body>\n"
             f"<main>\n{body}\n</main>\n</body></html>\n")
 
 
@@ -123,23 +129,15 @@ def as_page(answer: Answer, names: Sequence[str]) -> str:
         f"this page anew.</footer>"]))
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
-
-
+@plainly()
 def run(make: Callable[[], Answer]) -> None:
     """Print an answer; leave with an error if a proof fails. `--picture FILE` keeps the drawing."""
     options = argparse.ArgumentParser(description=make.__doc__)
     options.add_argument("--picture", type=Path, metavar="FILE.svg", help="write the picture too")
-    chosen, answer = options.parse_args(), make()
+    chosen = options.parse_args()
+    answer = make()
     print(as_text(answer))
     if chosen.picture:
-        write(chosen.picture, answer.picture + "\n")
+        write(chosen.picture, (answer.picture + "\n").encode())
     if not answer.holds:
         raise SystemExit("a proof failed: see the table above")

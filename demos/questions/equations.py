@@ -17,8 +17,8 @@ STEPS = (
     "Y[n,k,i,j] = bias[k] + Σ<sub>u,a,b</sub> W[k,u,a,b] · X[n,u,i·s+a·d−p,j·s+b·d−p].",
     "The loss L depends on X, W and the bias through Y only. With δ = dL/dY the chain rule gives, for "
     "any number v among them,<br>dL/dv = Σ<sub>n,k,i,j</sub> δ[n,k,i,j] · dY[n,k,i,j]/dv.",
-    "Let v be X[n,u,m,q]. It stands in Y[n,k,i,j] once for each tap that lands on it. With "
-    "[…] = 1 where the statement is true, else 0:<br>"
+    "Let v be X[n,u,m,q]. Only outputs of the same sample n contain it: in Y[n,k,i,j] it stands with the "
+    "weight of the tap that lands on it, if one does. With […] = 1 where the statement is true, else 0:<br>"
     "dY[n,k,i,j]/dX[n,u,m,q] = Σ<sub>a,b</sub> W[k,u,a,b] · [i·s+a·d−p = m] · [j·s+b·d−p = q].",
     "Put 3 into 2. For a fixed tap the brackets leave at most one i and one j of the two sums: the "
     "solution i = (m+p−a·d)/s, j = (q+p−b·d)/s, provided that they are whole and in "
@@ -35,7 +35,8 @@ STEPS = (
 )
 
 WHERE = (
-    ("stride s", "windows start s apart", "only every s-th place has a whole i", "taps of δ lie s apart"),
+    ("stride s", "windows start s apart", "for a tap, only every s-th place has a whole i",
+     "taps of δ lie s apart"),
     ("dilation d", "taps lie d apart", "taps lie d apart, backwards", "the window moves by d"),
     ("padding p", "shifts by −p", "shifts by +p", "shifts by −p; terms outside are 0"),
     ("depth, channels u", "summed", "one plane each", "one plane each"),

@@ -33,12 +33,11 @@ def answer() -> Answer:
     rng = np.random.default_rng(2)
     x, f = rng.standard_normal((1, 3, 20, 20)), rng.standard_normal((5, 3, 3, 3))
     g = rng.standard_normal((1, 5, 18, 18))
-    dx = gradient(x, f, g)
-    turned = f[:, :, ::-1, ::-1]
-    swapped = turned.transpose(1, 0, 2, 3).copy()                  # (5,3,3,3) -> (3,5,3,3)
+    dx, turned = gradient(x, f, g), f[:, :, ::-1, ::-1]
+    swapped = turned.swapaxes(0, 1).copy()                         # (5,3,3,3) -> (3,5,3,3)
     one_by_one = sum(full(g[:, o:o + 1], turned[o][:, None].copy()) for o in range(5))
     steps = finite_differences(lambda x: np.vdot(g, tg.conv2d(x, f).data), x)
-    not_turned, ours = full(g, f.transpose(1, 0, 2, 3).copy()), "dE/dX by backward()"
+    not_turned, ours = full(g, f.swapaxes(0, 1).copy()), "dE/dX by backward()"
     return Answer(
         NAME, 2, "A full convolution of five maps that gives three",
         "X is 3×20×20, five filters of 3×3×3, dE/dO is 5×18×18. How can a full convolution of five "
@@ -54,8 +53,9 @@ def answer() -> Answer:
             ("F turned and swapped", " × ".join(map(str, swapped.shape)), "three filters of depth 5"),
             ("dE/dO with a border of 2 zeros", "5 × 22 × 22", "so that every overlap counts"),
             ("dE/dX", " × ".join(map(str, dx.shape[1:])), "3 planes; 22 − 3 + 1 = 20")],
-            "X[c,u,v] went into O[o,i,j] with weight F[o,c,a,b] where u = i + a and v = j + b. On the "
-            "way back i = u − a: the minus sign is the turn by 180°; outside dE/dO the term is 0."),
+            "X[c,u,v] went into O[o,i,j] with weight F[o,c,a,b] where u = i + a, v = j + b. Back, "
+            "i = u − a: the minus is the turn by 180°; outside dE/dO the term is 0. <i>full</i> itself turns "
+            "nothing, as in a layer; scipy.signal.convolve2d turns, and takes F[o,c] as it is."),
         [compare(ours, "seven loops over single numbers", dx, seven_loops(x, f, g)[1]),
          compare(ours, "one full convolution with the turned, swapped filters", dx, full(g, swapped)),
          compare(ours, "five full convolutions, one a filter, added", dx, one_by_one),

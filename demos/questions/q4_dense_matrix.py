@@ -60,7 +60,7 @@ def answer() -> Answer:
         ["M[(i,j,o),(m,n,c)] = W[o,c,m−i,n−j] &nbsp;if 0 ≤ m−i, n−j &lt; 3, else 0",
          "h = M x, &nbsp; dL/dx = Mᵀ dL/dh = Σ<sub>o</sub> full(dL/dh[o], turn180(W[o]))"],
         Table("Shapes and counts", ("what", "shape or number", "why"), [
-            ("x, flattened", "5·5·3 = 75", "columns"), ("h and dL/dh", "3·3·16 = 144", "rows"),
+            ("x, flattened", "5·5·3 = 75", "columns m,n,c"), ("h and dL/dh", "3·3·16 = 144", "rows i,j,o"),
             ("M", f"{m.shape[0]} × {m.shape[1]}", f"{m.size:,} entries"),
             ("not zero", f"{np.count_nonzero(m):,}, {np.count_nonzero(m) / m.size:.0%}", "144 rows · 27"),
             ("different weights", len(values), "16 · 27"),

@@ -55,8 +55,8 @@ def answer() -> Answer:
     return Answer(
         NAME, 5, "The general equations: one wiring, three readings",
         "Where do stride, depth, dilation, padding and the number of filters enter? And the derivation?",
-        "One line connects input and output: <i>m = i·s + a·d − p</i>. Forward, collect what arrives at "
-        "an output. For dX, solve the line for i. For dW, hold the tap and walk over all outputs.",
+        "One equation connects input and output: <i>m = i·s + a·d − p</i>. Forward, collect what arrives "
+        "at an output. For dX, solve it for i. For dW, hold the tap and walk over all outputs.",
         draw(), FORMULAS,
         Table("Where each enters", ("", "forward", "dX", "dW"), WHERE, "δ = dL/dY. The term in dX exists "
               "only where both divisions are whole and the result is in range."),
