@@ -3,7 +3,10 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 from typing import Any
+
+from .weights import write_atomically
 
 Row = dict[str, float]
 
@@ -53,10 +56,14 @@ class History:
         return "\n".join(lines) or "History(no epochs)"
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw loss and accuracy over the epochs into a picture file.
+        """Draw loss and accuracy over the epochs into a picture file, written whole or not at all.
+
+        Args:
+            path: ending in what matplotlib can write, as .png or .svg; missing folders are made.
 
         Raises:
             ImportError: without matplotlib; names the extra.
+            ValueError: for another ending.
         """
         try:
             from matplotlib.figure import Figure
@@ -67,7 +74,10 @@ class History:
         left, right = figure.subplots(1, 2)
         self._curves(left, "loss", "loss")
         self._curves(right, "accuracy", "accuracy")
-        figure.savefig(path, dpi=120)
+        ending = Path(path).suffix[1:].lower()
+        if ending not in figure.canvas.get_supported_filetypes():
+            raise ValueError(f"plot: expects a picture file, as .png or .svg, got {os.fspath(path)!r}")
+        write_atomically(path, lambda part: figure.savefig(part, dpi=120, format=ending))
 
     def _curves(self, axes: Any, key: str, label: str) -> None:
         for name, style, color in ((key, "-", "0.55"), (f"valid_{key}", "o-", "tab:blue")):

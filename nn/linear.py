@@ -76,7 +76,13 @@ class Flatten(Module):
 
 
 class Identity(Module):
-    """x itself; whatever it is given, as in PyTorch, changes nothing."""
+    """x itself; whatever it is given, as in PyTorch, changes nothing.
+
+    Example:
+        >>> import nn
+        >>> nn.Identity(54, unused=True)([1.0])
+        [1.0]
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()

@@ -122,5 +122,13 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged.
+        ImportError: without safetensors; names the extra.
+
+    Example:
+        >>> import nn, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     nn.save({"a": np.ones(3)}, f"{folder}/a.safetensors")
+        ...     nn.load(f"{folder}/a.safetensors")
+        {'a': array([1., 1., 1.])}
     """
     return load_with_metadata(path)[0]

@@ -313,6 +313,14 @@ def test_locate_of_a_damaged_file_names_it_and_keeps_it(tmp_path):
     assert (tmp_path / "f").read_bytes() == b"damaged"
 
 
+def test_a_folder_that_cannot_be_written_names_the_ways_to_another(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(PermissionError, match="set: f cannot be kept in .*file.* folder=.*TINYGRAD_CONV_DATA"):
+        locate("set", "f", NOWHERE, ("abc",), [tmp_path / "file"], "x")
+    with pytest.raises(PermissionError, match="set: f cannot be kept in "):
+        locate("set", "f", NOWHERE, ("abc",), [tmp_path / "file" / "below"], "x")
+
+
 # ----- the sets -----
 
 def test_fashion_mnist_absent_and_offline_says_both_ways_out(tmp_path, monkeypatch):

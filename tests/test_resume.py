@@ -1,6 +1,8 @@
 """An interrupted and resumed run equals one that was never interrupted, bit for bit."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,20 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     net, loader, _ = parts("sgd")
     with pytest.raises(FloatingPointError, match="the loss is (nan|inf)"), np.errstate(all="ignore"):
         nn.fit(net, loader, epochs=3, optimizer=nn.SGD(net.parameters(), 1e30), callbacks=())
+
+
+def test_curves_are_written_whole_into_new_folders_or_not_at_all(tmp_path, monkeypatch):
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    history = nn.History([{"epoch": 1, "loss": 0.5}])
+    history.plot(tmp_path / "new" / "curves.png")
+    whole = (tmp_path / "new" / "curves.png").read_bytes()
+    with pytest.raises(ValueError, match="plot: expects a picture file, as .png or .svg, got .*curves.xyz"):
+        history.plot(tmp_path / "curves.xyz")
+
+    def breaks_off(self, path, **options):
+        Path(path).write_bytes(whole[:100])
+        raise KeyboardInterrupt
+    monkeypatch.setattr(figure, "savefig", breaks_off)
+    with pytest.raises(KeyboardInterrupt):
+        history.plot(tmp_path / "new" / "curves.png")
+    assert [p.read_bytes() == whole for p in tmp_path.rglob("*.*")] == [True]

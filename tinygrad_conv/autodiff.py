@@ -263,6 +263,9 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., tuple[
         f: a function of tensors that returns a tensor or a tuple of tensors.
         primals: tensors, arrays or numbers (floats).
 
+    Raises:
+        TypeError: if f returns something else.
+
     Example:
         >>> import tinygrad_conv as tg
         >>> y, pullback = tg.vjp(lambda x: x * x, tg.tensor([1.0, 2.0]))

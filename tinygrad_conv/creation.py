@@ -156,6 +156,9 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
            requires_grad: bool = False) -> Tensor:
     """start, start + step, ... below stop; `arange(n)` counts from 0. int64 or float32.
 
+    Raises:
+        ValueError: if step is 0.
+
     Example:
         >>> arange(3).data.tolist()
         [0, 1, 2]

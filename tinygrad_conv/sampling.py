@@ -58,6 +58,9 @@ def normal(mean: float, std: float, shape: Any, rng: np.random.Generator | None 
            dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """Samples of the normal distribution. `rng` as for `randn`.
 
+    Raises:
+        ValueError: if std is negative.
+
     Example:
         >>> normal(5.0, 0.0, (2,), rng=np.random.default_rng(0)).data.tolist()
         [5.0, 5.0]
@@ -73,6 +76,9 @@ def uniform(low: float, high: float, shape: Any, rng: np.random.Generator | None
             dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """Samples of the uniform distribution between low and high. `rng` as for `randn`.
 
+    Raises:
+        ValueError: if low exceeds high.
+
     Example:
         >>> uniform(2.0, 2.0, (2,), rng=np.random.default_rng(0)).data.tolist()
         [2.0, 2.0]
@@ -87,6 +93,9 @@ def uniform(low: float, high: float, shape: Any, rng: np.random.Generator | None
 def randint(low: int, high: int, shape: Any, rng: np.random.Generator | None = None,
             dtype: Any = np.int64) -> Tensor:
     """Whole numbers from low up to, not including, high. `rng` as for `randn`.
+
+    Raises:
+        ValueError: if there is no number between low and high.
 
     Example:
         >>> randint(3, 4, (2,), rng=np.random.default_rng(0)).data.tolist()

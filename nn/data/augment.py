@@ -64,7 +64,14 @@ def flip() -> Transform:
 
 
 def compose(*transforms: Transform) -> Transform:
-    """One transform after the other."""
+    """One transform after the other.
+
+    Example:
+        >>> import nn
+        >>> both = nn.data.compose(nn.data.shift(1), nn.data.flip())
+        >>> both(np.zeros((8, 1, 28, 28), np.float32), np.random.default_rng(0)).shape
+        (8, 1, 28, 28)
+    """
     def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for t in transforms:
             x = t(x, rng)

@@ -20,6 +20,9 @@ def digits(split: str = "train") -> Dataset:
         split: "test" is every fifth image of each class in the file's order (355 images), "train"
             the other 1,442, "all" both.
 
+    Raises:
+        ValueError: for another split.
+
     Example:
         >>> import nn
         >>> len(nn.data.digits("train")), len(nn.data.digits("test"))

@@ -84,6 +84,7 @@ def locate(name: str, file: str, url: str, checksums: tuple[str, ...], folders: 
     Raises:
         ValueError: if a file is there but damaged; names it.
         FileNotFoundError: if it is nowhere and cannot be fetched; says what can be done.
+        PermissionError: if the first folder cannot be written; names the ways to another.
     """
     for folder in folders:
         path = folder / file
@@ -95,6 +96,9 @@ def locate(name: str, file: str, url: str, checksums: tuple[str, ...], folders: 
     path = folders[0] / file
     try:
         download(url, path, checksums[0])
+    except (PermissionError, NotADirectoryError, FileExistsError) as e:
+        raise PermissionError(f"{name}: {file} cannot be kept in {folders[0]} ({e}); name another folder: "
+                              f"folder=..., or the variable TINYGRAD_CONV_DATA") from None
     except ConnectionError as e:
         raise FileNotFoundError(
             f"{name}: {file} is not in {', '.join(map(str, folders))}, and {e}. Either connect to the "

@@ -89,7 +89,13 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads the heavy kernels may use."""
+    """How many threads the heavy kernels may use.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> tg.get_num_threads() >= 1
+        True
+    """
     return _team.size
 
 

@@ -41,6 +41,9 @@ _logsumexp.defvjp(_logsumexp_x)
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) over axes, shifted by the largest value so that nothing overflows.
 
+    Raises:
+        ValueError: if there is nothing to sum.
+
     Example:
         >>> logsumexp([1000.0, 1000.0]).item() > 1000
         True

@@ -54,6 +54,9 @@ concat = concatenate
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis.
 
+    Raises:
+        ValueError: if the shapes differ.
+
     Example:
         >>> stack([[1.0, 2.0], [3.0, 4.0]], axis=1).data.tolist()
         [[1.0, 3.0], [2.0, 4.0]]

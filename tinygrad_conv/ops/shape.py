@@ -69,6 +69,9 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Merge the axes from `start_dim` to `end_dim` into one (C order of the logical axes).
 
+    Raises:
+        ValueError: if `start_dim` lies after `end_dim`.
+
     Example:
         >>> flatten(np.ones((2, 3, 4)), 1).shape
         (2, 12)
@@ -198,6 +201,9 @@ _roll.defvjp(lambda g, ans, x, *, shift, axis: _roll(g, shift=tuple(-s for s in 
 
 def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
     """Shift values along axes; what leaves at the end comes back at the start.
+
+    Raises:
+        ValueError: if there is not one shift an axis.
 
     Example:
         >>> roll([1.0, 2.0, 3.0], 1).data.tolist()
