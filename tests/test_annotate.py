@@ -27,6 +27,10 @@ def drawn(y, show, depth=None):
     return told(g if depth is None else collapse(g, depth))
 
 
+def marks(g):
+    return {box.label: box.mark for box in g.boxes if box.mark}
+
+
 def by_label(g):
     return {(".".join([*box.scope, box.label]) if box.kind == "parameter" else box.label.split()[0]): box
             for box in g.boxes}
@@ -135,8 +139,58 @@ def test_the_first_nan_is_outlined_with_its_line():
         y = tg.sum(tg.exp(tg.log(x) * 2.0))
     g = drawn(y, "nan")
     assert [box.label for box in g.boxes if box.mark == "nan"] == ["log"]
-    note = by_label(g)["log"].notes[0]
-    assert note.startswith("first nan, made at test_annotate.py:") and ("nan", note) in g.legend
+    place, code = by_label(g)["log"].notes
+    assert place.startswith("first nan, made at test_annotate.py:")
+    assert code == "y = tg.sum(tg.exp(tg.log(x) * 2.0))" and ("nan", f"{place}: {code}") in g.legend
+
+
+def test_the_mask_of_an_attention_is_no_first_infinity():
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    mask = np.array([[0.0, -np.inf], [0.0, 0.0]], np.float32)
+    fine = tg.softmax(x + mask, axis=1)
+    assert not marks(drawn(tg.sum(fine), "nan"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        y = tg.sum(tg.log(fine - 2.0))
+        all_masked = tg.softmax(x + np.full((2, 2), -np.inf, np.float32), axis=1)
+    assert marks(drawn(y, "nan")) == {"log": "nan"}
+    assert marks(drawn(tg.sum(all_masked), "nan")) == {"softmax axis 1": "nan"}
+
+
+def test_an_infinity_in_the_data_is_still_the_source_of_an_infinite_result():
+    w = tg.ones(3, 2, requires_grad=True)
+    x = tg.tensor([[1.0, np.inf]])
+    x.name = "data"
+    with np.errstate(invalid="ignore"):
+        y = tg.sum(tg.linear(x, w))
+    assert marks(drawn(y, "nan")) == {"data": "nan"}
+
+
+def test_what_a_dropout_keeps_is_counted_though_its_mask_is_not_drawn():
+    x = tg.ones(4, 8, requires_grad=True)
+    with tg.scope("drop"):
+        y = tg.dropout(x, 0.5, rng=np.random.default_rng(0))
+    shown, whole = tg.draw(y, show="memory"), tg.draw(y, show="memory", hide=())
+    assert shown.graph.legend[-1] == whole.graph.legend[-1]
+    assert len(shown.graph.boxes) < len(whole.graph.boxes)
+
+
+def test_the_gradient_of_hidden_parameters_is_told_by_their_call():
+    w = tg.ones(3, 2, requires_grad=True)
+    y = tg.sum(tg.linear(tg.ones(1, 2), w))
+    y.backward(retain_graph=True)
+    box = by_label(tg.draw(y, show=("grad", "parameters"), hide="parameter").graph)["linear"]
+    assert box.notes == ("6 parameters", "gradient 2.4", "gradient of the result 1.7")
+
+
+def test_sums_of_repeated_modules_are_explained_only_where_one_is_drawn():
+    def legend(depth):
+        y = tg.ones(2, requires_grad=True)
+        for i in range(3):
+            with tg.scope("list", str(i)):
+                y = tg.exp(y)
+        return tg.draw(y, show="memory", depth=depth).graph.legend
+    for depth, said in ((0, False), (1, True), (None, True)):
+        assert any("sums of all" in text for _, text in legend(depth)) is said
 
 
 def test_an_infinite_gradient_is_found_where_the_forward_is_finite():

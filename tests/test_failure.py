@@ -128,7 +128,8 @@ def test_outside_of_modules_the_traceback_is_read():
         tg.exp(x) @ w
     g = tg.failed_graph(e.value)
     assert labels(g) == ["exp", "matmul"] and marked(g) == [("matmul", ())]
-    assert HERE in g.boxes[-1].notes[-1] and not hasattr(e.value, "__notes__")
+    place, code = g.boxes[-1].notes[-2:]
+    assert place.startswith(HERE) and code == "tg.exp(x) @ w" and not hasattr(e.value, "__notes__")
     with pytest.raises(ValueError) as e:
         tg.conv2d(tg.ones(1, 3, 5, 5), tg.ones(2, 4, 3, 3))
     g = tg.failed_graph(e.value)
@@ -228,3 +229,27 @@ def test_an_error_passes_on_its_way_through_the_same_scopes():
         assert len(e.__notes__) == 2
     y = net(tg.ones(2, 3, 14, 14), lambda net, h: h)
     assert tg.tape(y)[-1].node.scope == ("block1", "pool")
+
+
+def test_the_input_of_a_drawn_model_that_fails_is_an_input():
+    net = nn.Sequential(nn.Linear(4, 2), nn.Linear(3, 3))
+    with pytest.raises(ValueError) as e:
+        nn.draw(net, tg.ones(2, 4))
+    kinds = {(box.label, box.kind, box.scope) for box in e.value.graph.boxes}
+    assert ("x", "input", ()) in kinds and ("weight", "parameter", ("0",)) in kinds
+
+
+def test_numpy_functions_that_fail_are_called_as_the_op():
+    with pytest.raises(ValueError) as e:
+        np.ones(3) - tg.ones(2, requires_grad=True)
+    g = tg.failed_graph(e.value)
+    assert [(box.label, box.shape) for box in g.boxes[:-1]] == [("x", (3,)), ("y", (2,))]
+    assert marked(g) == [("sub", ())]
+
+
+def test_numbers_that_an_error_cannot_know_are_said_to_be_unknown():
+    with pytest.raises(ValueError) as e:
+        nn.Sequential(nn.Linear(4, 2), nn.Linear(3, 3))(tg.ones(2, 4))
+    g = tg.draw(e.value, show=("parameters", "nan")).graph
+    assert ("", "nan: not known, an error keeps no values alive") in g.legend
+    assert [box.notes for box in g.boxes if box.label == "weight"] == [("8 parameters",)]

@@ -16,6 +16,7 @@ from tinygrad_conv.collapse import collapse, without
 from tinygrad_conv.fold import fold
 from tinygrad_conv.graph import title
 from tinygrad_conv.labels import call_label
+from tinygrad_conv.notes import told
 from tinygrad_conv.render.dot import dot
 
 
@@ -314,7 +315,7 @@ def test_folded_and_collapsed_counts_all_parameters():
 def test_figures_of_folded_blocks_are_added_and_different_ones_keep_blocks_apart():
     g = tg.graph(chain(3, inner=lambda y, i: tg.exp(y)))
     same = fold(replace(g, figures={f"op{i}": {"flops": 2.0} for i in range(3)}))
-    assert same.figures == {"op0": {"flops": 6.0}} and "sums of all" in same.legend[0][1]
+    assert same.figures == {"op0": {"flops": 6.0}} and "sums of all" in told(same).legend[0][1]
     other = fold(replace(g, figures={f"op{i}": {"ms": float(i)} for i in range(3)}))
     assert times(other) == {}
 

@@ -7,7 +7,6 @@ costs and replay.
 from __future__ import annotations
 
 import math
-import os
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from . import replay
 from .core import Tensor
 from .costs import multiply_adds, saved_bytes
 from .graph import Graph
+from .labels import place
 from .tape import Entry
 
 SHOW = ("parameters", "flops", "memory", "time", "grad", "nan")
@@ -56,6 +56,9 @@ def annotate(graph: Graph, show: str | Iterable[str]) -> Graph:
     legend: Statements = [*graph.legend]
     for word in SHOW:
         if word in words:
+            if not graph.sources and word != "parameters":
+                legend.append(("", f"{word}: not known, an error keeps no values alive"))
+                continue
             try:
                 found = READERS[word](graph, legend)
             except RuntimeError as e:  # used up, or changed since
@@ -84,7 +87,7 @@ def _ends(graph: Graph) -> list[Tensor]:
 
 
 def _parameters(graph: Graph, legend: Statements) -> Figures:
-    return {box: {"parameters": t.size} for box, t in _leaves(graph).items()}
+    return {box.id: {"parameters": math.prod(box.shape)} for box in graph.boxes if box.kind == "parameter"}
 
 
 def _flops(graph: Graph, legend: Statements) -> Figures:
@@ -158,7 +161,7 @@ def _nan(graph: Graph, legend: Statements) -> Figures:
     if found is None:
         legend.append(("", "nan: all values and gradients are finite"))
         return {}
-    legend.append(("nan", f"first {found.kind}{how} {os.path.basename(found.where[0])}:{found.where[1]}"))
+    legend.append(("nan", f"first {found.kind}{how} {place(found.where)}"))
     return {box: {"first nan": 1.0} for box, source in graph.sources.items()
             if _same(source, found.source)}
 

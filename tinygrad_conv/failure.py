@@ -18,7 +18,7 @@ import numpy as np
 
 from .core import Tensor, is_recording, share, state
 from .graph import Box, Edge, Graph, Path, Scope, graph
-from .labels import slot_name
+from .labels import place, slot_name
 from .primitive import OURS, Primitive
 from .tape import Entry
 
@@ -138,13 +138,18 @@ def _start(frames: list[tuple[FrameType, int]]) -> int:
     start = last
     while start and inside(start - 1):
         start -= 1
-    while start < last and frames[start][0].f_code.co_name.startswith("<"):  # x + y: a lambda
+    while start < last and _passes_on(frames[start][0]):
         start += 1
     return start
 
 
+def _passes_on(frame: FrameType) -> bool:
+    """Whether a function of the engine only calls the op: x + y is a lambda, np.exp(x) a protocol."""
+    return frame.f_code.co_name.startswith("<") or frame.f_globals["__name__"].endswith("numpy_protocol")
+
+
 def _name(frame: FrameType) -> str:
-    own = frame.f_locals.get("self")
+    own = frame.f_locals.get(next(iter(frame.f_code.co_varnames), ""))  # `self`, whatever it is called
     if isinstance(own, Primitive):
         return own.name
     if frame.f_code.co_name == "forward" and own is not None:
@@ -213,7 +218,7 @@ def _picture(call: Call, scope: Path, error: BaseException) -> Graph:
             boxes.append(Box(ids[key], kind, label, t.shape, str(t.dtype), own))
             sources[ids[key]] = t
         edges.append(Edge(ids[key], "failed", t.shape, str(t.dtype), slot))
-    at = [f"{os.path.basename(call.where[0])}:{call.where[1]}"] if call.where[0] else []
+    at = place(call.where).split(": ", 1) if call.where[0] else []
     parts = re.split(r"; |(?<=\S) +(?=\([\w.]*shape|\(inputs)", str(error) or type(error).__name__)
     text = [line for part in parts for line in textwrap.wrap(part, WIDTH)]
     boxes.append(Box("failed", "op", call.name, (), "", scope, (*text, *at), "failed"))

@@ -9,8 +9,6 @@ from typing import Any
 
 from .graph import Box, Edge, Graph, Path, total
 
-NOTE = ("", 'numbers in a frame "xN" are the sums of all N')
-
 
 @dataclass
 class _Block:
@@ -21,7 +19,7 @@ class _Block:
     inner: list[tuple[Any, ...]] = field(default_factory=list)
     inputs: dict[tuple[int, int], Edge] = field(default_factory=dict)  # by place and slot of the target
     outputs: list[Edge] = field(default_factory=list)
-    shape: Any = ()  # what is compared: equal if the blocks look the same
+    look: Any = ()  # equal if the blocks look the same
 
 
 def fold(graph: Graph) -> Graph:
@@ -51,6 +49,9 @@ def fold(graph: Graph) -> Graph:
 
 
 def _fold_level(graph: Graph, level: int) -> Graph:
+    parents = [path[:-1] for path in graph.scopes if len(path) == level]
+    if len(set(parents)) == len(parents):  # nobody has a sibling
+        return graph
     blocks = _blocks(graph, level)
     families: dict[Path, list[_Block]] = {}
     for block in blocks.values():
@@ -58,6 +59,8 @@ def _fold_level(graph: Graph, level: int) -> Graph:
     place = {box.id: (block, i) for block in blocks.values() for i, box in enumerate(block.boxes)}
     runs = []
     for family in families.values():
+        for block in family if len(family) > 1 else ():
+            block.look = _look(graph, block, level)
         start = 0
         while start < len(family):
             runs.append(family[start:start + _run(family, start, place)])
@@ -85,8 +88,6 @@ def _blocks(graph: Graph, level: int) -> dict[Path, _Block]:
             blocks[a].outputs.append(edge)
         if b:
             blocks[b].inputs[j, edge.slot] = edge
-    for block in blocks.values():
-        block.shape = _look(graph, block, level)
     return blocks
 
 
@@ -115,7 +116,7 @@ def _run(family: list[_Block], start: int, place: dict[str, tuple[_Block, int]])
 
 def _link(one: _Block, two: _Block, place: dict[str, tuple[_Block, int]]) -> Any:
     """How `two` follows `one`: places the edges lead from and to; None if it does not follow."""
-    if one.shape != two.shape or any(place.get(e.target, (None,))[0] is not two for e in one.outputs):
+    if one.look != two.look or any(place.get(e.target, (None,))[0] is not two for e in one.outputs):
         return None
     chain, others = [], []
     for at, edge in two.inputs.items():
@@ -141,6 +142,5 @@ def _folded(graph: Graph, runs: list[list[_Block]]) -> Graph:
     scopes = {path: scope for path, scope in graph.scopes.items() if path[:level] not in paths}
     for run in runs:
         scopes[run[0].path] = replace(scopes[run[0].path], times=len(run))
-    legend = graph.legend + ((NOTE,) if graph.figures and NOTE not in graph.legend else ())
     return replace(graph, boxes=tuple([box for box in graph.boxes if box.id not in gone]),
-                   edges=tuple(edges), scopes=scopes, figures=figures, legend=legend)
+                   edges=tuple(edges), scopes=scopes, figures=figures)

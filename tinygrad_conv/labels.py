@@ -6,6 +6,8 @@ May import primitive.
 from __future__ import annotations
 
 import functools
+import linecache
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +22,7 @@ PLAIN = {  # parameter values that say nothing, by name, as they are written
     "ceil_mode": "False", "count_include_pad": "True", "negative_slope": "0.01"}
 HIDDEN = {"size", "shape", "kernel", "kernel_size", "dtype"}  # told by the edges, or by the size in front
 LONGEST = 32  # characters of a parameter's value
+LINE = 70     # characters of a line of code
 
 SUMMED = {  # the axes over which the convolutions' products are summed (ops/conv.py)
     "conv2d": "c, kh, kw", "conv_transpose2d": "o, kh, kw", "conv2d_weight": "n, oh, ow"}
@@ -88,6 +91,24 @@ def call_label(name: str, shapes: Sequence[Shape], params: Mapping[str, Any]) ->
 def dtype_name(dtype: np.dtype) -> str:
     """A dtype's name; NumPy takes its time to find it, and a tape asks often."""
     return str(dtype)
+
+
+def place(where: tuple[str, int]) -> str:
+    """A file and line as the reader knows it, with what stands there: "train.py:12: y = tg.log(x)".
+
+    A notebook's cells are files with a number for a name, in a folder named after the kernel.
+
+    Example:
+        >>> place(("/home/me/train.py", 12)), place(("/tmp/ipykernel_7/4711.py", 2))
+        ('train.py:12', 'notebook cell:2')
+    """
+    file, number = where
+    folder, name = os.path.split(file)
+    linecache.checkcache(file)
+    code = linecache.getline(file, number).strip()
+    name = "notebook cell" if os.path.basename(folder).startswith("ipykernel_") else name
+    code = code if len(code) <= LINE else code[:LINE - 3] + "..."
+    return f"{name}:{number}" + f": {code}" * bool(code)
 
 
 def conv_notes(name: str, shapes: Sequence[Shape], output: Shape) -> tuple[str, ...]:

@@ -5,12 +5,14 @@ The last step before rendering, after modules were collapsed. May import graph a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 from .annotate import FAR, LAST
 from .graph import Box, Graph, total
 
+TIMES = re.compile(r"  x\d+$")  # how the title of repeated modules ends (graph.py)
 HOT = 3       # at most so many boxes are marked as hot for one cost
 
 MEANING = {
@@ -42,13 +44,17 @@ def told(graph: Graph) -> Graph:
     used = {box.mark for box in boxes}
     known = {mark for mark, _ in graph.legend}
     meanings = [(m, text) for m, text in MEANING.items() if m in used and m not in known]
+    folded = any(scope.times > 1 for scope in graph.scopes.values()) or any(
+        box.kind == "module" and TIMES.search(box.label) for box in graph.boxes)
+    meanings += [("", 'numbers in a frame "xN" are the sums of all N')] if sums and folded else []
     whole = ", ".join(_costs(sums, {}))
     return replace(graph, boxes=boxes, legend=(
         *graph.legend, *meanings, *([("", f"in all: {whole}")] if whole else [])))
 
 
 def _told(box: Box, own: Mapping[str, float], sums: Mapping[str, float], hot: bool, nan: str) -> Box:
-    notes = [*box.notes, *_costs(own, sums), *_gradient(box, own), *([nan] if own.get("first nan") else [])]
+    found = nan.split(": ", 1) if own.get("first nan") else []
+    notes = [*box.notes, *_costs(own, sums), *_gradient(box, own), *found]
     dead = box.kind == "op" and own.get("result squares") == 0
     marks = {"failed": box.mark == "failed",
              "nan": own.get("first nan") or own.get("not finite"),
@@ -104,11 +110,10 @@ def _short(n: float) -> str:
 def _gradient(box: Box, own: Mapping[str, float]) -> list[str]:
     """Norms, and how many parameters of a module have none or strange ones."""
     notes = []
-    prefix = "" if "values" in own else "result "
-    if prefix + "values" in own and (not prefix or box.kind == "op"):
-        what = f"gradient{' of the' if prefix else ''} {prefix}".strip()
-        zero = "" if own[prefix + "squares"] else ", exactly zero"
-        notes.append(f"{what} {math.sqrt(own[prefix + 'squares']):.2g}{zero}")
+    for prefix, what in (("", "gradient"), ("result ", "gradient of the result")):
+        if prefix + "values" in own and (not prefix or box.kind == "op"):
+            zero = "" if own[prefix + "squares"] else ", exactly zero"
+            notes.append(f"{what} {math.sqrt(own[prefix + 'squares']):.2g}{zero}")
     leaves = own.get("leaves", 0)
     for name, text in (("missing", "without a gradient"), ("vanishing", "vanishing"),
                        ("exploding", "exploding"), ("not finite", "not finite")):

@@ -20,6 +20,7 @@ from .core import Tensor, recording, share
 from .primitive import Freed
 from .tape import Entry, walk
 
+WORSE = ["", "inf", "nan"]  # each worse than the one before
 FREED = "values freed by backward(); draw before it, or backward(retain_graph=True)"
 
 
@@ -157,10 +158,13 @@ class NonFinite:
 
 
 def first_nonfinite(outputs: Iterable[Tensor | Freed]) -> NonFinite | None:
-    """The first leaf or call with a NaN or an infinity that no earlier one had.
+    """The first leaf or call that makes values worse: from finite to infinite, from those to NaN.
 
-    Every call behind `outputs` whose inputs are finite and whose result is not would do; the
-    oldest is returned, None if all is finite.
+    Infinities in a constant are taken for meant, as the -inf of a mask before a softmax, unless
+    a call that gets them makes worse of them, or nothing else explains an output that is not finite.
+
+    Returns:
+        the oldest such source; None if all is finite, or infinite as meant.
 
     Raises:
         RuntimeError: if the values are gone.
@@ -173,18 +177,25 @@ def first_nonfinite(outputs: Iterable[Tensor | Freed]) -> NonFinite | None:
         >>> found.source.node.primitive.name, found.kind
         ('log', 'inf')
     """
+    outputs = list(outputs)
     entries = walk(outputs)
     _check_alive("first_nonfinite", entries)
+    kinds: dict[int, str] = {}  # of calls by order
+    meant: list[NonFinite] = []
     for entry in entries:
         node = entry.node
-        for t in node.inputs:
-            kind = _kind(t) if t.node is None else ""
-            if kind:
-                return NonFinite(t, node.where, kind)
-        kinds = [_kind(t) for t in node.values or [entry.output]]
-        if any(kinds):
-            return NonFinite(entry, node.where, next(filter(None, kinds)))
-    return None
+        given = [NonFinite(t, node.where, _kind(t)) for t in node.inputs if t.node is None]
+        bad = [leaf for leaf in given if leaf.kind]
+        for leaf in bad:
+            if leaf.kind == "nan" or leaf.source.requires_grad:
+                return leaf
+        came = [leaf.kind for leaf in bad] + [kinds[t.node.order] for t in node.inputs if t.node is not None]
+        made = _worst([_kind(t) for t in node.values or [entry.output]])
+        if WORSE.index(made) > WORSE.index(_worst(came)):
+            return bad[0] if bad else NonFinite(entry, node.where, made)
+        kinds[node.order] = made
+        meant += bad
+    return meant[0] if meant and any(_kind(t) for t in outputs) else None
 
 
 def first_nonfinite_gradient(*outputs: Tensor) -> NonFinite | None:
@@ -216,3 +227,7 @@ def _kind(t: Tensor) -> str:
     if t.dtype.kind != "f" or np.isfinite(t._data).all():
         return ""
     return "nan" if np.isnan(t._data).any() else "inf"
+
+
+def _worst(kinds: Iterable[str]) -> str:
+    return max(kinds, key=WORSE.index, default="")
