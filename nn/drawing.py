@@ -5,7 +5,8 @@ May import the engine's public names only.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import tinygrad_conv as tg
@@ -15,21 +16,40 @@ from .tree import evaluating
 
 
 def _gradients(model: Module, loss: tg.Tensor) -> list[tg.Tensor]:
-    """The gradient by each parameter, recorded and named; the parameters' `.grad` is as before."""
-    before = {name: (p, p.grad) for name, p in model.named_parameters()}
+    """The gradient by each parameter, recorded and named; every leaf's `.grad` is as before."""
+    leaves = [t for t in tg.graph(loss).sources.values() if isinstance(t, tg.Tensor)]
+    before = [(t, t.grad) for t in (*leaves, *model.parameters())]
     found = []
     try:
-        for p, _ in before.values():
-            p.grad = None
+        for t, _ in before:
+            t.grad = None
         loss.backward(create_graph=True)
-        for name, (p, _) in before.items():
+        for name, p in model.named_parameters():
             if p.grad is not None:
                 p.grad.name = f"gradient of {name}"
                 found.append(p.grad)
     finally:
-        for p, grad in before.values():
-            p.grad = grad
+        for t, grad in before:
+            t.grad = grad
     return found
+
+
+def _tensors(y: Any) -> Iterator[tg.Tensor]:
+    """What a model returned, out of tuples, lists and dictionaries; what is no tensor is left out."""
+    if isinstance(y, tg.Tensor):
+        yield y
+    elif isinstance(y, Mapping | tuple | list):
+        for part in y.values() if isinstance(y, Mapping) else y:
+            yield from _tensors(part)
+
+
+def _as_inputs(error: Exception, model: Module, names: list[str]) -> None:
+    """The picture of a failure has the model's inputs as inputs; while it ran they were recorded."""
+    drawn, own = getattr(error, "graph", None), {name for name, _ in model.named_parameters()}
+    if hasattr(drawn, "boxes"):
+        error.graph = replace(drawn, boxes=tuple(
+            replace(box, kind="input", scope=()) if box.kind == "parameter" and box.label in names
+            and ".".join((*box.scope, box.label)) not in own else box for box in drawn.boxes))
 
 
 def _names(model: Module, count: int) -> list[str]:
@@ -49,7 +69,7 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
     drawn by `tg.draw(loss)` of a real step.
 
     Args:
-        model: any module.
+        model: any module; it may return tuples, lists or dictionaries of tensors.
         inputs: what to call it with; tensors or arrays.
         loss: a function of the output; then its gradient is drawn beside the forward pass.
         show, depth, fold, hide: as in `tg.draw`.
@@ -69,16 +89,23 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
         module:1  1  ReLU    -> 2x3
     """
     given = [tg.tensor(x) for x in inputs]
-    for x, name in zip(given, _names(model, len(inputs))):
+    names = _names(model, len(inputs))
+    for x, name in zip(given, names):
         x.name = name
         x.requires_grad = loss is None and x.dtype.kind == "f"  # recorded, whatever is frozen
     with evaluating(model):
-        y = model(*given)
-        outputs = list(y) if isinstance(y, tuple) else [y]
+        try:
+            y = model(*given)
+        except Exception as e:
+            _as_inputs(e, model, names)
+            raise
+        outputs = [*_tensors(y)]
+        if not outputs:
+            raise TypeError(f"draw: {type(model).__name__} returned {type(y).__name__} and no tensor")
         if loss is not None:
             end = loss(y)
             outputs = [end, *_gradients(model, end)]
     for x in given:
         x.requires_grad = False  # an input, not a parameter
-    kinds = {path: type(m).__name__ for path, m in model.named_modules()}
+    kinds = {path: type(m).__name__ for path, m in model._paths()}
     return tg.draw(*outputs, show=show, depth=depth, fold=fold, hide=hide, kinds=kinds)

@@ -1,11 +1,13 @@
 """Drawings as files: DOT text kept in tests/golden, pictures with and without a renderer, listings."""
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 import subprocess
 import sys
+import time
 import warnings
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -68,8 +70,8 @@ def test_square_is_drawn_with_two_edges():
 
 def test_edges_carry_shapes_and_dtypes_other_than_float32():
     y = tg.exp(tg.neg(tg.tensor(np.ones((2, 3)), requires_grad=True)))
-    assert 'label="2x3 float64"' in tg.draw(y).dot
-    assert 'label="2x6x28x28"' in tg.draw(lenet_loss()).dot
+    assert 'label=" 2x3 float64"' in tg.draw(y).dot
+    assert 'label=" 2x6x28x28"' in tg.draw(lenet_loss()).dot
 
 
 def test_kinds_differ_in_shape_and_marks_in_line_and_word():
@@ -333,3 +335,77 @@ def test_black_text_is_readable_on_every_colour():
     assert INK == "black"
     for style in (*KINDS.values(), *MARKS.values()):
         assert (luminance(style["fillcolor"]) + 0.05) / 0.05 > 4.5  # WCAG 2.2, level AA
+
+
+class Twice(nn.Module):
+    """One activation and one layer, called twice each, the layer under two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.act = nn.ReLU()
+        self.first = self.layer = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.act(self.layer(self.act(self.layer(x))) + x)
+
+
+def test_a_module_called_twice_is_drawn_twice_and_not_as_a_loop():
+    g = nn.draw(Twice(), tg.ones(2, 3), depth=0).graph
+    assert [box.label for box in g.boxes] == [
+        "x", "layer  Linear", "act  ReLU", "layer#2  Linear", "add", "act#2  ReLU"]
+    number = {box.id: i for i, box in enumerate(g.boxes)}
+    assert all(number[edge.source] < number[edge.target] for edge in g.edges)
+    assert len(g.edges) == 6 and g.boxes[1].notes == ("12 parameters",) and g.boxes[1].shape == (2, 3)
+
+
+def test_the_backward_of_a_second_call_has_its_number():
+    g = nn.draw(Twice(), tg.ones(2, 3), depth=0, loss=lambda y: y.sum()).graph
+    backward = [box.label for box in g.boxes if box.scope == ("backward",) and box.kind == "module"]
+    assert backward == ["backward of act#2  ReLU", "backward of layer#2  Linear",
+                        "backward of act  ReLU", "backward of layer  Linear"]
+
+
+def test_modules_of_a_list_with_calls_between_them_stay_in_one_frame():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = tg.relu(layer(x))
+            return x
+    assert [box.label for box in nn.draw(Net(), tg.ones(2, 3), depth=0).graph.boxes] == [
+        "x", "layers  ModuleList", "relu", "relu"]
+
+
+def test_models_may_return_dictionaries_and_lists():
+    class Net(nn.Module):
+        def __init__(self, result):
+            super().__init__()
+            self.a, self.b, self.result = nn.Linear(3, 2), nn.Linear(3, 1), result
+
+        def forward(self, x):
+            return self.result(self.a(x), self.b(x))
+    for result in (lambda a, b: {"a": a, "b": [b, 3, None]}, lambda a, b: [a, (b,)]):
+        labels = [box.label for box in nn.draw(Net(result), tg.ones(2, 3), depth=0).graph.boxes]
+        assert labels == ["x", "a  Linear", "b  Linear"]
+    with pytest.raises(TypeError, match="draw: Net returned int and no tensor"):
+        nn.draw(Net(lambda a, b: 3), tg.ones(2, 3))
+
+
+def test_drawing_a_gradient_fills_no_grad_of_tensors_outside_the_model():
+    scale = tg.ones(1, requires_grad=True)
+    nn.draw(nn.Linear(3, 2), tg.ones(2, 3), loss=lambda y: (y * scale).sum())
+    assert scale.grad is None
+
+
+def test_hundreds_of_nested_modules_are_drawn_in_time():
+    y = tg.ones(2, requires_grad=True)
+    with contextlib.ExitStack() as nest:
+        for i in range(300):
+            nest.enter_context(tg.scope(f"level{i}"))
+            y = tg.tanh(y * 0.5)
+    start = time.perf_counter()
+    tg.draw(y)
+    assert time.perf_counter() - start < 5

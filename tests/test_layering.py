@@ -22,7 +22,7 @@ LAYERS = [
     ["graph"],
     ["ops"],
     ["autodiff"],
-    ["costs", "replay", "collapse", "fold", "failure"],
+    ["costs", "replay", "calls", "collapse", "fold", "failure"],
     ["annotate"],
     ["notes"],
     ["render"],
@@ -33,7 +33,7 @@ LAYERS = [
 # The record knows no op and no derivative; kernels know no tensor; ops know no derivative.
 ONLY = {"core": set(), "primitive": {"core"}, "tape": {"core", "primitive"},
         "labels": {"primitive"}, "graph": {"core", "primitive", "tape", "labels"},
-        "collapse": {"graph", "labels"}, "fold": {"graph"}, "costs": {"core", "primitive", "tape"},
+        "collapse": {"graph", "labels"}, "fold": {"graph"}, "calls": {"graph", "tape"}, "costs": {"core", "primitive", "tape"},
         "kernels": {"kernels"}, "ops": {"core", "primitive", "kernels", "ops"}}
 OPTIONAL = {"threadpoolctl", "graphviz", "matplotlib", "safetensors", "tqdm", "torch", "numba",
             "PIL"}

@@ -5,7 +5,7 @@ Each is a Graph made of a Graph; figures of boxes that become one are added up. 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from .graph import Box, Edge, Graph, Path, backwards, title, total
@@ -18,6 +18,8 @@ GRAVEST = ("failed", "nan", "exploding", "vanishing", "no-gradient", "hot")
 
 def without(graph: Graph, kinds: Iterable[str]) -> Graph:
     """The graph without leaves of some kinds; a number that is left out is written into its call.
+
+    The figures of a leaf go to the first call that uses it: the mask that a dropout keeps to it.
 
     Args:
         graph: any.
@@ -44,7 +46,12 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
              if set(slots.get(box.id, "_")) != {"_"} and "" not in slots[box.id] else box
              for box in graph.boxes if box.id not in gone]
     edges = tuple([edge for edge in graph.edges if edge.source not in gone])
-    return replace(graph, boxes=tuple(boxes), edges=edges)
+    heirs = {edge.source: edge.target for edge in reversed(graph.edges) if edge.source in gone}
+    figures: dict[str, list[Mapping[str, float]]] = {}
+    for box, own in graph.figures.items():
+        figures.setdefault(heirs.get(box, box), []).append(own)
+    return replace(graph, boxes=tuple(boxes), edges=edges,
+                   figures={box: total(own) for box, own in figures.items()})
 
 
 def _number(graph: Graph, edge: Edge) -> str:
@@ -57,8 +64,9 @@ def collapse(graph: Graph, depth: int) -> Graph:
     """The graph with every module below `depth` frames drawn as one box of kind "module".
 
     Inside a backward the frames are counted from the module's name on. Calls of a module that are
-    apart on the tape become the same box. What happens inside is no longer drawn; of several
-    equal edges between two boxes one is left.
+    apart on the tape become the same box (but see calls.py). What happens inside is no longer
+    drawn, nor which other calls share its parameters; of several equal edges between two boxes
+    one is left.
 
     Args:
         graph: any; figures are added up, the gravest mark is kept.
@@ -82,12 +90,14 @@ def collapse(graph: Graph, depth: int) -> Graph:
         if len(paths[box.id]) > depth + backwards(box.scope):
             inside.setdefault(paths[box.id], []).append(box)
     ids = {box.id: f"module:{'.'.join(path)}" for path, own in inside.items() for box in own}
+    crossing = [e for e in graph.edges if ids.get(e.source, e.source) != ids.get(e.target, e.target)]
+    leaves = {box.id: backwards(box.scope) for box in graph.boxes if box.kind in LEAVES and box.id in ids}
+    level = {box.id: backwards(box.scope) for box in graph.boxes}
     edges = list(dict.fromkeys(
         replace(e, source=ids.get(e.source, e.source), target=ids.get(e.target, e.target),
                 slot=0 if e.target in ids else e.slot)
-        for e in graph.edges if ids.get(e.source, e.source) != ids.get(e.target, e.target)))
-    last = {ids[e.source]: e.source for e in graph.edges
-            if e.source in ids and ids[e.source] != ids.get(e.target)}
+        for e in crossing if leaves.get(e.source) != level[e.target]))
+    last = {ids[e.source]: e.source for e in crossing if e.source in ids and e.source not in leaves}
     used = {e.source for e in graph.edges}
     made = {path: _module(graph, path, own, last.get(ids[own[0].id]), used) for path, own in inside.items()}
     boxes = list(dict.fromkeys(made[paths[box.id]] if box.id in ids else box for box in graph.boxes))

@@ -141,7 +141,7 @@ def _draw_edge(root: Digraph, ends: tuple[str, str], edges: list[Edge], boxes: d
     source, target = boxes[edges[0].source], boxes[edges[0].target]
     lines = [tensor_text(edge.shape, edge.dtype) for edge in edges[:MOST]]
     more = [f"and {len(edges) - MOST} more"] if len(edges) > MOST else []
-    drawn = {"label": text([*lines, *more])}
+    drawn = {"label": text([f" {line}" for line in (*lines, *more)])}  # off the line it belongs to
     if source.kind not in CALLS:
         drawn = {"color": FAINT}
     level = backwards(source.scope)

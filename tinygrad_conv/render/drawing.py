@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..annotate import annotate
+from ..calls import calls_apart
 from ..collapse import collapse, without
 from ..core import Tensor
 from ..failure import failed_graph
@@ -114,6 +115,8 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
          kinds: Mapping[str, str] | None = None) -> Drawing:
     """Draw what was computed to get `outputs`; or what failed, if it is an error.
 
+    Each call of a module is a frame: the second one of `relu` is called "relu#2".
+
     Args:
         outputs: tensors that were recorded: results, a loss, gradients made with
             `create_graph=True` (each is drawn beside the call it belongs to); or one exception.
@@ -141,7 +144,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
         op1    sum axis 0  -> scalar
     """
     whole = annotate(_read(outputs, kinds), show)
-    drawn = without(whole, hide)
+    drawn = calls_apart(without(whole, hide))
     drawn = folded(drawn) if fold else drawn
     drawn = drawn if depth is None else collapse(drawn, depth)
     return Drawing(told(drawn), told(whole))

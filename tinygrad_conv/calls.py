@@ -1,0 +1,60 @@
+"""A frame for each call of a module: an activation used twice in a block is drawn twice.
+
+Else what lies between the two calls would be drawn beside a frame that reaches around it, and the
+collapsed module would get what it gave: a loop, where nothing loops. May import graph and tape.
+"""
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .graph import Graph, Path, Scope, backwards
+from .tape import Entry
+
+
+def calls_apart(graph: Graph) -> Graph:
+    """The graph with calls of one module that are apart on the tape in frames of their own.
+
+    The second one's is "relu#2". Its backward, which comes first, has the same number; further
+    ones are not numbered. Leaves stand with the first call; a list of modules, which is never called
+    itself, remains one frame.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> y = tg.ones(3, requires_grad=True)
+        >>> for f in (tg.exp, tg.neg, tg.exp):
+        ...     with tg.scope("a" if f is tg.exp else "b"):
+        ...         y = f(y)
+        >>> [".".join(path) for path in calls_apart(tg.graph(y)).scopes]
+        ['a', 'b', 'a#2']
+    """
+    counts: dict[Path, int] = {}
+    scopes: dict[Path, Scope] = {}
+    before: Path = ()
+    now: list[str] = []  # the names of `before`, each with its number
+    boxes = []
+    for box in graph.boxes:
+        source = graph.sources.get(box.id)
+        path = box.scope
+        if isinstance(source, Entry):
+            names = source.node.scope
+            same = next((i for i, (a, b) in enumerate(zip(before, names)) if a != b),
+                        min(len(before), len(names)))
+            del now[same:]
+            for name in names[same:]:
+                number = _number(counts, (*now, name))
+                now.append(f"{name}#{number}" if number > 1 else name)
+            before, path = names, tuple(".".join(now).split(".")) if now else ()
+        for depth in range(1, len(path) + 1):
+            if path[:depth] not in scopes:
+                scopes[path[:depth]] = replace(graph.scopes[box.scope[:depth]], path=path[:depth])
+        boxes.append(replace(box, scope=path) if path != box.scope else box)
+    return replace(graph, boxes=tuple(boxes), scopes=scopes)
+
+
+def _number(counts: dict[Path, int], path: Path) -> int:
+    """Which call of its module a new frame is; `counts` are those so far."""
+    level = backwards(path)
+    count = counts[path] = counts.get(path, 0) + 1
+    if level == 0:
+        return count
+    return counts.get(path[1:], 0) + 1 - count if level == 1 else 1
