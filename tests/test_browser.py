@@ -244,6 +244,14 @@ def test_play_moves_on_by_itself(lenet):
     assert lenet.one("#play").text == "Play"
 
 
+def test_what_is_at_work_stays_in_view_when_modules_open_and_close(lenet):
+    lenet.slide(10)
+    for css in ("#expand-all", "#collapse-all", "#expand-all"):
+        lenet.one(css).click()
+        area, box = lenet.one("#drawing").rect, lenet.one("#drawing .current").rect
+        assert area["y"] <= box["y"] and box["y"] + box["height"] <= area["y"] + area["height"], css
+
+
 def test_replay_shades_closed_modules(lenet):
     lenet.one("#collapse-all").click()
     lenet.slide(6)
@@ -387,6 +395,9 @@ def test_two_thousand_boxes_are_drawn_in_seconds(driver, tmp_path):
     assert shown.drawn(".box") > 3000 and shown.severe() == []
     taken = shown.js("return performance.now()")
     assert taken < 20_000  # 1.5 s on an idle machine
+    shown.one("#fit").click()
+    first = shown.one(".box").rect
+    assert first["width"] >= 1 and first["y"] > 0  # of a long chain one sees the top, not a hair
     start = time.monotonic()
     shown.slide(3000)
     assert time.monotonic() - start < 5 and shown.drawn(".current") == 1

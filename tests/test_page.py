@@ -201,6 +201,19 @@ def test_the_story_tells_of_broadcasting_and_of_tensors_used_twice():
     assert told[-2] == "backward 2: mul: g (4, 3) gives dx (4, 3); dy (4, 3)"
 
 
+def test_the_story_of_a_transposed_convolution_sums_over_its_own_axes():
+    x, w, b = (tg.ones(*shape, requires_grad=True) for shape in [(2, 8, 4, 4), (8, 3, 2, 2), (3,)])
+    assert texts(tg.conv_transpose2d(x, w, b, stride=2))[-1].endswith(
+        "gives dg (2, 8, 4, 4), added up over c, kh, kw; dw (8, 3, 2, 2), added up over n, oh, ow; "
+        "db (3), added up over n, h, w")
+
+
+def test_the_story_of_a_normalisation_tells_the_axes_of_weight_and_bias(rng):
+    told = texts(nn.BatchNorm2d(3)(tg.randn(4, 3, 5, 5, rng=rng)))
+    assert any(text.endswith("gives dw (1, 3, 1, 1), added up over axes 0, 2, 3; "
+                             "db (1, 3, 1, 1), added up over axes 0, 2, 3") for text in told)
+
+
 def test_the_story_leaves_out_what_gets_no_gradient():
     x, w = tg.ones(1, 1, 4, 4), tg.ones(1, 1, 3, 3, requires_grad=True)
     assert "dx" not in texts(tg.conv2d(x, w))[-1]

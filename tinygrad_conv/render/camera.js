@@ -1,6 +1,6 @@
 // Pan and zoom: where the drawing's origin is on the screen, and at which scale.
 
-const LEAST = 0.002, MOST = 6, READABLE = 0.9, ROOM = 24;
+const LEAST = 0.03, MOST = 6, READABLE = 0.9, ROOM = 24;
 
 function makeCamera(svg, group, size) {
   const at = { x: 0, y: 0, scale: 1 };
@@ -15,7 +15,7 @@ function makeCamera(svg, group, size) {
     apply();
   }
 
-  // All of it.
+  // All of it; of a long chain its top, as boxes of a few pixels are nothing to see.
   function fit() {
     const { width, height } = size();
     place(Math.min((svg.clientWidth - ROOM) / width, (svg.clientHeight - ROOM) / height, 1.4));

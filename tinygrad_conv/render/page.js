@@ -78,6 +78,7 @@ function setLevel(level) {
   byId("level").value = level;
   redraw();
   camera.start(seen(tree.boxes[0] ?? tree.root));
+  if (chosen) camera.show(chosen);
 }
 
 // ----- mouse -----

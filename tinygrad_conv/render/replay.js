@@ -8,6 +8,7 @@ function makeReplay(data, tree, show) {
   const { steps } = data;
   const forward = steps.filter((step) => step.phase === "forward").length;
   const recorded = tree.split;
+  const after = steps.length > forward ? `, then ${steps.length - forward} backward` : "";
   let done = 0, timer = 0;
   slider.max = steps.length;
 
@@ -42,7 +43,7 @@ function makeReplay(data, tree, show) {
     slider.setAttribute("aria-valuetext", done ? steps[done - 1].text : "start");
     count.textContent = `${done} of ${steps.length}`;
     story.textContent = done ? steps[done - 1].text
-      : `Replay: ${forward} op${forward === 1 ? "" : "s"} forward, then ${steps.length - forward} backward. Press Play, or move the slider.`;
+      : `Replay: ${forward} op${forward === 1 ? "" : "s"} forward${after}. Press Play, or move the slider.`;
   }
 
   function stop() {

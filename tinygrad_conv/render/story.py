@@ -8,20 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..graph import Box, Edge, Graph
-from ..labels import slot_name
+from ..labels import SUMMED, slot_name
 from ..tape import Entry
 
-POSITIONS = "added up over n, oh, ow"
-SUMS = {  # what the gradient of an argument is a sum over
-    ("conv2d", "x"): "added up over o, kh, kw", ("conv2d", "w"): POSITIONS,
-    ("conv2d", "b"): POSITIONS,
-    ("conv_transpose2d", "g"): "added up over o, kh, kw",
-    ("conv_transpose2d", "w"): POSITIONS, ("conv_transpose2d", "b"): POSITIONS,
-    ("linear", "x"): "added up over the outputs", ("linear", "w"): "added up over the samples",
-    ("linear", "b"): "added up over the samples",
-    ("sum", "x"): "copied along the axes that were summed"}
-RESULTS = {"conv2d_weight": POSITIONS, "conv_transpose2d": "added up over o, kh, kw"}
-BROADCASTING = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "broadcast_to"}
+SUMS = {  # what the gradient of an argument is a sum over; of the three convolutions it is another one
+    ("conv2d", "x"): SUMMED["conv_transpose2d"], ("conv2d", "w"): SUMMED["conv2d_weight"],
+    ("conv2d", "b"): "n, oh, ow",
+    ("conv_transpose2d", "g"): SUMMED["conv2d"], ("conv_transpose2d", "w"): SUMMED["conv2d_weight"],
+    ("conv_transpose2d", "b"): "n, h, w",
+    ("conv2d_weight", "g"): SUMMED["conv2d"], ("conv2d_weight", "x"): SUMMED["conv_transpose2d"],
+    ("linear", "x"): "the outputs", ("linear", "w"): "the samples", ("linear", "b"): "the samples"}
+BROADCASTING = {"add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "broadcast_to",
+                "normalize", "scale"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +115,17 @@ def _backward(graph: Graph, box: Box, edges: Sequence[Edge], uses: int) -> str:
 
 def _summed(graph: Graph, box: Box) -> str:
     source = graph.sources.get(box.id)
-    why = RESULTS.get(source.node.primitive.name, "") if isinstance(source, Entry) else ""
-    return f", {why}" if why else ""
+    axes = SUMMED.get(source.node.primitive.name) if isinstance(source, Entry) else None
+    return f", added up over {axes}" if axes else ""
 
 
 def _part(graph: Graph, box: Box, edge: Edge) -> str:
     """ "dw (16, 6, 3, 3), added up over n, oh, ow"."""
     source, name = graph.sources.get(edge.target), argument(graph, edge)
     op = source.node.primitive.name if isinstance(source, Entry) else ""
-    why = SUMS.get((op, name), "")
+    why = f"added up over {SUMS[op, name]}" if (op, name) in SUMS else ""
+    if op == "sum":
+        why = "copied along the axes that were summed"
     if op in BROADCASTING and edge.shape != box.shape:
         lead = len(box.shape) - len(edge.shape)
         axes = [a for a, n in enumerate(box.shape) if a < lead or edge.shape[a - lead] != n]
