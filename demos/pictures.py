@@ -13,7 +13,7 @@ from .program import write
 try:
     from matplotlib.figure import Figure
 except ImportError:
-    raise ImportError("these pictures need matplotlib; install the extras: pip install '.[train,viz]'") from None
+    raise ImportError("pictures need matplotlib; install the extras: pip install '.[train,viz]'") from None
 
 
 def draw_misclassified(data: nn.data.Dataset, wrong: np.ndarray, said: np.ndarray, path: Path,

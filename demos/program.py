@@ -33,7 +33,7 @@ def plainly() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as e:
-        print(f"\ninterrupted {e or '; no file is left half-written'}", file=sys.stderr)
+        print(f"\ninterrupted {str(e) or 'before the end; no file is left half-written'}", file=sys.stderr)
         raise SystemExit(130) from None
     except OSError as e:
         raise SystemExit(f"{type(e).__name__}: {e}") from None

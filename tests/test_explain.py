@@ -264,6 +264,8 @@ def test_what_is_no_convolution_is_refused_with_advice(example_call):
         tg.explain.output(tg.conv2d(x.data, w.data, groups=2), (0, 0, 0, 0))
     with pytest.raises(TypeError, match="got ndarray"):
         tg.explain.output(y.data, (0, 0, 0, 0))
+    with pytest.raises(TypeError, match="find: expects a tensor, .* got ndarray"):
+        tg.explain.find(y.data, "conv2d")
     with pytest.raises(TypeError, match="in another shape"):
         tg.explain.output(tg.reshape(y, (2, -1)), (0, 0))
     with pytest.raises(ValueError, match=r"g must have the shape of y, \(2, 4, 5, 5\)"):

@@ -181,6 +181,7 @@ def find(t: Tensor, name: str) -> Tensor:
         the four-axis result of that call.
 
     Raises:
+        TypeError: if t is no tensor.
         KeyError: if there is none of this name; the names there are, are listed.
         RuntimeError: if `backward()` has let go of the values.
 
@@ -191,6 +192,9 @@ def find(t: Tensor, name: str) -> Tensor:
         >>> tg.explain.find(loss, "conv2d").shape
         (1, 1, 2, 2)
     """
+    if not isinstance(t, Tensor):
+        raise TypeError(f"explain.find: expects a tensor, the network's output or the loss, got "
+                        f"{type(t).__name__}")
     found: dict[str, Tensor | Freed] = {}
     for entry in walk([t]):
         if _is_conv(entry.output):
