@@ -253,3 +253,11 @@ def test_numbers_that_an_error_cannot_know_are_said_to_be_unknown():
     g = tg.draw(e.value, show=("parameters", "nan")).graph
     assert ("", "nan: not known, an error keeps no values alive") in g.legend
     assert [box.notes for box in g.boxes if box.label == "weight"] == [("8 parameters",)]
+
+
+def test_lines_of_a_notebook_are_those_of_a_cell():
+    code = compile("y = tg.exp(x)\nnet(y)", "/tmp/ipykernel_7/4711.py", "exec")
+    with pytest.raises(ValueError) as e:
+        exec(code, {"tg": tg, "x": tg.ones(2, 4, requires_grad=True), "net": nn.Linear(3, 3)})
+    assert "x (2, 4) came from exp at notebook cell:1" in e.value.__notes__
+    assert e.value.graph.boxes[-1].notes[-1] == "notebook cell:2"

@@ -196,7 +196,7 @@ def _origin(t: Tensor) -> str:
 
 def _maker(t: Tensor) -> str:
     name, path = t.node.primitive.name, ".".join(t.node.scope)
-    line = f"{os.path.basename(t.node.where[0])}:{t.node.where[1]}"
+    line = place(t.node.where).split(": ", 1)[0]
     return f"{path} ({name}, {line})" if path else f"{name} at {line}"
 
 
