@@ -477,3 +477,19 @@ def test_the_legend_leaves_its_button_free_and_the_story_moves_nothing(lenet, wi
     finally:
         lenet.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert len(heights) == 1
+
+
+def test_a_second_call_has_the_same_name_forward_and_backward(driver, tmp_path):
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            rng = np.random.default_rng(4)
+            self.first, self.last, self.act = nn.Linear(2, 2, rng=rng), nn.Linear(2, 2, rng=rng), nn.ReLU()
+
+        def forward(self, x):
+            return self.act(self.last(self.act(self.first(x))))
+
+    drawing = nn.draw(Twice(), tg.ones(1, 2), loss=lambda y: (y * y).mean())
+    shown = Page(driver, tmp_path, drawing.html())
+    assert [text.split(" ")[1] for text in shown.texts(".title")] == [
+        "forward", "first", "act", "last", "act#2", "backward", "act#2", "last", "act", "first"]

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..calls import calls_apart
 from ..core import Tensor
 from ..graph import Box, Graph
 from ..tape import Entry
@@ -55,7 +56,7 @@ def page(graph: Graph, title: str = "") -> str:
     return template.substitute(
         title=escape(_sound(title) or f"Graph of {len(graph.boxes)} boxes"),
         policy=escape(policy, quote=True), style=style, program=program,
-        data=_embedded(_content(graph)))
+        data=_embedded(_content(calls_apart(graph))))
 
 
 def _digest(text: str) -> str:

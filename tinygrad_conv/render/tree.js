@@ -1,5 +1,5 @@
 // The modules as a tree of frames, and what is seen of it while some of them are closed.
-// A frame is one call of a module: a module called twice has two, so that lines never run in circles.
+// What stands between two parts of a list of modules parts its frame, so that lines never run in circles.
 
 const pathKey = (path) => JSON.stringify(path);
 
@@ -49,7 +49,7 @@ function makeTree(data) {
 function frameName(frame, split) {
   if (!frame.path.length) return "forward";
   return (split && frame.path[0] === "backward" && frame.path.length > 1
-    ? frame.path.slice(1) : frame.path).join(".") + (frame.call > 1 ? ` (call ${frame.call})` : "");
+    ? frame.path.slice(1) : frame.path).join(".") + (frame.call > 1 ? ` (part ${frame.call})` : "");
 }
 
 // What stands for a node in the drawing: itself, or the outermost closed frame around it.
