@@ -340,6 +340,21 @@ def test_pool2d_chunks_and_threads_change_no_bit(monkeypatch, kernel, stride, pa
         assert np.array_equal(a, b)
 
 
+@pytest.mark.parametrize("overlap", [False, True])
+def test_max_pool2d_gradient_where_x_only_seems_to_be_channels_last(overlap):
+    """Of one pixel, or a broadcast one, the channels lie together, but not those of the result."""
+    g = np.random.default_rng(0).standard_normal((2, 4, 2, 2)).astype(np.float32)
+    pixel = np.arange(4, dtype=np.float32).reshape(1, 4, 1, 1)
+    one = np.ascontiguousarray(np.broadcast_to(pixel, (2, 4, 1, 1)))
+    for x, pool2d in [(one, lambda t: tg.max_pool2d(t, 2, 1, padding=1)),
+                      (np.broadcast_to(pixel, (2, 4, 5, 5)), lambda t: tg.max_pool2d(t, 2 + overlap, 2))]:
+        t = tg.from_numpy(x)
+        t.requires_grad = True
+        pool2d(t).backward(g)
+        assert np.array_equal(t.grad.data, gradient(pool2d, np.ascontiguousarray(x), g))
+        close(t.grad.data.sum(axis=(2, 3)), g.sum(axis=(2, 3)), 1e-6)
+
+
 def test_pool2d_takes_lists():
     assert tg.max_pool2d([[[1.0, 2.0], [3.0, 4.0]]], 2).item() == 4
 

@@ -101,16 +101,15 @@ def averages_adjoint(g: np.ndarray, win: Windows, divisor: np.ndarray) -> np.nda
     return dx
 
 
-def _pixels(a: np.ndarray) -> np.ndarray:
-    """Channels-last a (n, C, H, W) as n*H*W items of C numbers; a itself if it lies otherwise.
+def _pixels(*arrays: np.ndarray) -> list[np.ndarray] | None:
+    """Channels-last arrays (n, C, ., .) as n*.*. items of C numbers; None if one lies otherwise.
 
     NumPy copies short runs a number at a time, items whole.
     """
-    last = a.transpose(0, 2, 3, 1)
-    size = last.shape[-1] * a.itemsize
-    if a.itemsize < size <= SHORT and last.strides[3] == a.itemsize:
-        return last.view(np.dtype((np.void, size)))[..., 0]
-    return a
+    itemsize, c = arrays[0].itemsize, arrays[0].shape[1]
+    if c == 1 or c * itemsize > SHORT or any(a.strides[1] != itemsize for a in arrays):
+        return None
+    return [a.transpose(0, 2, 3, 1).view(np.dtype((np.void, c * itemsize)))[..., 0] for a in arrays]
 
 
 class _Winners:
@@ -124,11 +123,11 @@ class _Winners:
 
     def _cells(self, x: np.ndarray, outs: tuple, cells: tuple) -> np.ndarray:
         """The cells a tap sees, in one run if they lie in many short ones."""
-        items = _pixels(x)
-        if items is x:
-            return x[cells]
         seen = self.seen[:len(x)][outs]
-        np.copyto(_pixels(seen), items[cells])
+        items = _pixels(seen, x[cells])
+        if items is None:
+            return x[cells]
+        np.copyto(*items)
         return seen
 
     def of(self, s: slice) -> Iterator[tuple[tuple, tuple, np.ndarray]]:
@@ -168,7 +167,7 @@ def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, win: Windows) -> np.nda
             if g.strides != y.strides:  # once, not for every tap
                 np.copyto(_bits(share[:m]), bits)
                 bits = _bits(share[:m])
-            direct = not overlap and _pixels(part) is part
+            direct = not overlap and _pixels(part, won) is None
             if not cover:
                 part.fill(0)
             for outs, cells, mask in winners.of(s):
@@ -177,7 +176,7 @@ def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, win: Windows) -> np.nda
                 if overlap:
                     np.add(part[cells], to, out=part[cells])
                 elif not direct:
-                    np.copyto(_pixels(part)[cells], _pixels(to))
+                    np.copyto(*_pixels(part[cells], to))
 
     over(len(x), 4 * x[:1].nbytes, work)
     return dx
