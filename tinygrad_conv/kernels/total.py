@@ -7,32 +7,41 @@ import math
 import numpy as np
 
 WORTH = 1 << 13  # entries from which it pays
-SLAB = 1024      # rows summed by one product
+ROWS = 32        # and rows
+SLAB = 128       # rows summed by one product, or more, as many as there are slabs
 
 
 def total(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    """x added up over `axes`."""
-    rows = _rows(x, axes)
+    """x added up over `axes`; half precision, which ends at 65504, as float32."""
+    if x.dtype == np.float16:
+        x = x.astype(np.float32)
+    order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]) if x.shape[i] > 1 else -math.inf)
+    rows = _rows(x, order, axes)
     if rows is None:
         return np.add.reduce(x, axis=axes, keepdims=keepdims)
-    ones = np.ones((1, rows.shape[1]), x.dtype)
-    kept = np.add.reduce(np.matmul(ones, rows), axis=(0, 1))
-    order = [i for i in _order(x) if i not in axes]  # of the axes of `kept`
-    kept = kept.reshape([x.shape[i] for i in order]).transpose(np.argsort(order))
+    order = [i for i in order if i not in axes]  # of the axes of what is kept
+    kept = _slabs(rows).reshape([x.shape[i] for i in order]).transpose(np.argsort(order))
     return kept.reshape([1 if i in axes else n for i, n in enumerate(x.shape)]) if keepdims else kept
 
 
-def _order(x: np.ndarray) -> list[int]:
-    """The axes as they lie in memory."""
-    return sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]))
-
-
-def _rows(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray | None:
-    """x as (slabs, rows, numbers kept), or None if its memory does not fall into such rows."""
-    order = _order(x)
-    if x.size < WORTH or x.dtype.char not in "fd" or not axes or len(axes) == x.ndim or set(
-            order[:len(axes)]) != set(axes) or not x.transpose(order).flags.c_contiguous:
+def _rows(x: np.ndarray, order: list[int], axes: tuple[int, ...]) -> np.ndarray | None:
+    """x as (groups, rows, numbers kept), or None if its memory does not fall into such rows."""
+    if x.size < WORTH or x.dtype.char not in "fd" or not x.transpose(order).flags.c_contiguous:
         return None
-    count = math.prod(x.shape[i] for i in axes)
-    slab = next((n for n in range(min(SLAB, count), 0, -1) if count % n == 0), 1)
-    return x.transpose(order).reshape(count // slab, slab, -1) if slab >= 32 else None
+    places = [i for i, axis in enumerate(order) if axis in axes and x.shape[axis] > 1]
+    if not places or places[-1] - places[0] >= len(places):
+        return None
+    sizes = [x.shape[i] for i in order]
+    groups, count, kept = (math.prod(part) for part in (
+        sizes[:places[0]], sizes[places[0]:places[-1] + 1], sizes[places[-1] + 1:]))
+    return None if kept == 1 or count < ROWS else x.transpose(order).reshape(groups, count, kept)
+
+
+def _slabs(rows: np.ndarray) -> np.ndarray:
+    """The sums (groups, numbers kept) over the rows."""
+    groups, count, kept = rows.shape
+    slab = min(count, max(SLAB, math.isqrt(count)))
+    whole = count - count % slab
+    ones = np.ones(slab, rows.dtype)
+    sums = np.add.reduce(ones @ rows[:, :whole].reshape(groups, -1, slab, kept), axis=1)
+    return sums if whole == count else sums + ones[:count - whole] @ rows[:, whole:]

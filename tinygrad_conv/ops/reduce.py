@@ -72,7 +72,7 @@ def _count(x: Tensor, axis: tuple[int, ...]) -> int:
 @primitive
 def _mean(x, *, axis, keepdims):
     n = math.prod(x.shape[a] for a in axis)
-    return np.add.reduce(x, axis=axis, keepdims=keepdims) * (1.0 / n if n else math.nan)
+    return total(x, axis, keepdims) * (1.0 / n if n else math.nan)
 
 
 _mean.defvjp(lambda g, ans, x, *, axis, keepdims: _spread(
