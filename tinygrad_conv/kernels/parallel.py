@@ -32,41 +32,66 @@ def _blas_libraries() -> list[Any]:
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
-@contextmanager
-def _one_blas_thread(libraries: list[Any]):
-    """BLAS works in the calling thread only; its idle threads would spin beside ours."""
-    before = [library.get_num_threads() for library in libraries]
-    for library in libraries:
-        library.set_num_threads(1)
-    try:
-        yield
-    finally:
-        for library, n in zip(libraries, before):
-            library.set_num_threads(n)
+def _cpus() -> int:
+    """How many CPUs this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Team:
-    """The worker threads and the handles on BLAS; made at first use."""
+    """`size` threads: the worker threads and the handles on BLAS, made at first use.
 
-    def __init__(self) -> None:
-        self.size = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (
-            os.cpu_count() or 1)
+    A pool that is dropped ends by itself, once the calls that still use it are done.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.forget()
+
+    def forget(self) -> None:
         self.blas: list[Any] = []
         self.pool: ThreadPoolExecutor | None = None
         self.ready = False
+        self.lock = threading.Lock()
+        self.inside: set[object] = set()  # calls under way that hold BLAS to one thread
+        self.before: list[int] = []       # how many threads each BLAS had before the first of them
 
     def start(self) -> None:
-        self.ready = True
-        keep_memory()
-        self.blas = _blas_libraries()
-        if self.blas and self.size > 1:
-            self.pool = ThreadPoolExecutor(self.size - 1, thread_name_prefix="tinygrad_conv")
+        with self.lock:
+            if not self.ready:
+                keep_memory()
+                self.blas = _blas_libraries()
+                if self.blas and self.size > 1:
+                    self.pool = ThreadPoolExecutor(self.size - 1, thread_name_prefix="tinygrad_conv")
+                self.ready = True
+
+    def resize(self, size: int) -> None:
+        with self.lock:
+            self.size, self.pool, self.ready = size, None, False
+
+    @contextmanager
+    def one_blas_thread(self):
+        """BLAS works in the calling thread only; its idle threads would spin beside ours."""
+        call = object()
+        try:
+            with self.lock:
+                if not self.inside:
+                    self.before = [library.get_num_threads() for library in self.blas]
+                self.inside.add(call)
+                for library in self.blas:
+                    library.set_num_threads(1)
+            yield
+        finally:
+            with self.lock:
+                self.inside.discard(call)
+                if not self.inside:
+                    for library, n in zip(self.blas, self.before):
+                        library.set_num_threads(n)
 
 
-_team = _Team()
+_team = _Team(_cpus())
 _kept = threading.local()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_team.__init__)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_team.forget)  # threads do not survive a fork
 
 
 def set_num_threads(n: int) -> None:
@@ -82,10 +107,7 @@ def set_num_threads(n: int) -> None:
     """
     if not isinstance(n, int) or n < 1:
         raise ValueError(f"set_num_threads: expects a whole number of at least 1, got {n!r}")
-    pool = _team.pool
-    _team.size, _team.pool, _team.ready = n, None, False
-    if pool is not None:
-        pool.shutdown()
+    _team.resize(n)
 
 
 def get_num_threads() -> int:
@@ -119,12 +141,13 @@ def split(count: int, worth: bool, work: Callable[[int, int], Any]) -> list[Any]
     """
     if not _team.ready:
         _team.start()
-    threads = max(1, min(_team.size, count)) if _team.pool and worth else 1
+    pool = _team.pool
+    threads = max(1, min(_team.size, count)) if pool and worth else 1
     cuts = [count * i // threads for i in range(threads + 1)]
-    with _one_blas_thread(_team.blas):
+    with _team.one_blas_thread():
         if threads == 1:
             return [work(0, count)]
-        rest = [_team.pool.submit(work, lo, hi) for lo, hi in pairwise(cuts[1:])]
+        rest = [pool.submit(work, lo, hi) for lo, hi in pairwise(cuts[1:])]
         try:
             first = work(0, cuts[1])
         finally:
@@ -132,12 +155,17 @@ def split(count: int, worth: bool, work: Callable[[int, int], Any]) -> list[Any]
     return [first, *[f.result() for f in rest]]
 
 
+def fitting(item_bytes: int) -> int:
+    """How many items of so many bytes fit the cache, at least one."""
+    return max(1, CHUNK_BYTES // max(item_bytes, 1))
+
+
 def over(count: int, item_bytes: int, work: Callable[[Iterator[slice], int], Any]) -> list[Any]:
     """Run `work(slices, n)` over range(count), once a thread; its results in order.
 
     Each slice holds at most `n` items, as many as fit the cache at `item_bytes` each.
     """
-    n = max(1, CHUNK_BYTES // max(item_bytes, 1))
+    n = fitting(item_bytes)
 
     def part(lo: int, hi: int) -> Any:
         m = max(1, min(n, hi - lo))

@@ -1,0 +1,105 @@
+"""Threads of the kernels: BLAS gets its threads back, and sizes may change while work is under way."""
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import tinygrad_conv as tg
+from tinygrad_conv.kernels import parallel
+
+
+class Blas:
+    """A BLAS library of 4 threads."""
+
+    n = 4
+
+    def get_num_threads(self):
+        return self.n
+
+    def set_num_threads(self, n):
+        self.n = n
+
+
+@pytest.fixture
+def team(monkeypatch):
+    """A team of 3 whose BLAS is a fake one."""
+    team = parallel._Team(3)
+    team.start()
+    team.blas, team.pool = [Blas()], ThreadPoolExecutor(2)
+    monkeypatch.setattr(parallel, "_team", team)
+    return team
+
+
+def test_work_goes_in_equal_parts_in_order(team):
+    assert parallel.split(8, True, lambda lo, hi: (lo, hi)) == [(0, 2), (2, 5), (5, 8)]
+    assert parallel.split(8, False, lambda lo, hi: (lo, hi)) == [(0, 8)]
+    assert parallel.split(0, True, lambda lo, hi: (lo, hi)) == [(0, 0)]
+
+
+@pytest.mark.parametrize("where", ["first", "worker"])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_blas_has_its_threads_back_after_an_error(team, error, where):
+    seen = []
+
+    def work(lo, hi):
+        seen.append(team.blas[0].n)
+        if (lo == 0) == (where == "first"):
+            raise error
+
+    with pytest.raises(error):
+        parallel.split(8, True, work)
+    assert team.blas[0].n == 4 and set(seen) == {1} and not team.inside
+
+
+def test_blas_has_its_threads_back_after_two_overlapping_calls(team):
+    """The second call finds one thread and must not take that for what was there before."""
+    inside, first_left = threading.Event(), threading.Event()
+    seen = []
+
+    def second(lo, hi):
+        inside.set()
+        assert first_left.wait(10)
+        seen.append(team.blas[0].n)
+
+    other = threading.Thread(target=parallel.split, args=(1, False, second))
+
+    def first(lo, hi):
+        other.start()
+        assert inside.wait(10)
+
+    parallel.split(1, False, first)
+    first_left.set()
+    other.join()
+    assert seen == [1], "BLAS started threads while a call was under way"
+    assert team.blas[0].n == 4
+
+
+def test_the_number_of_threads_may_change_while_work_is_handed_over(team):
+    submit = team.pool.submit
+
+    def resize_and_submit(*call):
+        tg.set_num_threads(2)
+        return submit(*call)
+
+    team.pool.submit = resize_and_submit
+    assert parallel.split(8, True, lambda lo, hi: hi - lo) == [2, 3, 3]
+    assert tg.get_num_threads() == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_keeps_the_number_of_threads():
+    before = tg.get_num_threads()
+    tg.set_num_threads(before + 3)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
+            child = os.fork()
+        if child == 0:
+            os._exit(tg.get_num_threads() - before)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    finally:
+        tg.set_num_threads(before)
