@@ -257,6 +257,20 @@ def test_a_failing_forward_leaves_the_inputs_usable():
     assert x.data[0] == 5.0
 
 
+def test_a_failing_forward_unlocks_memory_that_two_inputs_share():
+    x = leaf(1.0, 2.0)
+    with tg.no_grad():
+        column = x.reshape((2, 1))
+
+    @tg.primitive
+    def refuse(x, y):
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="^refuse: no"):
+        refuse(x, column)
+    assert x.data.flags.writeable and column.data.flags.writeable
+
+
 def test_the_error_of_an_op_names_it_with_shapes_and_parameters():
     @tg.primitive
     def fold(x, *, rows):

@@ -50,11 +50,9 @@ class Node:
 
     def lock(self) -> list[tuple[Tensor, bool]]:
         """Make the inputs read-only; returns those that were not, with whether a graph knew them."""
-        free = []
+        free = [(t, t.memory.recorded) for t in self.inputs if t._data.flags.writeable]
         for t in self.inputs:
-            if t._data.flags.writeable:
-                free.append((t, t.memory.recorded))
-                t._data.flags.writeable = False
+            t._data.flags.writeable = False
             t.memory.recorded = True
         return free
 
