@@ -237,6 +237,46 @@ def test_conv2d_keeps_no_column_matrix():
     assert peak < needed + columns, (peak, needed, columns)
 
 
+@pytest.mark.parametrize("maps, groups", [(patch_maps, 1), (patch_maps, 2), (wide_maps, 1)])
+def test_conv2d_in_bands_equals_seven_loops(monkeypatch, maps, groups):
+    """Samples too large for the cache are cut into bands of rows, some of which see padding only."""
+    monkeypatch.setattr(parallel, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(patches, "LEAST", 1)
+    rng = np.random.default_rng(0)
+    forward, to_input, to_weight = maps(groups)
+    paddings = [*PADDINGS, ((-2, -1), (0, 1)), ((9, 11), (0, 0))]
+    for stride, padding, dilation, kernel in itertools.product(
+            [(1, 1), (2, 1), (3, 2)], paddings, [(1, 1), (2, 1)], [(1, 1), (2, 3)]):
+        window = Window((9, 5), kernel, stride, padding, dilation)
+        if min(window.out) < 1:
+            continue
+        assert len(list(window.bands(2))) == -(-window.out[0] // 2)
+        x = rng.standard_normal((2, 4, 9, 5))
+        w = rng.standard_normal((2 * groups, 4 // groups, *kernel))
+        g = rng.standard_normal((2, 2 * groups, *window.out))
+        y, dx, dw = seven_loops(x, w, g, stride, padding, dilation, groups)
+        close(forward(x, w, window), y)
+        close(to_input(g, w, window), dx)
+        close(to_weight(g, x, window), dw)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_conv2d_of_one_large_image_needs_little_more_than_the_image(stride):
+    """Neither while it runs nor afterwards, when workspaces are kept for the next call."""
+    x = tg.tensor(np.ones((1, 16, 256, 256), np.float32), requires_grad=True)
+    w = tg.tensor(np.ones((16, 16, 5, 5), np.float32), requires_grad=True)
+    b = tg.tensor(np.ones(16, np.float32), requires_grad=True)
+    columns = 25 * x.data.nbytes // stride**2
+    tracemalloc.start()
+    y = tg.conv2d(x, w, b, padding=2, stride=stride)
+    y.backward(np.ones(y.shape, np.float32))
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    needed = 2 * y.data.nbytes + x.data.nbytes
+    assert peak < needed + columns / 4, (peak, needed, columns)
+    assert kept < needed + columns / 4, (kept, needed, columns)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_conv2d_dtype_is_kept(dtype):
     x = tg.tensor(np.ones((2, 2, 5, 5), dtype), requires_grad=True)
@@ -318,3 +358,17 @@ def test_conv2d_keeps_infinity_and_nan_inside_the_windows_that_see_them(bad):
     g[1, 2, 0, 0] = bad
     dx = kernels.input_adjoint(g, w, None, window, 1)
     assert (~np.isfinite(dx)).sum() == 4 and not np.isfinite(dx[1, 0, :2, :2]).any()
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_conv_transpose2d_keeps_infinite_weights_where_they_meet_a_number(groups, bad):
+    """Seen as a convolution of g, padding surrounds it: 0 * inf is nan in cells no filter tap reaches."""
+    rng = np.random.default_rng(0)
+    g, w = rng.standard_normal((1, 4, 5, 5)), rng.standard_normal((4, 4 // groups, 3, 3))
+    w[0, 0, 0, 0] = bad
+    window = Window((7, 7), (3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    dx = kernels.input_adjoint(g, w, None, window, groups)
+    assert not np.isfinite(dx[0, 0, :5, :5]).any()
+    dx[0, 0, :5, :5] = 0
+    assert np.isfinite(dx).all()

@@ -1,9 +1,10 @@
 """The three bilinear maps of convolution for many channels: chunked im2col, one GEMM a chunk.
 
 Physical layout is channels-last: a patch row is KW*C numbers in one run, a GEMM writes into the
-output's own memory. Columns live for one chunk only, small enough for the L2 cache. Shapes are
-logical NCHW throughout; results are channels-last memory seen as NCHW. A cotangent g is read as
-channels-last rows, one a window: where O numbers make a window they may lie in several columns of g.
+output's own memory. Columns live for one chunk only (some samples, or a band of one), small enough
+for the L2 cache. Shapes are logical NCHW throughout; results are channels-last memory seen as NCHW.
+A cotangent g is read as channels-last rows, one a window: where O numbers make a window they may
+lie in several columns of g.
 """
 from __future__ import annotations
 
@@ -12,10 +13,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .parallel import over, workspace
+from .parallel import fitting, over, workspace
 from .window import Window, compute_dtype
 
 RUNS = 5  # how many times more adds of long runs are as fast as adds of single cells
+
+LEAST = 1024  # windows a band should have: every product reads all weights
 
 
 def _matrix(w: np.ndarray, groups: int, dtype: np.dtype) -> np.ndarray:
@@ -28,6 +31,13 @@ def _matrix(w: np.ndarray, groups: int, dtype: np.dtype) -> np.ndarray:
 def _rows(y: np.ndarray, groups: int, filters: int) -> np.ndarray:
     """Contiguous channels-last y as G matrices (G, n*OH*OW, O/G), a view."""
     return y.reshape(-1, groups, filters // groups).transpose(1, 0, 2)
+
+
+def _bands(win: Window, item: int) -> list[tuple[slice, slice, Window]]:
+    """The window in bands that fit the cache, if a sample takes `item` bytes: one, or n is 1."""
+    oh, ow = win.out
+    twice = 2 * win.kernel[0]  # neighbours share the rows that one kernel sees
+    return list(win.bands(max(fitting(item // oh), math.ceil(LEAST / ow), twice)))
 
 
 def _filters(g: np.ndarray, win: Window) -> int:
@@ -80,12 +90,16 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
         wm = np.concatenate([wm, b.astype(dtype, copy=False).reshape(groups, 1, -1)], axis=1)
     y = np.empty((n_samples, *win.out, w.shape[0]), dtype)
 
-    def work(slices, n):
-        space = _Columns(win, n, x, groups, int(b is not None), dtype)
-        for s in slices:
-            np.matmul(space.of(x[s]), wm, out=_rows(y[s], groups, len(w)))
+    item = (wm.shape[1] * groups + len(w)) * math.prod(win.out) * dtype.itemsize
 
-    over(n_samples, y[:1].nbytes + wm.shape[1] * groups * y[:1, ..., 0].nbytes, work)
+    def work(slices, n):
+        slices = list(slices)
+        for rows, cells, band in _bands(win, item):
+            space = _Columns(band, n, x, groups, int(b is not None), dtype)
+            for s in slices:
+                np.matmul(space.of(x[s, :, cells]), wm, out=_rows(y[s, rows], groups, len(w)))
+
+    over(n_samples, item, work)
     return y.transpose(0, 3, 1, 2)
 
 
@@ -95,16 +109,19 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window, groups: int) -> np
     n_samples, c, _, _ = x.shape
     o, (kh, kw) = _filters(g, win), win.kernel
     k = kh * kw * c // groups
+    item = (k * groups + o) * math.prod(win.out) * dtype.itemsize
 
     def work(slices, n):
-        space = _Columns(win, n, x, groups, 0, dtype)
+        slices = list(slices)
         total = np.zeros((groups, k, o // groups), dtype)
-        for s in slices:
-            rows = _rows(_last(g[s], dtype), groups, o)
-            total += np.matmul(space.of(x[s]).transpose(0, 2, 1), rows)
+        for rows, cells, band in _bands(win, item):
+            space = _Columns(band, n, x, groups, 0, dtype)
+            for s in slices:
+                gl = _rows(_last(g[s, :, rows], dtype), groups, o)
+                total += np.matmul(space.of(x[s, :, cells]).transpose(0, 2, 1), gl)
         return total
 
-    parts = over(n_samples, (k * groups + o) * math.prod(win.out) * dtype.itemsize, work)
+    parts = over(n_samples, item, work)
     total = parts[0] if len(parts) == 1 else np.add.reduce(parts)
     return np.ascontiguousarray(total.reshape(groups, kh, kw, c // groups, o // groups).transpose(
         0, 4, 3, 1, 2)).reshape(o, c // groups, kh, kw)
@@ -140,25 +157,30 @@ def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
     n_samples, (o, cg, kh, kw) = len(g), w.shape
     wm = _matrix(w, groups, dtype).transpose(0, 2, 1)
     dx = np.zeros((n_samples, *win.size, cg * groups), dtype)
-
-    bare = win.padding == ((0, 0), (0, 0))
+    if b is not None:
+        dx[...] = b
+    item = (kh * kw * cg * groups + o) * math.prod(win.out) * dtype.itemsize
 
     def work(slices, n):
-        padded = workspace("padded", (0 if bare else n, *win.padded, cg * groups), dtype)
-        columns = workspace("columns", (groups, n, *win.out, kh, kw, cg), dtype)
-        for s in slices:
-            m = s.stop - s.start
-            rows = _rows(_last(g[s], dtype), groups, o)
-            xp, part = dx[s] if bare else padded[:m], columns[:, :m]
-            if not bare:
-                xp.fill(0)
-            np.matmul(rows, wm, out=part.reshape(*rows.shape[:2], -1))
-            for cells, run in _meeting(win, xp, part):
-                cells += run.reshape(cells.shape)
-            if not bare:
-                win.crop(dx[s], xp)
-            if b is not None:
-                dx[s] += b
+        slices = list(slices)
+        for rows, cells, band in _bands(win, item):
+            for s in slices:
+                _scatter(_rows(_last(g[s, :, rows], dtype), groups, o), wm, band, dx[s, cells])
 
-    over(n_samples, (kh * kw * cg * groups + o) * math.prod(win.out) * dtype.itemsize, work)
+    over(n_samples, item, work)
     return dx.transpose(0, 3, 1, 2)
+
+
+def _scatter(rows: np.ndarray, wm: np.ndarray, win: Window, dx: np.ndarray) -> None:
+    """Add one chunk: rows (G, n*OH*OW, O/G) by wm (G, O/G, KH*KW*C/G), to dx (n, H, W, C)."""
+    n, groups, bare = len(dx), len(wm), win.padding == ((0, 0), (0, 0))
+    columns = workspace("columns", (groups, n, *win.out, *win.kernel, dx.shape[3] // groups), dx.dtype)
+    np.matmul(rows, wm, out=columns.reshape(*rows.shape[:2], -1))
+    xp = dx
+    if not bare:
+        xp = workspace("padded", (n, *win.padded, dx.shape[3]), dx.dtype)
+        xp.fill(0)
+    for cells, run in _meeting(win, xp, columns):
+        cells += run.reshape(cells.shape)
+    if not bare:
+        win.crop(dx, xp)

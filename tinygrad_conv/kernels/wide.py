@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from . import patches
-from .window import Window, turned, window
+from .window import Window, finite, turned, window
 
 RUN, NUMBER = 10.0, 0.14  # ns to copy one run of a patch, and each number in it
 ADDS = 5.0  # adding a run takes so many times longer
@@ -37,13 +37,10 @@ def _plan(width: int, kernel: tuple[int, int], stride: int, channels: int, filte
     return min((cost(t), t) for t in range(1, width + 1) if width % t == 0)
 
 
-def _times(win: Window, channels: int, filters: int, moves: float, seen: np.ndarray) -> int:
-    """T for `seen`, the array that zeros are multiplied with: 1 if it has an inf or nan."""
-    if win.dilation[1] > 1:
-        return 1
-    t = _plan(win.out[1], win.kernel, win.stride[1], channels, filters, moves)[1]
-    with np.errstate(all="ignore"):
-        return t if t > 1 and np.isfinite(np.sum(seen)) else 1
+def _times(win: Window, channels: int, filters: int, moves: float = 1) -> int:
+    """The T that takes least time."""
+    return 1 if win.dilation[1] > 1 else _plan(
+        win.out[1], win.kernel, win.stride[1], channels, filters, moves)[1]
 
 
 def _window(win: Window, t: int) -> Window:
@@ -76,14 +73,16 @@ def _apart(y: np.ndarray, t: int) -> np.ndarray:
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window) -> np.ndarray:
     """y[n,o,i,j] = b[o] + sum over c,a,b of xp[n,c,i*s+a*d,j*s+b*d] w[o,c,a,b]."""
-    t = _times(win, x.shape[1], len(w), 1, x)
+    t = _times(win, x.shape[1], len(w))
+    if t > 1 and not finite(x):  # the zeros beside the filters meet it
+        t = 1
     bias = b if b is None else np.tile(b, t)
     return _apart(patches.conv2d(x, _lay(w, t, win.stride[1]), bias, _window(win, t), 1), t)
 
 
 def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window) -> np.ndarray:
     """dw[o,c,a,b] = sum over n,i,j of g[n,o,i,j] xp[n,c,i*s+a*d,j*s+b*d]."""
-    t = _times(win, x.shape[1], g.shape[1], 1, x)
+    t = _times(win, x.shape[1], g.shape[1])
     wide = patches.weight_adjoint(g, x, _window(win, t), 1)
     return _gather(wide, t, win.stride[1], win.kernel[1])
 
@@ -95,7 +94,9 @@ def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Windo
         back = turned(win)
         rows, adds = back.out[0] * _plan(back.out[1], win.kernel, 1, o, c, 1)[0], win.out[0] * _plan(
             win.out[1], win.kernel, 1, c, o, ADDS)[0]
-        if rows < adds:
+        if rows < adds and finite(w):  # the zeros around g meet it
             return conv2d(g, patches.rotated(w, 1), b, back)
-    t = _times(win, c, o, ADDS, g)
+    t = _times(win, c, o, ADDS)
+    if t > 1 and not finite(g):
+        t = 1
     return patches.scatter(g, _lay(w, t, win.stride[1]), b, _window(win, t), 1)

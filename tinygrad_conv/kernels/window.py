@@ -1,7 +1,9 @@
 """How the windows of a convolution lie on its padded, channels-last input."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -16,6 +18,12 @@ def compute_dtype(*arrays: np.ndarray) -> np.dtype:
     """The common dtype, at least float32: half precision is for storage, not for sums."""
     return np.result_type(np.float32, *arrays) if all(
         a.dtype == np.float16 for a in arrays) else np.result_type(*arrays)
+
+
+def finite(a: np.ndarray) -> bool:
+    """Whether it is certain that no entry is inf or nan, so that a product by 0 is 0."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.add.reduce(a, axis=None)))
 
 
 def _overlap(size: int, before: int, after: int) -> tuple[slice, slice]:
@@ -51,8 +59,8 @@ class Window:
                 cells[..., c] = values[:, c]
 
     def crop(self, x: np.ndarray, xp: np.ndarray) -> None:
-        """The adjoint of `fill`, into x (n, H, W, C), which is zero elsewhere."""
-        x[:, self.src_h, self.src_w] = xp[:, self.dst_h, self.dst_w]
+        """The adjoint of `fill`, added to x (n, H, W, C)."""
+        x[:, self.src_h, self.src_w] += xp[:, self.dst_h, self.dst_w]
 
     def patches(self, xp: np.ndarray, groups: int) -> np.ndarray:
         """All windows of xp (n, Hp, Wp, C) as a view (G, n, OH, OW, KH, KW, C/G)."""
@@ -73,6 +81,19 @@ class Window:
         """What row a of the kernel sees at output column j, undilated: a view (n, OH, KW, C)."""
         (dh, _), (sh, sw), oh, kw = self.dilation, self.stride, self.out[0], self.kernel[1]
         return xp[:, a * dh:a * dh + (oh - 1) * sh + 1:sh, j * sw:j * sw + kw]
+
+
+    def bands(self, rows: int) -> Iterator[tuple[slice, slice, Window]]:
+        """Bands of at most `rows` output rows: those, the input rows they see, their own Window."""
+        (sh, _), (dh, _), ((top, _), sides) = self.stride, self.dilation, self.padding
+        h, count = self.size[0], -(-self.out[0] // rows)
+        cuts = [self.out[0] * i // count for i in range(count + 1)]
+        for lo, hi in pairwise(cuts):
+            first, last = lo * sh - top, (hi - 1) * sh - top + reach(self.kernel[0], dh)
+            a, b = (min(max(i, 0), h) for i in (first, last))
+            yield slice(lo, hi), slice(a, b), window(
+                (b - a, self.size[1]), self.kernel, self.stride, ((a - first, last - b), sides),
+                self.dilation)
 
 
 window = lru_cache(maxsize=256)(Window)  # the same few geometries come again every step
