@@ -20,16 +20,19 @@ def draw_misclassified(data: nn.data.Dataset, wrong: np.ndarray, said: np.ndarra
                        most: int = 40) -> None:
     """A page of the images a model got wrong: what it said, and what they are."""
     shown = min(len(wrong), most)
-    columns = min(8, max(4, shown))
+    columns = min(8, max(2, shown))
     rows = max(1, -(-shown // columns))
     figure = Figure(figsize=(1.35 * columns, 1.6 * rows + 0.6), layout="constrained")
     figure.suptitle(f"{len(wrong)} of {len(data)} test images wrong"
                     + (f", the first {most} shown" if len(wrong) > most else ""), fontsize=11)
-    for axes, i, guess in zip(figure.subplots(rows, columns, squeeze=False).flat, wrong[:most], said):
+    cells = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in cells[shown:]:
+        axes.set_axis_off()
+    for axes, i, guess in zip(cells, wrong[:most], said):
         axes.imshow(data.images[i].squeeze(), cmap="gray_r")
         axes.set_title(f"said {data.classes[guess]}\nis {data.classes[int(data.labels[i])]}", fontsize=8)
-    for axes in figure.axes:
-        axes.set_axis_off()
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_color("0.7")
     content = io.BytesIO()
     figure.savefig(content, dpi=130)
     write(path, content.getvalue())
