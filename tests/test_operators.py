@@ -73,3 +73,13 @@ def test_repr_shows_shape_dtype_and_op():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     assert repr(x) == "Tensor([1., 2.], shape=(2,), float32, requires_grad=True)"
     assert repr(x * 2.0) == "Tensor([2., 4.], shape=(2,), float32, op=mul)"
+
+
+def test_logical_operators_join_comparisons_and_refuse_integers():
+    a, b = tg.tensor([1.0, -1.0, 2.0]), np.array([True, True, False])
+    assert ((a > 0) & b).tolist() == [True, False, False]
+    assert (b & (a > 0)).tolist() == [True, False, False]
+    assert ((a > 1) | b).tolist() == [True, True, True] and (~(a > 0)).tolist() == [False, True, False]
+    for use in (lambda t: t & 1, lambda t: ~t, lambda t: t | t):
+        with pytest.raises(TypeError, match="expects booleans, got int64; compare first"):
+            use(tg.tensor([1, 2]))

@@ -22,6 +22,8 @@ UFUNCS = {
     np.less: ops.less, np.less_equal: ops.less_equal, np.greater: ops.greater,
     np.greater_equal: ops.greater_equal, np.logical_not: ops.logical_not, np.isnan: ops.isnan,
     np.isfinite: ops.isfinite, np.logical_and: ops.logical_and, np.logical_or: ops.logical_or,
+    np.bitwise_and: lambda a, b: Tensor.__and__(a, b), np.bitwise_or: lambda a, b: Tensor.__or__(a, b),
+    np.invert: lambda a: ~a,
     np.square: lambda x: ops.mul(x, x), np.reciprocal: lambda x: ops.div(1.0, x),
 }
 

@@ -122,6 +122,18 @@ def _requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
     return self
 
 
+def _logical(sign, op):
+    """An operator on booleans; on integers its bits would be meant, which there are no ops for."""
+    def method(*operands):
+        for t in operands:
+            kind = t.dtype if isinstance(t, Tensor) else np.asarray(t).dtype
+            if kind != bool:
+                raise TypeError(f"{sign}: expects booleans, got {kind}; compare first, as in (a > 0) "
+                                f"{sign} (b > 0), or call tg.{op.__name__}")
+        return op(*operands)
+    return method
+
+
 # ----- Python's operators -----
 
 Tensor.__add__, Tensor.__radd__ = lambda a, b: ops.add(a, b), lambda a, b: ops.add(b, a)
@@ -135,7 +147,9 @@ Tensor.__abs__ = lambda a: ops.abs(a)
 Tensor.__eq__, Tensor.__ne__ = lambda a, b: ops.equal(a, b), lambda a, b: ops.not_equal(a, b)
 Tensor.__lt__, Tensor.__le__ = lambda a, b: ops.less(a, b), lambda a, b: ops.less_equal(a, b)
 Tensor.__gt__, Tensor.__ge__ = lambda a, b: ops.greater(a, b), lambda a, b: ops.greater_equal(a, b)
-Tensor.__invert__ = lambda a: ops.logical_not(a)
+Tensor.__and__ = Tensor.__rand__ = _logical("&", ops.logical_and)
+Tensor.__or__ = Tensor.__ror__ = _logical("|", ops.logical_or)
+Tensor.__invert__ = _logical("~", ops.logical_not)
 Tensor.__getitem__, Tensor.__setitem__ = lambda a, index: ops.getitem(a, index), _setitem
 Tensor.__len__, Tensor.__iter__, Tensor.__bool__ = _length, _iterate, _truth
 Tensor.__float__, Tensor.__int__ = lambda a: float(a.item()), lambda a: int(a.item())
