@@ -54,3 +54,12 @@ def test_the_bias_of_a_half_precision_convolution_gets_its_whole_gradient():
     b = tg.tensor(np.zeros(2, np.float16), requires_grad=True)
     tg.conv2d(x, w, b).backward(np.ones((16, 2, 16, 16), np.float16))
     assert b.grad.data.tolist() == [4096, 4096]
+
+
+def test_half_precision_softmax_over_many_rows_adds_up_to_one():
+    x = np.zeros((5000, 2), np.float16)
+    p = tg.softmax(x, axis=0)
+    assert p.dtype == np.float16
+    np.testing.assert_allclose(p.data.astype(np.float64).sum(axis=0), 1.0, rtol=1e-3)
+    np.testing.assert_allclose(tg.log_softmax(x, axis=0).data, np.log(1 / 5000), rtol=1e-3)
+    np.testing.assert_allclose(tg.logsumexp(x, axis=0).data, np.log(5000), rtol=1e-3)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor
+from ..kernels.total import total
 from ..primitive import primitive
 from . import elementwise as ew
 from . import functions as fn
@@ -25,7 +26,7 @@ def _logsumexp(x, *, axis, keepdims):
     top = np.maximum.reduce(x, axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
     with np.errstate(divide="ignore"):
-        out = np.log(np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)) + top
+        out = np.log(total(np.exp(x - top), axis, keepdims=True)) + top
     return out if keepdims else out.reshape([n for i, n in enumerate(x.shape) if i not in axis])
 
 

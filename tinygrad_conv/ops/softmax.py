@@ -1,7 +1,8 @@
 """softmax and log_softmax: shifted by the largest value of each row, so that nothing overflows.
 
 A logit of -inf has probability 0 and a finite gradient; a row of -inf only, or with +inf, has no
-softmax: nan, without a warning. Imports core, primitive, elementwise, functions, reduce and shape.
+softmax: nan, without a warning. Imports core, primitive, functions, reduce, shape and the
+kernel of sums.
 """
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor
+from ..kernels.total import total
 from ..primitive import primitive
 from . import functions as fn
 from . import reduce as rd
@@ -25,7 +27,7 @@ def _softmax(x, *, axis):
     with np.errstate(invalid="ignore", over="ignore"):
         y = _shifted(x, axis)
         np.exp(y, out=y)
-        y /= np.add.reduce(y, axis=axis, keepdims=True)
+        y /= total(y, (axis,), keepdims=True)
     return y
 
 
@@ -37,7 +39,7 @@ def softmax_vjp(g, ans, *, axis):
     [0.25, -0.25]
     """
     out = g * ans
-    out -= ans * np.add.reduce(out, axis=axis, keepdims=True)
+    out -= ans * total(out, (axis,), keepdims=True)
     return out
 
 
@@ -56,7 +58,7 @@ softmax_vjp.defvjp(lambda h, out, g, ans, *, axis: softmax_vjp(h, ans, axis=axis
 def _log_softmax(x, *, axis):
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         y = _shifted(x, axis)
-        y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
+        y -= np.log(total(np.exp(y), (axis,), keepdims=True))
     return y
 
 
@@ -68,7 +70,7 @@ def log_softmax_vjp(g, ans, *, axis):
     [0.5, -0.5]
     """
     out = np.exp(ans)
-    out *= np.add.reduce(g, axis=axis, keepdims=True)
+    out *= total(g, (axis,), keepdims=True)
     return np.subtract(g, out, out=out)
 
 
