@@ -21,6 +21,7 @@ LAYERS = [
     ["labels"],
     ["graph"],
     ["ops"],
+    ["pullback"],
     ["autodiff"],
     ["costs", "replay", "calls", "collapse", "fold", "failure"],
     ["annotate"],
@@ -134,7 +135,7 @@ def private_attributes(names: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("name", NN_MODULES)
 def test_nn_touches_no_underscore_name_of_a_tensor(name):
-    record = [f"tinygrad_conv.{part}" for part in ("core", "primitive", "tape", "autodiff")]
+    record = [f"tinygrad_conv.{part}" for part in ("core", "primitive", "tape", "pullback", "autodiff")]
     assert "_data" in private_attributes(record)
     own = {node.name for other in NN_MODULES for node in ast.walk(SOURCES[other])
            if isinstance(node, ast.FunctionDef)}

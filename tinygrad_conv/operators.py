@@ -127,7 +127,7 @@ def _logical(sign, op):
     def method(*operands):
         for t in operands:
             kind = t.dtype if isinstance(t, Tensor) else np.asarray(t).dtype
-            if kind != bool:
+            if kind.kind != "b":
                 raise TypeError(f"{sign}: expects booleans, got {kind}; compare first, as in (a > 0) "
                                 f"{sign} (b > 0), or call tg.{op.__name__}")
         return op(*operands)

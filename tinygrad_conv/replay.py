@@ -1,7 +1,7 @@
 """What can be measured on a live tape: times, gradients of intermediate values, the first NaN.
 
 Nothing here changes a tensor: calls are repeated on the recorded arrays, and gradients go into
-dictionaries, not into `.grad`. Imports core, primitive, tape and autodiff.
+dictionaries, not into `.grad`. Imports core, primitive, tape and pullback.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .autodiff import answer, joined_cotangent, pull
+from .pullback import answer, joined_cotangent, pull
 from .core import Tensor, recording, share
 from .primitive import Freed
 from .tape import Entry, walk

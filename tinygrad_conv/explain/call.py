@@ -2,7 +2,7 @@
 
 Shape changes around the call (a sample without batch axis, conv1d, channels last) are looked
 through, so that an index is written with the axes the reader sees. Imports core, primitive, tape,
-labels and autodiff.
+labels and pullback.
 """
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff import pull
 from ..core import Tensor, as_array, no_grad, share
 from ..labels import call_label
 from ..primitive import Freed
+from ..pullback import pull
 from ..tape import walk
 
 NAMES = ("conv2d", "conv_transpose2d")

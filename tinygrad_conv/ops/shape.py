@@ -157,7 +157,7 @@ def _broadcast_to(x, *, shape):
     return np.broadcast_to(x, shape)
 
 
-_broadcast_to.defvjp(lambda g, ans, x, *, shape: g)  # summed in autodiff, like all broadcasting
+_broadcast_to.defvjp(lambda g, ans, x, *, shape: g)  # summed in pullback.py, like all broadcasting
 
 
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
