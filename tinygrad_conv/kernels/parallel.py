@@ -10,7 +10,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -151,7 +151,8 @@ def split(count: int, worth: bool, work: Callable[[int, int], Any]) -> list[Any]
         try:
             first = work(0, cuts[1])
         finally:
-            wait(rest)
+            for f in rest:
+                f.exception()  # waits
     return [first, *[f.result() for f in rest]]
 
 

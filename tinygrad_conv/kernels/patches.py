@@ -138,11 +138,12 @@ def _meeting(win: Window, xp: np.ndarray, columns: np.ndarray) -> Iterator[
         tuple[np.ndarray, np.ndarray]]:
     """Cells of xp (n, Hp, Wp, C) and what of columns (G, n, OH, OW, KH, KW, C/G) is added to them.
 
-    By kernel rows and output columns where those are few (long runs), else by kernel taps.
+    By kernel rows and output columns where those are few (long runs), else by kernel taps, whose
+    runs are whole rows in an image of one channel.
     """
     columns = columns.transpose(1, 2, 3, 4, 5, 0, 6)
-    kh, kw = win.kernel
-    if win.dilation[1] == 1 and win.out[1] <= RUNS * kw:
+    (kh, kw), few = win.kernel, 1 if xp.shape[3] == 1 else RUNS
+    if win.dilation[1] == 1 and win.out[1] <= few * kw:
         for i, j in np.ndindex(kh, win.out[1]):
             yield win.run(xp, i, j), columns[:, :, j, i]
     else:

@@ -32,6 +32,8 @@ def _plan(width: int, kernel: tuple[int, int], stride: int, channels: int, filte
     def cost(t: int) -> float:
         run = (kw + (t - 1) * stride) * channels
         copies = kh / t * moves * (RUN + NUMBER * run)
+        if moves == ADDS and channels == t == 1:  # added by taps, a row of outputs in a run
+            copies = kh * kw * moves * (RUN / width + NUMBER)
         return width * (copies + kh * run * filters / PRODUCTS * (1 + THIN / (t * filters)))
 
     return min((cost(t), t) for t in range(1, width + 1) if width % t == 0)
@@ -53,10 +55,10 @@ def _lay(w: np.ndarray, t: int, step: int) -> np.ndarray:
     if t == 1:
         return w
     o, c, kh, kw = w.shape
-    wide = np.zeros((t, o, c, kh, kw + (t - 1) * step), w.dtype)
+    wide = np.zeros((kh, kw + (t - 1) * step, c, t, o), w.dtype)  # as patches.py multiplies it
     for i in range(t):
-        wide[i, ..., i * step:i * step + kw] = w
-    return wide.reshape(t * o, c, kh, -1)
+        wide[:, i * step:i * step + kw, :, i] = w.transpose(2, 3, 1, 0)
+    return wide.reshape(kh, -1, c, t * o).transpose(3, 2, 0, 1)
 
 
 def _gather(wide: np.ndarray, t: int, step: int, kw: int) -> np.ndarray:
@@ -76,7 +78,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window) -> n
     t = _times(win, x.shape[1], len(w))
     if t > 1 and not finite(x):  # the zeros beside the filters meet it
         t = 1
-    bias = b if b is None else np.tile(b, t)
+    bias = b if b is None else np.concatenate([b] * t)
     return _apart(patches.conv2d(x, _lay(w, t, win.stride[1]), bias, _window(win, t), 1), t)
 
 
