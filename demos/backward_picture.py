@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .program import write
+from tinygrad_conv.render.picture import write
 
 INK, X, W, G = "#333333", "#9ecae1", "#fdd0a2", "#a1d99b"
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import nn
-
-from .program import write
+from tinygrad_conv.render.picture import write
 
 try:
     from matplotlib.figure import Figure

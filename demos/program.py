@@ -1,25 +1,12 @@
-"""How the programs here end and write: whole files, and a line instead of a traceback.
+"""How the programs here end: in a line instead of a traceback.
 
 Imports the standard library only.
 """
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-
-
-def write(path: Path, content: bytes) -> None:
-    """Put a file in place whole or not at all; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager

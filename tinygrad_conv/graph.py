@@ -144,7 +144,7 @@ class _Reader:
         self.data: dict[str, bool] = {}         # whether a leaf is
         self.ids: dict[int, str] = {}           # of calls by order, of leaves by -id
         self.paths: dict[Path, Path] = {}       # a node's scope: without dots in its names
-        self.told = any(entry.node.scope[:1] == (BACKWARD,) for entry in entries)
+        self.told = any(backwards(entry.node.scope) for entry in entries)
         for entry in entries:
             self.call(entry)
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .pullback import answer, joined_cotangent, pull
 from .core import Tensor, recording, share
 from .primitive import Freed
+from .pullback import answer, joined_cotangent, pull
 from .tape import Entry, walk
 
 WORSE = ["", "inf", "nan"]  # each worse than the one before

@@ -9,10 +9,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from tinygrad_conv.render.picture import write
+
 from . import (
     q1_kernel_gradient, q2_input_gradient, q3_nhwc_im2col, q4_dense_matrix, q5_general_equations,
 )
-from ..program import plainly, write
+from ..program import plainly
 from .answer import Answer, as_page, as_text, document
 
 QUESTIONS = (q1_kernel_gradient, q2_input_gradient, q3_nhwc_im2col, q4_dense_matrix,

@@ -1,6 +1,6 @@
 """An answer to one question, as text for the terminal and as a page that needs nothing else.
 
-Every number in it comes from the run that made it. Imports the standard library and `proof`.
+Every number in it comes from the run that made it. Imports `proof` and the drawings' `write`.
 """
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from html import escape, unescape
 from pathlib import Path
 
-from ..program import plainly, write
+from tinygrad_conv.render.picture import write
+
+from ..program import plainly
 from .proof import Proof
 
 STYLE = Path(__file__).with_name("page.css")

@@ -14,10 +14,10 @@ KEEP = 1 << 30  # bytes; older versions take no more than LEAST
 LEAST = 1 << 25
 
 
-def keep_memory() -> bool:
-    """Let the process keep what it frees, up to `KEEP`; whether the C library could be told."""
+def keep_memory() -> None:
+    """Let the process keep what it frees, up to `KEEP`, where the C library can be told."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is None:
-        return False
-    return bool(mallopt(M_TRIM_THRESHOLD, KEEP)
-                and (mallopt(M_MMAP_THRESHOLD, KEEP) or mallopt(M_MMAP_THRESHOLD, LEAST)))
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, KEEP)
+        for size in (LEAST, KEEP):  # what is refused changes nothing
+            mallopt(M_MMAP_THRESHOLD, size)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .cut import Cut, Plain, cut_for
+from .total import total
 
 CANCELS = 4.0  # mean**2 / var from which sum(x**2) loses more than two bits of the variance
 
@@ -169,14 +170,7 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, axes: tuple[int, ...], eps: flo
 
 def bias_adjoint(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The sum of g down to `shape`."""
-    summed = _summed(shape, g.ndim)
-    if g.size == 0 or not summed:
-        return np.add.reduce(g, axis=summed).reshape(shape)
-    cut = cut_for(g, summed)
-    dense = cut.dense(g)
-    (parts,) = zip(*cut.each(1, lambda s, _: (cut.sums(dense[s]),)))
-    total = np.add.reduce(cut.collect(parts), axis=(0, *[1 + i for i in summed]))
-    return total.reshape(shape).astype(g.dtype)
+    return total(g, _summed(shape, g.ndim), False).reshape(shape)
 
 
 def input_adjoint(g: np.ndarray, x: np.ndarray, w: np.ndarray, axes: tuple[int, ...],

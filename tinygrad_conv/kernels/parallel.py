@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
@@ -161,7 +161,7 @@ def fitting(item_bytes: int) -> int:
     return max(1, CHUNK_BYTES // max(item_bytes, 1))
 
 
-def over(count: int, item_bytes: int, work: Callable[[Iterator[slice], int], Any]) -> list[Any]:
+def over(count: int, item_bytes: int, work: Callable[[list[slice], int], Any]) -> list[Any]:
     """Run `work(slices, n)` over range(count), once a thread; its results in order.
 
     Each slice holds at most `n` items, as many as fit the cache at `item_bytes` each.
@@ -170,6 +170,6 @@ def over(count: int, item_bytes: int, work: Callable[[Iterator[slice], int], Any
 
     def part(lo: int, hi: int) -> Any:
         m = max(1, min(n, hi - lo))
-        return work((slice(a, min(a + m, hi)) for a in range(lo, hi, m)), m)
+        return work([slice(a, min(a + m, hi)) for a in range(lo, hi, m)], m)
 
     return split(count, count * item_bytes > WORTH_THREADS, part)

@@ -17,7 +17,6 @@ from .parallel import fitting, over, workspace
 from .window import Window, compute_dtype
 
 RUNS = 5  # how many times more adds of long runs are as fast as adds of single cells
-
 LEAST = 1024  # windows a band should have: every product reads all weights
 
 
@@ -89,12 +88,11 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
     if b is not None:  # one more row, which the ones meet
         wm = np.concatenate([wm, b.astype(dtype, copy=False).reshape(groups, 1, -1)], axis=1)
     y = np.empty((n_samples, *win.out, w.shape[0]), dtype)
-
     item = (wm.shape[1] * groups + len(w)) * math.prod(win.out) * dtype.itemsize
+    bands = _bands(win, item)
 
     def work(slices, n):
-        slices = list(slices)
-        for rows, cells, band in _bands(win, item):
+        for rows, cells, band in bands:
             space = _Columns(band, n, x, groups, int(b is not None), dtype)
             for s in slices:
                 np.matmul(space.of(x[s, :, cells]), wm, out=_rows(y[s, rows], groups, len(w)))
@@ -110,11 +108,11 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window, groups: int) -> np
     o, (kh, kw) = _filters(g, win), win.kernel
     k = kh * kw * c // groups
     item = (k * groups + o) * math.prod(win.out) * dtype.itemsize
+    bands = _bands(win, item)
 
     def work(slices, n):
-        slices = list(slices)
         total = np.zeros((groups, k, o // groups), dtype)
-        for rows, cells, band in _bands(win, item):
+        for rows, cells, band in bands:
             space = _Columns(band, n, x, groups, 0, dtype)
             for s in slices:
                 gl = _rows(_last(g[s, :, rows], dtype), groups, o)
@@ -161,10 +159,10 @@ def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
     if b is not None:
         dx[...] = b
     item = (kh * kw * cg * groups + o) * math.prod(win.out) * dtype.itemsize
+    bands = _bands(win, item)
 
     def work(slices, n):
-        slices = list(slices)
-        for rows, cells, band in _bands(win, item):
+        for rows, cells, band in bands:
             for s in slices:
                 _scatter(_rows(_last(g[s, :, rows], dtype), groups, o), wm, band, dx[s, cells])
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..core import Tensor
-from ..graph import Graph
+from ..graph import Graph, backwards
 from ..replay import pulled
 from ..tape import Entry, walk
 
@@ -30,7 +30,7 @@ def gradients(graph: Graph) -> tuple[dict[str, np.ndarray], str]:
     entries = [s for s in graph.sources.values() if isinstance(s, Entry)]
     left = {box: s.grad._data for box, s in graph.sources.items()
             if isinstance(s, Tensor) and s.grad is not None}
-    if any(box.scope[:1] == ("backward",) for box in graph.boxes):
+    if any(backwards(box.scope) for box in graph.boxes):
         return left, "The backward is drawn as boxes of its own; their values are the gradients."
     if not entries:
         return left, "Shapes only: there are no values to look at."

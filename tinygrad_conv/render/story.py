@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..graph import Box, Edge, Graph
+from ..graph import Box, Edge, Graph, backwards
 from ..labels import SUMMED, slot_name
 from ..tape import Entry
 
@@ -63,8 +63,8 @@ def story(graph: Graph) -> list[Step]:
         into[edge.target].append(edge)
         uses[edge.source] = uses.get(edge.source, 0) + 1
     calls = [box for box in graph.boxes if box.kind in ("op", "module")]
-    backward = [box for box in calls if box.scope[:1] == ("backward",)]
-    forward = [box for box in calls if box.scope[:1] != ("backward",)]
+    backward = [box for box in calls if backwards(box.scope)]
+    forward = [box for box in calls if not backwards(box.scope)]
     steps = [Step("forward", box.id, f"forward {i}: {_forward(graph, box, into[box.id])}")
              for i, box in enumerate(forward, 1)]
     if any(box.mark == "failed" for box in forward):
