@@ -27,9 +27,10 @@ class _Conv(Module):
 
     dims, transposed = 2, False
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any,
-                 padding: Any, dilation: Any, groups: int, bias: bool, padding_mode: str, dtype: Any,
-                 rng: np.random.Generator | None) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
+                 padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True,
+                 padding_mode: str = "zeros", *, dtype: Any = np.float32,
+                 rng: np.random.Generator | None = None) -> None:
         super().__init__()
         name, dims = type(self).__name__, self.dims
         if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
@@ -105,13 +106,6 @@ class Conv2d(_Conv):
         (2, 8, 6, 6)
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
-                 padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True,
-                 padding_mode: str = "zeros", *, dtype: Any = np.float32,
-                 rng: np.random.Generator | None = None) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-                         bias, padding_mode, dtype, rng)
-
     def forward(self, x: Any) -> tg.Tensor:
         x, padding = self._bordered(x)
         return tg.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
@@ -127,13 +121,6 @@ class Conv1d(_Conv):
 
     dims = 1
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
-                 padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True,
-                 padding_mode: str = "zeros", *, dtype: Any = np.float32,
-                 rng: np.random.Generator | None = None) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-                         bias, padding_mode, dtype, rng)
-
     def forward(self, x: Any) -> tg.Tensor:
         x, padding = self._bordered(x)
         return tg.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
@@ -147,7 +134,7 @@ class _ConvTranspose(_Conv):
                  dilation: Any = 1, padding_mode: str = "zeros", *, dtype: Any = np.float32,
                  rng: np.random.Generator | None = None) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-                         bias, padding_mode, dtype, rng)
+                         bias, padding_mode, dtype=dtype, rng=rng)
         self.output_padding = _sizes(type(self).__name__, "output_padding", output_padding, self.dims, 0)
 
 

@@ -5,14 +5,14 @@ May import the engine's public names only.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import tinygrad_conv as tg
 
 from .module import Module
-from .tree import evaluating
+from .tree import evaluating, tensors_in
 
 
 def _gradients(model: Module, loss: tg.Tensor) -> list[tg.Tensor]:
@@ -32,15 +32,6 @@ def _gradients(model: Module, loss: tg.Tensor) -> list[tg.Tensor]:
         for t, grad in before:
             t.grad = grad
     return found
-
-
-def _tensors(y: Any) -> Iterator[tg.Tensor]:
-    """What a model returned, out of tuples, lists and dictionaries; what is no tensor is left out."""
-    if isinstance(y, tg.Tensor):
-        yield y
-    elif isinstance(y, Mapping | tuple | list):
-        for part in y.values() if isinstance(y, Mapping) else y:
-            yield from _tensors(part)
 
 
 def _as_inputs(error: Exception, model: Module, names: list[str]) -> None:
@@ -99,7 +90,7 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
         except Exception as e:
             _as_inputs(e, model, names)
             raise
-        outputs = [*_tensors(y)]
+        outputs = [*tensors_in(y)]
         if not outputs:
             raise TypeError(f"draw: {type(model).__name__} returned {type(y).__name__} and no tensor")
         if loss is not None:

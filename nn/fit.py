@@ -99,7 +99,7 @@ def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callabl
                                      f"learning rate, clip gradients, or look for nan in the data")
         value.backward()
         if clip is not None:
-            clip_grad_norm_(_parameters(optimizer), clip)
+            clip_grad_norm_(optimizer._params(), clip)
         lr = optimizer.param_groups[0]["lr"]
         optimizer.step()
         if schedule is not None:
@@ -112,17 +112,13 @@ def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callabl
     return {**mean.row(), "images_per_second": speed, "lr": lr}
 
 
-def _parameters(optimizer: Optimizer) -> list[tg.Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"]]
-
-
 def _check_parts(model: Module, loaders: tuple[Any, Any], optimizer: Optimizer, schedule: Any,
                  epoch_schedule: Any) -> None:
     """Refuse what would run and train nothing, or not as it says."""
     for loader in loaders:
         _check_batches("fit", loader)
     own = {id(p) for p in model.parameters()}
-    if not any(id(p) in own for p in _parameters(optimizer)):
+    if not any(id(p) in own for p in optimizer._params()):
         raise ValueError("fit: the optimizer holds none of the model's parameters; make it from "
                          "model.parameters() of this model")
     if schedule is not None and epoch_schedule is not None:

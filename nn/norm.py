@@ -21,20 +21,14 @@ class _Affine(Module):
 
 
 class _Running(_Affine):
-    """Normalisation of channels whose mean and variance can be tracked.
+    """`op` over the channels of x, with as many axes as `ndims` says; mean and variance can be tracked."""
 
-    Args:
-        num_features: channels.
-        eps: added to the variance.
-        momentum: the weight of the new statistics; None averages all batches so far.
-        affine: whether there are a weight and a bias.
-        track_running_stats: whether evaluation uses running statistics instead of the input's.
-    """
-
+    op = staticmethod(tg.batch_norm)
     ndims: tuple[int, ...] = (4,)
 
-    def __init__(self, num_features: int, eps: float, momentum: float | None, affine: bool,
-                 track_running_stats: bool, dtype: Any) -> None:
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+                 affine: bool = True, track_running_stats: bool = True, *,
+                 dtype: Any = np.float32) -> None:
         super().__init__()
         if num_features < 1:
             raise ValueError(f"{type(self).__name__}: num_features must be at least 1, got {num_features}")
@@ -46,22 +40,21 @@ class _Running(_Affine):
         self.register_buffer("running_var", tg.ones(num_features, dtype=dtype) if tracked else None)
         self.register_buffer("num_batches_tracked", tg.tensor(0) if tracked else None)
 
-    def normalize(self, x: Any, use_input: bool, momentum: float) -> tg.Tensor:
-        """The engine's function, given whether to use the statistics of x and how far to move."""
-        raise NotImplementedError
-
     def forward(self, x: Any) -> tg.Tensor:
         if x.ndim not in self.ndims or x.shape[1] != self.num_features:
             fits = f"; num_features={x.shape[1]} would fit" if x.ndim in self.ndims else ""
             raise ValueError(f"{type(self).__name__}: expects {' or '.join(map(str, self.ndims))} axes with "
                              f"num_features={self.num_features} channels on axis 1, got x of shape "
                              f"{x.shape}{fits}")
-        count = self.num_batches_tracked
-        if not self.training or count is None:
-            return self.normalize(x, count is None, 0.0)
-        number = count.item() + 1
-        y = self.normalize(x, True, 1 / number if self.momentum is None else self.momentum)
-        count.mutate()[...] = number
+        count, momentum = self.num_batches_tracked, 0.0
+        learns = self.training and count is not None
+        if learns:
+            number = count.item() + 1
+            momentum = 1 / number if self.momentum is None else self.momentum
+        y = self.op(x, self.running_mean, self.running_var, self.weight, self.bias,
+                    learns or count is None, momentum, self.eps)
+        if learns:
+            count.mutate()[...] = number
         return y
 
     def extra_repr(self) -> str:
@@ -69,19 +62,7 @@ class _Running(_Affine):
                 f"track_running_stats={self.track_running_stats}")
 
 
-class _BatchNorm(_Running):
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
-                 affine: bool = True, track_running_stats: bool = True, *,
-                 dtype: Any = np.float32) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
-
-    def normalize(self, x: Any, use_input: bool, momentum: float) -> tg.Tensor:
-        """`tg.batch_norm`."""
-        return tg.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, use_input,
-                             momentum, self.eps)
-
-
-class BatchNorm2d(_BatchNorm):
+class BatchNorm2d(_Running):
     """Normalise each channel of x (N, C, H, W) over the batch and the plane.
 
     Args:
@@ -100,7 +81,7 @@ class BatchNorm2d(_BatchNorm):
     """
 
 
-class BatchNorm1d(_BatchNorm):
+class BatchNorm1d(_Running):
     """Normalise each channel of x (N, C) or (N, C, L); arguments as `BatchNorm2d`.
 
     Example:
@@ -122,15 +103,12 @@ class InstanceNorm2d(_Running):
         (2, 3, 4, 4)
     """
 
+    op = staticmethod(tg.instance_norm)
+
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
                  affine: bool = False, track_running_stats: bool = False, *,
                  dtype: Any = np.float32) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
-
-    def normalize(self, x: Any, use_input: bool, momentum: float) -> tg.Tensor:
-        """`tg.instance_norm`."""
-        return tg.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, use_input,
-                                momentum, self.eps)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype=dtype)
 
 
 class LayerNorm(_Affine):

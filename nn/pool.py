@@ -17,7 +17,14 @@ class _Pool(Options):
                          **options)
 
 
-class MaxPool2d(_Pool):
+class _MaxPool(_Pool):
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+                 return_indices: bool = False, ceil_mode: bool = False) -> None:
+        super().__init__(kernel_size, stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
+        self.return_indices = return_indices
+
+
+class MaxPool2d(_MaxPool):
     """`tg.max_pool2d`.
 
     Example:
@@ -25,28 +32,18 @@ class MaxPool2d(_Pool):
         (1, 3, 3, 3)
     """
 
-    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-                 return_indices: bool = False, ceil_mode: bool = False) -> None:
-        super().__init__(kernel_size, stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
-        self.return_indices = return_indices
-
     def forward(self, x: Any) -> Any:
         return tg.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation,
                              self.ceil_mode, self.return_indices)
 
 
-class MaxPool1d(_Pool):
+class MaxPool1d(_MaxPool):
     """`tg.max_pool1d`.
 
     Example:
         >>> MaxPool1d(2)(tg.ones(1, 3, 6)).shape
         (1, 3, 3)
     """
-
-    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-                 return_indices: bool = False, ceil_mode: bool = False) -> None:
-        super().__init__(kernel_size, stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
-        self.return_indices = return_indices
 
     def forward(self, x: Any) -> Any:
         return tg.max_pool1d(x, self.kernel_size, self.stride, self.padding, self.dilation,

@@ -6,16 +6,15 @@ in a `forward` count too, and a module used twice counts twice.
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 import tinygrad_conv as tg
 
 from .module import Module
-from .tree import evaluating
+from .tree import evaluating, tensors_in
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     """
     with evaluating(model):
         y = model(tg.tensor(np.zeros(tuple(input_shape), np.float32), requires_grad=True))
-    entries = {e.node.order: e for t in _tensors(y) for e in tg.tape(t)}
+    entries = {e.node.order: e for t in tensors_in(y) for e in tg.tape(t)}
     outputs: dict[str, tuple[int, ...]] = {}
     work: dict[str, int] = {}
     for _, entry in sorted(entries.items()):
@@ -94,14 +93,6 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     lines = [Line(path or "(root)", type(m).__name__, outputs[path], _own(m), work[path])
              for path, m in model.named_modules() if path in outputs]
     return Summary(lines, sum(p.size for p in model.parameters()), tuple(input_shape))
-
-
-def _tensors(y: Any) -> list[tg.Tensor]:
-    """The tensors in what a model returned."""
-    if isinstance(y, tg.Tensor):
-        return [y]
-    parts = y.values() if isinstance(y, Mapping) else y if isinstance(y, tuple | list) else ()
-    return [t for part in parts for t in _tensors(part)]
 
 
 def _own(m: Module) -> int:

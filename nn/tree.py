@@ -5,7 +5,7 @@ parameters and buffers, which `Module` fills.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -128,6 +128,15 @@ def evaluating(model: Module) -> Iterator[None]:
 def joined(path: str, name: str) -> str:
     """The dotted name below a path."""
     return f"{path}.{name}" if path else name
+
+
+def tensors_in(y: Any) -> Iterator[tg.Tensor]:
+    """What a model returned, out of tuples, lists and dictionaries; what is no tensor is left out."""
+    if isinstance(y, tg.Tensor):
+        yield y
+    elif isinstance(y, Mapping | tuple | list):
+        for part in y.values() if isinstance(y, Mapping) else y:
+            yield from tensors_in(part)
 
 
 def _once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:

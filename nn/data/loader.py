@@ -1,12 +1,12 @@
 """Batches of a data set, in order or shuffled by a generator of one's own."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+from .augment import Transform
 
 
 class DataLoader:
