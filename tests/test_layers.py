@@ -107,11 +107,6 @@ def test_loss_weights_are_buffers_that_are_saved_and_not_trained():
     assert other(x, y).item() == loss(x, y).item()
 
 
-def test_loss_takes_numbers_of_conventions():
-    loss = nn.CrossEntropyLoss(np.array([0.2, 0.3]), label_smoothing=0.1)
-    assert loss(tg.tensor(np.array([[1, 2], [3, 0.4]])), [-100, 1]).item() == pytest.approx(2.540450613768209, abs=1e-12)
-
-
 # ----- linear and convolution -----
 
 def test_linear_mismatch_says_what_would_fit():
@@ -237,16 +232,6 @@ def test_batch_norm_errors_change_nothing():
     assert all(np.array_equal(a, b) for a, b in zip(before.values(), layer.state_dict().values()))
     with pytest.raises(ValueError, match="num_features must be at least 1"):
         nn.BatchNorm1d(0)
-
-
-def test_batch_norm_gradient_under_a_random_cotangent_is_not_vacuous(rng):
-    layer = nn.BatchNorm2d(2, dtype=np.float64)
-    x = tg.tensor(rng.standard_normal((3, 2, 2, 2)), requires_grad=True)
-    layer(x).backward(np.ones((3, 2, 2, 2)))
-    assert abs(x.grad.data).max() < 1e-12  # sum of xhat is constant
-    x.grad = None
-    layer(x).backward(rng.standard_normal((3, 2, 2, 2)))
-    assert abs(x.grad.data).max() > 0.1
 
 
 def test_group_norm_and_layer_norm_errors():

@@ -111,15 +111,6 @@ def test_cross_entropy_of_classes(shape, reduction, rng):
         tg.check_grads(f, (x,), order=2)
 
 
-def test_cross_entropy_golden_numbers():
-    logits, target = np.array([[1.0, 2.0], [3.0, 0.4]]), np.array([-100, 1])
-    loss = tg.cross_entropy(logits, target, np.array([0.2, 0.3]), label_smoothing=0.1)
-    assert loss.item() == pytest.approx(2.540450613768209, rel=1e-14)
-    logits = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
-    loss = tg.cross_entropy(logits, np.array([0, 2]), np.array([1.0, 1.0, 4.0]))
-    assert loss.item() == pytest.approx(0.8076059644, abs=1e-10)
-
-
 def test_cross_entropy_gradient_is_probabilities_less_target(rng):
     x, y = tg.tensor(rng.standard_normal((4, 3)), requires_grad=True), np.array([0, 2, 1, 2])
     tg.cross_entropy(x, y).backward()
@@ -259,10 +250,6 @@ def test_losses_on_values(name, options, reduction, rng):
     expected = {"none": rows, "sum": rows.sum(), "mean": rows.mean()}[reduction]
     np.testing.assert_allclose(f(x, t).data, expected, rtol=1e-13)
     tg.check_grads(f, (x, t), order=2)
-
-
-def test_row_f_mse_loss_is_a_mean_over_all_elements():
-    assert tg.mse_loss(np.arange(6.0).reshape(2, 3), np.zeros((2, 3))).item() == 55 / 6
 
 
 def test_smooth_l1_loss_with_beta_zero_is_l1_loss(rng):

@@ -128,17 +128,6 @@ def test_layer_takes_torchs_arguments_in_torchs_order(name):
     assert ours == theirs
 
 
-def test_default_initial_values_have_torchs_spread(rng):
-    torch.manual_seed(0)
-    for make in (lambda m, k: m.Linear(300, 200, **k), lambda m, k: m.Conv2d(32, 64, 3, groups=4, **k),
-                 lambda m, k: m.ConvTranspose2d(32, 64, 3, groups=4, **k), lambda m, k: m.Conv1d(32, 64, 3, **k)):
-        ours, theirs = make(nn, {"rng": rng}), make(torch.nn, {})
-        for p, q in zip(ours.parameters(), theirs.parameters()):
-            drawn = q.detach().numpy()
-            assert p.shape == drawn.shape and abs(p.data).max() == pytest.approx(abs(drawn).max(), rel=0.1)
-            assert p.data.std() == pytest.approx(drawn.std(), rel=0.02 if p.ndim > 1 else 0.3)
-
-
 LOSSES = {
     "cross entropy": (lambda m, a: m.CrossEntropyLoss(a(WEIGHTS), label_smoothing=0.1, ignore_index=1), "class"),
     "cross entropy soft": (lambda m, a: m.CrossEntropyLoss(a(WEIGHTS), label_smoothing=0.2), "probability"),
