@@ -98,5 +98,5 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
             outputs = [end, *_gradients(model, end)]
     for x in given:
         x.requires_grad = False  # an input, not a parameter
-    kinds = {path: type(m).__name__ for path, m in model._paths()}
+    kinds = {".".join(filter(None, [model._scope, path])): type(m).__name__ for path, m in model._called()}
     return tg.draw(*outputs, show=show, depth=depth, fold=fold, hide=hide, kinds=kinds)

@@ -212,7 +212,7 @@ def _locate(e: Exception, module: Module) -> None:
     """
     kind = type(module).__name__
     with tg.scope(*filter(None, [module._scope])):
-        tg.attach_failure(e, {path: type(m).__name__ for path, m in module._paths()})
+        tg.attach_failure(e, {path: type(m).__name__ for path, m in module._called()})
     inner = vars(e).get("module_path")
     if inner is None:
         path, e.module_kind = module._scope or kind, kind

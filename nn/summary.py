@@ -16,6 +16,8 @@ import tinygrad_conv as tg
 from .module import Module
 from .tree import evaluating, tensors_in
 
+MARK = "(summary)"  # the scope that the pass is recorded in
+
 
 @dataclass(frozen=True)
 class Line:
@@ -71,7 +73,12 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
         input_shape: with the batch axis, e.g. (1, 1, 28, 28).
 
     Returns:
-        a `Summary`; the model is as before.
+        a `Summary`; the model is as before. A module used under two names has one line, under the
+        newer, with the work of both.
+
+    Raises:
+        TypeError, ValueError: for what is no module, or no shape.
+        RuntimeError: inside `tg.no_grad()`, where nothing is recorded.
 
     Example:
         >>> import nn
@@ -79,20 +86,39 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
         >>> s.parameters, s.multiply_adds
         (80, 2592)
     """
-    with evaluating(model):
-        y = model(tg.tensor(np.zeros(tuple(input_shape), np.float32), requires_grad=True))
+    if not isinstance(model, Module):
+        raise TypeError(f"summary: expects a module and the shape of its input, got {type(model).__name__}")
+    if not tg.is_recording():
+        raise RuntimeError("summary: nothing is recorded inside no_grad(), and the calls are read off the "
+                           "record; call it outside")
+    with evaluating(model), tg.scope(MARK):
+        y = model(_zeros(input_shape))
     entries = {e.node.order: e for t in tensors_in(y) for e in tg.tape(t)}
     outputs: dict[str, tuple[int, ...]] = {}
     work: dict[str, int] = {}
     for _, entry in sorted(entries.items()):
-        path = ".".join(entry.node.scope)
+        path = _below(entry.node.scope, model)
         outputs[path] = entry.output.shape
         work[path] = work.get(path, 0) + tg.multiply_adds(
             entry.node.primitive.name, [t.shape for t in entry.node.inputs], entry.output.shape,
             entry.node.params)
     lines = [Line(path or "(root)", type(m).__name__, outputs[path], _own(m), work[path])
-             for path, m in model.named_modules() if path in outputs]
+             for path, m in dict(model._called()).items() if path in outputs]
     return Summary(lines, sum(p.size for p in model.parameters()), tuple(input_shape))
+
+
+def _zeros(shape: Sequence[int]) -> tg.Tensor:
+    """An input of zeros, recorded."""
+    if not isinstance(shape, tuple | list) or not all(hasattr(n, "__index__") and n >= 0 for n in shape):
+        raise ValueError(f"summary: input_shape must be whole numbers, the batch first, as (1, 1, 28, 28), "
+                         f"got {shape!r}")
+    return tg.tensor(np.zeros(tuple(shape), np.float32), requires_grad=True)
+
+
+def _below(scope: tuple[str, ...], model: Module) -> str:
+    """The path of a call below the model, which itself may be a part of a larger one."""
+    inner = scope[scope.index(MARK) + 1:] if MARK in scope else scope
+    return ".".join(inner[bool(model._scope):])
 
 
 def _own(m: Module) -> int:

@@ -26,6 +26,7 @@ class Tree:
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, tg.Tensor | None]
     _modules: dict[str, Module | None]
+    _scope: str
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Direct submodules, in order."""
@@ -51,6 +52,19 @@ class Tree:
             yield path, m
             stack.extend((joined(path, name), child)
                          for name, child in reversed([*m.named_children()]))
+
+    def _called(self) -> Iterator[tuple[str, Module]]:
+        """This module and all below by the paths the tape has for their calls; below the calls' own.
+
+        A shared one goes by its newest name, one in a list by the list's name and its own.
+        """
+        stack: list[tuple[str, str, Module]] = [("", "", self)]  # path of the caller, own path, module
+        while stack:
+            caller, path, m = stack.pop()
+            yield path, m
+            for child in reversed([*m.children()]):
+                inside = caller if "." in child._scope else path
+                stack.append((inside, joined(inside, child._scope), child))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Parameters with dotted names, in order; a shared one once."""

@@ -64,3 +64,63 @@ def test_summary_counts_every_output(pack):
 
     s = nn.summary(Heads(), (1, 4))
     assert [line.path for line in s.lines] == ["body", "one", "two"] and s.multiply_adds == 32 + 16 + 24
+
+
+class Around(nn.Module):
+    """Calls the module it is given, under a name that is given too."""
+
+    def __init__(self, name, inner):
+        super().__init__()
+        self.add_module(name, inner)
+
+    def forward(self, x):
+        for m in self.children():
+            x = m(x)
+        return x
+
+
+def test_summary_counts_a_layer_used_under_two_names():
+    def twice(shared):
+        return nn.Sequential(shared, nn.ReLU(), shared)
+
+    def in_two_places(shared):
+        return nn.Sequential(Around("a", shared), Around("b", shared))
+
+    for build, lines in [(twice, [("2", 32), ("1", 0)]), (in_two_places, [("0.b", 16), ("1.b", 16)])]:
+        s = nn.summary(build(nn.Linear(4, 4)), (1, 4))
+        assert [(line.path, line.multiply_adds) for line in s.lines] == lines
+        assert s.multiply_adds == 32 and s.parameters == 20
+
+
+def test_summary_and_drawing_of_a_part_of_a_model():
+    net = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 2))
+    with tg.scope("outside"):
+        s = nn.summary(net[0], (1, 4))
+    assert [(line.path, line.kind, line.multiply_adds) for line in s.lines] == [("0", "Linear", 16), ("1", "ReLU", 0)]
+    assert nn.summary(net[1], (1, 4)).lines[0].path == "(root)"
+    scopes = nn.draw(net[0], tg.ones(1, 4)).graph.scopes
+    assert {path: scope.kind for path, scope in scopes.items()} == {
+        ("0",): "Sequential", ("0", "0"): "Linear", ("0", "1"): "ReLU"}
+
+
+def test_summary_of_lists_in_lists():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rows = nn.ModuleList([nn.ModuleList([nn.Sequential(nn.Linear(2, 2))])])
+
+        def forward(self, x):
+            return self.rows[0][0](x)
+
+    assert [line.path for line in nn.summary(nn.Sequential(Net()), (1, 2)).lines] == ["0.rows.0.0.0"]
+
+
+def test_summary_refuses_what_it_would_count_as_nothing():
+    net = nn.Linear(4, 2)
+    with tg.no_grad(), pytest.raises(RuntimeError, match=r"summary: nothing is recorded inside no_grad\(\)"):
+        nn.summary(net, (1, 4))
+    with pytest.raises(TypeError, match="expects a module and the shape of its input, got tuple"):
+        nn.summary((1, 4), net)
+    for shape in (4, (-1, 4), [(1, 4), (1, 4)], "14"):
+        with pytest.raises(ValueError, match="input_shape must be whole numbers, the batch first"):
+            nn.summary(net, shape)
