@@ -18,8 +18,8 @@ import numpy as np
 import tinygrad_conv as tg
 
 from .checkpoint import Run
+from .checks import EMPTY, check_model, check_run, check_schedules, check_weights, one_value, pairs
 from .clip import clip_grad_norm_
-from .data.dataset import Dataset
 from .history import History, Row
 from .module import Module
 from .optim import Optimizer
@@ -27,10 +27,6 @@ from .plateau import ReduceLROnPlateau
 from .progress import Callback, ProgressBar
 from .tree import evaluating
 from .weights import save
-
-
-EMPTY = ("{} loader gave no batches; its data set is empty or, with drop_last, smaller than a batch, "
-         "or it is an iterator that was used up")
 
 
 class _Mean:
@@ -61,7 +57,8 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
     The model's mode is put back afterwards.
 
     Raises:
-        ValueError: if there are no batches. TypeError: for a Dataset instead of a loader.
+        ValueError: if there are no batches. TypeError: for a Dataset instead of a loader, batches
+            that are no (x, y), or a loss that is no tensor with one value.
 
     Example:
         >>> import nn
@@ -69,31 +66,26 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
         >>> sorted(nn.evaluate(net, nn.data.DataLoader(nn.data.digits("test"), 128)))
         ['accuracy', 'loss']
     """
-    _check_batches("evaluate", loader)
+    check_model("evaluate", model, loss, loader)
     mean = _Mean()
     with evaluating(model), tg.no_grad():
-        for x, y in loader:
+        for x, y in pairs("evaluate", loader):
             output = model(tg.tensor(x))
-            mean.add(len(x), loss(output, y).item(), output, y)
+            mean.add(len(x), one_value("evaluate", loss(output, y)), output, y)
     if not mean.samples:
         raise ValueError(EMPTY.format("evaluate: the"))
     return mean.row()
-
-
-def _check_batches(op: str, loader: Any) -> None:
-    if isinstance(loader, Dataset):
-        raise TypeError(f"{op}: expects batches, got a Dataset; pass nn.data.DataLoader(dataset, 64)")
 
 
 def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callable[..., tg.Tensor],
                  schedule: Any, clip: float | None, tell: Callable[[Row], None]) -> Row:
     mean, start = _Mean(), time.perf_counter()
     model.train()
-    for x, y in loader:
+    for x, y in pairs("fit", loader):
         optimizer.zero_grad()
         output = model(tg.tensor(x))
         value = loss(output, y)
-        number = value.item()
+        number = one_value("fit", value)
         if not math.isfinite(number):
             raise FloatingPointError(f"fit: the loss is {number} at sample {mean.samples}; lower the "
                                      f"learning rate, clip gradients, or look for nan in the data")
@@ -110,28 +102,6 @@ def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callabl
     if not mean.samples:
         raise ValueError(EMPTY.format("fit: the training"))
     return {**mean.row(), "images_per_second": speed, "lr": lr}
-
-
-def _check_parts(model: Module, loaders: tuple[Any, Any], optimizer: Optimizer, schedule: Any,
-                 epoch_schedule: Any) -> None:
-    """Refuse what would run and train nothing, or not as it says."""
-    for loader in loaders:
-        _check_batches("fit", loader)
-    own = {id(p) for p in model.parameters()}
-    if not any(id(p) in own for p in optimizer._params()):
-        raise ValueError("fit: the optimizer holds none of the model's parameters; make it from "
-                         "model.parameters() of this model")
-    if schedule is not None and epoch_schedule is not None:
-        raise ValueError("fit: schedule sets the rate at every batch and would undo what epoch_schedule "
-                         "sets; give one of them (nn.SequentialLR puts schedules after each other)")
-
-
-def _check_weights(model: Module, epoch: int) -> None:
-    """Refuse to go on, and to overwrite a good checkpoint, with weights that are lost."""
-    for name, p in model.named_parameters():
-        if not np.isfinite(p.detach().numpy()).all():
-            raise FloatingPointError(f"fit: after epoch {epoch}, {name} holds nan or inf; the checkpoint is "
-                                     f"left as it was; lower the learning rate or clip gradients")
 
 
 def _step_epochwise(schedule: Any, row: Row) -> None:
@@ -177,7 +147,8 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
     Raises:
         FloatingPointError: if the loss or, after an epoch, a weight is not finite.
         ValueError, RuntimeError: if `resume` finds a checkpoint that does not fit, a loader gives no
-            batches, or the optimizer holds none of the model's parameters.
+            batches, the optimizer holds none of the model's parameters, or a schedule is another's.
+        TypeError: for what is no module, optimiser, schedule, callback or batch (x, y).
 
     Example:
         >>> import nn, numpy as np
@@ -191,12 +162,15 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
     """
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint=, the folder to resume from")
-    _check_parts(model, (train, valid), optimizer, schedule, epoch_schedule)
+    check_model("fit", model, loss, train, valid)
+    check_run(model, optimizer, epochs, callbacks)
+    check_schedules(optimizer, schedule, epoch_schedule)
     callbacks = [ProgressBar()] if callbacks is None else list(callbacks)
     schedules = {k: s for k, s in (("batch", schedule), ("epoch", epoch_schedule)) if s is not None}
     orders = {k: getattr(loader, "rng", None) for k, loader in (("loader", train), ("valid", valid))}
     history = History()
-    run = Run(model, optimizer, schedules, {k: g for k, g in orders.items() if g is not None}, history)
+    known = {k: g for k, g in orders.items() if isinstance(g, np.random.Generator)}
+    run = Run(model, optimizer, schedules, known, history)
     last = None if checkpoint is None else Path(checkpoint) / "last.safetensors"
     if last is not None and resume and last.exists():
         run.load(last)
@@ -209,7 +183,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             start = time.perf_counter()
             row = _train_epoch(model, train, optimizer, loss, schedule, clip_grad_norm,
                                lambda r: [c.batch_end(r) for c in callbacks])
-            _check_weights(model, epoch)
+            check_weights(model, epoch)
             if valid is not None:
                 row.update({f"valid_{k}": v for k, v in evaluate(model, valid, loss).items()})
             _step_epochwise(epoch_schedule, row)

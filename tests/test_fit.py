@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import random
 
 import numpy as np
 import pytest
@@ -90,6 +91,69 @@ def test_fit_refuses_a_data_set_for_a_loader(what):
 def test_fit_refuses_another_models_optimizer():
     with pytest.raises(ValueError, match="holds none of the model's parameters"):
         run(nn.Linear(5, 3), optimizer=nn.SGD(nn.Linear(5, 3).parameters()))
+
+
+def test_fit_refuses_a_model_that_is_frozen():
+    net = nn.Linear(5, 3).requires_grad_(False)
+    with pytest.raises(ValueError, match="none of the model's parameters that require a gradient"):
+        run(net)
+
+
+@pytest.mark.parametrize("name", ["schedule", "epoch_schedule"])
+def test_fit_refuses_a_schedule_that_sets_another_optimizers_rates(name):
+    net = nn.Linear(5, 3)
+    other = nn.SGD(net.parameters(), 0.1)
+    with pytest.raises(ValueError, match=f"fit: {name} StepLR sets the rates of another optimizer"):
+        run(net, **{name: nn.StepLR(other, 1)})
+    with pytest.raises(TypeError, match=f"fit: {name} must be a schedule made from the optimizer, got <class"):
+        run(net, **{name: nn.StepLR})
+
+
+def test_fit_refuses_a_plateau_schedule_at_every_batch():
+    net = nn.Linear(5, 3)
+    optimizer = nn.SGD(net.parameters(), 0.1)
+    with pytest.raises(TypeError, match="ReduceLROnPlateau looks at the loss of an epoch; give it as epoch_schedule"):
+        run(net, optimizer=optimizer, schedule=nn.ReduceLROnPlateau(optimizer))
+
+
+@pytest.mark.parametrize("wrong, got", [
+    (X[:2], r"ndarray of shape \(5,\)"), ((X, Y), r"ndarray of shape \(\d+, 5\)"), ([(X, Y, Y)], "a tuple of 3"),
+    ([X[:2]], r"ndarray of shape \(2, 5\)"), ([{"x": X, "y": Y}], "a dict of 2")])
+def test_batches_that_are_no_pairs_are_not_taken_apart(wrong, got):
+    for what in ({"train": wrong}, {"valid": wrong}):
+        with pytest.raises(TypeError, match=f"expects batches \\(x, y\\), got {got}; pass nn.data.DataLoader"):
+            run(nn.Linear(5, 3), **what)
+
+
+@pytest.mark.parametrize("options, error, match", [
+    ({"loss": nn.CrossEntropyLoss}, TypeError, r"loss must be a function of \(output, y\).* with its brackets"),
+    ({"loss": lambda o, y: tg.cross_entropy(o, y, reduction="none")}, TypeError, r"one value.*got one of shape \(\d+,\)"),
+    ({"loss": lambda o, y: np.float32(1)}, TypeError, "one value, .* got float32"),
+    ({"epochs": -1}, ValueError, "epochs must be a whole number of at least 0, got -1"),
+    ({"epochs": 2.5}, ValueError, "epochs must be a whole number of at least 0, got 2.5"),
+    ({"callbacks": nn.Callback()}, TypeError, "callbacks must be a list of nn.Callback objects"),
+    ({"callbacks": [nn.ProgressBar]}, TypeError, "callbacks must be a list of nn.Callback objects"),
+    ({"optimizer": nn.SGD}, TypeError, r"optimizer must be an optimiser, as nn.Adam\(model.parameters\(\)\)")])
+def test_fit_says_which_argument_is_wrong(options, error, match):
+    with pytest.raises(error, match=f"fit: .*{match}"):
+        run(nn.Linear(5, 3), **options)
+
+
+def test_fit_and_evaluate_refuse_what_is_no_module():
+    with pytest.raises(TypeError, match="fit: expects a module first, got function"):
+        nn.fit(lambda x: x, batches(), epochs=1, optimizer=nn.SGD(nn.Linear(5, 3).parameters()))
+    with pytest.raises(TypeError, match="evaluate: expects a module first, got DataLoader"):
+        nn.evaluate(batches(), nn.Linear(5, 3))
+
+
+def test_a_checkpoint_leaves_out_orders_that_are_no_numpy_generators(tmp_path):
+    class Loader:
+        rng = random.Random(0)
+
+        def __iter__(self):
+            return iter([(X, Y)])
+
+    assert len(run(nn.Linear(5, 3), Loader(), checkpoint=tmp_path)) == 1
 
 
 def test_fit_refuses_two_schedules_of_which_one_would_do_nothing():
