@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 import tinygrad_conv as tg
+from demos.program import parser, plainly
 
 
 @tg.primitive
@@ -31,7 +32,9 @@ def wrong(x):
 wrong.defvjp(lambda g, ans, x: 2.001 * g * x)
 
 
+@plainly()
 def main() -> None:
+    parser(__doc__).parse_args()
     x, beta = np.linspace(-2.0, 2.0, 6), np.array(1.5)
     tg.check_grads(swish, (x, beta), order=3)
     print("swish: value and derivatives of order 1, 2 and 3 agree with finite differences")

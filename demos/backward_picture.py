@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 import io
-import sys
-from pathlib import Path
 
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+try:
+    from matplotlib import rc_context
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+except ImportError:
+    raise SystemExit("this picture needs matplotlib; install the extra: pip install '.[viz]'") from None
 
+from demos.program import parser, plainly, svg
 from tinygrad_conv.render.picture import write
 
 INK, X, W, G = "#333333", "#9ecae1", "#fdd0a2", "#a1d99b"
@@ -49,7 +51,12 @@ def row(axes: Axes, title: str, first: tuple, second: tuple, result: tuple, rule
     axes.text(7.55, 0.9, rule, fontsize=9, va="center", color=INK, linespacing=1.5)
 
 
-def main(path: Path) -> None:
+@plainly()
+def main() -> None:
+    takes = parser(__doc__)
+    takes.add_argument("picture", nargs="?", type=svg, default="runs/conv_backward.svg", metavar="FILE.svg",
+                       help="(default %(default)s)")
+    path = takes.parse_args().picture
     figure = Figure(figsize=(10.4, 8.0), layout="constrained")
     top, middle, bottom = figure.subplots(3, 1)
     row(top, "forward: conv2d(x, w)", (stack, 3, 1.3, X, "x: 3 channels"),
@@ -69,7 +76,8 @@ def main(path: Path) -> None:
     with rc_context({"svg.hashsalt": "conv_backward"}):  # the same picture each time
         figure.savefig(content, format="svg", metadata={"Date": None})
     write(path, content.getvalue())
+    print("->", path)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/conv_backward.svg"))
+    main()

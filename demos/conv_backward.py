@@ -7,9 +7,12 @@ from __future__ import annotations
 import numpy as np
 
 import tinygrad_conv as tg
+from demos.program import parser, plainly
 
 
+@plainly()
 def main() -> None:
+    parser(__doc__).parse_args()
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((2, 3, 8, 8)), rng.standard_normal((5, 3, 3, 3))
     g = rng.standard_normal((2, 5, 6, 6))                      # what comes from above

@@ -4,13 +4,11 @@
 """
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
 import nn
 import tinygrad_conv as tg
+from demos.program import folder, plainly
 
 
 class Block(nn.Module):
@@ -38,32 +36,34 @@ class Net(nn.Module):
         return self.head(self.blocks(tg.relu(self.stem(x))))
 
 
-def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+@plainly()
+def main() -> None:
+    out = folder(__doc__, "runs/drawings")
+    out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     x, labels = nn.data.digits("train")[np.arange(8)]
 
     small = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1, rng=rng), nn.ReLU(), nn.Flatten(),
                           nn.Linear(64, 10, rng=rng))
     gradient = nn.draw(small, x, loss=lambda y: tg.cross_entropy(y, labels))
-    made = [gradient.save(folder / "gradient.svg")]
+    made = [gradient.save(out / "gradient.svg")]
 
     net = Net(32, rng)
-    made.append(nn.draw(net, x).save(folder / "blocks.svg"))
-    made.append(nn.draw(net, x, depth=0, show="parameters").save(folder / "modules.svg"))
+    made.append(nn.draw(net, x).save(out / "blocks.svg"))
+    made.append(nn.draw(net, x, depth=0, show="parameters").save(out / "modules.svg"))
 
     loss = tg.cross_entropy(net(tg.tensor(x)), labels)
     loss.backward(retain_graph=True)
     page = tg.draw(loss, show=("parameters", "flops", "memory", "grad"))
-    made.append(page.save(folder / "net.html"))  # one file to open: pan, zoom, search, replay
+    made.append(page.save(out / "net.html"))  # one file to open: pan, zoom, search, replay
 
     try:
         Net(48, rng)(tg.tensor(x))
     except ValueError as error:
         print(error, *error.__notes__, sep="\n    ")
-        made.append(tg.draw(error, depth=1).save(folder / "failure.svg"))
+        made.append(tg.draw(error, depth=1).save(out / "failure.svg"))
     print("->", *made)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/drawings"))
+    main()

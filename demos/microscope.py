@@ -4,16 +4,16 @@
 """
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
 import nn
 import tinygrad_conv as tg
+from demos.program import folder, plainly
 
 
-def main(folder: Path) -> None:
+@plainly()
+def main() -> None:
+    out = folder(__doc__, "runs/microscope")
     rng = np.random.default_rng(0)
     net = nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=2, dtype=np.float64, rng=rng),
                         nn.ReLU())
@@ -28,8 +28,8 @@ def main(folder: Path) -> None:
         "weight": tg.explain.weight(y, (3, 0, 1, 2), loss),  # what makes this weight's gradient?
     }
     for name, why in questions.items():
-        print(f"{why}\n\n-> {why.save(folder / f'microscope_{name}.svg')}, "
-              f"{why.save(folder / f'microscope_{name}.html')}\n")
+        print(f"{why}\n\n-> {why.save(out / f'microscope_{name}.svg')}, "
+              f"{why.save(out / f'microscope_{name}.html')}\n")
 
     loss.backward()
     held = [y.data[0, 3, 1, 3], x.grad.data[0, 1, 3, 3], net[0].weight.grad.data[3, 0, 1, 2]]
@@ -38,4 +38,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/microscope"))
+    main()

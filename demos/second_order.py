@@ -8,6 +8,7 @@ import numpy as np
 
 import nn
 import tinygrad_conv as tg
+from demos.program import parser, plainly
 
 
 def network(rng: np.random.Generator) -> nn.Module:
@@ -16,7 +17,9 @@ def network(rng: np.random.Generator) -> nn.Module:
                          nn.Linear(64, 10, dtype=np.float64, rng=rng))
 
 
+@plainly()
 def main() -> None:
+    parser(__doc__).parse_args()
     rng = np.random.default_rng(0)
     model = network(rng)
     x, y = nn.data.digits("test")[np.arange(8)]

@@ -5,7 +5,6 @@
 """
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 import time
@@ -15,8 +14,7 @@ import numpy as np
 
 import nn
 import tinygrad_conv as tg
-from demos.pictures import draw_misclassified
-from demos.program import plainly
+from demos.program import parser, plainly, whole
 
 
 def lenet(rng: np.random.Generator) -> nn.Module:
@@ -53,13 +51,14 @@ def misses(model: nn.Module, data: nn.data.Dataset) -> tuple[np.ndarray, np.ndar
 
 @plainly()
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train a small CNN on real images.")
-    parser.add_argument("--data", choices=JOBS, default="digits")
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="folder for the results (default runs/DATA)")
-    parser.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
-    options = parser.parse_args()
+    takes = parser(__doc__)
+    takes.add_argument("--data", choices=JOBS, default="digits")
+    takes.add_argument("--epochs", type=whole(1), help="in all (default: digits 25, fashion-mnist 5)")
+    takes.add_argument("--seed", type=whole(0), default=0)
+    takes.add_argument("--out", type=Path, help="folder for the results (default runs/DATA)")
+    takes.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
+    options = takes.parse_args()
+    from demos.pictures import draw_misclassified  # needs an extra: say so before the training
     load, build, epochs, batch, lr, augment = JOBS[options.data]
     epochs, out = options.epochs or epochs, options.out or Path("runs") / options.data
     rng = np.random.default_rng(options.seed)
@@ -88,8 +87,8 @@ def main() -> None:
     wrong, said = misses(model, test)
     draw_misclassified(test, wrong, said, out / "misclassified.png")
     accuracy = 1 - len(wrong) / len(test)
-    print(f"\ntest accuracy {accuracy:.2%} ({len(wrong)} of {len(test)} wrong) after {epochs} epochs, "
-          f"{time.perf_counter() - start:.0f} s")
+    print(f"\ntest accuracy {accuracy:.2%} ({len(wrong)} of {len(test)} wrong) after "
+          f"{epochs} epoch{'s' * (epochs > 1)}, {time.perf_counter() - start:.0f} s")
     print(f"in {out}: " + ", ".join(sorted(p.name for p in out.iterdir() if not p.name.startswith("."))))
 
 

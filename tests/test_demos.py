@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PROGRAMS = ["demos.questions", *sorted(
+    ".".join(p.relative_to(ROOT).with_suffix("").parts) for p in (ROOT / "demos").rglob("*.py")
+    if '__name__ == "__main__"' in p.read_text() and p.name != "__main__.py")]
 INTERRUPTED = """import signal
 from demos.{} import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in programs started with &
@@ -75,6 +78,44 @@ def test_ctrl_c_ends_a_program_with_a_line_and_whole_files(demo, wait_for, tmp_p
     assert (b"--resume" if demo == "train" else b"half-written") in said
     if demo == "train":
         assert (tmp_path / "last.safetensors").exists()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_says_how_it_is_called_and_refuses_what_it_does_not_know(program, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for argument, code in (("--help", 0), ("--no-such-option", 2)):
+        done = subprocess.run([sys.executable, "-m", program, argument], cwd=tmp_path, env=environment,
+                              capture_output=True, text=True)
+        assert done.returncode == code and "Traceback" not in done.stderr
+        assert f"usage: python -m {program} [-h]" in done.stdout + done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wrong", [["train", "--epochs", "0"], ["train", "--seed", "-1"],
+                                   ["backward_picture", "p.jpg"],
+                                   ["questions.q1_kernel_gradient", "--picture", "p.jpg"]])
+def test_a_wrong_argument_is_told_in_a_line(wrong, tmp_path):
+    done = subprocess.run([sys.executable, "-m", f"demos.{wrong[0]}", *wrong[1:]], cwd=tmp_path,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 2 and f"got '{wrong[-1]}'" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("demo", ["train", "backward_picture"])
+def test_a_missing_extra_is_told_before_the_work(demo, tmp_path):
+    without = f"import sys; sys.modules['matplotlib'] = None; from demos.{demo} import main; main()"
+    done = subprocess.run([sys.executable, "-c", without], cwd=tmp_path,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "pip install '.[" in done.stderr
+    assert not done.stdout and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("demo", ["drawings", "microscope"])
+def test_a_demo_says_that_its_folder_is_a_file(demo, tmp_path):
+    (tmp_path / "file").touch()
+    done = subprocess.run([sys.executable, "-m", f"demos.{demo}", str(tmp_path / "file")], cwd=ROOT,
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("FileExistsError")
 
 
 def test_an_unwritable_folder_ends_a_program_with_a_line(tmp_path):

@@ -5,7 +5,6 @@
 """
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tinygrad_conv.render.picture import write
 from . import (
     q1_kernel_gradient, q2_input_gradient, q3_nhwc_im2col, q4_dense_matrix, q5_general_equations,
 )
-from ..program import plainly
+from ..program import parser, plainly
 from .answer import Answer, as_page, as_text, document
 
 QUESTIONS = (q1_kernel_gradient, q2_input_gradient, q3_nhwc_im2col, q4_dense_matrix,
@@ -49,11 +48,12 @@ def pages(answers: Sequence[Answer]) -> dict[str, str]:
 
 @plainly()
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--out", type=Path, default=Path("runs/questions"), metavar="DIR")
-    options.add_argument("--gallery", action="store_const", dest="out", const=GALLERY,
-                         help="write the committed copy in demos/gallery")
-    out = options.parse_args().out
+    takes = parser(__doc__)
+    takes.add_argument("--out", type=Path, default="runs/questions", metavar="DIR",
+                       help="folder for the pages (default %(default)s)")
+    takes.add_argument("--gallery", action="store_const", dest="out", const=GALLERY,
+                       help="write the committed copy in demos/gallery")
+    out = takes.parse_args().out
     answers = [question.answer() for question in QUESTIONS]
     for name, content in pages(answers).items():
         write(out / name, content.encode())

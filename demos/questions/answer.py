@@ -4,8 +4,8 @@ Every number in it comes from the run that made it. Imports `proof` and the draw
 """
 from __future__ import annotations
 
-import argparse
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tinygrad_conv.render.picture import write
 
-from ..program import plainly
+from ..program import parser, plainly, svg
 from .proof import Proof
 
 STYLE = Path(__file__).with_name("page.css")
@@ -134,9 +134,9 @@ def as_page(answer: Answer, names: Sequence[str]) -> str:
 @plainly()
 def run(make: Callable[[], Answer]) -> None:
     """Print an answer; leave with an error if a proof fails. `--picture FILE` keeps the drawing."""
-    options = argparse.ArgumentParser(description=make.__doc__)
-    options.add_argument("--picture", type=Path, metavar="FILE.svg", help="write the picture too")
-    chosen = options.parse_args()
+    takes = parser(sys.modules[make.__module__].__doc__)
+    takes.add_argument("--picture", type=svg, metavar="FILE.svg", help="write the picture too")
+    chosen = takes.parse_args()
     answer = make()
     print(as_text(answer))
     if chosen.picture:
