@@ -83,7 +83,7 @@ def test_softmax_of_a_row_without_one_is_nan(f, strict):
 
 @pytest.mark.parametrize("f", [tg.softmax, tg.log_softmax])
 def test_softmax_errors_and_edges(f):
-    with pytest.raises(TypeError, match=rf"^{f.__name__}: expects floating point, got int64"):
+    with pytest.raises(TypeError, match=rf"^{f.__name__}: x must be floating point, got int64"):
         f(np.ones((2, 2), int))
     with pytest.raises(IndexError, match=rf"^{f.__name__}: axis 2 is out of range"):
         f(np.ones((2, 2)), 2)

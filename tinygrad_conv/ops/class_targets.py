@@ -1,7 +1,8 @@
 """Targets of the losses on classes: checked, and turned into coefficients of log-probabilities.
 
 A loss on classes is -sum(target * logp): class numbers, weights, ignored rows, smoothing and the
-divisor of a mean only decide the numbers in `target`, (N, C, ...) like logp. Imports core and shape.
+divisor of a mean only decide the numbers in `target`, (N, C, ...) like logp. Imports core,
+arguments and shape.
 """
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..core import Tensor, share
 from . import shape as sh
+from .arguments import as_floats
 
 
 def values_of(a: Any) -> np.ndarray:
@@ -20,10 +22,7 @@ def values_of(a: Any) -> np.ndarray:
 
 def batched(op: str, input: Any, target: Any) -> tuple[Tensor, Any, bool]:
     """input (C,) gets a batch axis, and its target; whether it was added."""
-    x = sh.as_tensor(input, op)
-    if x.dtype.kind != "f":
-        raise TypeError(f"{op}: input must be floating point, got {x.dtype}; convert it, e.g. "
-                        f"x.astype(np.float32)")
+    x = as_floats(input, op, "input")
     if x.ndim == 0:
         raise ValueError(f"{op}: input must have shape (C,), (N, C) or (N, C, ...), got ()")
     if x.ndim > 1:

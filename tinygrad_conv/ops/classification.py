@@ -15,6 +15,7 @@ from ..primitive import primitive
 from . import reduce as rd
 from . import shape as sh
 from .activation import relu
+from .arguments import as_tensor
 from .class_targets import batched, class_coefficients, class_numbers, class_weights, values_of
 from .indexing import take_along_axis
 from .loss import check_reduction
@@ -63,7 +64,7 @@ def _class_loss(op: str, logp: Tensor, single: bool, target: Any, weight: Any, i
 
 def _probability_loss(op: str, x: Tensor, single: bool, target: Any, weight: Any,
                       ignore_index: int, smoothing: float, reduction: str) -> Tensor:
-    t, c = sh.as_tensor(target, op), x.shape[1]
+    t, c = as_tensor(target, op), x.shape[1]
     if t.shape != x.shape:
         if t.shape == (x.shape[0], *x.shape[2:]):
             raise TypeError(f"{op}: class targets must be integers, got {t.dtype}; convert them, "

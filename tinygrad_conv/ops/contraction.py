@@ -1,7 +1,7 @@
 """einsum: any sum of products, named by letters, and its derivative, which is one too.
 
 The primitive sees letters only; ellipses and implicit outputs are written out before. Imports
-core, primitive and shape.
+core, primitive, arguments and shape.
 """
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from ..core import Tensor, share
 from ..primitive import primitive
-from .shape import as_tensor, broadcast_to, reshape
+from .arguments import as_tensor
+from .shape import broadcast_to, reshape
 
 
 @primitive

@@ -26,11 +26,12 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, as_array, share
+from ..core import Tensor
 from ..kernels import conv as kernels
 from ..kernels.geometry import conv_padding, conv_size, pair, reach
 from ..kernels.window import window
 from ..primitive import primitive
+from .arguments import as_floats
 from .reduce import sum as _sum
 from .shape import reshape, transpose
 
@@ -93,12 +94,8 @@ conv2d_weight.defvjp(
 
 def as_conv_inputs(op: str, x: Any, w: Any, bias: Any, groups: int, dims: int) -> list[Tensor]:
     """The arguments as float tensors of the right rank, x with a batch axis."""
-    tensors = [t if isinstance(t, Tensor) else share(as_array(t, copy=True, what=f"{op} {name}"))
+    tensors = [as_floats(t, op, name)
                for t, name in ((x, "x"), (w, "weight"), (bias, "bias")) if t is not None]
-    for t, name in zip(tensors, ("x", "weight", "bias")):
-        if t.dtype.kind != "f":
-            raise TypeError(f"{op}: {name} must be floating point, got {t.dtype}; convert it, "
-                            f"e.g. tg.tensor(x, dtype=np.float32)")
     x, w = tensors[:2]
     axes = "NCHW" if dims == 2 else "NCL"
     if x.ndim not in (dims + 1, dims + 2):

@@ -15,10 +15,10 @@ from . import elementwise as ew
 from . import functions as fn
 from . import reduce as rd
 from . import shape as sh
+from .arguments import Axis, as_tensor, axes_of, axis_of
 from .compare import isfinite, where
 from .indexing import getitem
 from .joining import concatenate
-from .reduce import Axis
 
 
 @primitive
@@ -49,8 +49,8 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         >>> logsumexp([1000.0, 1000.0]).item() > 1000
         True
     """
-    x = sh.as_tensor(x, "logsumexp")
-    if 0 in [x.shape[a] for a in rd._axes(axis, x.ndim, "logsumexp")]:
+    x = as_tensor(x, "logsumexp")
+    if 0 in [x.shape[a] for a in axes_of(axis, x.ndim, "logsumexp")]:
         raise ValueError(f"logsumexp: nothing to sum along axis {axis} of shape {x.shape}")
     return rd._reduction(_logsumexp, x, axis, keepdims)
 
@@ -70,8 +70,8 @@ def cumsum(x: Any, axis: int) -> Tensor:
         >>> cumsum([1.0, 2.0, 3.0], 0).data.tolist()
         [1.0, 3.0, 6.0]
     """
-    x = sh.as_tensor(x, "cumsum")
-    return _cumsum(x, axis=sh.axis_of(axis, x.ndim, "cumsum"))
+    x = as_tensor(x, "cumsum")
+    return _cumsum(x, axis=axis_of(axis, x.ndim, "cumsum"))
 
 
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -81,8 +81,8 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         >>> prod([[1.0, 2.0], [3.0, 4.0]], axis=1).data.tolist()
         [2.0, 12.0]
     """
-    x = sh.as_tensor(x, "prod")
-    axes = rd._axes(axis, x.ndim, "prod")
+    x = as_tensor(x, "prod")
+    axes = axes_of(axis, x.ndim, "prod")
     rest = tuple(i for i in range(x.ndim) if i not in axes)
     left = tuple(x.shape[i] for i in rest)
     y = sh.reshape(sh.transpose(x, (*axes, *rest)), (rd._count(x, axes), *left))
@@ -91,7 +91,7 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         pairs = ew.mul(getitem(y, slice(half)), getitem(y, slice(half, 2 * half)))
         y = pairs if y.shape[0] % 2 == 0 else concatenate([pairs, getitem(y, slice(2 * half, None))])
     if y.shape[0] == 0:
-        y = sh.as_tensor(np.ones((1, *left), x.dtype), "prod")
+        y = as_tensor(np.ones((1, *left), x.dtype), "prod")
     return sh.reshape(y, rd._kept(x, axes) if keepdims else left)
 
 
@@ -104,8 +104,8 @@ def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False
         >>> var([1.0, 2.0, 3.0, 4.0, 5.0]).item(), var([1.0, 3.0], correction=0).item()
         (2.5, 1.0)
     """
-    x = sh.as_tensor(x, "var")
-    axes = rd._axes(axis, x.ndim, "var")
+    x = as_tensor(x, "var")
+    axes = axes_of(axis, x.ndim, "var")
     off = ew.sub(x, rd.mean(x, axes, keepdims=True))
     n = rd._count(x, axes) - correction
     return ew.mul(rd.sum(ew.mul(off, off), axes, keepdims), 1.0 / n if n > 0 else float("nan"))
@@ -136,5 +136,5 @@ def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         >>> norm([3.0, 4.0]).item()
         5.0
     """
-    x = sh.as_tensor(x, "norm")
+    x = as_tensor(x, "norm")
     return _root(rd.sum(ew.mul(x, x), axis, keepdims))

@@ -1,7 +1,7 @@
 """dropout: entries, or whole channels, set to 0 at random, the others scaled up.
 
 The mask is a constant of the tape, so every order of derivative is exact. Randomness is an
-argument. Imports core, primitive and shape.
+argument. Imports core, primitive and arguments.
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import Tensor, share
 from ..primitive import primitive
-from . import shape as sh
+from .arguments import as_floats
 
 
 @primitive
@@ -24,12 +24,9 @@ _dropout.defvjp(lambda g, ans, x, mask: _dropout(g, mask),
 
 
 def _drop(op: str, x: Any, p: float, training: bool, rng: Any, channels: bool) -> Tensor:
-    x = sh.as_tensor(x, op)
+    x = as_floats(x, op)
     if not 0 <= p <= 1:
         raise ValueError(f"{op}: p must be a probability between 0 and 1, got {p!r}")
-    if x.dtype.kind != "f":
-        raise TypeError(f"{op}: expects floating point, got {x.dtype}; convert it with "
-                        f".astype(np.float32)")
     if channels and x.ndim not in (3, 4):
         raise ValueError(f"{op}: x must have axes NCHW or NCL, got shape {x.shape}")
     if not training or p == 0:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, as_array, share
+from ..core import Tensor
 from ..primitive import primitive
+from .arguments import as_tensor, axis_of
 
 
 def _is_plain(index: tuple[Any, ...]) -> bool:
@@ -63,7 +64,7 @@ def getitem(x: Any, index: Any) -> Tensor:
         >>> getitem([1.0, 2.0, 3.0], [0, 0, 2]).data.tolist()
         [1.0, 1.0, 3.0]
     """
-    x = x if isinstance(x, Tensor) else share(as_array(x, copy=True, what="getitem"))
+    x = as_tensor(x, "getitem")
     index = tuple(_frozen(i) for i in (index if isinstance(index, tuple) else (index,)))
     try:
         return _getitem(x, index=index)
@@ -98,11 +99,9 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
         >>> take_along_axis([[1.0, 2.0], [3.0, 4.0]], [[1], [0]], 1).data.tolist()
         [[2.0], [3.0]]
     """
-    x = x if isinstance(x, Tensor) else share(as_array(x, copy=True, what="take_along_axis"))
+    x = as_tensor(x, "take_along_axis")
     indices = np.array(indices.data if isinstance(indices, Tensor) else indices)
     if indices.dtype.kind not in "iu" or indices.ndim != x.ndim:
         raise TypeError(f"take_along_axis: indices must be integers with {x.ndim} axes, got "
                         f"{indices.dtype} of shape {indices.shape}")
-    if not -x.ndim <= axis < x.ndim:
-        raise IndexError(f"take_along_axis: axis {axis} is out of range for shape {x.shape}")
-    return _take_along_axis(x, indices=indices, axis=axis % x.ndim)
+    return _take_along_axis(x, indices=indices, axis=axis_of(axis, x.ndim, "take_along_axis"))

@@ -1,6 +1,6 @@
 """Joining tensors and cutting them up: concatenating and taking slices are each other's adjoint.
 
-Imports core, primitive, indexing and shape.
+Imports core, primitive, arguments, indexing and shape.
 """
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
+from .arguments import as_tensor, axis_of
 from .indexing import getitem
-from .shape import as_tensor, axis_of, expand_dims
+from .shape import expand_dims
 
 
 @primitive

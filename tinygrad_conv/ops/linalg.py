@@ -1,8 +1,8 @@
 """Products of matrices: matmul, linear, outer.
 
 Each is linear in every operand, so its derivative by one operand is a product of the cotangent
-with the others, and the rows below are written with the ops themselves. Imports core, primitive
-and shape.
+with the others, and the rows below are written with the ops themselves. Imports core, primitive,
+arguments and shape.
 """
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy as np
 from ..core import Tensor
 from ..kernels.product import product
 from ..primitive import primitive
-from .shape import as_tensor, expand_dims, reshape, swapaxes
+from .arguments import as_tensor
+from .shape import expand_dims, reshape, swapaxes
 
 
 def _check_matmul(x: np.ndarray, y: np.ndarray) -> None:
@@ -47,17 +48,13 @@ def matmul(x, y):
     """
     _check_matmul(x, y)
     if x.ndim > 2 and y.ndim == 2 and x.flags.c_contiguous:  # one product, not one a matrix
-        return product(_rows_of(x), y).reshape(*x.shape[:-1], y.shape[1])
+        return product(_rows(x), y).reshape(*x.shape[:-1], y.shape[1])
     return product(x, y)
 
 
-def _rows_of(x: np.ndarray) -> np.ndarray:
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
-
-def _rows(x: Tensor) -> Tensor:
-    """(..., K) as (rows, K)."""
-    return x if x.ndim == 2 else reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+def _rows(x: Any) -> Any:
+    """(..., K) as (rows, K), of an array or a tensor."""
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _t(x: Tensor) -> Tensor:
@@ -91,7 +88,7 @@ matmul.defvjp(_matmul_x, _matmul_y)
 
 @primitive
 def _linear(x, w, b=None):
-    y = product(_rows_of(x), w.T)                                # (rows, I) @ (I, O)
+    y = product(_rows(x), w.T)                                   # (rows, I) @ (I, O)
     if b is not None:
         y += b
     return y.reshape(*x.shape[:-1], len(w))

@@ -11,8 +11,8 @@ from ..core import Tensor
 from . import elementwise as ew
 from . import functions as fn
 from . import reduce as rd
-from . import shape as sh
 from .activation import softplus
+from .arguments import as_floats, as_tensor
 from .compare import where
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -32,10 +32,7 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
 def _pair(op: str, input: Any, target: Any, reduction: str,
           choices: tuple[str, ...] = REDUCTIONS) -> tuple[Tensor, Tensor]:
     check_reduction(op, reduction, choices)
-    x, t = sh.as_tensor(input, op), sh.as_tensor(target, op)
-    if x.dtype.kind != "f":
-        raise TypeError(f"{op}: input must be floating point, got {x.dtype}; convert it, e.g. "
-                        f"x.astype(np.float32)")
+    x, t = as_floats(input, op, "input"), as_tensor(target, op)
     if x.shape != t.shape:
         raise ValueError(f"{op}: input and target must have one shape, got {x.shape} and "
                          f"{t.shape}; {_fix(x.shape, t.shape)}")
@@ -163,10 +160,10 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None
     """
     op = "binary_cross_entropy_with_logits"
     x, t = _pair(op, input, target, reduction)
-    ones = t if pos_weight is None else t * sh.as_tensor(pos_weight, op)
+    ones = t if pos_weight is None else t * as_tensor(pos_weight, op)
     loss = ones * _minus_log_sigmoid(x) + (1.0 - t) * _minus_log_sigmoid(-x)
     if weight is not None:
-        loss = loss * sh.as_tensor(weight, op)
+        loss = loss * as_tensor(weight, op)
     if loss.shape != x.shape:
         raise ValueError(f"{op}: weight and pos_weight must broadcast to the shape of input, "
                          f"{x.shape}; with them the loss has shape {loss.shape}")

@@ -15,6 +15,7 @@ from ..core import Tensor, share
 from ..kernels import norm as kernels
 from ..primitive import primitive
 from . import shape as sh
+from .arguments import as_floats, as_tensor
 from .normalize import normalize
 
 
@@ -29,10 +30,7 @@ _scale.defvjp(lambda g, ans, x, a, b: g * a,
 
 
 def _checked(op: str, x: Any, least: int) -> Tensor:
-    x = sh.as_tensor(x, op)
-    if x.dtype.kind != "f":
-        raise TypeError(f"{op}: x must be floating point, got {x.dtype}; convert it, e.g. "
-                        f"x.astype(np.float32)")
+    x = as_floats(x, op)
     if x.ndim < least:
         raise ValueError(f"{op}: x must have at least {least} axes, got shape {x.shape}")
     return x
@@ -44,7 +42,7 @@ def _affine(op: str, weight: Any, bias: Any, shape: tuple[int, ...],
     out = []
     for name, value, neutral in (("weight", weight, 1.0), ("bias", bias, 0.0)):
         if value is not None:
-            value = sh.as_tensor(value, op)
+            value = as_tensor(value, op)
             if value.shape != shape:
                 raise ValueError(f"{op}: {name} must have shape {shape}, got {value.shape}")
         out.append(neutral if value is None else sh.reshape(value, view))

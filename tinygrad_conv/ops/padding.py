@@ -1,6 +1,6 @@
 """Borders: pad with a constant, and its adjoint crop; reflected or repeated borders are indexing.
 
-Imports shape and indexing.
+Imports core, primitive, arguments and indexing.
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from . import shape as sh
+from .arguments import as_tensor
 from .indexing import getitem
 
 
@@ -78,7 +78,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         >>> pad([1.0, 2.0, 3.0], (2, 1), "reflect").data.tolist()
         [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
     """
-    x = sh.as_tensor(x, "pad")
+    x = as_tensor(x, "pad")
     if mode not in ("constant", "reflect", "replicate", "edge"):
         raise ValueError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'edge', got {mode!r}")
     width = _widths(pad_width, x.ndim)

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, as_array, share
+from ..core import Tensor
 from ..kernels import pool as kernels
 from ..kernels.geometry import pair, reach
 from ..kernels.pool_geometry import Windows, windows
 from ..primitive import primitive
+from .arguments import as_floats
 from .shape import reshape
 
 
@@ -73,10 +74,7 @@ avg_pool2d_spread.defvjp(lambda u, ans, g, *, size, **geo: _avg_pool2d(u, **geo)
 
 def as_planes(op: str, x: Any, axes: str = "NCHW") -> tuple[Tensor, tuple[int, ...]]:
     """x as a float tensor (N, C, H, W), and the leading axes its results should have."""
-    x = x if isinstance(x, Tensor) else share(as_array(x, copy=True, what=f"{op} x"))
-    if x.dtype.kind != "f":
-        raise TypeError(f"{op}: x must be floating point, got {x.dtype}; convert it, e.g. "
-                        f"tg.tensor(x, dtype=np.float32)")
+    x = as_floats(x, op)
     if x.ndim not in (len(axes) - 1, len(axes)):
         raise ValueError(f"{op}: x must have axes {axes} (or {axes[1:]}, one sample), got shape "
                          f"{x.shape}")

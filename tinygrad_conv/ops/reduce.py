@@ -6,7 +6,6 @@ cotangent its lost axes back (`_spread`) and lets broadcasting do the rest. Comp
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,8 @@ from ..kernels.total import total
 from ..primitive import primitive
 from . import elementwise as ew
 from . import shape as sh
+from .arguments import Axis, as_floats, as_tensor, axes_of, axis_of
 from .compare import equal
-Axis = int | Sequence[int] | None
-
-
-def _axes(axis: Axis, ndim: int, op: str) -> tuple[int, ...]:
-    """The reduced axes, counted from the front, each once."""
-    given = range(ndim) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
-    axes = tuple(sh.axis_of(a, ndim, op) for a in given)
-    if len(set(axes)) != len(axes):
-        raise ValueError(f"{op}: axis {axis} names an axis twice")
-    return axes
 
 
 def _kept(x: Tensor, axis: tuple[int, ...]) -> tuple[int, ...]:
@@ -43,8 +33,8 @@ def _spread(g: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
 
 
 def _reduction(primitive_, x: Any, axis: Axis, keepdims: bool) -> Tensor:
-    x = sh.as_tensor(x, primitive_.name)
-    return primitive_(x, axis=_axes(axis, x.ndim, primitive_.name), keepdims=bool(keepdims))
+    x = as_tensor(x, primitive_.name)
+    return primitive_(x, axis=axes_of(axis, x.ndim, primitive_.name), keepdims=bool(keepdims))
 
 
 @primitive
@@ -65,13 +55,13 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _reduction(_sum, x, axis, keepdims)
 
 
-def _count(x: Tensor, axis: tuple[int, ...]) -> int:
+def _count(x: Tensor | np.ndarray, axis: tuple[int, ...]) -> int:
     return math.prod(x.shape[a] for a in axis)
 
 
 @primitive
 def _mean(x, *, axis, keepdims):
-    n = math.prod(x.shape[a] for a in axis)
+    n = _count(x, axis)
     return total(x, axis, keepdims) * (1.0 / n if n else math.nan)
 
 
@@ -89,11 +79,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         >>> mean([[1.0, 2.0], [3.0, 4.0]], axis=(0, 1)).item()
         2.5
     """
-    x = sh.as_tensor(x, "mean")
-    if x.dtype.kind != "f":
-        raise TypeError(f"mean: expects floating point, got {x.dtype}; convert it with "
-                        f".astype(np.float32)")
-    return _reduction(_mean, x, axis, keepdims)
+    return _reduction(_mean, as_floats(x, "mean"), axis, keepdims)
 
 
 @primitive
@@ -116,8 +102,8 @@ _min.defvjp(_extreme_vjp)
 
 
 def _extreme(primitive_, x: Any, axis: Axis, keepdims: bool) -> Tensor:
-    x = sh.as_tensor(x, primitive_.name)
-    if 0 in [x.shape[a] for a in _axes(axis, x.ndim, primitive_.name)]:
+    x = as_tensor(x, primitive_.name)
+    if 0 in [x.shape[a] for a in axes_of(axis, x.ndim, primitive_.name)]:
         raise ValueError(f"{primitive_.name}: nothing to compare along axis {axis} of shape {x.shape}")
     return _reduction(primitive_, x, axis, keepdims)
 
@@ -162,8 +148,8 @@ def _argmin(x, *, axis, keepdims):
 
 
 def _arg(primitive_, x: Any, axis: int | None, keepdims: bool) -> Tensor:
-    x = sh.as_tensor(x, primitive_.name)
-    axis = None if axis is None else sh.axis_of(axis, x.ndim, primitive_.name)
+    x = as_tensor(x, primitive_.name)
+    axis = None if axis is None else axis_of(axis, x.ndim, primitive_.name)
     if (x.size if axis is None else x.shape[axis]) == 0:
         raise ValueError(f"{primitive_.name}: nothing to compare along axis {axis} of shape {x.shape}")
     return primitive_(x, axis=axis, keepdims=bool(keepdims))

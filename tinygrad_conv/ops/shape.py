@@ -1,8 +1,7 @@
 """Ops that move values and compute nothing: each is linear, and its VJP is its adjoint.
 
 Pairs: reshape and reshape, transpose and transpose, broadcast and sum, a roll and the roll back.
-Axes and sizes are checked here, so that an error names the op. Imports core, primitive and
-indexing.
+Imports core, primitive, arguments and indexing.
 """
 from __future__ import annotations
 
@@ -12,28 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, as_array, share
+from ..core import Tensor
 from ..primitive import primitive
-from . import indexing
-
-
-def as_tensor(x: Any, op: str) -> Tensor:
-    """`x` itself, or a tensor of what it holds."""
-    return x if isinstance(x, Tensor) else share(as_array(x, copy=True, what=op))
-
-
-def axis_of(axis: Any, ndim: int, op: str) -> int:
-    """The axis counted from the front.
-
-    Raises:
-        TypeError, IndexError: if it is no whole number, or out of range.
-    """
-    if not hasattr(axis, "__index__"):
-        raise TypeError(f"{op}: axis must be a whole number, got {axis!r}")
-    axis = axis.__index__()
-    if not -ndim <= axis < ndim:
-        raise IndexError(f"{op}: axis {axis} is out of range for {ndim} dimensions")
-    return axis % ndim
+from .arguments import Axis, as_tensor, axes_of, axis_of
+from .indexing import getitem
 
 
 @primitive
@@ -126,7 +107,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     return _transpose(x, axes=tuple(axes))
 
 
-def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
+def squeeze(x: Any, axis: Axis = None) -> Tensor:
     """Drop axes of length 1: all of them, or those given (an axis of another length stays,
     as in PyTorch; NumPy raises).
 
@@ -135,8 +116,7 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
         (3, 1)
     """
     x = as_tensor(x, "squeeze")
-    given = range(x.ndim) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
-    drop = {axis_of(a, x.ndim, "squeeze") for a in given}
+    drop = axes_of(axis, x.ndim, "squeeze")
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in drop))
 
 
@@ -178,7 +158,7 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     return _broadcast_to(x, shape=shape)
 
 
-def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
+def flip(x: Any, axis: Axis = None) -> Tensor:
     """Reverse the order along axes (all by default).
 
     Example:
@@ -186,9 +166,8 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
         [3.0, 2.0, 1.0]
     """
     x = as_tensor(x, "flip")
-    given = range(x.ndim) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
-    turned = {axis_of(a, x.ndim, "flip") for a in given}
-    return indexing.getitem(x, tuple(slice(None, None, -1 if i in turned else None) for i in range(x.ndim)))
+    turned = axes_of(axis, x.ndim, "flip")
+    return getitem(x, tuple(slice(None, None, -1 if i in turned else None) for i in range(x.ndim)))
 
 
 @primitive
@@ -199,7 +178,7 @@ def _roll(x, *, shift, axis):
 _roll.defvjp(lambda g, ans, x, *, shift, axis: _roll(g, shift=tuple(-s for s in shift), axis=axis))
 
 
-def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
+def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
     """Shift values along axes; what leaves at the end comes back at the start.
 
     Raises:

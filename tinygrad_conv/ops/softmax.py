@@ -1,8 +1,8 @@
 """softmax and log_softmax: shifted by the largest value of each row, so that nothing overflows.
 
 A logit of -inf has probability 0 and a finite gradient; a row of -inf only, or with +inf, has no
-softmax: nan, without a warning. Imports core, primitive, functions, reduce, shape and the
-kernel of sums.
+softmax: nan, without a warning. Imports core, primitive, functions, reduce, arguments and
+the kernel of sums.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..kernels.total import total
 from ..primitive import primitive
 from . import functions as fn
 from . import reduce as rd
-from . import shape as sh
+from .arguments import as_floats, axis_of
 
 
 def _shifted(x: np.ndarray, axis: int) -> np.ndarray:
@@ -82,11 +82,8 @@ log_softmax_vjp.defvjp(
 
 def _along(primitive_: Any, x: Any, axis: int) -> Tensor:
     op = primitive_.name
-    x = sh.as_tensor(x, op)
-    axis = sh.axis_of(axis, x.ndim, op)
-    if x.dtype.kind != "f":
-        raise TypeError(f"{op}: expects floating point, got {x.dtype}; convert it with "
-                        f".astype(np.float32)")
+    x = as_floats(x, op)
+    axis = axis_of(axis, x.ndim, op)
     return primitive_(x, axis=axis) if x.size else x
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, as_array, share
+from ..core import Tensor
 from ..kernels import planes as kernels
 from ..kernels.geometry import pair
 from ..primitive import primitive
+from .arguments import as_tensor
 from .pool import as_planes, with_lead
 from .shape import reshape
 
@@ -80,8 +81,7 @@ def max_unpool2d(x: Any, indices: Any, kernel_size: Any, stride: Any = None, pad
     """
     op = "max_unpool2d"
     x, lead = as_planes(op, x)
-    indices = indices if isinstance(indices, Tensor) else share(
-        as_array(indices, copy=True, what=f"{op} indices"))
+    indices = as_tensor(indices, f"{op} indices")
     if indices.dtype.kind not in "iu":
         raise TypeError(f"{op}: indices must be integers, got {indices.dtype}")
     if indices.shape != (*lead, *x.shape[2:]):

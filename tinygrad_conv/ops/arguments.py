@@ -1,0 +1,54 @@
+"""Arguments of ops, checked, so that an error names the op and what it got. Imports core only."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..core import Tensor, as_array, share
+
+Axis = int | Sequence[int] | None
+
+
+def as_tensor(x: Any, op: str) -> Tensor:
+    """`x` itself, or a tensor of what it holds."""
+    return x if isinstance(x, Tensor) else share(as_array(x, copy=True, what=op))
+
+
+def as_floats(x: Any, op: str, name: str = "x") -> Tensor:
+    """The same of the argument `name`, which must be floating point.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    t = as_tensor(x, f"{op} {name}")
+    if t.dtype.kind != "f":
+        raise TypeError(f"{op}: {name} must be floating point, got {t.dtype}; convert it, e.g. "
+                        f"{name}.astype(np.float32)")
+    return t
+
+
+def axis_of(axis: Any, ndim: int, op: str) -> int:
+    """The axis counted from the front.
+
+    Raises:
+        TypeError, IndexError: if it is no whole number, or out of range.
+    """
+    if not hasattr(axis, "__index__"):
+        raise TypeError(f"{op}: axis must be a whole number, got {axis!r}")
+    axis = axis.__index__()
+    if not -ndim <= axis < ndim:
+        raise IndexError(f"{op}: axis {axis} is out of range for {ndim} dimensions")
+    return axis % ndim
+
+
+def axes_of(axis: Axis, ndim: int, op: str) -> tuple[int, ...]:
+    """One axis, several or all (None), counted from the front.
+
+    Raises:
+        TypeError, IndexError, ValueError: as `axis_of`, or if one is named twice.
+    """
+    given = range(ndim) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
+    axes = tuple(axis_of(a, ndim, op) for a in given)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{op}: axis {axis} names an axis twice")
+    return axes
