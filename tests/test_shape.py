@@ -72,7 +72,7 @@ def test_mean_of_nothing_is_nan_without_a_warning():
     (lambda: tg.pad(A, 1, "wrap"), ValueError, "pad: mode must be"), (lambda: tg.pad(A, 5, "reflect"), ValueError, "cannot reflect"),
     (lambda: tg.pad(A, 1.5), ValueError, "pad_width must be"), (lambda: tg.transpose(A, (0, 0)), ValueError, "not a permutation"),
     (lambda: tg.broadcast_to(A, (3, 5)), ValueError, r"shape \(3, 4\) does not broadcast to \(3, 5\)"),
-    (lambda: tg.sum(A, axis=(0, 0)), ValueError, "names an axis twice"), (lambda: tg.max(np.ones((0, 2)), axis=0), ValueError, "nothing to compare"),
+    (lambda: tg.sum(A, axis=(0, 0)), ValueError, "names an axis twice"), (lambda: tg.flip(A, (0, -2)), ValueError, "^flip: .* an axis twice"), (lambda: tg.max(np.ones((0, 2)), axis=0), ValueError, "nothing to compare"),
     (lambda: tg.mean(np.array([1, 2])), TypeError, "mean: x must be floating point, got int64"),
     (lambda: tg.getitem(A, 1.5), TypeError, "indices must be integers"), (lambda: tg.getitem(A, (0, 9)), IndexError, r"out of bounds .* shape \(3, 4\)"),
 ])
