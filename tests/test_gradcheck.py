@@ -187,18 +187,6 @@ def test_deterministic_by_default_and_rng_is_used():
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_normalisation_multiplied_by_zero_is_rejected(rng):
-    """Row o of the field's defects: under a cotangent of ones the true gradient is 0 too."""
-    x = rng.standard_normal((6, 3))
-
-    @tg.primitive
-    def standardise(x):
-        return (x - x.mean(0)) / x.std(0)
-    standardise.defvjp(lambda g, ans, x: 0.0 * g)
-    with pytest.raises(AssertionError, match="standardise"):
-        tg.check_grads(standardise, (x,), order=1)
-
-
 def test_an_op_without_a_vjp_says_so():
     @tg.primitive
     def mystery(x):

@@ -22,9 +22,7 @@ def _meeting(call: Call, side: str, at: Sequence[int], small: tuple[int, ...],
     w, p = call.w.shape, call.params
     held = dict(zip(SIDES[side], at))
     axes = [line((small[2 + k], w[2 + k], large[2 + k]), p["stride"][k], p["dilation"][k], p["padding"][k],
-                 **{side_letter: held[letter]})
-            for k, letter, side_letter in zip((0, 1), SIDES[side][2:],
-                                              {"small": "ii", "kernel": "aa", "large": "uu"}[side])]
+                 **{SIDES[side][2]: held[letter]}) for k, letter in enumerate(SIDES[side][2:])]
     pairs = channels(w, p["groups"], **{k: v for k, v in held.items() if k in ("small", "large", "k")})
     return Meeting(np.array([held["n"]]) if "n" in held else np.arange(small[0]), pairs, *axes)
 

@@ -68,10 +68,14 @@ def _indices(e: Terms, at: Mapping[str, str]) -> dict[str, list[str]]:
     return sides
 
 
+def depth_letter(e: Terms) -> str:
+    """The second index of the weight: the large side's channel, or a number inside its group."""
+    return e.letters["large"] if e.meeting.channels.groups == 1 else "k"
+
+
 def _summed(e: Terms) -> str:
-    k = e.letters["large"] if e.meeting.channels.groups == 1 else "k"
-    by = {"small": [k, "a", "b"], "large": [e.letters["small"], "a", "b"], "kernel": ["n", "i", "j"]}
-    letters = by[e.side]
+    letters = {"small": [depth_letter(e), "a", "b"], "large": [e.letters["small"], "a", "b"],
+               "kernel": ["n", "i", "j"]}[e.side]
     seen = [x for x in letters if x not in "ia" or not e.call.line]
     return ",".join([x for x in seen if x != "n" or 0 in e.call.axes])
 
@@ -90,8 +94,7 @@ def _condition(e: Terms, numbers: bool) -> str:
 
 def _sentence(e: Terms, held: Mapping[str, str]) -> str:
     letters = {name: name for name in "nijabuv"} | e.letters
-    letters["k"] = e.letters["large"] if e.meeting.channels.groups == 1 else "k"
-    at = letters | held
+    at = letters | {"k": depth_letter(e)} | held
     sides = _indices(e, at)
     factors = " ".join(spell(e, f.name, f.side, sides[f.side]) for f in (e.first, e.second))
     text = f"{spell(e, e.name, e.side, [at[x] for x in SIDES[e.side]])} = sum over {_summed(e)} of {factors}"

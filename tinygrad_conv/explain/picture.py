@@ -11,7 +11,7 @@ from string import ascii_uppercase
 
 import numpy as np
 
-from .formula import general, plane_label, result_label, with_numbers
+from .formula import depth_letter, general, plane_label, result_label, with_numbers
 from .grid import (
     AROUND, FITS, FITS_SMALL, HEIGHT, PADDING, TITLE, UNREAD, WIDTH, Span, Tags, View, cross, cut,
     draw_plane, hatch,
@@ -87,11 +87,10 @@ def _product(e: Terms, plane: int) -> View:
 
 
 def _result(e: Terms) -> View:
-    part = ("i", "j") if e.side == "small" else ("u", "v") if e.side == "large" else ("a", "b")
     held = dict(zip(SIDES[e.side], e.at))
     lines = (e.meeting.rows, e.meeting.columns)
     spans = [Span(n, cut(0, n - 1, [held[letter]], AROUND), line.read if e.side == "large" else None, name)
-             for n, line, letter, name in zip(e.result.shape[2:], lines, part, _names(e))]
+             for n, line, letter, name in zip(e.result.shape[2:], lines, SIDES[e.side][2:], _names(e))]
     array = e.result[e.at[:2]]
     return View(CAPTIONS[e.name], result_label(e), "result", *spans, lambda r, c: array[r, c].item(),
                 {e.at[2:]: ""})
@@ -132,7 +131,7 @@ def _im2col(sheet: Sheet, e: Terms, x: float, y: float) -> float:
     taps = [",".join(map(str, tap)) for tap in zip(*(at[letter].ravel().tolist() for letter in parts))]
     outside = np.flatnonzero(~np.broadcast_to(e.meeting.inside, e.meeting.shape))
     padded = frozenset((0, k) for k in outside.tolist())
-    order = ",".join([e.letters["large"] if e.meeting.channels.groups == 1 else "k", *parts[1:]])
+    order = ",".join([depth_letter(e), *parts[1:]])
     sheet.text(x, y + 11, f"the same as a matrix product: row {number} of im2col({e.first.name}), in the "
                           f"order ({order}), times the filter", 12, font_weight="bold")
     for style, name, numbers, above, hatched in (

@@ -105,5 +105,5 @@ class Terms:
 
     def lines(self, factor: Factor) -> list[tuple[Line, np.ndarray]]:
         """For the rows and the columns of a factor: the axis, and the positions that meet."""
-        part = SIDES[factor.side][2] if factor.side != "kernel" else "a"
+        part = SIDES[factor.side][2]
         return [(line, getattr(line, part)) for line in (self.meeting.rows, self.meeting.columns)]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .parallel import over
+from .window import compute_dtype
 
 BLOCK = 1 << 15  # entries worked on at a time: with temporaries they stay in the L2 cache
 RUN = 256        # entries an inner loop should have; from LONG on a scalar beside it is free
@@ -22,10 +23,6 @@ Work = Callable[[slice, np.ndarray], tuple[np.ndarray, ...] | None]
 def _divisor(n: int, most: int) -> int:
     """The largest divisor of n that is at most `most` (and at least 1)."""
     return next(d for d in range(max(1, min(n, most)), 0, -1) if n % d == 0)
-
-
-def _compute_dtype(x: np.ndarray) -> np.dtype:
-    return x.dtype if x.itemsize > 2 else np.dtype(np.float32)
 
 
 class Cut:
@@ -41,7 +38,7 @@ class Cut:
     """
 
     def __init__(self, x: np.ndarray, axes: tuple[int, ...]) -> None:
-        self.axes, self.dtype = axes, _compute_dtype(x)
+        self.axes, self.dtype = axes, compute_dtype(x)
         self.order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]))
         self.back = sorted(range(x.ndim), key=self.order.__getitem__)
         start, stop = self._longest_run(x.shape, axes)
@@ -137,7 +134,7 @@ class Plain:
     """The same for an array that is not worth cutting: one block, pieces wherever they lie."""
 
     def __init__(self, x: np.ndarray, axes: tuple[int, ...]) -> None:
-        self.axes, self.dtype, self.like = axes, _compute_dtype(x), x
+        self.axes, self.dtype, self.like = axes, compute_dtype(x), x
         self.count = math.prod([x.shape[a] for a in axes])
 
     def dense(self, a: np.ndarray) -> np.ndarray:
