@@ -14,8 +14,8 @@ try:
 except ImportError:
     raise SystemExit("this picture needs matplotlib; install the extra: pip install '.[viz]'") from None
 
+import tinygrad_conv as tg
 from demos.program import parser, plainly, svg
-from tinygrad_conv.render.picture import write
 
 INK, X, W, G = "#333333", "#9ecae1", "#fdd0a2", "#a1d99b"
 
@@ -75,7 +75,7 @@ def main() -> None:
     content = io.BytesIO()
     with rc_context({"svg.hashsalt": "conv_backward"}):  # the same picture each time
         figure.savefig(content, format="svg", metadata={"Date": None})
-    write(path, content.getvalue())
+    tg.write_atomically(path, content.getvalue())
     print("->", path)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import nn
-from tinygrad_conv.render.picture import write
+import tinygrad_conv as tg
 
 try:
     from matplotlib.figure import Figure
@@ -34,4 +34,4 @@ def draw_misclassified(data: nn.data.Dataset, wrong: np.ndarray, said: np.ndarra
         axes.spines[:].set_color("0.7")
     content = io.BytesIO()
     figure.savefig(content, dpi=130)
-    write(path, content.getvalue())
+    tg.write_atomically(path, content.getvalue())

@@ -4,7 +4,9 @@ May import the engine's public names only.
 """
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,15 @@ def check_schedules(optimizer: Optimizer, schedule: Any, epoch_schedule: Any) ->
     if schedule is not None and epoch_schedule is not None:
         raise ValueError("fit: schedule sets the rate at every batch and would undo what epoch_schedule "
                          "sets; give one of them (nn.SequentialLR puts schedules after each other)")
+
+
+def checkpoint_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder of a run's checkpoints, which need not be there yet."""
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"fit: checkpoint must be a folder, {os.fspath(path)!r} is a file; name a "
+                                 f"folder, in which last.safetensors holds the run")
+    return folder
 
 
 def check_weights(model: Module, epoch: int) -> None:

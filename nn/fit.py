@@ -10,7 +10,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,9 @@ import numpy as np
 import tinygrad_conv as tg
 
 from .checkpoint import Run
-from .checks import EMPTY, check_model, check_run, check_schedules, check_weights, one_value, pairs
+from .checks import (
+    EMPTY, check_model, check_run, check_schedules, check_weights, checkpoint_folder, one_value, pairs,
+)
 from .clip import clip_grad_norm_
 from .history import History, Row
 from .module import Module
@@ -149,6 +150,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         ValueError, RuntimeError: if `resume` finds a checkpoint that does not fit, a loader gives no
             batches, the optimizer holds none of the model's parameters, or a schedule is another's.
         TypeError: for what is no module, optimiser, schedule, callback or batch (x, y).
+        OSError: if the checkpoint cannot be written; the one before is as it was.
 
     Example:
         >>> import nn, numpy as np
@@ -171,7 +173,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
     history = History()
     known = {k: g for k, g in orders.items() if isinstance(g, np.random.Generator)}
     run = Run(model, optimizer, schedules, known, history)
-    last = None if checkpoint is None else Path(checkpoint) / "last.safetensors"
+    last = None if checkpoint is None else checkpoint_folder(checkpoint) / "last.safetensors"
     if last is not None and resume and last.exists():
         run.load(last)
     elif last is not None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .weights import write_atomically
+import tinygrad_conv as tg
 
 Row = dict[str, float]
 
@@ -77,7 +77,7 @@ class History:
         ending = Path(path).suffix[1:].lower()
         if ending not in figure.canvas.get_supported_filetypes():
             raise ValueError(f"plot: expects a picture file, as .png or .svg, got {os.fspath(path)!r}")
-        write_atomically(path, lambda part: figure.savefig(part, dpi=120, format=ending))
+        tg.write_atomically(path, lambda part: figure.savefig(part, dpi=120, format=ending))
 
     def _curves(self, axes: Any, key: str, label: str) -> None:
         for name, style, color in ((key, "-", "0.55"), (f"valid_{key}", "o-", "tab:blue")):

@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import tinygrad_conv as tg
 
 from .module import Module
 
@@ -19,26 +21,6 @@ def _safetensors() -> Any:
         raise ImportError("weights are kept in safetensors files; install the extra: pip install "
                           "'tinygrad_conv[train]'") from None
     return safetensors
-
-
-def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> None:
-    """Let `write(temporary)` make a file beside `path`, then put it in its place in one step.
-
-    Whatever happens, also a loss of power, `path` is the old file or the new one.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part")
-    try:
-        temporary.touch(exist_ok=False)
-        mode = temporary.stat().st_mode  # what the user's umask allows, whatever `write` makes of it
-        write(temporary)
-        os.chmod(temporary, mode)
-        with open(temporary, "rb+") as f:
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _to_save(name: Any, value: Any) -> np.ndarray:
@@ -75,6 +57,7 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
 
     Raises:
         TypeError, ValueError: for what is not numbers by name, or metadata that is no text.
+        OSError: if the disk is full or cannot be written; the old file is as it was.
         ImportError: without safetensors; names the extra.
 
     Example:
@@ -91,9 +74,13 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
                         f"{type(model).__name__}")
     arrays = {name: _to_save(name, value) for name, value in state.items()}
     notes = {_text(key): _text(text) for key, text in (metadata or {}).items()}
-    numpy_format = _safetensors().numpy
-    write_atomically(path, lambda temporary: numpy_format.save_file(
-        arrays, temporary, metadata=notes or None))
+    library = _safetensors()
+    try:
+        tg.write_atomically(path, lambda temporary: library.numpy.save_file(
+            arrays, temporary, metadata=notes or None))
+    except library.SafetensorError as e:
+        raise OSError(f"save: {os.fspath(path)!r} could not be written, what was there is as it was: {e}"
+                      ) from None
 
 
 def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -1,6 +1,7 @@
 """Data sets, batches, augmentation; damaged, missing and broken-off files are clear errors."""
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import http.server
@@ -252,6 +253,16 @@ def test_cache_folder_is_where_the_user_says(monkeypatch, tmp_path):
     monkeypatch.delenv("TINYGRAD_CONV_DATA")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder("mnist") == tmp_path / "tinygrad_conv" / "mnist"
+    monkeypatch.setenv("TINYGRAD_CONV_DATA", "")  # set to nothing: as if it were not there
+    assert cache_folder("mnist") == tmp_path / "tinygrad_conv" / "mnist"
+
+
+def test_cache_folder_knows_the_users_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("TINYGRAD_CONV_DATA", "~/data")
+    assert cache_folder("mnist") == tmp_path / "data" / "mnist"
+    assert cache_folder("mnist", "~/mine") == tmp_path / "mine"
 
 
 def test_download_puts_the_whole_file_there(server, tmp_path):
@@ -315,10 +326,22 @@ def test_locate_of_a_damaged_file_names_it_and_keeps_it(tmp_path):
 
 def test_a_folder_that_cannot_be_written_names_the_ways_to_another(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(PermissionError, match="set: f cannot be kept in .*file.* folder=.*TINYGRAD_CONV_DATA"):
+    with pytest.raises(OSError, match="set: f cannot be kept in .*file.* folder=.*TINYGRAD_CONV_DATA"):
         locate("set", "f", NOWHERE, ("abc",), [tmp_path / "file"], "x")
-    with pytest.raises(PermissionError, match="set: f cannot be kept in "):
+    with pytest.raises(OSError, match="set: f cannot be kept in "):
         locate("set", "f", NOWHERE, ("abc",), [tmp_path / "file" / "below"], "x")
+
+
+def test_a_full_disk_is_not_taken_for_a_lost_network(server, tmp_path, monkeypatch):
+    class Full(io.BytesIO):
+        def writelines(self, lines):
+            raise OSError(errno.ENOSPC, f"No space left on device after {len(next(iter(lines)))} bytes")
+
+    server.files["/f"] = content = b"x" * 1000
+    monkeypatch.setattr("nn.data.download.open", lambda *a: Full(), raising=False)
+    with pytest.raises(OSError, match="set: f cannot be kept in .*No space left on device after 1000 bytes"):
+        locate("set", "f", server.address + "/f", (md5(content),), [tmp_path], "x")
+    assert os.listdir(tmp_path) == []
 
 
 # ----- the sets -----

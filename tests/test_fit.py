@@ -146,6 +146,14 @@ def test_fit_and_evaluate_refuse_what_is_no_module():
         nn.evaluate(batches(), nn.Linear(5, 3))
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_checkpoint_that_is_a_file_is_refused_and_kept(resume, tmp_path):
+    (tmp_path / "run.safetensors").write_bytes(b"mine")
+    with pytest.raises(NotADirectoryError, match="fit: checkpoint must be a folder, .*run.safetensors' is a file; name"):
+        run(nn.Linear(5, 3), checkpoint=tmp_path / "run.safetensors", resume=resume)
+    assert (tmp_path / "run.safetensors").read_bytes() == b"mine"
+
+
 def test_a_checkpoint_leaves_out_orders_that_are_no_numpy_generators(tmp_path):
     class Loader:
         rng = random.Random(0)

@@ -73,6 +73,21 @@ def test_save_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == old
 
 
+def test_save_on_a_full_disk_is_an_oserror_that_names_the_file(tmp_path, monkeypatch):
+    safetensors = pytest.importorskip("safetensors")
+    nn.save(net(0), tmp_path / "w")
+    old = (tmp_path / "w").read_bytes()
+
+    def full(arrays, path, metadata):
+        path.write_bytes(old[:100])
+        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(OSError, match="save: .*w' could not be written, what was there is as it was: .*No space left"):
+        nn.save(net(1), tmp_path / "w")
+    assert (tmp_path / "w").read_bytes() == old and os.listdir(tmp_path) == ["w"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="modes are those of POSIX")
 def test_save_asks_for_the_mode_the_umask_allows(tmp_path):
     before = os.umask(0o027)

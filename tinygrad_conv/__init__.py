@@ -14,6 +14,7 @@ from .creation import (
     arange, eye, from_numpy, full, full_like, linspace, ones, ones_like, tensor, zeros, zeros_like,
 )
 from .failure import attach_failure, failed_graph
+from .files import write_atomically
 from .gradcheck import check_grads
 from .graph import graph
 from .kernels.parallel import get_num_threads, set_num_threads
@@ -28,7 +29,7 @@ __all__ = [
     "from_numpy", "full", "full_like", "get_num_threads", "grad", "graph", "is_recording", "linspace",
     "multiply_adds", "no_grad", "normal", "ones", "ones_like", "permutation", "primitive", "rand",
     "randint", "randn", "scope", "set_num_threads", "show_config", "tape", "tensor",
-    "uniform", "vjp", "zeros", "zeros_like",
+    "uniform", "vjp", "write_atomically", "zeros", "zeros_like",
 ]
 __all__ += ops.__all__
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinygrad_conv.render.picture import write
+import tinygrad_conv as tg
 
 from . import (
     q1_kernel_gradient, q2_input_gradient, q3_nhwc_im2col, q4_dense_matrix, q5_general_equations,
@@ -56,7 +56,7 @@ def main() -> None:
     out = takes.parse_args().out
     answers = [question.answer() for question in QUESTIONS]
     for name, content in pages(answers).items():
-        write(out / name, content.encode())
+        tg.write_atomically(out / name, content.encode())
     print(*map(as_text, answers), sep="\n\n" + "-" * 100 + "\n\n")
     print(f"\nopen {out / 'index.html'}")
     if not all(a.holds for a in answers):

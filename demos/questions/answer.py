@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape, unescape
 from pathlib import Path
 
-from tinygrad_conv.render.picture import write
+import tinygrad_conv as tg
 
 from ..program import parser, plainly, svg
 from .proof import Proof
@@ -140,6 +140,6 @@ def run(make: Callable[[], Answer]) -> None:
     answer = make()
     print(as_text(answer))
     if chosen.picture:
-        write(chosen.picture, (answer.picture + "\n").encode())
+        tg.write_atomically(chosen.picture, (answer.picture + "\n").encode())
     if not answer.holds:
         raise SystemExit("a proof failed: see the table above")

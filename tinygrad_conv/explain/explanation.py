@@ -8,7 +8,7 @@ import os
 from html import escape
 from pathlib import Path
 
-from ..render.picture import write
+from ..files import write_atomically
 from .picture import draw
 from .terms import Terms
 from .text import as_text
@@ -58,5 +58,5 @@ class Explanation(Terms):
         if path.suffix not in (".svg", ".html"):
             raise ValueError(f"explain: a picture is saved as .svg or .html, got {str(path)!r}")
         page = PAGE.format(title=escape(self.call.label), body=self._repr_html_())
-        write(path, (draw(self) if path.suffix == ".svg" else page).encode())
+        write_atomically(path, (draw(self) if path.suffix == ".svg" else page).encode())
         return path

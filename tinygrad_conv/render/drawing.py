@@ -15,13 +15,14 @@ from ..calls import calls_apart
 from ..collapse import collapse, without
 from ..core import Tensor
 from ..failure import failed_graph
+from ..files import write_atomically
 from ..fold import fold as folded
 from ..graph import Graph, graph
 from ..notes import told
 from .dot import dot
 from .listing import listing
 from .page import page
-from .picture import FORMATS, picture, write
+from .picture import FORMATS, picture
 
 NOTEBOOK = 20.0  # seconds that a notebook waits for its picture
 
@@ -74,9 +75,9 @@ class Drawing:
         kind = path.suffix.lower().removeprefix(".")
         texts = {"dot": dot, "gv": dot, "txt": listing}
         if kind == "html":
-            write(path, self.html(path.stem).encode())
+            write_atomically(path, self.html(path.stem).encode())
         elif kind in texts:
-            write(path, (texts[kind](self.graph) + "\n" * (kind == "txt")).encode())
+            write_atomically(path, (texts[kind](self.graph) + "\n" * (kind == "txt")).encode())
         elif kind in FORMATS:
             return self._save_picture(path, kind)
         else:
@@ -87,13 +88,13 @@ class Drawing:
     def _save_picture(self, path: Path, format: str) -> Path:
         kept = path.with_suffix(".dot")
         try:
-            write(path, picture(self.dot, format))
+            write_atomically(path, picture(self.dot, format))
         except FileNotFoundError as e:
-            write(kept, self.dot.encode())
+            write_atomically(kept, self.dot.encode())
             warnings.warn(f"{e}; {kept} is written instead", stacklevel=3)
             return kept
         except RuntimeError as e:
-            write(kept, self.dot.encode())
+            write_atomically(kept, self.dot.encode())
             raise RuntimeError(f"{e} (the DOT text is in {kept})") from None
         return path
 

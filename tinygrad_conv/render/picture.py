@@ -1,4 +1,4 @@
-"""DOT text as SVG, PNG or PDF, by a program that is installed; files written whole or not at all.
+"""DOT text as SVG, PNG or PDF, by a program that is installed.
 
 Programs: Graphviz's `dot`, else the `graphviz-pure` command of the `viz` extra, which needs nothing
 else but makes no PDF. Imports the standard library only.
@@ -58,14 +58,3 @@ def picture(dot: str, format: str, patience: float = PATIENCE) -> bytes:
                 return done.stdout
             said.append(f"{command}: {done.stderr.decode(errors='replace').strip() or 'no output'}")
     raise RuntimeError(f"picture: drawing .{format} failed: {'; '.join(said)}")
-
-
-def write(path: Path, content: bytes) -> None:
-    """Put a file in place whole; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
