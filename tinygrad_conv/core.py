@@ -144,25 +144,11 @@ class Tensor:
                                "gradients; use t.detach()")
         self._requires_grad = bool(value)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._data.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self._data.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self._data.ndim
-
-    @property
-    def size(self) -> int:
-        return self._data.size
-
-    @property
-    def is_leaf(self) -> bool:
-        return self.node is None
+    shape = property(lambda self: self._data.shape)
+    dtype = property(lambda self: self._data.dtype)
+    ndim = property(lambda self: self._data.ndim)
+    size = property(lambda self: self._data.size)
+    is_leaf = property(lambda self: self.node is None)
 
     def detach(self) -> Tensor:
         """The same memory, outside the graph."""
