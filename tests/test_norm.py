@@ -382,7 +382,7 @@ def test_dropout_errors(drop, rng):
             drop(x, p, rng=rng)
     with pytest.raises(TypeError, match=rf"^{drop.__name__}: rng must be .*missing.*default_rng"):
         drop(x)
-    with pytest.raises(TypeError, match=rf"^{drop.__name__}: rng must be .*got int"):
+    with pytest.raises(TypeError, match=rf"^{drop.__name__}: rng must be .*got 3; make one with"):
         drop(x, rng=3)
     with pytest.raises(TypeError, match="floating point, got int64"):
         drop(np.ones((1, 2, 3, 4), int), rng=rng)

@@ -1,6 +1,6 @@
 """Random tensors. The generator is an argument, `rng = np.random.default_rng(seed)`: no hidden state.
 
-float32 unless said otherwise. Imports core and creation.
+float32 unless said otherwise. Imports core, creation and ops.
 """
 from __future__ import annotations
 
@@ -10,15 +10,7 @@ import numpy as np
 
 from .core import Tensor
 from .creation import checked_dtype, checked_shape, finished
-
-
-def _generator(op: str, rng: Any) -> np.random.Generator:
-    if isinstance(rng, np.random.Generator):
-        return rng
-    seed = rng if isinstance(rng, int | np.integer) else "seed"
-    got = "it is missing" if rng is None else f"got {rng!r}"
-    raise TypeError(f"{op}: rng must be a np.random.Generator, {got}; make one with "
-                    f"rng=np.random.default_rng({seed}) and pass it to every call")
+from .ops.arguments import generator
 
 
 def _draw(draw: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -38,7 +30,7 @@ def randn(*shape: Any, rng: np.random.Generator | None = None, dtype: Any = np.f
         >>> randn(2, 3, rng=np.random.default_rng(0)).shape
         (2, 3)
     """
-    draw, kind = _generator("randn", rng).standard_normal, checked_dtype("randn", dtype, "f")
+    draw, kind = generator(rng, "randn").standard_normal, checked_dtype("randn", dtype, "f")
     return finished(_draw(draw, checked_shape("randn", *shape), kind), requires_grad)
 
 
@@ -50,7 +42,7 @@ def rand(*shape: Any, rng: np.random.Generator | None = None, dtype: Any = np.fl
         >>> rand(2, rng=np.random.default_rng(0)).shape
         (2,)
     """
-    draw, kind = _generator("rand", rng).random, checked_dtype("rand", dtype, "f")
+    draw, kind = generator(rng, "rand").random, checked_dtype("rand", dtype, "f")
     return finished(_draw(draw, checked_shape("rand", *shape), kind), requires_grad)
 
 
@@ -67,7 +59,7 @@ def normal(mean: float, std: float, shape: Any, rng: np.random.Generator | None 
     """
     if std < 0:
         raise ValueError(f"normal: std must not be negative, got {std}")
-    draw, kind = _generator("normal", rng).standard_normal, checked_dtype("normal", dtype, "f")
+    draw, kind = generator(rng, "normal").standard_normal, checked_dtype("normal", dtype, "f")
     array = _draw(draw, checked_shape("normal", shape), kind)
     return finished(np.asarray(array * float(std) + float(mean)), requires_grad)
 
@@ -85,7 +77,7 @@ def uniform(low: float, high: float, shape: Any, rng: np.random.Generator | None
     """
     if low > high:
         raise ValueError(f"uniform: low must not exceed high, got {low} and {high}")
-    draw, kind = _generator("uniform", rng).random, checked_dtype("uniform", dtype, "f")
+    draw, kind = generator(rng, "uniform").random, checked_dtype("uniform", dtype, "f")
     array = _draw(draw, checked_shape("uniform", shape), kind)
     return finished(np.asarray(array * float(high - low) + float(low)), requires_grad)
 
@@ -101,7 +93,7 @@ def randint(low: int, high: int, shape: Any, rng: np.random.Generator | None = N
         >>> randint(3, 4, (2,), rng=np.random.default_rng(0)).data.tolist()
         [3, 3]
     """
-    draw = _generator("randint", rng).integers
+    draw = generator(rng, "randint").integers
     if low >= high:
         raise ValueError(f"randint: low must be below high, got {low} and {high}")
     array = draw(low, high, checked_shape("randint", shape))
@@ -116,4 +108,4 @@ def permutation(n: int, rng: np.random.Generator | None = None) -> Tensor:
         [0, 1, 2]
     """
     (n,) = checked_shape("permutation", n)
-    return finished(_generator("permutation", rng).permutation(n), False)
+    return finished(generator(rng, "permutation").permutation(n), False)

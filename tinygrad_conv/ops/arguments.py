@@ -4,6 +4,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..core import Tensor, as_array, share
 
 Axis = int | Sequence[int] | None
@@ -52,3 +54,13 @@ def axes_of(axis: Axis, ndim: int, op: str) -> tuple[int, ...]:
     if len(set(axes)) != len(axes):
         raise ValueError(f"{op}: axis {axis} names an axis twice")
     return axes
+
+
+def generator(rng: Any, op: str) -> np.random.Generator:
+    """The generator itself; anything else is a TypeError that says how to make one."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    seed = rng if isinstance(rng, int | np.integer) else "seed"
+    got = "it is missing" if rng is None else f"got {rng!r}"
+    raise TypeError(f"{op}: rng must be a np.random.Generator, {got}; make one with "
+                    f"rng=np.random.default_rng({seed}) and pass it to every call")

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import Tensor, share
 from ..primitive import primitive
-from .arguments import as_floats
+from .arguments import as_floats, generator
 
 
 @primitive
@@ -31,13 +31,9 @@ def _drop(op: str, x: Any, p: float, training: bool, rng: Any, channels: bool) -
         raise ValueError(f"{op}: x must have axes NCHW or NCL, got shape {x.shape}")
     if not training or p == 0:
         return x
-    if not isinstance(rng, np.random.Generator):
-        got = "it is missing" if rng is None else f"got {type(rng).__name__}"
-        raise TypeError(f"{op}: rng must be a np.random.Generator in training, {got}; pass "
-                        f"rng=np.random.default_rng(seed)")
     shape = x.shape[:2] + (1,) * (x.ndim - 2) if channels else x.shape
     scale = x.dtype.type(1.0 / (1.0 - p) if p < 1 else 0.0)
-    return _dropout(x, share((rng.random(shape, np.float32) >= p) * scale))
+    return _dropout(x, share((generator(rng, op).random(shape, np.float32) >= p) * scale))
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, *,
