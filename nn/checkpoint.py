@@ -80,6 +80,9 @@ class Run:
             for kind, own in (("schedules", self.schedules), ("generators", self.generators)):
                 if set(numbers[kind]) != set(own):
                     raise ValueError(f"it holds {kind} {sorted(numbers[kind])}, this run has {sorted(own)}")
+            rows = numbers["history"]
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                raise ValueError("its history is no list of rows")
             self._put(arrays, numbers)
         except BaseException as e:
             self._put(*before)

@@ -9,6 +9,13 @@ import numpy as np
 import tinygrad_conv as tg
 
 
+def _norm(g: np.ndarray, norm_type: float) -> float:
+    """The norm of a flat array; in float64 where its own type would overflow."""
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(g, norm_type)) if g.dtype != np.float16 else math.inf
+    return norm if math.isfinite(norm) else float(np.linalg.norm(g.astype(np.float64), norm_type))
+
+
 def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type: float = 2.0,
                     error_if_nonfinite: bool = False) -> float:
     """Scale all gradients down together if their common norm is above `max_norm`.
@@ -25,6 +32,7 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
     Raises:
         RuntimeError: if the norm is not finite and `error_if_nonfinite`; gradients are unchanged.
         ValueError: for no parameters, a negative `max_norm`, or a `norm_type` that is no norm.
+        TypeError: for what is no tensor.
 
     Example:
         >>> p = tg.tensor([3.0, 4.0], requires_grad=True)
@@ -34,15 +42,21 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
 
     Source: PyTorch's torch.nn.utils.clip_grad_norm_ (Pascanu et al. 2013).
     """
-    if not max_norm >= 0 or not norm_type > 0:
+    numbers = isinstance(max_norm, int | float | np.number) and isinstance(norm_type, int | float | np.number)
+    if not numbers or not max_norm >= 0 or not norm_type > 0:
         raise ValueError(f"clip_grad_norm_: max_norm must be at least 0 and norm_type above 0, got "
-                         f"{max_norm} and {norm_type}")
-    given = [parameters] if isinstance(parameters, tg.Tensor) else list(parameters)
+                         f"{max_norm!r} and {norm_type!r}")
+    one = isinstance(parameters, tg.Tensor) or not isinstance(parameters, Iterable)
+    given = [parameters] if one else list(parameters)
+    for p in given:
+        if not isinstance(p, tg.Tensor):
+            raise TypeError(f"clip_grad_norm_: expects tensors, got {type(p).__name__}; pass "
+                            f"model.parameters()")
     if not given:
         raise ValueError("clip_grad_norm_: got no parameters; pass model.parameters(), anew at each step "
                          "(an iterator is used up by its first reader)")
     tensors = [p for p in given if p.grad is not None]
-    norms = [float(np.linalg.norm(p.grad.numpy().ravel(), norm_type)) for p in tensors if p.size]
+    norms = [_norm(p.grad.numpy().ravel(), norm_type) for p in tensors if p.size]
     total = float(np.linalg.norm(norms, norm_type)) if norms else 0.0
     if error_if_nonfinite and not math.isfinite(total):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {total}; look for nan in the "

@@ -6,12 +6,15 @@ array expressions: its temporaries are small. PyTorch's rules and defaults; floa
 """
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 import tinygrad_conv as tg
+
+from .optim_state import read
 
 Group = dict[str, Any]
 Slots = dict[str, np.ndarray]
@@ -116,6 +119,11 @@ class Optimizer:
     def _params(self) -> list[tg.Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
+    def positions(self) -> list[range]:
+        """The positions of each group's parameters."""
+        ends = itertools.accumulate((len(group["params"]) for group in self.param_groups), initial=0)
+        return [range(first, end) for first, end in itertools.pairwise(ends)]
+
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for p in self._params():
@@ -160,69 +168,35 @@ class Optimizer:
         A parameter's state is filed under its position, which stands in "params" of its group; step
         counts are arrays of no axes.
         """
-        arrays = {f"{i}.{key}": np.array(value) for i, state in sorted(self.state.items())
-                  for key, value in state.items()}
-        groups, position = [], 0
-        for group in self.param_groups:
-            n = len(group["params"])
-            groups.append({**group, "params": list(range(position, position + n))})
-            position += n
-        return {"arrays": arrays, "groups": groups}
+        arrays: dict[str, np.ndarray] = {}
+        for group, positions in zip(self.param_groups, self.positions()):
+            kept = {"step", *self.slots(group)}  # a state that lacks one, by a changed option, begins anew
+            for i in positions:
+                if kept <= set(state := self.state.get(i, {})):
+                    arrays.update({f"{i}.{key}": np.array(state[key]) for key in state if key in kept})
+        return {"arrays": arrays, "groups": [{**group, "params": list(positions)} for group, positions
+                                             in zip(self.param_groups, self.positions())]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()` of an optimiser over the same parameters.
 
         Raises:
-            ValueError: if groups, options or shapes do not fit; nothing has changed then.
+            ValueError, TypeError: if groups, options, shapes or kinds of numbers do not fit; nothing has
+                changed then.
         """
-        name, own = type(self).__name__, self.state_dict()["groups"]
-        if not {"arrays", "groups"} <= set(state):
-            raise ValueError(f"{name}: a saved state has 'arrays' and 'groups', got "
-                             f"{', '.join(map(str, state))}; PyTorch's optimiser states have another form")
-        sizes = [[len(g["params"]) for g in groups] for groups in (state["groups"], own)]
-        if sizes[0] != sizes[1]:
-            raise ValueError(f"{name}: the saved state has groups of {sizes[0]} parameters, this optimiser "
-                             f"of {sizes[1]}")
-        for saved in state["groups"]:
-            if set(saved) - {"initial_lr"} != {*self.defaults, "params"}:
-                raise ValueError(f"{name}: the saved state has the options {', '.join(sorted(saved))}; it is "
-                                 f"another optimiser's, this one has {', '.join(self.defaults)}")
-        new: dict[int, dict[str, Any]] = {}
-        for key, value in state["arrays"].items():
-            i, slot, array = self._saved(key, value)
-            new.setdefault(i, {})[slot] = array
-        self._check_slots(new, state["groups"])
+        groups, new = read(self, state)
         self.state = new
-        for group, saved in zip(self.param_groups, state["groups"]):
-            group.update({k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()
-                          if k != "params"})
-
-    def _check_slots(self, new: dict[int, dict[str, Any]], groups: list[Group]) -> None:
-        for group in groups:
-            expected = {"step", *self.slots(group)}
-            for i in group["params"]:
-                if i in new and set(new[i]) != expected:
-                    raise ValueError(f"{type(self).__name__}: the saved state of parameter {i} has "
-                                     f"{', '.join(sorted(new[i]))}, expected {', '.join(sorted(expected))}")
-
-    def _saved(self, key: str, value: Any) -> tuple[int, str, Any]:
-        """(position, slot, copy of the array or the step count) of an entry of a saved state."""
-        name, params = type(self).__name__, self._params()
-        i, _, slot = key.partition(".")
-        if not i.isdigit() or int(i) >= len(params):
-            raise ValueError(f"{name}: the saved {key!r} belongs to none of the {len(params)} parameters")
-        value, p = np.asarray(value), params[int(i)]
-        if slot == "step":
-            return int(i), slot, int(value)
-        if value.shape != p.shape:
-            raise ValueError(f"{name}: the saved {key!r} has shape {value.shape}, the parameter {p.shape}")
-        return int(i), slot, np.array(value, p.dtype, order="C")
+        for group, saved in zip(self.param_groups, groups):
+            group.update(saved)
 
 
 def _listed(name: str, params: Any) -> list[Any]:
     """One tensor or group, or many, as a list."""
     if isinstance(params, set | frozenset):
         raise TypeError(f"{name}: a set has no order, and saved states go by position; pass a list")
+    if not isinstance(params, Iterable):
+        raise TypeError(f"{name}: expects tensors or groups, got {type(params).__name__}; pass "
+                        f"model.parameters()")
     return [params] if isinstance(params, tg.Tensor | dict) else list(params)
 
 

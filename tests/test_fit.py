@@ -1,6 +1,7 @@
 """`nn.fit` and `nn.evaluate`: what they measure, what they refuse, and what a checkpoint survives."""
 from __future__ import annotations
 
+import json
 import os
 import random
 
@@ -9,6 +10,7 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
+from nn import weights
 
 X = np.random.default_rng(0).standard_normal((20, 5)).astype(np.float32)
 Y = np.arange(20) % 3
@@ -296,3 +298,16 @@ def test_resume_that_does_not_fit_changes_nothing(tmp_path):
         after = net.state_dict(), str(loader.rng.bit_generator.state), optimizer.param_groups[0]["lr"]
         assert before[1:] == after[1:] and optimizer.state == {}
         assert all(np.array_equal(a, b) for a, b in zip(before[0].values(), after[0].values()))
+
+
+@pytest.mark.parametrize("history", [5, [5], {"a": 5}, None])
+def test_a_checkpoint_with_a_history_that_is_none_changes_nothing(history, tmp_path):
+    run(nn.Linear(5, 3), checkpoint=tmp_path)
+    arrays, metadata = weights.load_with_metadata(tmp_path / "last.safetensors")
+    numbers = {**json.loads(metadata["run"]), "history": history}
+    nn.save(arrays, tmp_path / "last.safetensors", {**metadata, "run": json.dumps(numbers)})
+    net = nn.Linear(5, 3)
+    before = net.state_dict()
+    with pytest.raises(ValueError, match="last.safetensors' does not fit this run, or is damaged: its history is no"):
+        run(net, checkpoint=tmp_path, resume=True)
+    assert all(np.array_equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))

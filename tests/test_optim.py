@@ -220,15 +220,43 @@ def test_optimizer_state_that_does_not_fit_is_refused_and_changes_nothing():
     refused(other.state_dict(), r"'0.mean' has shape \(1,\), the parameter \(2,\)")
     refused({"arrays": {"7.mean": np.ones(2)}, "groups": before["groups"]}, "'7.mean' belongs to none")
     refused({"arrays": {"0.mean": np.ones(2)}, "groups": before["groups"]}, "expected mean, square, step")
+    arrays, groups = before["arrays"], before["groups"]
+    refused({"arrays": {**arrays, "0.step": 0.5}, "groups": groups}, "'0.step' is float64, expected a count")
+    refused({"arrays": {**arrays, "0.mean": np.ones(2, complex)}, "groups": groups}, "is complex128, expected float64")
+    refused({"arrays": arrays, "groups": [{**groups[0], "lr": -1.0}]}, "lr must not be negative, got -1.0")
+    refused({"arrays": arrays, "groups": [{"lr": 1.0}]}, "has the options lr; it is another optimiser's")
+    refused({"arrays": arrays, "groups": ["lr"]}, "has the options 'lr'; it is another optimiser's")
+    refused({"arrays": arrays, "groups": 5}, "'arrays' and 'groups', got arrays, groups")
+    refused(None, "'arrays' and 'groups', got NoneType")
     copied = before["arrays"]["0.mean"]
     optimizer.step()
     assert not np.array_equal(copied, optimizer.state_dict()["arrays"]["0.mean"])  # a copy it was
+
+
+@pytest.mark.parametrize("before, after", [(0.0, 0.9), (0.9, 0.0)])
+def test_a_state_saved_after_an_option_has_changed_goes_on_exactly(before, after):
+    def steps(optimizer, p, n):
+        for _ in range(n):
+            p.grad = tg.tensor([1.0, -2.0])
+            optimizer.step()
+
+    p = nn.Parameter([1.0, 2.0])
+    optimizer = nn.SGD([p], 0.1, momentum=before)
+    steps(optimizer, p, 3)
+    optimizer.param_groups[0]["momentum"] = after
+    q = nn.Parameter(p.numpy())
+    resumed = nn.SGD([q], 0.1)
+    resumed.load_state_dict(optimizer.state_dict())
+    steps(optimizer, p, 3)
+    steps(resumed, q, 3)
+    assert np.array_equal(p.numpy(), q.numpy())
 
 
 # ----- errors -----
 
 @pytest.mark.parametrize("params, error, match", [
     ([], ValueError, "SGD: got no parameters; pass model.parameters"),
+    (lambda: nn.Linear(1, 1), TypeError, "SGD: expects tensors or groups, got Linear; pass model.parameters"),
     (lambda: [np.ones(2)], TypeError, "parameter 0 must be a tensor, got ndarray"),
     (lambda: nn.Linear(1, 1).state_dict(), TypeError, r"with 'params', got \['weight', 'bias'\]"),
     (lambda: nn.Linear(1, 1).named_parameters(), TypeError, "got tuple; pass model.parameters"),
@@ -344,3 +372,23 @@ def test_clip_grad_norm_of_a_used_up_iterator_is_no_norm_of_zero():
     list(params)
     with pytest.raises(ValueError, match="clip_grad_norm_: got no parameters; .* anew"):
         nn.clip_grad_norm_(params, 1.0)
+
+
+@pytest.mark.parametrize("dtype, size", [(np.float16, 300.0), (np.float32, 1e25)])
+def test_clip_grad_norm_does_not_overflow_the_gradients_own_type(dtype, size):
+    """An infinite norm would make all gradients 0."""
+    p = nn.Parameter(np.ones(4, dtype))
+    p.grad = tg.tensor(np.full(4, size, dtype))
+    assert nn.clip_grad_norm_([p], 1.0) == pytest.approx(2 * size, rel=1e-6)
+    assert p.grad.dtype == dtype and p.grad.numpy() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_clip_grad_norm_refuses_what_is_no_tensor_and_no_number():
+    net = nn.Linear(2, 2)
+    for given, got in ((net, "Linear"), (nn.Sequential(net), "Linear"), (net.named_parameters(), "tuple")):
+        with pytest.raises(TypeError, match=f"clip_grad_norm_: expects tensors, got {got}; pass model.parameters"):
+            nn.clip_grad_norm_(given, 1.0)
+    with pytest.raises(ValueError, match="norm_type above 0, got None and 2.0"):
+        nn.clip_grad_norm_(net.parameters(), None)
+    with pytest.raises(ValueError, match="norm_type above 0, got 1.0 and 'inf'"):
+        nn.clip_grad_norm_(net.parameters(), 1.0, "inf")
