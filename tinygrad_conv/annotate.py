@@ -79,7 +79,7 @@ def _leaves(graph: Graph) -> dict[str, Tensor]:
             if isinstance(source, Tensor) and source.requires_grad}
 
 
-def _ends(graph: Graph) -> list[Tensor]:
+def ends(graph: Graph) -> list[Tensor]:
     """The results that no call of the graph uses."""
     calls = _calls(graph).values()
     used = {t.node.order for entry in calls for t in entry.node.inputs if t.node is not None}
@@ -102,7 +102,7 @@ def _memory(graph: Graph, legend: Statements) -> Figures:
 
 
 def _time(graph: Graph, legend: Statements) -> Figures:
-    measured = replay.times(*_ends(graph))
+    measured = replay.times(*ends(graph))
     return {box: {"forward": measured[e.node.order].forward,
                   "backward": measured[e.node.order].backward} for box, e in _calls(graph).items()}
 
@@ -125,7 +125,7 @@ def _grad(graph: Graph, legend: Statements) -> Figures:
         if verdict:
             found[box][verdict] = 1.0
     try:
-        reached = replay.cotangents(*_ends(graph))
+        reached = replay.cotangents(*ends(graph))
     except RuntimeError as e:
         legend.append(("", f"grad of results: {str(e).partition(': ')[2]}"))
         return found
@@ -133,7 +133,7 @@ def _grad(graph: Graph, legend: Statements) -> Figures:
         g = reached.get((e.node.order, e.output.index))
         if g is not None:
             found[box] = {f"result {name}": value for name, value in _size(g).items()}
-    if any(t.shape for t in _ends(graph)):
+    if any(t.shape for t in ends(graph)):
         legend.append(("", "grad of results: of the sum of the outputs"))
     return found
 
@@ -151,10 +151,10 @@ def _verdict(value: float, measure: float) -> str:
 
 
 def _nan(graph: Graph, legend: Statements) -> Figures:
-    ends = _ends(graph)
-    found, how = replay.first_nonfinite(ends), ", made at"
+    results = ends(graph)
+    found, how = replay.first_nonfinite(results), ", made at"
     if found is None:
-        found = replay.first_nonfinite_gradient(*ends)
+        found = replay.first_nonfinite_gradient(*results)
         how = " of the backward, made by the derivative of the call at"
     elif isinstance(found.source, Tensor):
         how = " in a leaf, first used at"

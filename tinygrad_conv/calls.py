@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .graph import Graph, Path, Scope, backwards
+from .graph import Graph, Path, Scope, backwards, common
 from .tape import Entry
 
 
@@ -37,8 +37,7 @@ def calls_apart(graph: Graph) -> Graph:
         path = box.scope
         if isinstance(source, Entry):
             names = source.node.scope
-            same = next((i for i, (a, b) in enumerate(zip(before, names)) if a != b),
-                        min(len(before), len(names)))
+            same = common(before, names)
             del now[same:]
             for name in names[same:]:
                 number = _number(counts, (*now, name))

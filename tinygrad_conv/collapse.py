@@ -8,10 +8,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from .graph import Box, Edge, Graph, Path, backwards, title, total
+from .graph import CALLS, LEAVES, Box, Edge, Graph, Path, backwards, title, total
 from .labels import shape_text
 
-LEAVES = ("parameter", "input", "constant")
 MOST = 4  # results of a module whose shapes are told
 GRAVEST = ("failed", "nan", "exploding", "vanishing", "no-gradient", "hot")
 
@@ -111,7 +110,7 @@ def collapse(graph: Graph, depth: int) -> Graph:
 
 def _module(graph: Graph, path: Path, own: list[Box], last: str | None, used: set[str]) -> Box:
     """One box for all of a module's; its output is that of its last call which is used outside."""
-    calls = [box for box in own if box.kind in ("op", "module")] or own
+    calls = [box for box in own if box.kind in CALLS] or own
     ends = [box for box in own if box.id not in used]
     out = next((box for box in own if box.id == last), calls[-1])
     times = math.prod(graph.scopes[path[:i]].times for i in range(1, len(path) + 1))

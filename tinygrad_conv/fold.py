@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .graph import Box, Edge, Graph, Path, total
+from .graph import CALLS, Box, Edge, Graph, Path, total
 
 
 @dataclass
@@ -92,7 +92,7 @@ def _blocks(graph: Graph, level: int) -> dict[Path, _Block]:
 
 
 def _look(graph: Graph, block: _Block, level: int) -> Any:
-    boxes = [(box.kind, box.label if box.kind in ("op", "module") else "", box.shape, box.dtype,
+    boxes = [(box.kind, box.label if box.kind in CALLS else "", box.shape, box.dtype,
               box.scope[level:], box.notes, box.mark, graph.figures.get(box.id)) for box in block.boxes]
     kinds = [graph.scopes[path] for path in dict.fromkeys(
         box.scope[:i] for box in block.boxes for i in range(level, len(box.scope) + 1))]

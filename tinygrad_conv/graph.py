@@ -16,6 +16,7 @@ from .primitive import Freed, Node
 from .tape import Entry, walk
 
 Path = tuple[str, ...]
+CALLS, LEAVES = ("op", "module"), ("parameter", "input", "constant")  # kinds of boxes
 ARITHMETIC = {"add", "sub", "mul", "div", "pow"}
 BACKWARD = "backward"  # the scope of what a gradient's computation records
 
@@ -24,7 +25,7 @@ BACKWARD = "backward"  # the scope of what a gradient's computation records
 class Box:
     """One thing drawn: the call of an op, a leaf, or a module drawn as one box.
 
-    `kind` is "op", "parameter", "input", "constant" or "module"; `shape` and `dtype` are those of
+    `kind` is one of CALLS or LEAVES; `shape` and `dtype` are those of
     what comes out; `notes` are lines of annotation; `mark` names what its colour says ("" nothing).
     """
 
@@ -95,6 +96,11 @@ def backwards(scope: Path) -> int:
     return next((i for i, name in enumerate(scope) if name != BACKWARD), len(scope))
 
 
+def common(a: Path, b: Path) -> int:
+    """How many names two paths share from the start."""
+    return next((i for i, (m, n) in enumerate(zip(a, b)) if m != n), min(len(a), len(b)))
+
+
 def title(scope: Scope) -> str:
     """Path, kind and number of repetitions of a scope.
 
@@ -111,8 +117,7 @@ def _shared(scopes: list[Path]) -> Path:
     """The deepest scope around all of them; forward ones decide, if there are any."""
     forward = [scope for scope in scopes if not backwards(scope)] or scopes
     first, last = min(forward), max(forward)
-    same = next((i for i, (a, b) in enumerate(zip(first, last)) if a != b), min(len(first), len(last)))
-    return first[:same]
+    return first[:common(first, last)]
 
 
 def _is_data(node: Node, slot: int) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..graph import Box, Edge, Graph, Path, backwards, title
+from ..graph import CALLS, Box, Edge, Graph, Path, backwards, title
 from .style import FAINT, FONT, INK, extra, look, swatch
 from .words import printable, tensor_text
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from graphviz import Digraph
 
 MOST = 4  # tensors on one line between modules whose shapes are told
-CALLS = ("op", "module")
 FRAMES = ("#f7f7f7", "#efefef")  # every other depth of nesting
 
 

@@ -1,15 +1,16 @@
 """The gradient of every box of a drawing, by one backward that changes no tensor.
 
-May import core, tape, graph and replay.
+May import core, tape, graph, replay and annotate.
 """
 from __future__ import annotations
 
 import numpy as np
 
+from ..annotate import ends
 from ..core import Tensor
 from ..graph import Graph, backwards
 from ..replay import pulled
-from ..tape import Entry, walk
+from ..tape import Entry
 
 
 def gradients(graph: Graph) -> tuple[dict[str, np.ndarray], str]:
@@ -34,18 +35,16 @@ def gradients(graph: Graph) -> tuple[dict[str, np.ndarray], str]:
         return left, "The backward is drawn as boxes of its own; their values are the gradients."
     if not entries:
         return left, "Shapes only: there are no values to look at."
-    calls = walk([e.output for e in entries])
-    if any(e.node.freed for e in calls):
+    if any(e.node.freed for e in entries):
         return left, ("The intermediate values were freed by backward(): draw before it, or call "
                       "backward(retain_graph=True).")
-    used = {t.node.order for e in calls for t in e.node.inputs if t.node is not None}
-    ends = [e.output for e in calls if e.node.order not in used]
+    results = ends(graph)
     targets = {box: s.output if isinstance(s, Entry) else s for box, s in graph.sources.items()}
     targets = {box: t for box, t in targets.items() if isinstance(t, Tensor) and t.requires_grad}
     try:
-        found = pulled(ends, targets.values())
+        found = pulled(results, targets.values())
     except (RuntimeError, NotImplementedError) as e:
         return left, f"No gradients: {e}."
-    single = len(ends) == 1 and ends[0].size == 1
+    single = len(results) == 1 and results[0].size == 1
     what = f"Gradients are those of {'the result' if single else 'the sum of the results'}."
     return {box: found[id(t)][1]._data for box, t in targets.items() if id(t) in found}, what

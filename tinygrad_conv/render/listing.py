@@ -4,10 +4,8 @@ May import graph.
 """
 from __future__ import annotations
 
-from ..graph import Box, Graph, Path, title
+from ..graph import CALLS, Box, Graph, Path, common, title
 from .words import printable, tensor_text
-
-CALLS = ("op", "module")
 
 
 def listing(graph: Graph) -> str:
@@ -47,9 +45,8 @@ def listing(graph: Graph) -> str:
 
 def _heads(graph: Graph, here: Path, scope: Path) -> list[tuple[str, str, str]]:
     """A line for each scope that is entered on the way from one box to the next."""
-    same = next((i for i, (a, b) in enumerate(zip(here, scope)) if a != b), min(len(here), len(scope)))
     return [("", "  " * depth + printable(title(graph.scopes[scope[:depth + 1]])), "")
-            for depth in range(same, len(scope))]
+            for depth in range(common(here, scope), len(scope))]
 
 
 def _said(box: Box, sources: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..graph import Box, Edge, Graph, backwards
+from ..graph import CALLS, Box, Edge, Graph, backwards
 from ..labels import SUMMED, slot_name
 from ..tape import Entry
 
@@ -62,7 +62,7 @@ def story(graph: Graph) -> list[Step]:
     for edge in graph.edges:
         into[edge.target].append(edge)
         uses[edge.source] = uses.get(edge.source, 0) + 1
-    calls = [box for box in graph.boxes if box.kind in ("op", "module")]
+    calls = [box for box in graph.boxes if box.kind in CALLS]
     backward = [box for box in calls if backwards(box.scope)]
     forward = [box for box in calls if not backwards(box.scope)]
     steps = [Step("forward", box.id, f"forward {i}: {_forward(graph, box, into[box.id])}")
