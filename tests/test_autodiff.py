@@ -189,6 +189,104 @@ def test_a_vjp_that_returns_the_wrong_thing_is_named(returned, error, text):
     assert x.grad is None
 
 
+def test_a_vjp_that_writes_into_the_cotangent_is_stopped():
+    """`x + y` gives one cotangent to both: what one VJP writes would reach the other."""
+    @tg.primitive
+    def scaled(x):
+        return x * 2
+    def vjp(g, ans, x):
+        g.data[...] *= 2
+        return g
+    scaled.defvjp(vjp)
+    x, y, g = leaf(1.0, 2.0), leaf(3.0, 4.0), tg.tensor(np.ones(2))
+    with pytest.raises(ValueError, match="read-only"):
+        (scaled(x) + y).backward(g)
+    with pytest.raises(ValueError, match="read-only"):
+        scaled(x).backward(g)
+    assert x.grad is None and y.grad is None
+    g.data[0] = 5.0                                           # the user's own stays writeable
+    assert g.data.tolist() == [5.0, 1.0]
+
+
+def test_a_leaf_changed_while_backward_runs_is_noticed():
+    w, x = leaf(1.0, 2.0), leaf(1.0, 1.0)
+
+    @tg.primitive
+    def passed(x):
+        return x * 1
+    def vjp(g, ans, x):
+        w.mutate()[:] = 100.0
+        return g
+    passed.defvjp(vjp)
+    with pytest.raises(RuntimeError, match="argument 0 of mul, .* was changed in place"):
+        passed(w * x).sum().backward()
+    assert x.grad is None and w.grad is None
+
+
+def test_an_array_parameter_changed_before_backward_does_no_harm():
+    @tg.primitive
+    def scaled(x, *, factors):
+        return x * factors
+    scaled.defvjp(lambda g, ans, x, *, factors: g * factors)
+    x, factors = leaf(1.0, 2.0), np.array([3.0, 4.0])
+    y = scaled(x, factors=factors)
+    factors[:] = 0.0
+    y.sum().backward()
+    assert x.grad.data.tolist() == [3.0, 4.0]
+
+
+def test_a_tensor_given_by_name_gets_its_gradient():
+    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    tg.mul(x, y=w).sum().backward()
+    tg.mul(y=w, x=x.detach()).sum().backward()
+    assert x.grad.data.tolist() == [3.0, 4.0] and w.grad.data.tolist() == [2.0, 4.0]
+
+
+def test_a_tensor_as_a_parameter_is_refused():
+    @tg.primitive
+    def scaled(x, *, factor):
+        return x * factor
+    with pytest.raises(TypeError, match=r"scaled: parameter 'factor' is a tensor.*positional: scaled\(x\)"):
+        scaled(leaf(1.0), factor=leaf(2.0))
+    with pytest.raises(TypeError, match="mul: parameter 'x' is a tensor"):
+        tg.mul(leaf(1.0), leaf(2.0), x=leaf(3.0))
+
+
+@pytest.mark.parametrize("made", [None, "text", 1j, np.array([1j]), [[1.0], [1.0, 2.0]], (1.0, None)])
+def test_an_op_that_returns_no_real_numbers_is_named_and_leaves_its_inputs_usable(made):
+    @tg.primitive
+    def odd(x):
+        return made
+    x = leaf(1.0)
+    for t in (x, x.detach()):
+        with pytest.raises((TypeError, ValueError), match="^odd: "):
+            odd(t)
+    x.data[0] = 2.0
+    assert x.data[0] == 2.0
+
+
+def test_an_op_without_arrays_makes_a_constant():
+    @tg.primitive
+    def counted(*, n):
+        return np.arange(float(n))
+    assert counted(n=2).data.tolist() == [0.0, 1.0] and not counted(n=2).requires_grad
+
+
+def test_defvjp_wants_functions():
+    @tg.primitive
+    def twice(x):
+        return x * 2
+    with pytest.raises(TypeError, match="twice.defvjp: expects one function .* got list"):
+        twice.defvjp([lambda g, ans, x: g])
+
+
+def test_a_grad_of_another_shape_is_refused_not_broadcast():
+    x = leaf(1.0, 2.0)
+    x.grad = tg.zeros(3, 2)
+    with pytest.raises(ValueError, match=r"\.grad of a leaf of shape \(2,\) was set to shape \(3, 2\)"):
+        (x * x).sum().backward()
+
+
 def test_an_op_without_a_vjp_fails_only_where_it_is_needed():
     @tg.primitive
     def half_known(x, y):
@@ -400,6 +498,15 @@ def test_argnums():
     for bad in (2, -3, (0, 5)):
         with pytest.raises(TypeError, match=r"grad: argnums=.* but the function got 2 positional"):
             tg.grad(f, bad)(x, y)
+
+
+def test_argnums_of_numpy_and_what_is_no_function():
+    assert tg.grad(lambda x, y: x * y, np.int64(1))(leaf(2.0), leaf(3.0)).data.tolist() == [2.0]
+    x = leaf(2.0)
+    with pytest.raises(TypeError, match=r"grad: expects a function, got Tensor; .* y.backward\(\)"):
+        tg.grad((x * x).sum(), x)
+    with pytest.raises(TypeError, match="vjp: expects a function, got Tensor"):
+        tg.vjp(x * x, x)
 
 
 def test_grad_of_an_argument_used_twice_or_never():

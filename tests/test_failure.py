@@ -40,7 +40,7 @@ class Net(nn.Module):
 
 def failure(then, record=True):
     net = Net()
-    with pytest.raises((ValueError, LookupError)) as e, tg.core.recording(record):
+    with pytest.raises((ValueError, LookupError)) as e, tg.state.recording(record):
         net(tg.ones(2, 3, 14, 14), then)
     return e.value
 

@@ -32,6 +32,15 @@ def test_ufuncs_and_functions_are_recorded():
         assert isinstance(y, tg.Tensor) and y.requires_grad
 
 
+def test_dot_is_a_matrix_product_where_numpy_says_so():
+    rng = np.random.default_rng(0)
+    a, b, stack = rng.standard_normal((3, 4)), rng.standard_normal((4, 5)), rng.standard_normal((2, 4, 5))
+    for x, y in ((a, b), (a[0], b), (a[0], stack), (rng.standard_normal((2, 3, 4)), b), (a, b[:, 0])):
+        assert np.allclose(np.dot(tg.tensor(x), y).data, np.dot(x, y))
+    with pytest.raises(TypeError, match=r"np.dot: of shapes \(3, 4\) and \(2, 4, 5\).*tg.matmul"):
+        np.dot(tg.tensor(a), stack)                           # (3, 2, 5), where matmul is (2, 3, 5)
+
+
 def test_augmented_assignment_to_an_array_is_refused():
     a, t = np.ones(3), leaf(3)
     with pytest.raises(TypeError, match="np.add: cannot write .* gradient would be lost"):

@@ -65,7 +65,22 @@ def test_mean_of_nothing_is_nan_without_a_warning():
     assert np.isnan(tg.mean(tg.zeros(0)).item())
 
 
+@pytest.mark.parametrize("pick", [lambda x, i: x[i], lambda x, i: tg.take_along_axis(x, i, 0)])
+def test_a_float16_entry_picked_5000_times_has_all_of_its_gradient(pick):
+    x = tg.tensor(np.ones(2, np.float16), requires_grad=True)
+    pick(x, np.zeros(5000, int)).sum().backward()
+    assert x.grad.data.tolist() == [5000.0, 0.0] and x.grad.dtype == np.float16
+
+
+@pytest.mark.parametrize("shape, indices, axis", [((3, 4), [[0, 3, 3]], 1), ((1, 4), [[0], [0], [2]], 1), ((2, 1, 3), [[[1, 0]]], 2)])
+def test_take_along_axis_broadcasts_indices_and_values_also_in_the_gradient(shape, indices, axis):
+    x = np.random.default_rng(0).standard_normal(shape)
+    tg.check_grads(lambda t: tg.take_along_axis(t, indices, axis), (x,), linear=(0,))
+    assert (tg.take_along_axis(x, indices, axis).data == np.take_along_axis(x, np.array(indices), axis)).all()
+
+
 @pytest.mark.parametrize("call, error, text", [
+    (lambda: tg.take_along_axis(A, [[0]], None), TypeError, "take_along_axis: axis must be a whole number, got None"),
     (lambda: tg.concatenate([A, A[:, :2]]), ValueError, r"shapes must be equal except along axis 0, got \(3, 4\), \(3, 2\)"),
     (lambda: tg.stack([A, A[:2]]), ValueError, "stack: expects tensors of one shape"),
     (lambda: tg.split(A, 3, 1), ValueError, r"split: axis 1 of shape \(3, 4\) cannot be cut into 3"),

@@ -75,7 +75,7 @@ import nn
 import tinygrad_conv as tg
 t = tg.zeros(2, 3)
 """
-MISTAKES = ["t.shapee", "t.sum(dim='a')", "t + 'a'", "t['a']", "t[0] = 1", "t.reshape('a')", "t.relu(3)",
+MISTAKES = ["t.shapee", "tg.exp(t).shapee", "n: int = tg.matmul(t, t)", "t.sum(dim='a')", "t + 'a'", "t['a']", "t[0] = 1", "t.reshape('a')", "t.relu(3)",
             "t.max(dim=1).value", "t.backward(creategraph=True)", "n: int = t.sum()", "t.randn(3)",
             "tg.conv2d(t, t, strid=2)", "tg.randn(2, rng=3)", "tg.rnadn(2)", "nn.Linear(3)",
             "nn.Conv2d(1, 2, kernel=3)", "nn.Adam(lr=3)", "nn.Lniear(3, 2)", "nn.data.mnits()"]

@@ -8,7 +8,7 @@ from . import operators as _operators  # t + t, t.sum(), ...
 from . import ops
 from .autodiff import grad, vjp
 from .config import show_config
-from .core import Tensor, is_recording, no_grad, scope
+from .core import Tensor
 from .costs import multiply_adds
 from .creation import (
     arange, eye, from_numpy, full, full_like, linspace, ones, ones_like, tensor, zeros, zeros_like,
@@ -22,6 +22,7 @@ from .ops import *
 from .primitive import primitive
 from .render.drawing import Drawing, draw
 from .sampling import normal, permutation, rand, randint, randn, uniform
+from .state import is_recording, no_grad, scope
 from .tape import tape
 
 __all__ = [

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core import Tensor, as_array, is_recording, recording, share
+from .core import Tensor, as_array, share
 from .pullback import pull
+from .state import is_recording, recording
 from .tape import walk
 
 
@@ -28,6 +29,8 @@ def _seed(t: Tensor, gradient: Any) -> Tensor:
     if gradient.shape != t.shape:
         raise ValueError(f"backward: gradient has shape {gradient.shape}, the tensor {t.shape}; "
                          f"they must be equal")
+    if not gradient.requires_grad:
+        gradient = share(gradient._data.view(), gradient.memory)  # the pass locks it, not the user's
     return gradient if gradient.dtype == t.dtype else ops.astype(gradient, dtype=t.dtype)
 
 
@@ -57,14 +60,23 @@ def backward(t: Tensor, gradient: Any = None, create_graph: bool = False,
                            "requires_grad=True, outside no_grad()")
     with recording(create_graph):
         found = pull([t], [_seed(t, gradient)])
-        totals = [(leaf, _own(g) if leaf.grad is None else ops.add(leaf.grad, g))
-                  for leaf, g in found.values()]
+        totals = [(leaf, _sum(leaf, g)) for leaf, g in found.values()]
     for leaf, g in totals:
         leaf.grad = g
     if not (create_graph if retain_graph is None else retain_graph):
         stand_ins: dict[int, Any] = {}
         for entry in walk([t]):
             entry.node.free(stand_ins)
+
+
+def _sum(leaf: Tensor, g: Tensor) -> Tensor:
+    """What `.grad` becomes: g, added to what is there."""
+    if leaf.grad is None:
+        return _own(g)
+    if leaf.grad.shape != leaf.shape:
+        raise ValueError(f"backward: .grad of a leaf of shape {leaf.shape} was set to shape "
+                         f"{leaf.grad.shape}; set it to None, or to zeros of the leaf's shape")
+    return ops.add(leaf.grad, g)
 
 
 def _own(g: Tensor) -> Tensor:
@@ -111,7 +123,11 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..
         >>> tg.grad(tg.grad(lambda x: x * x * x))(tg.tensor(2.0)).item()
         12.0
     """
-    wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    if not callable(f):
+        raise TypeError(f"grad: expects a function, got {type(f).__name__}; of a tensor that is "
+                        f"computed already, take the gradient with y.backward()")
+    single = hasattr(argnums, "__index__")
+    wanted = (argnums,) if single else tuple(argnums)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         nums = [i + len(args) if i < 0 else i for i in wanted]
@@ -126,7 +142,7 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..
             raise TypeError(f"grad: expects a function that returns a tensor with one value, got "
                             f"{got}; sum it, or use tg.vjp")
         result = _gradients([y], [share(np.ones_like(y._data))], [fresh[i] for i in nums])
-        return result[0] if isinstance(argnums, int) else tuple(result)
+        return result[0] if single else tuple(result)
 
     return gradient
 
@@ -147,6 +163,8 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., tuple[
         >>> pullback(tg.tensor([1.0, 10.0]))[0].data.tolist()
         [2.0, 40.0]
     """
+    if not callable(f):
+        raise TypeError(f"vjp: expects a function, got {type(f).__name__}")
     with recording(True):
         fresh = [_fresh(x) for x in primals]
         y = f(*fresh)

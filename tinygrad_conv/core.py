@@ -1,4 +1,4 @@
-"""The record, first half: Tensor, the memory it looks at, and the recording flag.
+"""The record, first half: Tensor and the memory it looks at.
 
 A Tensor holds an array and points back to the Node that made it (primitive.py); nothing points
 forward, so reference counting alone frees a graph. This file knows no op, no derivative and no
@@ -6,24 +6,16 @@ picture, and imports only NumPy.
 """
 from __future__ import annotations
 
-import threading
 import weakref
 import zlib
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .state import state
+
 if TYPE_CHECKING:
     from .primitive import Node
-
-
-class _State(threading.local):
-    recording = True
-    scope: tuple[str, ...] = ()
-
-
-state = _State()
 
 
 class Memory:
@@ -31,8 +23,8 @@ class Memory:
 
     `version` counts sanctioned changes (`Tensor.mutate`); `recorded` says that a graph relies
     on the values; `result` that a recorded op made them; `exposed` that they belong to an array
-    of the user's. `lent` are the writeable views handed out: while one is alive, as when
-    `exposed`, a change can only be noticed by a checksum.
+    of the user's. `lent` are the writeable views handed out that are still alive: while there are
+    any, as when `exposed`, a change can only be noticed by a checksum.
     """
 
     __slots__ = ("version", "recorded", "result", "exposed", "lent")
@@ -40,18 +32,19 @@ class Memory:
     def __init__(self) -> None:
         self.version = 0
         self.recorded = self.result = self.exposed = False
-        self.lent: list[weakref.ref[memoryview]] = []
+        self.lent: dict[int, weakref.ref[memoryview]] = {}
 
     def lend(self, array: np.ndarray) -> np.ndarray:
         """A writeable view; it, and every view of it, keeps alive the object watched here."""
         view = np.asarray(memoryview(array))
-        self.lent = [r for r in self.lent if r() is not None] + [weakref.ref(view.base)]
+        lent = self.lent
+        watch = weakref.ref(view.base, lambda gone: lent.pop(id(gone), None))
+        lent[id(watch)] = watch
         return view
 
     def stamp(self, array: np.ndarray, like: Any = None) -> Any:
         """A value that changes when the memory does: taken at record time, compared at backward."""
-        exposed = self.exposed or self.lent and any(r() is not None for r in self.lent)
-        if not exposed and not isinstance(like, tuple):
+        if not (self.exposed or self.lent or isinstance(like, tuple)):
             return self.version
         return self.version, zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
 
@@ -169,7 +162,7 @@ class Tensor:
 
     def __reduce__(self) -> Any:
         raise TypeError("Tensor: pickle is not supported, files must not run code; save arrays "
-                        "(t.numpy()) or a state_dict with safetensors")
+                        "(t.numpy()) or a state_dict with safetensors, and copy with tg.tensor(t)")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self.node is not None:
@@ -185,6 +178,9 @@ def as_array(data: Any, copy: bool, dtype: Any = None, shape: tuple[int, ...] | 
     """`np.array` with this project's defaults and errors: Python floats are float32."""
     if isinstance(data, Tensor):
         data = data._data
+    if isinstance(data, list | tuple) and state.recording and _is_part_of_a_graph(data):
+        raise TypeError(f"{what}: got a {type(data).__name__} of tensors that require gradients, "
+                        f"which would be lost; join them with tg.stack, or detach() them")
     try:
         array = np.array(data, dtype=dtype, copy=True if copy else None)
     except (ValueError, TypeError) as e:
@@ -199,44 +195,16 @@ def as_array(data: Any, copy: bool, dtype: Any = None, shape: tuple[int, ...] | 
     return array
 
 
+def _is_part_of_a_graph(data: Any) -> bool:
+    """Whether a tensor that requires a gradient is somewhere in nested lists."""
+    if set(map(type, data)) <= {int, float, bool}:  # quickly done with long lists of numbers
+        return False
+    return any([v.requires_grad if isinstance(v, Tensor) else
+                isinstance(v, list | tuple) and _is_part_of_a_graph(v) for v in data])
+
+
 def share(array: np.ndarray, memory: Memory | None = None) -> Tensor:
     """A leaf tensor on `array` itself, no copy."""
     t = Tensor.__new__(Tensor)
     t._set(array, memory or Memory())
     return t
-
-
-def is_recording() -> bool:
-    """Whether operations on tensors that require gradients are put on the tape."""
-    return state.recording
-
-
-@contextmanager
-def recording(flag: bool):
-    """Set the recording flag inside a `with` block (or a decorated function), then restore it."""
-    before, state.recording = state.recording, flag
-    try:
-        yield
-    finally:
-        state.recording = before
-
-
-def no_grad():
-    """Context manager and decorator: inside, nothing is put on the tape.
-
-    Example:
-        >>> with no_grad():
-        ...     is_recording()
-        False
-    """
-    return recording(False)
-
-
-@contextmanager
-def scope(*names: str):
-    """Name a stretch of the tape: nodes made inside carry the path of the enclosing scopes."""
-    before, state.scope = state.scope, (*state.scope, *names)
-    try:
-        yield
-    finally:
-        state.scope = before

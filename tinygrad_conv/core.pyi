@@ -2,7 +2,6 @@
 # numpy_protocol.py bind to it while running. tests/test_typing.py compares every name and parameter
 # with what runs. `__array__` is left out: NumPy's types would take `array * t` for an array.
 from collections.abc import Iterator, Sequence
-from contextlib import _GeneratorContextManager
 from types import EllipsisType
 from typing import Any, Never, SupportsIndex, TypeAlias, overload
 
@@ -20,14 +19,12 @@ _Sizes: TypeAlias = int | Sequence[int]
 _Place: TypeAlias = SupportsIndex | slice | EllipsisType | Tensor | _Array | list[Any] | None
 _Index: TypeAlias = _Place | tuple[_Place | tuple[Any, ...], ...]
 
-state: Any
-
 class Memory:
     version: int
     recorded: bool
     result: bool
     exposed: bool
-    lent: list[Any]
+    lent: dict[int, Any]
     def __init__(self) -> None: ...
     def lend(self, array: _Array) -> _Array: ...
     def stamp(self, array: _Array, like: Any = None) -> Any: ...
@@ -194,7 +191,3 @@ class Tensor:
 def as_array(data: Any, copy: bool, dtype: Any = None, shape: tuple[int, ...] | None = None,
              what: str = "tensor") -> _Array: ...
 def share(array: _Array, memory: Memory | None = None) -> Tensor: ...
-def is_recording() -> bool: ...
-def recording(flag: bool) -> _GeneratorContextManager[None]: ...
-def no_grad() -> _GeneratorContextManager[None]: ...
-def scope(*names: str) -> _GeneratorContextManager[None]: ...

@@ -16,10 +16,11 @@ from types import FrameType
 
 import numpy as np
 
-from .core import Tensor, is_recording, share, state
+from .core import Tensor, share
 from .graph import Box, Edge, Graph, Path, Scope, graph
 from .labels import place, slot_name
 from .primitive import OURS, Primitive
+from .state import is_recording, state
 from .tape import Entry
 
 ENGINE = OURS[0]

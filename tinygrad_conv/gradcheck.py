@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from .autodiff import vjp
-from .core import Tensor, no_grad, share
+from .core import Tensor, share
+from .state import no_grad
 
 STEP = 1e-5          # the two step sizes are STEP and STEP / 2, extrapolated (error STEP**4)
 EXACT = 1e-12        # relative tolerance where differences are exact but for rounding
@@ -52,6 +53,11 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
         >>> tg.check_grads(lambda x, y: x * y, (np.array([1.0, 2.0]), np.array([3.0, -4.0])),
         ...                linear=(0, 1))
     """
+    if not isinstance(args, tuple | list):
+        raise TypeError(f"check_grads: args must be a tuple of the function's arguments, got "
+                        f"{type(args).__name__}; write (x,)")
+    if not set(linear) <= set(range(len(args))):
+        raise ValueError(f"check_grads: linear={linear} must be numbers of the {len(args)} arguments")
     own = {i: a for i, a in enumerate(map(_as_float64, range(len(args)), args)) if a is not None}
     if not own:
         raise TypeError("check_grads: none of the arguments is floating point; pass float64 arrays")

@@ -27,6 +27,15 @@ UFUNCS = {
     np.square: lambda x: ops.mul(x, x), np.reciprocal: lambda x: ops.div(1.0, x),
 }
 
+
+def _dot(a: Any, b: Any) -> Tensor:
+    """NumPy's dot, where it is a matrix product."""
+    if np.ndim(a) > 1 and np.ndim(b) > 2:
+        raise TypeError(f"np.dot: of shapes {np.shape(a)} and {np.shape(b)} it pairs every matrix with every "
+                        f"other, for which there is no op; use tg.matmul or tg.einsum")
+    return ops.matmul(a, b)
+
+
 FUNCTIONS = {
     np.sum: ops.sum, np.mean: ops.mean, np.prod: ops.prod, np.max: ops.max, np.min: ops.min,
     np.argmax: ops.argmax, np.argmin: ops.argmin, np.any: ops.any, np.all: ops.all,
@@ -35,7 +44,7 @@ FUNCTIONS = {
     np.expand_dims: ops.expand_dims, np.broadcast_to: ops.broadcast_to, np.concatenate: ops.concatenate,
     np.stack: ops.stack, np.split: ops.split, np.pad: ops.pad, np.flip: ops.flip, np.roll: ops.roll,
     np.take_along_axis: ops.take_along_axis, np.outer: ops.outer, np.einsum: ops.einsum,
-    np.dot: ops.matmul,
+    np.dot: _dot,
 }
 
 # Answers that have no gradient anyway: NumPy's own function, on the values.

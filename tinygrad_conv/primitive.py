@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .core import Tensor, as_array, share, state
+from .core import Tensor, share
+from .operands import tensors_of
+from .state import state
 
 _home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = tuple(os.path.join(_home, package, "") for package in ("tinygrad_conv", "nn"))
@@ -42,7 +44,8 @@ class Node:
                  "freed")
 
     def __init__(self, primitive: Primitive, inputs: tuple[Tensor, ...], params: dict[str, Any]):
-        self.primitive, self.inputs, self.params = primitive, inputs, params
+        self.primitive, self.inputs = primitive, inputs
+        self.params = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in params.items()}
         self.order, self.scope, self.where = next(_creation), state.scope, _caller()
         self.stamps = tuple([t.memory.stamp(t._data) for t in inputs])
         self.values: tuple[Tensor | Freed, ...] | None = None
@@ -79,41 +82,6 @@ class Freed:
         self.shape, self.dtype, self.requires_grad = t.shape, t.dtype, t.requires_grad
 
 
-def _weak(value: Any, dtypes: list[np.dtype]) -> np.ndarray:
-    """A scalar takes the float type of the tensors it meets (NEP 50, and NumPy scalars too)."""
-    if len(dtypes) == 1 and dtypes[0].kind == "f":
-        return np.array(value, dtypes[0])
-    value = value.item() if isinstance(value, np.generic | np.ndarray) else value
-    dtype = np.result_type(value, *dtypes)
-    if dtype.kind == "f" and not any(d.kind == "f" for d in dtypes):
-        dtype = np.dtype(np.float32)
-    try:
-        return np.asarray(value, dtype)
-    except OverflowError:  # 300 beside uint8
-        return np.asarray(value, np.result_type(np.min_scalar_type(value), *dtypes))
-
-
-def _as_inputs(name: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    strong = [a.dtype for a in args if isinstance(a, Tensor | np.ndarray) and (
-        isinstance(a, Tensor) or a.ndim)]
-    out = []
-    for i, a in enumerate(args):
-        if isinstance(a, Tensor):
-            out.append(a)
-        elif strong and (isinstance(a, bool | int | float) or isinstance(a, np.generic | np.ndarray)
-                         and a.ndim == 0 and a.dtype.kind in "fiub"):
-            out.append(share(_weak(a, strong)))
-        else:
-            array = as_array(a, copy=False, what=f"{name} argument {i}")
-            floats = [d for d in strong if d.kind == "f"]
-            if array.dtype.kind == "f" and floats and not isinstance(a, np.ndarray):
-                array = np.array(a, np.result_type(*floats))  # a list of floats is as weak as one
-            t = share(array.view())  # a view: locking it must not lock the caller's array
-            t.memory.exposed = isinstance(a, np.ndarray)
-            out.append(t)
-    return tuple(out)
-
-
 class Primitive:
     """A named function on arrays with a vector-Jacobian product for each argument.
 
@@ -124,6 +92,8 @@ class Primitive:
     def __init__(self, fn: Callable[..., Any]) -> None:
         functools.update_wrapper(self, fn)
         self.fn, self.name = fn, fn.__name__.strip("_")  # a wrapper `conv2d` calls `_conv2d`
+        code = getattr(fn, "__code__", None)  # a NumPy ufunc has none
+        self.names = code.co_varnames[:code.co_argcount] if code else ()
         self.vjps: tuple[Callable[..., Any] | None, ...] = ()
         self.variadic_vjp: Callable[..., Any] | None = None
 
@@ -136,6 +106,10 @@ class Primitive:
         `None` says that no gradient flows to that argument. Write a VJP in tensor ops and use
         nothing but its arguments: then it can be differentiated again.
         """
+        for vjp in vjps:
+            if vjp is not None and not callable(vjp):
+                raise TypeError(f"{self.name}.defvjp: expects one function (or None) an argument, got "
+                                f"{type(vjp).__name__}")
         self.vjps = vjps
 
     def defvjp_variadic(self, vjp: Callable[..., Any]) -> None:
@@ -152,17 +126,27 @@ class Primitive:
             return functools.partial(self.variadic_vjp, argnum)
         if argnum < len(self.vjps):
             return self.vjps[argnum]
-        code = getattr(self.fn, "__code__", None)  # a NumPy ufunc has none
-        names = code.co_varnames[:code.co_argcount] if code else ()
-        label = f" ({names[argnum]!r})" if argnum < len(names) else ""
+        label = f" ({self.names[argnum]!r})" if argnum < len(self.names) else ""
         raise NotImplementedError(f"{self.name} has no VJP for argument {argnum}{label}; register "
                                   f"one with {self.name}.defvjp(...)")
 
-    def __call__(self, *args: Any, **params: Any) -> Any:
-        inputs = args
+    def _by_position(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, ...]:
+        """All arrays, also those given by name as in `mul(x, y=w)`, which are taken from `params`."""
+        for name in self.names[len(args):]:
+            if name not in params:
+                break
+            args += (params.pop(name),)
+        for name, value in params.items():
+            if isinstance(value, Tensor):
+                raise TypeError(f"{self.name}: parameter {name!r} is a tensor, its gradient would be "
+                                f"lost; arrays are positional: {self.name}({', '.join(self.names)})")
+        return args
+
+    def __call__(self, *args: Any, **params: Any) -> Tensor:  # or a tuple, which unpacks alike
+        inputs = args = self._by_position(args, params) if params else args
         for a in args:
             if not isinstance(a, Tensor):
-                inputs = _as_inputs(self.name, args)
+                inputs = tensors_of(self.name, args)
                 break
         node = None
         if state.recording and any([t._requires_grad for t in inputs]):
@@ -171,16 +155,19 @@ class Primitive:
         arrays = [t._data for t in inputs]
         try:
             values = self.fn(*arrays, **params)
+            several = isinstance(values, tuple)
+            values = [_real(v) for v in (values if several else (values,))]
         except BaseException as e:
             if node is not None:
                 _unlock(free)
-            if not isinstance(e, ValueError | IndexError | TypeError):
+            explained = str(e).startswith(f"{self.name}: ")
+            if explained or not isinstance(e, ValueError | IndexError | TypeError):
                 raise
             raise self._explain(e, arrays, params) from e
         if "dtype" in params:  # an op that is told its dtype (astype) may widen
             arrays.append(np.empty(0, params["dtype"]))
-        if not isinstance(values, tuple):
-            return _output(values, arrays, inputs, node, 0)
+        if not several:
+            return _output(values[0], arrays, inputs, node, 0)
         if node is not None:
             node.values = ()  # several outputs: also the integer ones are kept for the derivative
         outputs = tuple([_output(v, arrays, inputs, node, i) for i, v in enumerate(values)])
@@ -189,8 +176,6 @@ class Primitive:
         return outputs
 
     def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:
-        if str(e).startswith(f"{self.name}: "):
-            return e
         shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
         kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(e, k))
         return kind(f"{self.name}: {e} (inputs {shapes}, parameters {params})")
@@ -203,11 +188,19 @@ def _unlock(free: list[tuple[Tensor, bool]]) -> None:
         t._data.flags.writeable = True
 
 
-def _output(value: Any, arrays: list[np.ndarray], inputs: tuple[Tensor, ...],
+def _real(value: Any) -> np.ndarray:
+    """What a primitive returned, as an array."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"the function must return an array of real numbers, got "
+                        f"{type(value).__name__} of dtype {array.dtype}")
+    return array
+
+
+def _output(value: np.ndarray, arrays: list[np.ndarray], inputs: tuple[Tensor, ...],
             node: Node | None, index: int) -> Tensor:
     """Wrap what a primitive returned: dtype no wider than the inputs', memory known as shared."""
-    value = np.asarray(value)
-    if value.dtype.kind == "f" and value.dtype != arrays[0].dtype:
+    if value.dtype.kind == "f" and value.dtype != (arrays[0].dtype if arrays else None):
         floats = [a.dtype for a in arrays if a.dtype.kind == "f"] or [np.dtype(np.float32)]
         widest = max(floats, key=lambda d: d.itemsize)
         value = value.astype(widest) if value.dtype.itemsize > widest.itemsize else value

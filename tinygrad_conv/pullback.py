@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core import Tensor, scope, share, state
+from .core import Tensor, share
 from .primitive import Node
+from .state import scope, state
 from .tape import Entry, walk
 
 
@@ -38,23 +39,21 @@ def _as_tensor(g: Any, node: Node, argnum: int) -> Tensor:
                     f"got {type(g).__name__}; write it in tensor ops")
 
 
-def _check(entries: list[Entry]) -> None:
-    """Refuse, before anything is computed, a graph that was used up or whose values changed."""
-    for entry in entries:
-        node = entry.node
-        name = node.primitive.name
-        if node.freed:
+def _check(node: Node) -> None:
+    """Refuse a call whose graph was used up or whose values changed, also while the pass runs."""
+    name = node.primitive.name
+    if node.freed:
+        raise RuntimeError(
+            f"backward: the graph at {name} was already used by a backward(); call the first "
+            f"one with retain_graph=True, or compute the output again")
+    for i, (t, stamp) in enumerate(zip(node.inputs, node.stamps)):
+        now = t.memory.stamp(t._data, stamp)
+        if now != stamp:
+            label = repr(t.name) if t.name else f"of shape {t.shape}"
+            how = "by its checksum" if isinstance(now, tuple) else f"version {stamp} then, {now} now"
             raise RuntimeError(
-                f"backward: the graph at {name} was already used by a backward(); call the first "
-                f"one with retain_graph=True, or compute the output again")
-        for i, (t, stamp) in enumerate(zip(node.inputs, node.stamps)):
-            now = t.memory.stamp(t._data, stamp)
-            if now != stamp:
-                label = repr(t.name) if t.name else f"of shape {t.shape}"
-                raise RuntimeError(
-                    f"backward: argument {i} of {name}, tensor {label}, was changed in place after "
-                    f"{name} used it (version {stamp} then, {now} now); change it after backward(),"
-                    f" or compute the output again")
+                f"backward: argument {i} of {name}, tensor {label}, was changed in place after "
+                f"{name} used it ({how}); change it after backward(), or compute the output again")
 
 
 def answer(entry: Entry) -> Any:
@@ -104,7 +103,6 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
     entries = walk(outputs)
     inner = {(t.node.order, t.index): t for t in targets or () if t.node is not None}
     needed = _needed(entries, targets)
-    _check([entry for entry in entries if any([needed(t) for t in entry.node.inputs])])
     pending: dict[int, dict[int, Tensor]] = {}
     found: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -126,9 +124,11 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
             if parts is None:
                 continue
             for index, g in parts.items():
+                g._data.flags.writeable = False  # several VJPs get it: none may change it
                 target = inner.get((node.order, index))
                 if target is not None:
                     found[id(target)] = (target, g)
+            _check(node)
             g, ans = joined_cotangent(node, parts), answer(entry)
             del entry, parts
             state.scope = ("backward", *node.scope)

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .core import Tensor, recording, share
+from .core import Tensor, share
 from .primitive import Freed
 from .pullback import answer, joined_cotangent, pull
+from .state import recording
 from .tape import Entry, walk
 
 WORSE = ["", "inf", "nan"]  # each worse than the one before

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, no_grad
+from ..core import Tensor
+from ..state import no_grad
 from .call import Call, cotangent, place, recorded
 from .explanation import Explanation
 from .meet import Meeting, channels, line

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, as_array, no_grad, share
+from ..core import Tensor, as_array, share
 from ..labels import call_label
 from ..primitive import Freed
 from ..pullback import pull
+from ..state import no_grad
 from ..tape import walk
 
 NAMES = ("conv2d", "conv_transpose2d")

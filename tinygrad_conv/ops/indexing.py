@@ -19,6 +19,11 @@ def _is_plain(index: tuple[Any, ...]) -> bool:
     return not any(isinstance(i, np.ndarray) and i.dtype.kind != "b" for i in index)
 
 
+def _zeros_to_add_to(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """float16 is added up in float32: 2048 + 1 is 2048."""
+    return np.zeros(shape, np.promote_types(g.dtype, np.float32))
+
+
 @primitive
 def _getitem(x, *, index):
     return x[index]
@@ -26,11 +31,12 @@ def _getitem(x, *, index):
 
 @primitive
 def _scatter_add(g, *, index, shape):
-    out = np.zeros(shape, g.dtype)
     if _is_plain(index):
+        out = np.zeros(shape, g.dtype)
         out[index] = g
-    else:
-        np.add.at(out, index, g)
+        return out
+    out = _zeros_to_add_to(g, shape)
+    np.add.at(out, index, g)
     return out
 
 
@@ -79,8 +85,8 @@ def _take_along_axis(x, *, indices, axis):
 
 @primitive
 def _put_along_axis(g, *, indices, axis, shape):
-    out = np.zeros(shape, g.dtype)
-    grid = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
+    out = _zeros_to_add_to(g, shape)
+    grid = list(np.ogrid[tuple(slice(n) for n in shape)])  # not of indices: they may broadcast
     grid[axis] = indices
     np.add.at(out, tuple(grid), g)
     return out
@@ -100,7 +106,7 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
         [[2.0], [3.0]]
     """
     x = as_tensor(x, "take_along_axis")
-    indices = np.array(indices.data if isinstance(indices, Tensor) else indices)
+    indices = np.asarray(indices)
     if indices.dtype.kind not in "iu" or indices.ndim != x.ndim:
         raise TypeError(f"take_along_axis: indices must be integers with {x.ndim} axes, got "
                         f"{indices.dtype} of shape {indices.shape}")

@@ -1,0 +1,48 @@
+"""What an op makes of the numbers, lists and arrays it is given beside tensors.
+
+Numbers and lists take the float type of the tensors they meet; arrays stay the user's, and are
+watched. Imports core only.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .core import Tensor, as_array, share
+
+
+def _weak(value: Any, dtypes: list[np.dtype]) -> np.ndarray:
+    """A scalar takes the float type of the tensors it meets (NEP 50, and NumPy scalars too)."""
+    if len(dtypes) == 1 and dtypes[0].kind == "f":
+        return np.array(value, dtypes[0])
+    value = value.item() if isinstance(value, np.generic | np.ndarray) else value
+    dtype = np.result_type(value, *dtypes)
+    if dtype.kind == "f" and not any(d.kind == "f" for d in dtypes):
+        dtype = np.dtype(np.float32)
+    try:
+        return np.asarray(value, dtype)
+    except OverflowError:  # 300 beside uint8
+        return np.asarray(value, np.result_type(np.min_scalar_type(value), *dtypes))
+
+
+def tensors_of(name: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """The arguments of a call of the op `name`, as tensors."""
+    strong = [a.dtype for a in args if isinstance(a, Tensor | np.ndarray) and (
+        isinstance(a, Tensor) or a.ndim)]
+    out = []
+    for i, a in enumerate(args):
+        if isinstance(a, Tensor):
+            out.append(a)
+        elif strong and (isinstance(a, bool | int | float) or isinstance(a, np.generic | np.ndarray)
+                         and a.ndim == 0 and a.dtype.kind in "fiub"):
+            out.append(share(_weak(a, strong)))
+        else:
+            array = as_array(a, copy=False, what=f"{name} argument {i}")
+            floats = [d for d in strong if d.kind == "f"]
+            if array.dtype.kind == "f" and floats and not isinstance(a, np.ndarray):
+                array = np.array(a, np.result_type(*floats))  # a list of floats is as weak as one
+            t = share(array.view())  # a view: locking it must not lock the caller's array
+            t.memory.exposed = isinstance(a, np.ndarray)
+            out.append(t)
+    return tuple(out)

@@ -1,0 +1,53 @@
+"""What each thread has set for the ops it calls: whether they are recorded, and in which scope.
+
+Apart from the count of calls this is all that changes under the engine. Imports nothing.
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import _GeneratorContextManager, contextmanager
+
+
+class _State(threading.local):
+    recording = True
+    scope: tuple[str, ...] = ()
+
+
+state = _State()
+
+
+def is_recording() -> bool:
+    """Whether operations on tensors that require gradients are put on the tape."""
+    return state.recording
+
+
+@contextmanager
+def recording(flag: bool) -> Iterator[None]:
+    """Set the recording flag inside a `with` block (or a decorated function), then restore it."""
+    before, state.recording = state.recording, flag
+    try:
+        yield
+    finally:
+        state.recording = before
+
+
+def no_grad() -> _GeneratorContextManager[None]:
+    """Context manager and decorator: inside, nothing is put on the tape.
+
+    Example:
+        >>> with no_grad():
+        ...     is_recording()
+        False
+    """
+    return recording(False)
+
+
+@contextmanager
+def scope(*names: str) -> Iterator[None]:
+    """Name a stretch of the tape: nodes made inside carry the path of the enclosing scopes."""
+    before, state.scope = state.scope, (*state.scope, *names)
+    try:
+        yield
+    finally:
+        state.scope = before
