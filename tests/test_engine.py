@@ -289,6 +289,25 @@ def test_values_of_a_recorded_tensor_are_read_only():
             t.numpy()[:] = 7.0
 
 
+def test_the_lock_of_a_recorded_tensor_is_not_opened_by_a_flag():
+    x = leaf(1.0, 2.0)
+    y = tg.exp(x)
+    loss = (y * y).sum()
+    for t in (x, y, x.detach()):
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            t.data.flags.writeable = True
+    loss.backward()
+
+
+def test_an_op_that_writes_into_its_input_is_told_not_to():
+    @tg.primitive
+    def doubled(x):
+        x *= 2
+        return x
+    with pytest.raises(ValueError, match="^doubled: .*read-only; an op must not write into its inputs"):
+        doubled(leaf(1.0))
+
+
 def test_a_tensor_copies_and_data_is_writeable_until_recorded():
     a = np.array([1.0, 2.0])
     t = tg.tensor(a)

@@ -83,7 +83,8 @@ class Tensor:
         """The values; read-only once a graph relies on them (then `mutate()` is the way)."""
         if self.memory.recorded:
             self._data.flags.writeable = False
-        return self.memory.lend(self._data) if self._data.flags.writeable else self._data
+        # a view of locked memory cannot be made writeable, an array that owns it can
+        return self.memory.lend(self._data) if self._data.flags.writeable else self._data.view()
 
     @data.setter
     def data(self, value: Any) -> None:

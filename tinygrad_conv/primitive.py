@@ -176,9 +176,10 @@ class Primitive:
         return outputs
 
     def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:
+        written = "; an op must not write into its inputs" if "read-only" in str(e) else ""
         shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
         kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(e, k))
-        return kind(f"{self.name}: {e} (inputs {shapes}, parameters {params})")
+        return kind(f"{self.name}: {e}{written} (inputs {shapes}, parameters {params})")
 
 
 def _unlock(free: list[tuple[Tensor, bool]]) -> None:
