@@ -240,6 +240,13 @@ def test_a_tensor_given_by_name_gets_its_gradient():
     tg.mul(x, y=w).sum().backward()
     tg.mul(y=w, x=x.detach()).sum().backward()
     assert x.grad.data.tolist() == [3.0, 4.0] and w.grad.data.tolist() == [2.0, 4.0]
+    tg.mul(x=2.0, y=w).sum().backward()
+    assert w.grad.data.tolist() == [4.0, 6.0]
+
+    @tg.primitive
+    def total(x, axis=0):                                     # metadata that is not keyword-only
+        return x.sum(axis)
+    assert total(np.ones((2, 3)), axis=1).data.tolist() == [3.0, 3.0]
 
 
 def test_a_tensor_as_a_parameter_is_refused():

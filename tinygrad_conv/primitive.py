@@ -132,7 +132,9 @@ class Primitive:
 
     def _by_position(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, ...]:
         """All arrays, also those given by name as in `mul(x, y=w)`, which are taken from `params`."""
-        for name in self.names[len(args):]:
+        names = self.names[len(args):]
+        given = [i for i, n in enumerate(names) if isinstance(params.get(n), Tensor | np.ndarray)]
+        for name in names[:max(given, default=-1) + 1]:
             if name not in params:
                 break
             args += (params.pop(name),)
