@@ -36,6 +36,8 @@ class _Indexed(Module):
 
     def _name(self, i: int) -> str:
         names = list(self._modules)
+        if not hasattr(i, "__index__"):
+            raise TypeError(f"{type(self).__name__}: expects the number of a module, got {i!r}")
         if not -len(names) <= i < len(names):
             raise IndexError(f"{type(self).__name__}: index {i} is out of range for {len(names)} "
                              f"modules")
@@ -133,6 +135,9 @@ class ModuleDict(_Uncalled):
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()
+        if not isinstance(modules, Mapping | None):
+            raise TypeError(f"ModuleDict: expects a mapping of names to modules, got "
+                            f"{type(modules).__name__}")
         for name, m in (modules or {}).items():
             self[name] = m
 

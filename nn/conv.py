@@ -7,7 +7,7 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .defaults import fresh_weight_and_bias
+from .defaults import counts, fresh_weight_and_bias
 from .module import Module
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -33,9 +33,10 @@ class _Conv(Module):
                  rng: np.random.Generator | None = None) -> None:
         super().__init__()
         name, dims = type(self).__name__, self.dims
-        if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(f"{name}: in_channels={in_channels} and out_channels={out_channels} must "
-                             f"be at least 1 and divisible by groups={groups}")
+        whole = counts(in_channels, out_channels, groups)
+        if not whole or in_channels % groups or out_channels % groups:
+            raise ValueError(f"{name}: in_channels={in_channels!r} and out_channels={out_channels!r} must be "
+                             f"at least 1 and divisible by groups={groups!r}, all whole numbers")
         if padding_mode not in (PADDING_MODES[:1] if self.transposed else PADDING_MODES):
             raise ValueError(f"{name}: padding_mode must be one of {', '.join(PADDING_MODES)} (a transposed "
                              f"convolution has only zeros), got {padding_mode!r}")
@@ -66,14 +67,14 @@ class _Conv(Module):
         """x with its border, and the padding that is left to the convolution."""
         if self.padding_mode == "zeros":
             return x, self.padding
-        lead = x.ndim - self.dims
-        sides = self._sides(x.shape[lead:])
+        lead = np.ndim(x) - self.dims
+        sides = self._sides(np.shape(x)[lead:])
         if self.padding_mode != "circular":
             return tg.pad(x, [(0, 0)] * lead + sides, self.padding_mode), 0
         for axis, (before, after) in enumerate(sides, lead):
-            n = x.shape[axis]
+            n = np.shape(x)[axis]
             if n == 0:
-                raise ValueError(f"{type(self).__name__}: nothing to wrap around in shape {x.shape}")
+                raise ValueError(f"{type(self).__name__}: nothing to wrap around in shape {np.shape(x)}")
             x = tg.getitem(x, (slice(None),) * axis + (np.arange(-before, n + after) % n,))
         return x, 0
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .defaults import fresh_weight_and_bias
+from .defaults import counts, fresh_weight_and_bias
 from .module import Module
 
 
@@ -33,9 +33,9 @@ class Linear(Module):
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *,
                  dtype: Any = np.float32, rng: np.random.Generator | None = None) -> None:
         super().__init__()
-        if min(in_features, out_features) < 1:
-            raise ValueError(f"Linear: sizes must be at least 1, got in_features={in_features}, "
-                             f"out_features={out_features}")
+        if not counts(in_features, out_features):
+            raise ValueError(f"Linear: sizes must be whole numbers of at least 1, got "
+                             f"in_features={in_features!r}, out_features={out_features!r}")
         self.in_features, self.out_features = in_features, out_features
         weight, b = fresh_weight_and_bias((out_features, in_features), out_features, bias, dtype, rng)
         self.weight = weight

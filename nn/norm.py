@@ -8,6 +8,7 @@ import numpy as np
 
 import tinygrad_conv as tg
 
+from .defaults import counts
 from .module import Module
 from .parameter import Parameter
 
@@ -30,8 +31,9 @@ class _Running(_Affine):
                  affine: bool = True, track_running_stats: bool = True, *,
                  dtype: Any = np.float32) -> None:
         super().__init__()
-        if num_features < 1:
-            raise ValueError(f"{type(self).__name__}: num_features must be at least 1, got {num_features}")
+        if not counts(num_features):
+            raise ValueError(f"{type(self).__name__}: num_features must be at least 1, a whole number, got "
+                             f"{num_features!r}")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self._init_affine(num_features, affine, affine, dtype)
@@ -41,11 +43,12 @@ class _Running(_Affine):
         self.register_buffer("num_batches_tracked", tg.tensor(0) if tracked else None)
 
     def forward(self, x: Any) -> tg.Tensor:
-        if x.ndim not in self.ndims or x.shape[1] != self.num_features:
-            fits = f"; num_features={x.shape[1]} would fit" if x.ndim in self.ndims else ""
+        shape = np.shape(x)
+        if len(shape) not in self.ndims or shape[1] != self.num_features:
+            fits = f"; num_features={shape[1]} would fit" if len(shape) in self.ndims else ""
             raise ValueError(f"{type(self).__name__}: expects {' or '.join(map(str, self.ndims))} axes with "
                              f"num_features={self.num_features} channels on axis 1, got x of shape "
-                             f"{x.shape}{fits}")
+                             f"{shape}{fits}")
         count, momentum = self.num_batches_tracked, 0.0
         learns = self.training and count is not None
         if learns:
@@ -155,16 +158,17 @@ class GroupNorm(_Affine):
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *,
                  dtype: Any = np.float32) -> None:
         super().__init__()
-        if num_groups < 1 or num_channels % num_groups:
-            raise ValueError(f"GroupNorm: num_channels={num_channels} must be divisible by "
-                             f"num_groups={num_groups}")
+        if not counts(num_groups, num_channels) or num_channels % num_groups:
+            raise ValueError(f"GroupNorm: num_channels={num_channels!r} must be divisible by "
+                             f"num_groups={num_groups!r}, both whole numbers of at least 1")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
         self._init_affine(num_channels, affine, affine, dtype)
 
     def forward(self, x: Any) -> tg.Tensor:
-        if x.ndim < 2 or x.shape[1] != self.num_channels:
+        shape = np.shape(x)
+        if len(shape) < 2 or shape[1] != self.num_channels:
             raise ValueError(f"GroupNorm: expects num_channels={self.num_channels} on axis 1, got x of shape "
-                             f"{x.shape}")
+                             f"{shape}")
         return tg.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

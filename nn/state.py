@@ -30,7 +30,7 @@ def copies(own: Mapping[str, tg.Tensor]) -> dict[str, np.ndarray]:
 def _array(name: str, value: Any) -> np.ndarray:
     try:
         return np.asarray(value)
-    except ValueError as e:
+    except (ValueError, TypeError, RuntimeError) as e:  # ragged lists; torch's bfloat16, and its parameters
         raise TypeError(f"load_state_dict: {name} is no array: {e}") from None
 
 

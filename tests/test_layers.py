@@ -257,3 +257,26 @@ def test_dropout_is_seeded_scaled_and_off_in_evaluation():
     assert np.array_equal(planes, np.broadcast_to(planes[:, :, :1, :1], planes.shape))
     with pytest.raises(ValueError, match="p must be between 0 and 1, got 1.5"):
         nn.Dropout(1.5)
+
+
+@pytest.mark.parametrize("make, match", [
+    (lambda: nn.Linear(3.5, 2), "Linear: sizes must be whole numbers of at least 1, got in_features=3.5"),
+    (lambda: nn.Linear("3", 2), "Linear: sizes must be whole numbers of at least 1, got in_features='3'"),
+    (lambda: nn.Linear(None, 2), "got in_features=None"), (lambda: nn.Conv2d("1", 2, 3), "in_channels='1' and"),
+    (lambda: nn.Conv2d(4, 4, 3, groups=2.0), "divisible by groups=2.0, all whole numbers"),
+    (lambda: nn.BatchNorm2d(2.5), "num_features must be at least 1, a whole number, got 2.5"),
+    (lambda: nn.GroupNorm(2.0, 4), "num_groups=2.0, both whole numbers")])
+def test_sizes_that_are_no_whole_numbers_are_named(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+@pytest.mark.parametrize("layer, shape", [
+    (lambda: nn.BatchNorm1d(3), (4, 3)), (lambda: nn.BatchNorm2d(3), (2, 3, 4, 4)), (lambda: nn.GroupNorm(1, 3), (2, 3, 4)),
+    (lambda: nn.InstanceNorm2d(3), (2, 3, 4, 4)), (lambda: nn.LayerNorm(3), (4, 3)), (lambda: nn.Linear(3, 2), (4, 3)),
+    (lambda: nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect"), (2, 3, 4, 4)),
+    (lambda: nn.Conv2d(3, 2, 3, padding=1, padding_mode="circular"), (2, 3, 4, 4))])
+def test_layers_take_lists_as_they_take_arrays(layer, shape, rng):
+    x, net = rng.standard_normal(shape).astype(np.float32), layer()
+    expected = net(x).numpy()
+    assert np.abs(net(x.tolist()).numpy() - expected).max() < 1e-5

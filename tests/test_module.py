@@ -404,3 +404,21 @@ def test_module_train_calls_the_train_of_every_module_below():
     net = nn.Sequential(nn.Sequential(Frozen(2), nn.Dropout()))
     net.train()
     assert [m.training for m in net.modules()] == [True, True, False, True]
+
+
+def test_load_state_dict_names_what_torch_cannot_give_as_an_array():
+    torch = pytest.importorskip("torch")
+    net = nn.Linear(2, 2)
+    before = net.state_dict()
+    for state in (torch.nn.Linear(2, 2).bfloat16().state_dict(), dict(torch.nn.Linear(2, 2).named_parameters())):
+        with pytest.raises(TypeError, match="load_state_dict: weight is no array: "):
+            net.load_state_dict(state)
+    assert all(np.array_equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))
+
+
+def test_containers_name_an_index_or_modules_of_another_kind():
+    for wrong in ("a", 0.5):
+        with pytest.raises(TypeError, match=f"Sequential: expects the number of a module, got {wrong!r}"):
+            nn.Sequential(nn.ReLU())[wrong]
+    with pytest.raises(TypeError, match="ModuleDict: expects a mapping of names to modules, got list"):
+        nn.ModuleDict([("a", nn.ReLU())])
