@@ -158,6 +158,13 @@ def test_conv2d_negative_padding_crops():
     x, w = rng.standard_normal((2, 2, 7, 7)), rng.standard_normal((3, 2, 3, 3))
     close(tg.conv2d(x, w, padding=((0, -1), (-2, 1))).data,
           tg.conv2d(np.pad(x[:, :, :-1, 2:], ((0, 0), (0, 0), (0, 0), (0, 1))), w).data)
+    wide = np.repeat(x[:, :, :3], 3, axis=3)  # of an axis as much as it has, however small the other
+    sides = ((0, 0), (-5, -6))
+    y = tg.conv2d(wide, w, padding=sides)
+    close(y.data, tg.conv2d(wide[..., 5:-6], w).data)
+    g = rng.standard_normal(y.shape)
+    dx = tg.vjp(lambda x: tg.conv2d(x, w, padding=sides), wide)[1](g)[0]
+    close(tg.conv_transpose2d(g, w, padding=sides).data, dx.data)
 
 
 def test_conv2d_nhwc_layout():
@@ -320,7 +327,31 @@ X, W = np.ones((8, 4, 28, 28), np.float32), np.ones((16, 3, 5, 5), np.float32)
      ValueError, r"output_size \(3, 3\) is smaller than the smallest possible output \(32, 32\)"),
     (lambda: tg.conv_transpose2d(X[:, :3], W.transpose(1, 0, 2, 3), padding="same"), ValueError,
      "padding must be numbers, got 'same'"),
+    (lambda: tg.conv_transpose2d(X[:, :3, :0], W.transpose(1, 0, 2, 3)), ValueError, "conv_transpose2d: x has no cells"),
+    (lambda: tg.conv2d(None, W), TypeError, "^conv2d x: expects real numbers"),
+    (lambda: tg.conv2d(X, None), TypeError, "^conv2d weight: expects real numbers"),
+    (lambda: tg.conv2d(X[:, :3], W, stride=np.array([1, 2])), TypeError, "^conv2d: stride expects an int or a pair"),
+    (lambda: tg.conv2d(X[:, :3], W, padding=np.array([1, 2])), TypeError, "^conv2d: padding expects an int or a pair"),
+    (lambda: tg.conv2d(X[:, :3], W, padding=tg.tensor(1)), TypeError, "^conv2d: padding expects an int or a pair"),
+    (lambda: tg.conv2d(X[:, :3], W, groups=True), ValueError, "^conv2d: groups must be a whole number"),
+    (lambda: tg.conv2d(X, W, layout="NHWC"), ValueError,
+     r"expects 3 input channels but x has 28 \(x.shape=\(8, 4, 28, 28\)"),
+    (lambda: tg.conv2d(X[0, 0], W, layout="NHWC"), ValueError, r"x must have axes NHWC \(or HWC, one sample\)"),
     (lambda: tg.conv1d(X, W), ValueError, "conv1d: x must have axes NCL"),
+    (lambda: tg.conv1d(X[0], W[0]), ValueError,
+     r"^conv1d: weight expects 5 input channels but x has 28 \(x.shape=\(4, 28, 28\), weight.shape=\(3, 5, 5\)"),
+    (lambda: tg.conv1d(X[0, :, :5, :4], W[0]), ValueError, "^conv1d: the kernel spans 1x5"),
+    (lambda: tg.conv1d(X[0, :, :5], W[0], stride=1.5), TypeError, "^conv1d: stride expects an int"),
+    (lambda: tg.conv_transpose1d(X[0, :, :3], W[0], output_size=99), ValueError, "^conv_transpose1d: output_padding"),
+    (lambda: tg.conv_transpose1d(X[0], W[0]), ValueError, "^conv_transpose1d: weight expects 3 input channels"),
+    (lambda: tg.conv2d_weight(X[:, :, :7], X, 5), ValueError,
+     r"^conv2d_weight: g must have shape \(8, O, 24, 24\), .*got \(8, 4, 7, 28\)"),
+    (lambda: tg.conv2d_weight(X, X[:4], 1), ValueError, r"^conv2d_weight: g must have shape \(4, O, 28, 28\)"),
+    (lambda: tg.conv2d_weight(X, X, 1, groups=3), ValueError, "channels of g and x must be divisible by groups=3"),
+    (lambda: tg.conv2d_weight(X, X, 1, groups=0), ValueError, "^conv2d_weight: groups must be a whole number"),
+    (lambda: tg.conv2d_weight(X, X, (0, 1)), ValueError, "^conv2d_weight: kernel must be at least 1"),
+    (lambda: tg.conv2d_weight(X[0], X[0], 1), ValueError, "^conv2d_weight: g must have axes N, O, OH, OW"),
+    (lambda: tg.conv2d_weight(X.astype(int), X, 1), TypeError, "^conv2d_weight: g must be floating point"),
 ])
 def test_conv2d_errors(call, error, text):
     with pytest.raises(error, match=text):

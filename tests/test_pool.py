@@ -260,6 +260,13 @@ def test_max_unpool2d_gradient_goes_to_the_number_that_stayed():
     assert dx.tolist() == [[[0, 1]]]
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint64])
+def test_max_unpool2d_takes_indices_of_a_type_that_does_not_hold_the_width(dtype):
+    y, indices = tg.max_pool2d(np.random.default_rng(0).standard_normal((1, 1, 8)), (1, 2), return_indices=True)
+    wide = tg.max_unpool2d(y, indices.data.astype(dtype), (1, 100), output_size=(1, 400))
+    assert np.array_equal(wide.data[..., :8], tg.max_unpool2d(y, indices, (1, 2)).data) and not wide.data[..., 8:].any()
+
+
 # ----- shapes, types, layout -----
 
 UNARY = {
@@ -368,6 +375,8 @@ X = np.ones((1, 1, 4, 4))
     (lambda: tg.max_pool2d(X, 2.5), TypeError, r"^max_pool2d: kernel_size expects an int or a pair"),
     (lambda: tg.avg_pool2d(X, 2, padding=-1), ValueError, r"^avg_pool2d: padding must be at least 0"),
     (lambda: tg.avg_pool2d(X, 2, divisor_override=0), ValueError, r"^avg_pool2d: divisor_override"),
+    (lambda: tg.avg_pool2d(X, 2, divisor_override="3"), TypeError, r"^avg_pool2d: divisor_override expects a number"),
+    (lambda: tg.max_pool2d(X, np.array([2, 2])), TypeError, r"^max_pool2d: kernel_size expects an int or a pair"),
     (lambda: tg.max_pool2d(np.ones((4, 4)), 2), ValueError,
      r"^max_pool2d: x must have axes NCHW \(or CHW, one sample\), got shape \(4, 4\)"),
     (lambda: tg.max_pool2d(np.ones((1, 1, 4, 4), int), 2), TypeError,

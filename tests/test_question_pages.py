@@ -176,7 +176,7 @@ def test_a_wrong_gradient_is_noticed(rng, wrong):
 def test_an_error_planted_in_convs_derivative_fails_the_answer(number, monkeypatch):
     """The gradient of the question's own argument, off by a millionth."""
     from tinygrad_conv.ops import conv
-    for row in (conv._conv_transpose2d, conv.conv2d_weight):
+    for row in (conv._conv_transpose2d, conv._conv2d_weight):
         monkeypatch.setattr(row, "fn", lambda *a, fn=row.fn, **k: fn(*a, **k) * (1 + 1e-6))
     planted = gallery.QUESTIONS[number].answer()
     assert not planted.holds and "DIFFERS" in page.as_text(planted)

@@ -48,6 +48,6 @@ ROWS = [
         order=3, linear=(0, 1, 2)),
     Row(conv._conv_transpose2d, lambda rng: list(conv_transpose2d_samples(rng)),
         reference.conv_transpose2d, order=3, linear=(0, 1, 2)),
-    Row(conv.conv2d_weight, lambda rng: list(conv2d_weight_samples(rng)), reference.conv2d_weight,
+    Row(conv._conv2d_weight, lambda rng: list(conv2d_weight_samples(rng)), reference.conv2d_weight,
         order=3, linear=(0, 1)),
 ]

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 Sides = tuple[tuple[int, int], tuple[int, int]]  # ((top, bottom), (left, right))
 
 
@@ -13,19 +15,22 @@ def pair(value: Any, op: str, name: str, least: int = 1) -> tuple[int, int]:
         TypeError, ValueError: naming the op, the argument and the value.
     """
     values = tuple(value) if isinstance(value, list | tuple) else (value, value)
-    if len(values) != 2 or not all(_is_int(v) for v in values):
+    if len(values) != 2 or not all(is_int(v) for v in values):
         raise TypeError(f"{op}: {name} expects an int or a pair of ints, got {value!r}")
     if min(values) < least:
         raise ValueError(f"{op}: {name} must be at least {least}, got {value!r}")
     return int(values[0]), int(values[1])
 
 
-def _is_int(v: Any) -> bool:
-    return hasattr(v, "__index__") and not isinstance(v, bool)
+def is_int(v: Any) -> bool:
+    """Whether v is one whole number, Python's or NumPy's; a bool and an array of one are none."""
+    return hasattr(v, "__index__") and not isinstance(v, bool) and np.ndim(v) == 0
 
 
 def single(value: Any, op: str, name: str) -> Any:
     """A geometry argument along one axis (an int or a tuple of one) as its one value.
+
+    What a tuple of one holds is not looked at: padding may hold a pair there.
 
     Raises:
         TypeError: naming the op, the argument and the value.
@@ -42,7 +47,7 @@ def reach(kernel: int, dilation: int) -> int:
     return dilation * (kernel - 1) + 1
 
 
-def conv_padding(value: Any, op: str, size: tuple[int, int], kernel: tuple[int, int],
+def conv_padding(value: Any, op: str, size: tuple[float, float], kernel: tuple[int, int],
                  stride: tuple[int, int], dilation: tuple[int, int]) -> Sides:
     """Padding in any accepted form as ((top, bottom), (left, right)).
 
@@ -50,15 +55,14 @@ def conv_padding(value: Any, op: str, size: tuple[int, int], kernel: tuple[int, 
     "valid" is none; "same" makes the output ceil(n / stride), odd rests at the bottom and right
     (TensorFlow's rule and ONNX's SAME_UPPER at any stride; PyTorch's at stride 1).
     """
-    if value == "valid":
-        return (0, 0), (0, 0)
-    if value == "same":
-        return tuple(_same(*axis) for axis in zip(size, kernel, stride, dilation))
     if isinstance(value, str):
-        raise ValueError(f"{op}: padding expects numbers, 'valid' or 'same', got {value!r}")
+        if value not in ("valid", "same"):
+            raise ValueError(f"{op}: padding expects numbers, 'valid' or 'same', got {value!r}")
+        return ((0, 0), (0, 0)) if value == "valid" else tuple(
+            _same(*axis) for axis in zip(size, kernel, stride, dilation))
     if isinstance(value, list | tuple) and len(value) == 2 and all(
             isinstance(v, list | tuple) for v in value):
-        return tuple(pair(v, op, "padding", least=-min(size)) for v in value)
+        return tuple(pair(v, op, "padding", least=-n) for v, n in zip(value, size))
     vertical, horizontal = pair(value, op, "padding", least=0)
     return (vertical, vertical), (horizontal, horizontal)
 

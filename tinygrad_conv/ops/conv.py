@@ -22,9 +22,8 @@ matmul: y = w x, dx = w' g, dw = g x'.
 """
 from __future__ import annotations
 
+import math
 from typing import Any
-
-import numpy as np
 
 from ..core import Tensor
 from ..kernels import conv as kernels
@@ -32,6 +31,7 @@ from ..kernels.geometry import conv_padding, conv_size, pair, reach
 from ..kernels.window import window
 from ..primitive import primitive
 from .arguments import as_floats
+from .conv_inputs import as_conv_inputs, check_channels, check_cotangent, check_groups
 from .reduce import sum as _sum
 from .shape import reshape, transpose
 
@@ -49,26 +49,7 @@ def _conv_transpose2d(g, w, b=None, *, size, stride, padding, dilation, groups):
 
 
 @primitive
-def conv2d_weight(g, x, *, kernel, stride, padding, dilation, groups):
-    """The adjoint of `conv2d` by its weight: <g, conv2d(x, w)> = <result, w> for every w.
-
-    Args:
-        g: (N, O, OH, OW), a cotangent of the convolution's output.
-        x: (N, C, H, W).
-        kernel: (KH, KW).
-        stride, padding, dilation, groups: of the convolution; pairs, padding per side.
-
-    Returns:
-        (O, C/groups, KH, KW).
-
-    Example:
-        >>> x, g = np.arange(4.0).reshape(1, 1, 1, 4), np.array([[[[1.0, 10.0]]]])
-        >>> conv2d_weight(g, x, kernel=(1, 3), stride=(1, 1), padding=((0, 0), (0, 0)),
-        ...               dilation=(1, 1), groups=1).data.tolist()
-        [[[[10.0, 21.0, 32.0]]]]
-
-    Source: the derivation heads this file.
-    """
+def _conv2d_weight(g, x, *, kernel, stride, padding, dilation, groups):
     win = window(x.shape[2:], kernel, stride, padding, dilation)
     return kernels.weight_adjoint(g, x, win, groups)
 
@@ -79,49 +60,27 @@ def _over_positions(g: Tensor) -> Tensor:
 
 _conv2d.defvjp(
     lambda g, ans, x, w, b=None, **geo: _conv_transpose2d(g, w, size=x.shape[2:], **geo),
-    lambda g, ans, x, w, b=None, **geo: conv2d_weight(g, x, kernel=w.shape[2:], **geo),
+    lambda g, ans, x, w, b=None, **geo: _conv2d_weight(g, x, kernel=w.shape[2:], **geo),
     lambda g, ans, x, w, b, **geo: _over_positions(g))
 
 _conv_transpose2d.defvjp(
     lambda u, ans, g, w, b=None, *, size, **geo: _conv2d(u, w, **geo),
-    lambda u, ans, g, w, b=None, *, size, **geo: conv2d_weight(g, u, kernel=w.shape[2:], **geo),
+    lambda u, ans, g, w, b=None, *, size, **geo: _conv2d_weight(g, u, kernel=w.shape[2:], **geo),
     lambda u, ans, g, w, b, *, size, **geo: _over_positions(u))
 
-conv2d_weight.defvjp(
+_conv2d_weight.defvjp(
     lambda v, ans, g, x, *, kernel, **geo: _conv2d(x, v, **geo),
     lambda v, ans, g, x, *, kernel, **geo: _conv_transpose2d(g, v, size=x.shape[2:], **geo))
 
 
-def as_conv_inputs(op: str, x: Any, w: Any, bias: Any, groups: int, dims: int) -> list[Tensor]:
-    """The arguments as float tensors of the right rank, x with a batch axis."""
-    tensors = [as_floats(t, op, name)
-               for t, name in ((x, "x"), (w, "weight"), (bias, "bias")) if t is not None]
-    x, w = tensors[:2]
-    axes = "NCHW" if dims == 2 else "NCL"
-    if x.ndim not in (dims + 1, dims + 2):
-        raise ValueError(f"{op}: x must have axes {axes} (or {axes[1:]}, one sample), got shape "
-                         f"{x.shape}")
-    if w.ndim != dims + 2:
-        raise ValueError(f"{op}: weight must have {dims + 2} axes, got shape {w.shape}")
-    if not isinstance(groups, int | np.integer) or groups < 1:
-        raise ValueError(f"{op}: groups must be a whole number of at least 1, got {groups!r}")
-    if 0 in w.shape:
-        raise ValueError(f"{op}: weight has no elements, got shape {w.shape}")
-    return tensors
-
-
-def _check_channels(op: str, x: Tensor, w: Tensor, bias: Tensor | None, groups: int,
-                    inputs: int, outputs: int, filters: int) -> None:
-    if x.shape[1] != inputs:
-        raise ValueError(
-            f"{op}: weight expects {inputs} input channels but x has {x.shape[1]} (x.shape="
-            f"{x.shape}, weight.shape={w.shape}, groups={groups})")
-    if filters % groups:
-        raise ValueError(f"{op}: weight.shape[0]={filters} must be divisible by groups={groups} "
-                         f"(weight.shape={w.shape})")
-    if bias is not None and bias.shape != (outputs,):
-        raise ValueError(f"{op}: bias must have shape ({outputs},), one value an output channel, "
-                         f"got {bias.shape}")
+def convolve(op: str, tensors: list[Tensor], stride: Any, padding: Any, dilation: Any,
+             groups: int) -> Tensor:
+    """The call behind `op`: its x (N, C, H, W) and w fit, the geometry is still to be checked."""
+    size, kernel = [t.shape[2:] for t in tensors[:2]]
+    stride, dilation = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+    padding = conv_padding(padding, op, size, kernel, stride, dilation)
+    conv_size(op, size, kernel, stride, padding, dilation)
+    return _conv2d(*tensors, stride=stride, padding=padding, dilation=dilation, groups=int(groups))
 
 
 def conv2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
@@ -153,32 +112,97 @@ def conv2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, 
 
     Source: PyTorch's torch.nn.functional.conv2d; the derivation heads this file.
     """
-    x, w, *rest = as_conv_inputs("conv2d", x, w, bias, groups, 2)
-    if layout not in ("NCHW", "NHWC"):
+    if not isinstance(layout, str) or layout not in ("NCHW", "NHWC"):
         raise ValueError(f"conv2d: layout must be 'NCHW' or 'NHWC', got {layout!r}")
+    x, w, *rest = tensors = as_conv_inputs("conv2d", x, w, bias, groups, layout)
+    check_channels("conv2d", tensors, groups, w.shape[1] * groups, w.shape[0], layout)
     if x.ndim == 3:
         y = conv2d(reshape(x, shape=(1, *x.shape)), w, *(rest or [None]), stride, padding, dilation,
                    groups, layout)
         return reshape(y, shape=y.shape[1:])
-    if layout == "NHWC":
-        x = transpose(x, axes=(0, 3, 1, 2))
-    o, cg, *kernel = w.shape
-    _check_channels("conv2d", x, w, rest[0] if rest else None, groups, cg * groups, o, o)
-    kernel, stride = tuple(kernel), pair(stride, "conv2d", "stride")
-    dilation = pair(dilation, "conv2d", "dilation")
-    padding = conv_padding(padding, "conv2d", x.shape[2:], kernel, stride, dilation)
-    conv_size("conv2d", x.shape[2:], kernel, stride, padding, dilation)
-    y = _conv2d(x, w, *rest, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    return transpose(y, axes=(0, 2, 3, 1)) if layout == "NHWC" else y
+    if layout == "NCHW":
+        return convolve("conv2d", tensors, stride, padding, dilation, groups)
+    x = transpose(x, axes=(0, 3, 1, 2))
+    y = convolve("conv2d", [x, w, *rest], stride, padding, dilation, groups)
+    return transpose(y, axes=(0, 2, 3, 1))
 
 
-def _output_padding(output_size: Any, least: tuple[int, int]) -> tuple[int, int]:
-    size = pair(output_size, "conv_transpose2d", "output_size", least=0)
+def conv2d_weight(g: Any, x: Any, kernel: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+                  groups: int = 1) -> Tensor:
+    """The adjoint of `conv2d` by its weight: <g, conv2d(x, w)> = <result, w> for every w.
+
+    Args:
+        g: (N, O, OH, OW), a cotangent of the convolution's output; floating point.
+        x: (N, C, H, W); floating point.
+        kernel: an int or a pair (KH, KW).
+        stride, padding, dilation, groups: those of the convolution.
+
+    Returns:
+        (O, C/groups, KH, KW): the filters' gradient, one plane for each filter and channel it sees.
+
+    Raises:
+        ValueError, TypeError: if shapes or numbers do not fit; both are named.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x, g = tg.tensor([[[[0.0, 1.0, 2.0, 3.0]]]]), tg.tensor([[[[1.0, 10.0]]]])
+        >>> tg.conv2d_weight(g, x, kernel=(1, 3)).data.tolist()
+        [[[[10.0, 21.0, 32.0]]]]
+
+    Source: the derivation heads this file.
+    """
+    op = "conv2d_weight"
+    g, x = as_floats(g, op, "g"), as_floats(x, op)
+    if not g.ndim == x.ndim == 4:
+        raise ValueError(f"{op}: g must have axes N, O, OH, OW and x N, C, H, W, got shapes "
+                         f"{g.shape} and {x.shape}")
+    check_groups(op, groups)
+    kernel, stride = pair(kernel, op, "kernel"), pair(stride, op, "stride")
+    dilation = pair(dilation, op, "dilation")
+    padding = conv_padding(padding, op, x.shape[2:], kernel, stride, dilation)
+    out = conv_size(op, x.shape[2:], kernel, stride, padding, dilation)
+    check_cotangent(op, g, x, out, groups)
+    return _conv2d_weight(g, x, kernel=kernel, stride=stride, padding=padding, dilation=dilation,
+                          groups=int(groups))
+
+
+def _output_padding(op: str, output_size: Any, least: tuple[int, int]) -> tuple[int, int]:
+    size = pair(output_size, op, "output_size", least=0)
     extra = tuple(n - m for n, m in zip(size, least))
     if min(extra) < 0:
-        raise ValueError(f"conv_transpose2d: output_size {size} is smaller than the smallest "
-                         f"possible output {least}")
+        raise ValueError(f"{op}: output_size {size} is smaller than the smallest possible output "
+                         f"{least}")
     return extra
+
+
+def convolve_transposed(op: str, tensors: list[Tensor], stride: Any, padding: Any,
+                        output_padding: Any, groups: int, dilation: Any, output_size: Any) -> Tensor:
+    """The call behind `op`: its x (N, C, H, W) and w fit, the geometry is still to be checked."""
+    cells, kernel = [t.shape[2:] for t in tensors[:2]]
+    stride, dilation = pair(stride, op, "stride"), pair(dilation, op, "dilation")
+    if isinstance(padding, str):
+        raise ValueError(f"{op}: padding must be numbers, got {padding!r}; 'same' and 'valid' do "
+                         f"not say which output size is meant")
+    anything = (math.inf, math.inf)  # below 0 it adds cells, as many as you like
+    padding = conv_padding(padding, op, anything, kernel, stride, dilation)
+    if 0 in cells:
+        raise ValueError(f"{op}: x has no cells, got shape {tensors[0].shape}")
+    least = tuple((n - 1) * s - sum(p) + reach(k, d) for n, s, p, k, d in zip(
+        cells, stride, padding, kernel, dilation))
+    if output_size is not None:
+        output_padding = _output_padding(op, output_size, least)
+    extra = pair(output_padding, op, "output_padding", least=0)
+    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
+        raise ValueError(f"{op}: output_padding {extra} must be smaller than stride {stride} or "
+                         f"dilation {dilation}; the output is between {least} and a step larger")
+    size = tuple(n + e for n, e in zip(least, extra))
+    if min(size) < 1:
+        raise ValueError(f"{op}: the output would have size {size} (input {cells}, padding "
+                         f"{padding}, kernel {kernel}); pad less")
+    # Cells added at the end lie outside the last window: the adjoint conv pads that much less.
+    padding = tuple((lo, hi - e) for (lo, hi), e in zip(padding, extra))
+    return _conv_transpose2d(*tensors, size=size, stride=stride, padding=padding,
+                             dilation=dilation, groups=int(groups))
 
 
 def conv_transpose2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
@@ -211,31 +235,11 @@ def conv_transpose2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding:
     Source: PyTorch's torch.nn.functional.conv_transpose2d; the derivation heads this file.
     """
     op = "conv_transpose2d"
-    x, w, *rest = as_conv_inputs(op, x, w, bias, groups, 2)
+    x, w, *rest = tensors = as_conv_inputs(op, x, w, bias, groups, "NCHW")
+    check_channels(op, tensors, groups, w.shape[0], w.shape[1] * groups, "NCHW")
     if x.ndim == 3:
         y = conv_transpose2d(reshape(x, shape=(1, *x.shape)), w, *(rest or [None]), stride, padding,
                              output_padding, groups, dilation, output_size)
         return reshape(y, shape=y.shape[1:])
-    c, og, *kernel = w.shape
-    _check_channels(op, x, w, rest[0] if rest else None, groups, c, og * groups, c)
-    stride, dilation = pair(stride, op, "stride"), pair(dilation, op, "dilation")
-    if isinstance(padding, str):
-        raise ValueError(f"{op}: padding must be numbers, got {padding!r}; 'same' and 'valid' do "
-                         f"not say which output size is meant")
-    padding = conv_padding(padding, op, x.shape[2:], kernel, stride, dilation)
-    least = tuple((n - 1) * s - sum(p) + reach(k, d) for n, s, p, k, d in zip(
-        x.shape[2:], stride, padding, kernel, dilation))
-    if output_size is not None:
-        output_padding = _output_padding(output_size, least)
-    extra = pair(output_padding, op, "output_padding", least=0)
-    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
-        raise ValueError(f"{op}: output_padding {extra} must be smaller than stride {stride} or "
-                         f"dilation {dilation}; the output is between {least} and a step larger")
-    size = tuple(n + e for n, e in zip(least, extra))
-    if min(size) < 1:
-        raise ValueError(f"{op}: the output would have size {size} (input {x.shape[2:]}, padding "
-                         f"{padding}, kernel {tuple(kernel)}); pad less")
-    # Cells added at the end lie outside the last window: the adjoint conv pads that much less.
-    padding = tuple((lo, hi - e) for (lo, hi), e in zip(padding, extra))
-    return _conv_transpose2d(x, w, *rest, size=size, stride=stride, padding=padding,
-                             dilation=dilation, groups=groups)
+    return convolve_transposed(op, tensors, stride, padding, output_padding, groups, dilation,
+                               output_size)

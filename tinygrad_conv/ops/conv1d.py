@@ -5,17 +5,22 @@ from typing import Any
 
 from ..core import Tensor
 from ..kernels.geometry import single
-from .conv import as_conv_inputs, conv2d, conv_transpose2d
+from .conv import convolve, convolve_transposed
+from .conv_inputs import as_conv_inputs, check_channels
 from .shape import reshape
 
 
-def _as_image(t: Tensor) -> Tensor:
-    """(..., L) as (..., 1, L)."""
-    return reshape(t, shape=(*t.shape[:-1], 1, t.shape[-1]))
+def _as_images(tensors: list[Tensor]) -> list[Tensor]:
+    """x (N, C, L) or (C, L) and w (O, C, K) as images and filters of height 1, and the bias."""
+    x, w, *rest = tensors
+    lead = (1, *x.shape[:-1])[-2:]  # (N, C), N = 1 for one sample
+    return [reshape(x, shape=(*lead, 1, x.shape[-1])),
+            reshape(w, shape=(*w.shape[:-1], 1, w.shape[-1])), *rest]
 
 
-def _as_line(y: Tensor) -> Tensor:
-    return reshape(y, shape=(*y.shape[:-2], y.shape[-1]))
+def _as_line(y: Tensor, ndim: int) -> Tensor:
+    """y (N, C, 1, L) as (N, C, L), or (C, L) if x had two axes."""
+    return reshape(y, shape=(*y.shape[3 - ndim:2], y.shape[-1]))
 
 
 def _line_padding(padding: Any, op: str) -> Any:
@@ -36,12 +41,12 @@ def conv1d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, 
         >>> tg.conv1d(tg.tensor([[1.0, 2.0, 3.0]]), tg.tensor([[[1.0, 1.0]]])).data.tolist()
         [[3.0, 5.0]]
     """
-    x, w, *rest = as_conv_inputs("conv1d", x, w, bias, groups, 1)
-    y = conv2d(_as_image(x), _as_image(w), *(rest or [None]),
-               stride=(1, single(stride, "conv1d", "stride")),
-               padding=_line_padding(padding, "conv1d"),
-               dilation=(1, single(dilation, "conv1d", "dilation")), groups=groups)
-    return _as_line(y)
+    op = "conv1d"
+    x, w, *_ = tensors = as_conv_inputs(op, x, w, bias, groups, "NCL")
+    check_channels(op, tensors, groups, w.shape[1] * groups, w.shape[0], "NCL")
+    y = convolve(op, _as_images(tensors), (1, single(stride, op, "stride")),
+                 _line_padding(padding, op), (1, single(dilation, op, "dilation")), groups)
+    return _as_line(y, x.ndim)
 
 
 def conv_transpose1d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
@@ -56,13 +61,12 @@ def conv_transpose1d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding:
         [[1.0, 10.0, 2.0, 20.0]]
     """
     op = "conv_transpose1d"
-    x, w, *rest = as_conv_inputs(op, x, w, bias, groups, 1)
+    x, w, *_ = tensors = as_conv_inputs(op, x, w, bias, groups, "NCL")
+    check_channels(op, tensors, groups, w.shape[0], w.shape[1] * groups, "NCL")
     if output_size is not None:
         output_size = (1, single(output_size, op, "output_size"))
-    y = conv_transpose2d(_as_image(x), _as_image(w), *(rest or [None]),
-                         stride=(1, single(stride, op, "stride")),
-                         padding=_line_padding(padding, op),
-                         output_padding=(0, single(output_padding, op, "output_padding")),
-                         groups=groups, dilation=(1, single(dilation, op, "dilation")),
-                         output_size=output_size)
-    return _as_line(y)
+    y = convolve_transposed(
+        op, _as_images(tensors), (1, single(stride, op, "stride")), _line_padding(padding, op),
+        (0, single(output_padding, op, "output_padding")), groups,
+        (1, single(dilation, op, "dilation")), output_size)
+    return _as_line(y, x.ndim)

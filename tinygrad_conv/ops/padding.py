@@ -62,6 +62,21 @@ def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in width]
 
 
+def _constant(value: Any, dtype: np.dtype) -> bool | int | float:
+    """The value of new cells, which must be a number that the dtype can hold."""
+    given = np.asarray(value)
+    if given.ndim or given.dtype.kind not in "fiub":
+        raise TypeError(f"pad: constant_values expects one number, got {value!r}")
+    if dtype.kind == "f":
+        return float(given)
+    with np.errstate(invalid="ignore"):
+        cell = given.astype(dtype)
+    if cell != given:
+        raise ValueError(f"pad: constant_values {value!r} is no number of x's dtype, {dtype}; "
+                         f"convert x first, e.g. tg.tensor(x, dtype=np.float32)")
+    return cell.item()
+
+
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Tensor:
     """Add cells before and after each axis (NumPy's pad); negative widths crop.
 
@@ -69,17 +84,18 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         x: any shape.
         pad_width: an int, (before, after), or one such pair an axis.
         mode: "constant", "reflect" (the edge is not repeated), "replicate" or its NumPy name "edge".
-        constant_values: the value of "constant" cells.
+        constant_values: the value of "constant" cells; one that x's dtype can hold.
 
     Raises:
         ValueError: for other modes or widths, or if a border needs more cells than there are.
+        TypeError: if `constant_values` is not a number.
 
     Example:
         >>> pad([1.0, 2.0, 3.0], (2, 1), "reflect").data.tolist()
         [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
     """
     x = as_tensor(x, "pad")
-    if mode not in ("constant", "reflect", "replicate", "edge"):
+    if not isinstance(mode, str) or mode not in ("constant", "reflect", "replicate", "edge"):
         raise ValueError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'edge', got {mode!r}")
     width = _widths(pad_width, x.ndim)
     crop = [(max(0, -a), max(0, -b)) for a, b in width]
@@ -89,5 +105,5 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         x = getitem(x, _inside(crop, x.shape))
     width = [(max(0, a), max(0, b)) for a, b in width]
     if mode == "constant":
-        return _pad(x, width=tuple(width), value=float(constant_values))
+        return _pad(x, width=tuple(width), value=_constant(constant_values, x.dtype))
     return _border(x, width, mode)

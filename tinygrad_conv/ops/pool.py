@@ -115,6 +115,10 @@ def _geometry(op: str, size: tuple[int, ...], kernel_size: Any, stride: Any, pad
     return geo
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def max_planes(op: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
                ceil_mode: bool, return_indices: bool) -> tuple[Tensor, Tensor | None]:
     """Max pooling of (N, C, H, W) for the public `op`, with indices if they are wanted."""
@@ -127,7 +131,9 @@ def avg_planes(op: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, 
                count_include_pad: bool, divisor_override: float | None = None) -> Tensor:
     """Average pooling of (N, C, H, W) for the public `op`."""
     geo = _geometry(op, x.shape[2:], kernel_size, stride, padding, 1, ceil_mode)
-    if divisor_override is not None and divisor_override == 0:
+    if divisor_override is not None and not _is_number(divisor_override):
+        raise TypeError(f"{op}: divisor_override expects a number, got {divisor_override!r}")
+    if divisor_override == 0:
         raise ValueError(f"{op}: divisor_override must not be 0")
     return _avg_pool2d(x, count_include_pad=bool(count_include_pad),
                        divisor_override=divisor_override, **geo)

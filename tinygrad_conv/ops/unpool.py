@@ -10,6 +10,7 @@ from ..kernels import planes as kernels
 from ..kernels.geometry import pair
 from ..primitive import primitive
 from .arguments import as_tensor
+from .elementwise import astype
 from .pool import as_planes, with_lead
 from .shape import reshape
 
@@ -87,6 +88,8 @@ def max_unpool2d(x: Any, indices: Any, kernel_size: Any, stride: Any = None, pad
     if indices.shape != (*lead, *x.shape[2:]):
         raise ValueError(f"{op}: indices must have the shape of x, {(*lead, *x.shape[2:])}, got "
                          f"{indices.shape}")
+    if indices.dtype != np.int64:  # np.divmod keeps a narrow type, which may not hold the width
+        indices = astype(indices, dtype=np.int64)
     size = _unpooled_size(output_size, x.shape[2:], kernel_size, stride, padding)
     places = np.asarray(indices.data)
     if places.size and (places.min() < 0 or places.max() >= size[0] * size[1]):
