@@ -10,7 +10,20 @@ from .history import Row
 class Callback:
     """Override what you want to hear of; the default methods do nothing.
 
-    Raising KeyboardInterrupt, in `epoch_end` for example, ends training early, as Ctrl-C does.
+    A row is a dictionary: "epoch", "loss", "accuracy", "images_per_second", "lr", "seconds", and after
+    validation "valid_loss" and "valid_accuracy". Raising KeyboardInterrupt, in `epoch_end` for
+    example, ends training early, as Ctrl-C does.
+
+    Example:
+        >>> import numpy as np, nn
+        >>> class Tell(nn.Callback):
+        ...     def epoch_end(self, row):
+        ...         print(row["epoch"], sorted(row))
+        >>> data = nn.data.Dataset(np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1]))
+        >>> net = nn.Linear(2, 2)
+        >>> done = nn.fit(net, nn.data.DataLoader(data, 2), epochs=1, callbacks=[Tell()],
+        ...               optimizer=nn.SGD(net.parameters(), 0.1))
+        1 ['accuracy', 'epoch', 'images_per_second', 'loss', 'lr', 'seconds']
     """
 
     def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
@@ -30,7 +43,14 @@ LOG = 10.0  # seconds between lines where nobody watches: a log, a pipe
 
 
 class ProgressBar(Callback):
-    """One bar an epoch, on stderr, by tqdm; a plain line an epoch if it is not installed."""
+    """One bar an epoch, on stderr, by tqdm; a plain line an epoch if it is not installed.
+
+    Example:
+        >>> bar = ProgressBar()
+        >>> bar.epoch_begin(1, epochs=1, batches=2)
+        >>> bar.batch_end({"loss": 0.5})
+        >>> bar.close()
+    """
 
     def __init__(self) -> None:
         try:

@@ -35,6 +35,12 @@ class Summary:
 
     `lines` holds the modules without children (and the root, if it computes anything itself);
     `parameters` and `multiply_adds` are totals.
+
+    Example:
+        >>> import nn
+        >>> table = nn.summary(nn.Linear(3, 2), (1, 3))
+        >>> table.parameters, table.multiply_adds, table.lines[0].shape
+        (8, 6, (1, 2))
     """
 
     def __init__(self, lines: list[Line], parameters: int, input_shape: tuple[int, ...]) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import inspect
 import pkgutil
 import types
 
@@ -11,6 +10,7 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
+import tinygrad_conv.extend
 from tinygrad_conv.primitive import Primitive
 
 MODULES = [info.name for package in (tg, nn)
@@ -39,13 +39,21 @@ def test_examples(name):
     assert not runner.failures, "".join(report)
 
 
-@pytest.mark.parametrize("package", [tg, nn])
-def test_every_public_function_and_class_is_documented(package):
+@pytest.mark.parametrize("package", [tg, tg.explain, tg.extend, nn, nn.data, nn.init],
+                         ids=lambda package: package.__name__)
+def test_every_public_function_and_class_is_documented_with_an_example(package):
     missing = []
     for name in dir(package):
         value = getattr(package, name)
         if name.startswith("_") or isinstance(value, types.ModuleType):
             continue
-        if callable(value) and not inspect.getdoc(value):
+        if callable(value) and ">>>" not in (value.__doc__ or ""):
             missing.append(name)
     assert missing == []
+
+
+def test_every_method_of_a_tensor_says_what_it_does_and_what_it_is_called():
+    methods = {name: m for name, m in vars(tg.Tensor).items() if callable(m) and not name.startswith("_")}
+    assert [name for name, m in methods.items() if not m.__doc__ or "<lambda>" in m.__qualname__] == []
+    with pytest.raises(TypeError, match=r"^Tensor\.softmax\(\) missing 1 required .*'dim'"):
+        tg.ones(2).softmax()

@@ -57,7 +57,9 @@ def test_max_along_an_axis_sends_the_gradient_to_the_first_maximum():
 @pytest.mark.parametrize("call, error, text", [
     (lambda: bool(T), ValueError, r"truth of a tensor of shape \(2, 3, 4\)"), (lambda: float(T), ValueError, "item: expects one"),
     (lambda: len(tg.tensor(1.0)), TypeError, "no length"), (lambda: list(tg.tensor(1.0)), TypeError, "cannot be iterated"),
-    (lambda: T.split([1, 1], 1), ValueError, "must add up to 3"), (lambda: T.sum(dim=5), IndexError, "sum: axis 5 is out of range"),
+    (lambda: T.split([1, 1], 1), ValueError, "add up to 3"), (lambda: T.split([4, -1], 1), ValueError, "at least 0"),
+    (lambda: T.split(2, 5), IndexError, "split: axis 5 is out of range"), (lambda: T.split("a"), TypeError, "whole number"),
+    (lambda: T.sum(dim=5), IndexError, "sum: axis 5 is out of range"),
     (lambda: T.reshape(5, 5), ValueError, r"reshape: cannot arrange 24 values"), (lambda: T + np.ones(3), ValueError, "add: operands"),
 ])
 def test_mistakes_are_explained(call, error, text):

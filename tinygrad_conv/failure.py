@@ -80,6 +80,19 @@ def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
     Args:
         error: the exception.
         kinds: what the scopes from here on are, by dotted path; "" for the present one.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> try:
+        ...     with tg.scope("head"):
+        ...         try:
+        ...             tg.matmul(tg.ones(2, 3, requires_grad=True), tg.ones(4, 5))
+        ...         except ValueError as error:
+        ...             tg.attach_failure(error, {"": "Head"})
+        ...             raise
+        ... except ValueError as error:
+        ...     [(box.label, box.mark) for box in tg.failed_graph(error).boxes if box.mark]
+        [('matmul', 'failed')]
     """
     with contextlib.suppress(Exception):  # whatever goes wrong here must not hide the user's error
         here = state.scope

@@ -13,6 +13,7 @@ import numpy as np
 from . import ops
 from .autodiff import backward
 from .core import Tensor
+from .ops.shape import axis_of
 
 
 class ValuesIndices(NamedTuple):
@@ -72,11 +73,15 @@ def _expand(self: Tensor, *sizes: Any) -> Tensor:
 
 def _split(self: Tensor, split_size: Any, dim: int = 0) -> list[Tensor]:
     """Pieces of `split_size` (the last may be smaller), or of the sizes in a list."""
-    n = self.shape[dim]
-    if isinstance(split_size, list | tuple):
-        if sum(split_size) != n:
-            raise ValueError(f"split: sizes {split_size} must add up to {n}, the length of axis {dim}")
-        cuts = np.cumsum(split_size)[:-1]
+    n = self.shape[axis_of(dim, self.ndim, "split")]
+    sizes = split_size if isinstance(split_size, list | tuple) else (split_size,)
+    if not all(hasattr(size, "__index__") for size in sizes):
+        raise TypeError(f"split: split_size must be a whole number or a list of them, got {split_size!r}")
+    if sizes is split_size:
+        if sum(sizes) != n or min(sizes, default=0) < 0:
+            raise ValueError(f"split: sizes {sizes} must be at least 0 and add up to {n}, the length of "
+                             f"axis {dim}")
+        cuts = np.cumsum(sizes, dtype=int)[:-1]
     else:
         if split_size < 1:
             raise ValueError(f"split: split_size must be at least 1, got {split_size}")
@@ -191,3 +196,31 @@ Tensor.double = lambda self: ops.astype(self, np.float64)
 Tensor.clone = lambda self: ops.mul(self, 1)
 Tensor.tolist = lambda self: self._data.tolist()
 Tensor.numel = lambda self: self.size
+
+# ----- What help() says of the methods that are not called as the op of their name -----
+
+SAYS = {
+    "cumsum": "Running sums along an axis.",
+    "softmax": "exp(x) over its sum along an axis.",
+    "log_softmax": "The logarithm of the softmax along an axis.",
+    "clip": "Entries below `min` become min, those above `max` max; None is no bound.",
+    "pow": "Every entry to the power of `exponent`, a number or a tensor.",
+    "matmul": "The matrix product, as `@`.",
+    "reshape": "The same entries in another shape, given as numbers or a tuple; one may be -1.",
+    "flatten": "The axes from `start_dim` to `end_dim` as one.",
+    "transpose": "Two axes exchanged, as in PyTorch; `tg.transpose` takes a whole order.",
+    "permute": "The axes in the order of `dims`, numbers or a tuple.",
+    "squeeze": "Without the axis `dim`, of length 1; by default without all such axes.",
+    "unsqueeze": "With a new axis of length 1 at `dim`.",
+    "flip": "The order along the axes `dims`, numbers or a tuple, reversed.",
+    "roll": "Entries moved by `shifts` along `dims`; what leaves at one end enters at the other.",
+    "astype": "The values in another dtype; the gradient comes back in this one.",
+    "float": "The values as float32.",
+    "double": "The values as float64.",
+    "clone": "A copy of the values, part of the graph.",
+    "tolist": "The values as nested Python lists.",
+    "numel": "The number of entries.",
+}
+for _name, _says in SAYS.items():
+    _bound = vars(Tensor)[_name]
+    _bound.__name__, _bound.__qualname__, _bound.__doc__ = _name, f"Tensor.{_name}", _says

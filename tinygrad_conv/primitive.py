@@ -87,6 +87,11 @@ class Primitive:
 
     Call it with tensors (arrays and numbers are converted), metadata by keyword. `fn` gets plain
     arrays and returns an array, or a tuple of arrays.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> tg.tanh, tg.tanh.name
+        (<primitive tanh>, 'tanh')
     """
 
     def __init__(self, fn: Callable[..., Any]) -> None:

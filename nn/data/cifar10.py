@@ -46,6 +46,11 @@ def cifar10(split: str = "train", folder: str | os.PathLike[str] | None = None) 
         FileNotFoundError: if it is nowhere and cannot be fetched; says what can be done.
         ValueError: if the archive is damaged.
 
+    Example:
+        >>> import nn
+        >>> nn.data.cifar10("train").images.shape  # doctest: +SKIP
+        (50000, 3, 32, 32)
+
     Source: Krizhevsky 2009.
     """
     if split not in MEMBERS:

@@ -83,6 +83,11 @@ def fashion_mnist(split: str = "train", folder: str | os.PathLike[str] | None = 
         FileNotFoundError: if it is nowhere and cannot be fetched; says both ways out.
         ValueError: if a file is damaged.
 
+    Example:
+        >>> import nn
+        >>> nn.data.fashion_mnist("train").images.shape  # doctest: +SKIP
+        (60000, 1, 28, 28)
+
     Source: Xiao, Rasul & Vollgraf 2017, MIT licence.
     """
     folders = [cache_folder("fashion-mnist", folder), DEBIAN_FASHION]
@@ -98,6 +103,11 @@ def mnist(split: str = "train", folder: str | os.PathLike[str] | None = None) ->
     Raises:
         FileNotFoundError: if it is nowhere and cannot be fetched; says what can be done.
         ValueError: if a file is damaged.
+
+    Example:
+        >>> import nn
+        >>> nn.data.mnist("train").images.shape  # doctest: +SKIP
+        (60000, 1, 28, 28)
 
     Source: LeCun, Cortes & Burges.
     """

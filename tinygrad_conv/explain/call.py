@@ -175,8 +175,8 @@ def find(t: Tensor, name: str) -> Tensor:
 
     Args:
         t: a tensor computed from it: the network's output, or the loss.
-        name: the path of its module ("features.conv1"); outside a module the op's name. Later
-            calls of the same name count on: "conv2d#2".
+        name: the path of its module ("features.conv1"); outside a module the op's name; of a
+            recorded backward, after "backward". Later calls of the same name count on: "conv2d#2".
 
     Returns:
         the four-axis result of that call.

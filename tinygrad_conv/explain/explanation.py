@@ -29,6 +29,13 @@ class Explanation(Terms):
     Attributes: `index` as asked; `terms`, one record a product; `partials`, their sum for each
     channel (for a weight: each sample); `bias`; `total`, the float64 sum of all; `value`, what
     the tensor or its gradient holds; `im2col`, row number and row of the patch matrix.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> y = tg.conv2d(tg.ones(1, 2, 3, 3, requires_grad=True), tg.ones(1, 2, 2, 2))
+        >>> why = tg.explain.output(y, (0, 0, 1, 1))
+        >>> why.partials.tolist(), why.total, why.value
+        ([4.0, 4.0], 8.0, 8.0)
     """
 
     def __repr__(self) -> str:
