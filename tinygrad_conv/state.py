@@ -18,7 +18,12 @@ state = _State()
 
 
 def is_recording() -> bool:
-    """Whether operations on tensors that require gradients are put on the tape."""
+    """Whether operations on tensors that require gradients are put on the tape.
+
+    Example:
+        >>> is_recording()
+        True
+    """
     return state.recording
 
 
@@ -45,7 +50,17 @@ def no_grad() -> _GeneratorContextManager[None]:
 
 @contextmanager
 def scope(*names: str) -> Iterator[None]:
-    """Name a stretch of the tape: nodes made inside carry the path of the enclosing scopes."""
+    """Name a stretch of the tape: nodes made inside carry the path of the enclosing scopes.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.ones(2, requires_grad=True)
+        >>> with tg.scope("head"), tg.scope("norm"):
+        ...     y = tg.exp(x)
+        >>> tg.tape(y)
+        leaf0 : leaf float32[2]
+        %0 = exp(leaf0) -> float32[2]  # head.norm
+    """
     before, state.scope = state.scope, (*state.scope, *names)
     try:
         yield
