@@ -24,16 +24,18 @@ class Run:
 
     Args:
         model, optimizer: what is trained, and by what.
-        schedules: schedules by a name of their own.
-        generators: generators outside the model (the loader's), by name.
+        schedules: schedules by a name of their own, or None.
+        generators: generators outside the model (the loader's), by name; what is none is left out.
         history: the rows so far.
     """
 
     def __init__(self, model: Module, optimizer: Optimizer, schedules: dict[str, Any],
-                 generators: dict[str, np.random.Generator], history: History) -> None:
-        self.model, self.optimizer, self.schedules = model, optimizer, schedules
+                 generators: dict[str, Any], history: History) -> None:
+        self.model, self.optimizer = model, optimizer
+        self.schedules = {k: s for k, s in schedules.items() if s is not None}
         inside = {f"model.{name}": g for name, g in model.named_generators()}
-        self.generators = {**generators, **inside}
+        given = {k: g for k, g in generators.items() if isinstance(g, np.random.Generator)}
+        self.generators = {**given, **inside}
         self.history = history
 
     def _parts(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -69,13 +69,17 @@ def check_schedules(optimizer: Optimizer, schedule: Any, epoch_schedule: Any) ->
                          "sets; give one of them (nn.SequentialLR puts schedules after each other)")
 
 
-def checkpoint_folder(path: str | os.PathLike[str]) -> Path:
-    """The folder of a run's checkpoints, which need not be there yet."""
+def checkpoint_file(path: str | os.PathLike[str] | None, resume: bool) -> Path | None:
+    """The file of a run in the folder of its checkpoints, which need not be there yet."""
+    if path is None:
+        if resume:
+            raise ValueError("fit: resume=True needs checkpoint=, the folder to resume from")
+        return None
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"fit: checkpoint must be a folder, {os.fspath(path)!r} is a file; name a "
                                  f"folder, in which last.safetensors holds the run")
-    return folder
+    return folder / "last.safetensors"
 
 
 def check_weights(model: Module, epoch: int) -> None:

@@ -18,7 +18,7 @@ import tinygrad_conv as tg
 
 from .checkpoint import Run
 from .checks import (
-    EMPTY, check_model, check_run, check_schedules, check_weights, checkpoint_folder, one_value, pairs,
+    EMPTY, check_model, check_run, check_schedules, check_weights, checkpoint_file, one_value, pairs,
 )
 from .clip import clip_grad_norm_
 from .history import History, Row
@@ -79,7 +79,7 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
 
 
 def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callable[..., tg.Tensor],
-                 schedule: Any, clip: float | None, tell: Callable[[Row], None]) -> Row:
+                 schedule: Any, clip: float | None, callbacks: Sequence[Callback]) -> Row:
     mean, start = _Mean(), time.perf_counter()
     model.train()
     for x, y in pairs("fit", loader):
@@ -99,10 +99,12 @@ def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callabl
             schedule.step()
         mean.add(len(x), number, output, y)
         speed = mean.samples / (time.perf_counter() - start)
-        tell({**mean.row(), "images_per_second": speed, "lr": lr})
+        row = {**mean.row(), "images_per_second": speed, "lr": lr}
+        for c in callbacks:
+            c.batch_end(row)
     if not mean.samples:
         raise ValueError(EMPTY.format("fit: the training"))
-    return {**mean.row(), "images_per_second": speed, "lr": lr}
+    return {**row}  # the callbacks may have kept theirs
 
 
 def _step_epochwise(schedule: Any, row: Row) -> None:
@@ -162,18 +164,13 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         >>> history.last["accuracy"] > 0.8
         True
     """
-    if resume and checkpoint is None:
-        raise ValueError("fit: resume=True needs checkpoint=, the folder to resume from")
     check_model("fit", model, loss, train, valid)
     check_run(model, optimizer, epochs, callbacks)
     check_schedules(optimizer, schedule, epoch_schedule)
     callbacks = [ProgressBar()] if callbacks is None else list(callbacks)
-    schedules = {k: s for k, s in (("batch", schedule), ("epoch", epoch_schedule)) if s is not None}
-    orders = {k: getattr(loader, "rng", None) for k, loader in (("loader", train), ("valid", valid))}
-    history = History()
-    known = {k: g for k, g in orders.items() if isinstance(g, np.random.Generator)}
-    run = Run(model, optimizer, schedules, known, history)
-    last = None if checkpoint is None else checkpoint_folder(checkpoint) / "last.safetensors"
+    last, history = checkpoint_file(checkpoint, resume), History()
+    run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
+              {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
     if last is not None and resume and last.exists():
         run.load(last)
     elif last is not None:
@@ -183,8 +180,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             for c in callbacks:
                 c.epoch_begin(epoch, epochs, len(train) if hasattr(train, "__len__") else 0)
             start = time.perf_counter()
-            row = _train_epoch(model, train, optimizer, loss, schedule, clip_grad_norm,
-                               lambda r: [c.batch_end(r) for c in callbacks])
+            row = _train_epoch(model, train, optimizer, loss, schedule, clip_grad_norm, callbacks)
             check_weights(model, epoch)
             if valid is not None:
                 row.update({f"valid_{k}": v for k, v in evaluate(model, valid, loss).items()})

@@ -210,7 +210,7 @@ def test_functions_fit_on_a_screen(name):
         if isinstance(node, ast.FunctionDef):
             doc = ast.get_docstring(node, clean=False)
             length = node.end_lineno - node.lineno + 1 - (len(doc.splitlines()) if doc else 0)
-            assert length <= 45, f"{name}.{node.name} has {length} lines"
+            assert length <= 40, f"{name}.{node.name} has {length} lines"
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -18,8 +18,11 @@ from .state import scope, state
 from .tape import Entry, walk
 
 
-def _fit(g: Tensor, x: Tensor, node: Node, argnum: int) -> Tensor:
-    """Undo broadcasting and dtype promotion: the cotangent of `x` has x's shape and dtype."""
+def _fit(g: Any, x: Tensor, node: Node, argnum: int) -> Tensor:
+    """What a VJP returned, with x's shape and dtype: broadcasting and dtype promotion undone."""
+    if not isinstance(g, Tensor):  # a raw array could not be differentiated again
+        raise TypeError(f"{node.primitive.name}: the VJP for argument {argnum} must return a tensor, "
+                        f"got {type(g).__name__}; write it in tensor ops")
     if g.shape != x.shape:
         lead = g.ndim - x.ndim
         pairs = list(zip(g.shape[lead:], x.shape)) if lead >= 0 else []
@@ -29,14 +32,6 @@ def _fit(g: Tensor, x: Tensor, node: Node, argnum: int) -> Tensor:
         axes = tuple(range(lead)) + tuple(lead + i for i, (n, m) in enumerate(pairs) if n != m)
         g = ops.reshape(ops.sum(g, axis=axes), shape=x.shape)
     return g if g.dtype == x.dtype else ops.astype(g, dtype=x.dtype)
-
-
-def _as_tensor(g: Any, node: Node, argnum: int) -> Tensor:
-    """What a VJP returned, unless it is a raw array, which could not be differentiated again."""
-    if isinstance(g, Tensor):
-        return g
-    raise TypeError(f"{node.primitive.name}: the VJP for argument {argnum} must return a tensor, "
-                    f"got {type(g).__name__}; write it in tensor ops")
 
 
 def _check(node: Node) -> None:
@@ -120,8 +115,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
         while entries:
             entry = entries.pop()
             node = entry.node
-            parts = pending.pop(node.order, None)
-            if parts is None:
+            if (parts := pending.pop(node.order, None)) is None:
                 continue
             for index, g in parts.items():
                 g._data.flags.writeable = False  # several VJPs get it: none may change it
@@ -137,5 +131,5 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
                     vjp = node.primitive.vjp_for(i)
                     gx = None if vjp is None else vjp(g, ans, *node.inputs, **node.params)
                     if gx is not None:
-                        add(x, _fit(_as_tensor(gx, node, i), x, node, i))
+                        add(x, _fit(gx, x, node, i))
     return found
