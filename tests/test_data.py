@@ -460,6 +460,23 @@ def test_loader_refuses_what_is_no_data_set(dataset):
         nn.data.DataLoader(dataset, 2)
 
 
+def test_loader_does_not_take_an_array_apart_for_inputs_and_targets():
+    class Rows:
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return np.ones((4, 3))[index]
+
+    with pytest.raises(TypeError, match=r"Rows\[array of indices\] must give a tuple of arrays, got ndarray; return"):
+        next(iter(nn.data.DataLoader(Rows(), 2)))
+
+
+def test_dataset_refuses_a_single_number_for_labels():
+    with pytest.raises(ValueError, match=r"Dataset: expects arrays of N images .* got shapes \(3, 1\) and \(\)"):
+        nn.data.Dataset(np.ones((3, 1)), 5)
+
+
 def test_loader_takes_numpy_integers():
     data = nn.data.Dataset(np.ones((5, 2)), np.arange(5))
     assert [len(y) for _, y in nn.data.DataLoader(data, np.int64(2))] == [2, 2, 1]

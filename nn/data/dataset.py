@@ -19,7 +19,7 @@ class Dataset:
         scale: what integer pixels are multiplied by; default 1/255.
 
     Raises:
-        ValueError: if lengths differ.
+        ValueError: if lengths differ, or there are none.
 
     Example:
         >>> data = Dataset(np.full((3, 1, 2, 2), 255, np.uint8), np.array([0, 1, 0]))
@@ -31,6 +31,9 @@ class Dataset:
     def __init__(self, images: np.ndarray, labels: np.ndarray, classes: Sequence[str] = (),
                  scale: float = 1 / 255) -> None:
         self.images, self.labels = np.asarray(images), np.asarray(labels)
+        if not self.images.ndim or not self.labels.ndim:
+            raise ValueError(f"Dataset: expects arrays of N images and N labels, got shapes "
+                             f"{self.images.shape} and {self.labels.shape}")
         if len(self.images) != len(self.labels):
             raise ValueError(f"Dataset: expects as many labels as images, got {len(self.labels)} and "
                              f"{len(self.images)}")

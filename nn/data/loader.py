@@ -54,5 +54,9 @@ class DataLoader:
         n = len(self.dataset)
         order = self.rng.permutation(n) if self.shuffle else np.arange(n)
         for i in range(len(self)):
-            x, *rest = self.dataset[order[i * self.batch_size:(i + 1) * self.batch_size]]
+            batch = self.dataset[order[i * self.batch_size:(i + 1) * self.batch_size]]
+            if not isinstance(batch, tuple | list):  # rows would be taken for inputs and targets
+                raise TypeError(f"DataLoader: {type(self.dataset).__name__}[array of indices] must give a "
+                                f"tuple of arrays, got {type(batch).__name__}; return (x[index], y[index])")
+            x, *rest = batch
             yield (self.transform(x, self.rng) if self.transform else x, *rest)
