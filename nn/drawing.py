@@ -5,8 +5,10 @@ May import the engine's public names only.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import tinygrad_conv as tg
@@ -15,8 +17,9 @@ from .module import Module
 from .tree import evaluating, tensors_in
 
 
-def _gradients(model: Module, loss: tg.Tensor) -> list[tg.Tensor]:
-    """The gradient by each parameter, recorded and named; every leaf's `.grad` is as before."""
+@contextmanager
+def _gradients(model: Module, loss: tg.Tensor) -> Iterator[list[tg.Tensor]]:
+    """The gradient by each parameter, recorded and named; afterwards every leaf's `.grad` is as before."""
     leaves = [t for t in tg.graph(loss).sources.values() if isinstance(t, tg.Tensor)]
     before = [(t, t.grad) for t in (*leaves, *model.parameters())]
     found = []
@@ -28,6 +31,7 @@ def _gradients(model: Module, loss: tg.Tensor) -> list[tg.Tensor]:
             if p.grad is not None:
                 p.grad.name = f"gradient of {name}"
                 found.append(p.grad)
+        yield found
     finally:
         for t, grad in before:
             t.grad = grad
@@ -93,10 +97,12 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
         outputs = [*tensors_in(y)]
         if not outputs:
             raise TypeError(f"draw: {type(model).__name__} returned {type(y).__name__} and no tensor")
-        if loss is not None:
-            end = loss(y)
-            outputs = [end, *_gradients(model, end)]
+        end = loss(y) if loss is not None else None
     for x in given:
         x.requires_grad = False  # an input, not a parameter
     kinds = {".".join(filter(None, [model._scope, path])): type(m).__name__ for path, m in model._called()}
-    return tg.draw(*outputs, show=show, depth=depth, fold=fold, hide=hide, kinds=kinds)
+    drawn = partial(tg.draw, show=show, depth=depth, fold=fold, hide=hide, kinds=kinds)
+    if end is None:
+        return drawn(*outputs)
+    with _gradients(model, end) as gradients:
+        return drawn(end, *gradients)

@@ -258,3 +258,30 @@ def test_no_box_is_hot_where_a_cost_is_spread_evenly():
         y = tg.tanh(y)
     g = told(annotate(tg.graph(y), "memory"))
     assert not any(box.mark == "hot" for box in g.boxes)
+
+
+def test_of_two_losses_it_is_said_that_gradients_are_of_their_sum():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    g = told(annotate(tg.graph(x.sum(), (x * x).sum()), "grad"))
+    assert ("", "grad of results: of the sum of the outputs") in g.legend
+
+
+def test_beside_a_drawn_backward_gradients_are_still_those_of_the_loss():
+    x = tg.tensor([1.0, 0.0], requires_grad=True)
+    y = x * x
+    loss = (y * tg.sqrt(y + 1.0)).sum()
+    before = by_label(drawn(loss, "grad"))["sqrt"].notes
+    loss.backward(create_graph=True)
+    found, x.grad = x.grad, None
+    boxes = told(annotate(tg.graph(loss, found), "grad")).boxes
+    assert [box.notes for box in boxes if box.label == "sqrt" and not box.scope] == [before]
+
+
+@pytest.mark.parametrize("word", ["grad", "time", "nan"])
+def test_a_derivative_that_fails_is_told_and_the_picture_drawn(word):
+    @tg.primitive
+    def twice(x):
+        return 2 * x
+    twice.defvjp(lambda g, ans, x: g.sum())
+    g = drawn(twice(tg.exp(tg.ones(2, 5, requires_grad=True))).sum(), word)
+    assert any("twice: the VJP for argument 0 returned shape ()" in text for _, text in g.legend)

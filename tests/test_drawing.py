@@ -93,7 +93,7 @@ def test_legend_explains_only_what_is_there():
 
 def test_gradient_is_a_frame_beside_the_forward_pass():
     text = DRAWINGS["lenet_gradient"]().dot
-    assert re.search(r"label=backward|label=\"backward +\"", text)
+    assert re.search(r"label=backward|label=\"backward +.l\"", text)
     assert "sums over o, kh, kw" in text and "sums over n, oh, ow" in text
     crossing = [line for line in text.splitlines() if "dashed" in line and "->" in line]
     assert crossing and all("constraint=false" in line for line in crossing)
@@ -234,6 +234,16 @@ def test_listing_shows_notes_and_marks_in_a_line():
         "leaf0  two\\nlines  -> 2  (parameter)", "op0    mul         -> 2  <- leaf0, leaf0  a; b  [nan]", "nan: why"]
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31m", "\u202eabc", "long" * 100])
+def test_a_listing_is_a_line_a_box_whatever_a_module_is_called(name):
+    y = square()
+    with tg.scope(name):
+        y = tg.exp(y)
+    lines = tg.draw(y + 1.0, depth=0).listing().splitlines()
+    assert [line.split()[0] for line in lines] == ["leaf0", "op0", printable(f"module:{name}"), "op2"]
+    assert all(line.isprintable() for line in lines) and len(lines[0]) < 150
+
+
 # ----- draw -----
 
 def test_draw_of_what_was_not_recorded_says_so():
@@ -315,6 +325,37 @@ def test_nn_draw_with_a_loss_names_the_gradients():
     drawing = nn.draw(lenet(), tg.zeros(1, 1, 28, 28), loss=lambda y: tg.cross_entropy(y, np.array([1])))
     for name, _ in lenet().named_parameters():
         assert f"= gradient of {name}" in drawing.dot
+
+
+def test_nn_draw_with_a_loss_shows_the_gradients_it_draws():
+    net, x = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1)), tg.ones(1, 3)
+    drawing = nn.draw(net, x, loss=lambda y: (y * y).sum(), show="grad")
+    assert all(p.grad is None for p in net.parameters())
+    (net(x) * net(x)).sum().backward()
+    notes = {".".join((*box.scope, box.label)): box.notes for box in drawing.graph.boxes if box.kind == "parameter"}
+    assert notes == {name: (f"gradient {np.linalg.norm(p.grad.data):.2g}",) for name, p in net.named_parameters()}
+
+
+def test_a_module_beside_its_backward_gives_what_the_forward_gets():
+    net = nn.Sequential(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 5)), nn.Tanh())
+    drawing = nn.draw(net, tg.ones(1, 3), loss=lambda y: y.sum(), depth=0)
+    assert {box.id: box.shape for box in drawing.graph.boxes}["module:0"] == (1, 5)
+
+
+@needs_pure
+def test_a_backward_starts_on_the_ground_though_nothing_leads_to_it():
+    net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
+    drawing = nn.draw(net, tg.ones(1, 3), loss=lambda y: y.sum())  # the gradient of a sum is ones
+    nodes = [g for g in ET.fromstring(picture.picture(drawing.dot, "svg")).iter() if g.get("class") == "node"]
+    height = {g[0].text: min(float(t.get("y")) for t in g if t.tag.endswith("text")) for g in nodes}
+    placed = {name: [height[box.id] for box in drawing.graph.boxes if box.scope[1:] == (name,)] for name in "012"}
+    assert min(placed["2"]) > max(placed["1"]) and min(placed["1"]) > max(placed["0"])
+
+
+@pytest.mark.parametrize("depth", [-1, "all", 1.5])
+def test_a_depth_that_is_no_count_is_refused(depth):
+    with pytest.raises(ValueError, match=f"depth must be a whole number, 0 or more, got {depth!r}"):
+        tg.draw(square(), depth=depth)
 
 
 def test_main_job_draws_without_a_warning_where_it_can(tmp_path):

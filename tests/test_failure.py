@@ -168,6 +168,12 @@ def test_what_is_no_caught_exception_is_refused():
         tg.failed_graph(ValueError("never raised"))
 
 
+def test_a_call_without_its_argument_is_called_as_its_module():
+    with pytest.raises(TypeError) as e:
+        nn.Linear(2, 2)()
+    assert tg.failed_graph(e.value).boxes[-1].label == "Linear"
+
+
 def test_errors_without_tensors_have_a_picture_too():
     with pytest.raises(ZeroDivisionError) as e:
         divmod(1, 0)

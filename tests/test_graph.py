@@ -244,7 +244,7 @@ def test_levels_of_a_backward_are_those_of_its_modules():
 
 
 def test_negative_depth_is_refused():
-    with pytest.raises(ValueError, match="depth must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match="depth must be a whole number, 0 or more, got -1"):
         collapse(tg.graph(tg.exp(leaf(1))), -1)
 
 

@@ -153,6 +153,25 @@ def test_a_value_that_was_changed_costs_the_gradients_not_the_page():
     assert data["boxes"][0]["values"]["max"] == 5.0
 
 
+def test_a_derivative_that_fails_costs_the_gradients_not_the_page():
+    @tg.primitive
+    def twice(x):
+        return 2 * x
+    twice.defvjp(lambda g, ans, x: g.sum())
+    data = content(page(tg.graph(twice(tg.ones(2, 5, requires_grad=True)).sum())))
+    assert data["about"].startswith("No gradients: twice: the VJP for argument 0 returned shape ()")
+
+
+def test_control_characters_in_names_are_written_out():
+    x = tg.ones(2, requires_grad=True)
+    with tg.scope("a\u202eb"):
+        y = tg.exp(x)
+    y.name = "c\x1bd"
+    data = content(page(tg.graph(y)))
+    assert data["scopes"][0]["path"] == data["boxes"][1]["scope"] == ["a\\u202eb"]
+    assert data["boxes"][1]["notes"] == ["= c\\x1bd"]
+
+
 def test_a_forward_that_failed_is_a_page_that_ends_there():
     x = tg.ones(2, 3, requires_grad=True)
     with pytest.raises(ValueError) as caught:

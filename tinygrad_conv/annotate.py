@@ -16,7 +16,7 @@ import numpy as np
 from . import replay
 from .core import Tensor
 from .costs import multiply_adds, saved_bytes
-from .graph import Graph
+from .graph import Graph, backwards
 from .labels import place
 from .tape import Entry
 
@@ -61,8 +61,8 @@ def annotate(graph: Graph, show: str | Iterable[str]) -> Graph:
                 continue
             try:
                 found = READERS[word](graph, legend)
-            except RuntimeError as e:  # used up, or changed since
-                legend.append(("", f"{word}: {str(e).partition(': ')[2]}"))
+            except Exception as e:  # used up, changed since, or a derivative of the user's that fails
+                legend.append(("", f"{word}: {_why(e)}"))
                 continue
             for box, own in found.items():
                 figures.setdefault(box, {}).update(own)
@@ -84,6 +84,19 @@ def ends(graph: Graph) -> list[Tensor]:
     calls = _calls(graph).values()
     used = {t.node.order for entry in calls for t in entry.node.inputs if t.node is not None}
     return [entry.output for entry in calls if entry.node.order not in used]
+
+
+def _differentiated(graph: Graph) -> list[Tensor]:
+    """The results whose gradient is meant: beside a loss, not those its own backward gave."""
+    results = ends(graph)
+    levels = [backwards(t.node.scope) for t in results]
+    return [t for t, level in zip(results, levels) if level == min(levels)]
+
+
+def _why(e: Exception) -> str:
+    """What an error says, without the name of the engine's function that said it."""
+    who, _, text = str(e).partition(": ")
+    return text if who in ("backward", "cotangents", "first_nonfinite") else str(e)
 
 
 def _parameters(graph: Graph, legend: Statements) -> Figures:
@@ -124,16 +137,17 @@ def _grad(graph: Graph, legend: Statements) -> Figures:
         verdict = _verdict(value, measure)
         if verdict:
             found[box][verdict] = 1.0
+    meant = _differentiated(graph)
     try:
-        reached = replay.cotangents(*ends(graph))
-    except RuntimeError as e:
-        legend.append(("", f"grad of results: {str(e).partition(': ')[2]}"))
+        reached = replay.cotangents(*meant)
+    except Exception as e:  # as in `annotate`; what leaves have is known all the same
+        legend.append(("", f"grad of results: {_why(e)}"))
         return found
     for box, e in _calls(graph).items():
         g = reached.get((e.node.order, e.output.index))
         if g is not None:
             found[box] = {f"result {name}": value for name, value in _size(g).items()}
-    if any(t.shape for t in ends(graph)):
+    if len(meant) > 1 or any(t.shape for t in meant):
         legend.append(("", "grad of results: of the sum of the outputs"))
     return found
 
@@ -154,7 +168,7 @@ def _nan(graph: Graph, legend: Statements) -> Figures:
     results = ends(graph)
     found, how = replay.first_nonfinite(results), ", made at"
     if found is None:
-        found = replay.first_nonfinite_gradient(*results)
+        found = replay.first_nonfinite_gradient(*_differentiated(graph))
         how = " of the backward, made by the derivative of the call at"
     elif isinstance(found.source, Tensor):
         how = " in a leaf, first used at"

@@ -72,7 +72,7 @@ def collapse(graph: Graph, depth: int) -> Graph:
         depth: how many modules may be nested, 0 or more.
 
     Raises:
-        ValueError: if depth is negative.
+        ValueError: if depth is negative, or no whole number.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -81,8 +81,8 @@ def collapse(graph: Graph, depth: int) -> Graph:
         >>> [(box.id, box.kind) for box in collapse(tg.graph(y * y), 0).boxes]
         [('leaf0', 'parameter'), ('module:layer', 'module'), ('op2', 'op')]
     """
-    if depth < 0:
-        raise ValueError(f"collapse: depth must be 0 or more, got {depth}")
+    if not hasattr(depth, "__index__") or depth < 0:
+        raise ValueError(f"collapse: depth must be a whole number, 0 or more, got {depth!r}")
     paths = {box.id: box.scope[:depth + 1 + backwards(box.scope)] for box in graph.boxes}
     inside: dict[Path, list[Box]] = {}
     for box in graph.boxes:
@@ -96,7 +96,8 @@ def collapse(graph: Graph, depth: int) -> Graph:
         replace(e, source=ids.get(e.source, e.source), target=ids.get(e.target, e.target),
                 slot=0 if e.target in ids else e.slot)
         for e in crossing if leaves.get(e.source) != level[e.target]))
-    last = {ids[e.source]: e.source for e in crossing if e.source in ids and e.source not in leaves}
+    onwards = sorted(crossing, key=lambda e: level[e.source] == level[e.target])  # not what a backward uses
+    last = {ids[e.source]: e.source for e in onwards if e.source in ids and e.source not in leaves}
     used = {e.source for e in graph.edges}
     made = {path: _module(graph, path, own, last.get(ids[own[0].id]), used) for path, own in inside.items()}
     boxes = list(dict.fromkeys(made[paths[box.id]] if box.id in ids else box for box in graph.boxes))

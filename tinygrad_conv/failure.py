@@ -166,7 +166,7 @@ def _name(frame: FrameType) -> str:
     own = frame.f_locals.get(next(iter(frame.f_code.co_varnames), ""))  # `self`, whatever it is called
     if isinstance(own, Primitive):
         return own.name
-    if frame.f_code.co_name == "forward" and own is not None:
+    if frame.f_code.co_name in ("forward", "__call__") and own is not None:
         return type(own).__name__
     return frame.f_code.co_name.strip("_<>")
 

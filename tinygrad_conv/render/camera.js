@@ -1,6 +1,6 @@
 // Pan and zoom: where the drawing's origin is on the screen, and at which scale.
 
-const LEAST = 0.03, MOST = 6, READABLE = 0.9, ROOM = 24;
+const LEAST = 0.03, SPECKS = 0.016, MOST = 6, READABLE = 0.9, ROOM = 24;
 
 function makeCamera(svg, group, size) {
   const at = { x: 0, y: 0, scale: 1 };
@@ -8,14 +8,14 @@ function makeCamera(svg, group, size) {
 
   // Keep the point of the screen (x, y) where it is.
   function zoom(factor, x = svg.clientWidth / 2, y = svg.clientHeight / 2) {
-    const scale = Math.min(MOST, Math.max(LEAST, at.scale * factor));
+    const scale = Math.min(MOST, Math.max(Math.min(LEAST, at.scale), at.scale * factor));
     at.x = x - (x - at.x) * scale / at.scale;
     at.y = y - (y - at.y) * scale / at.scale;
     at.scale = scale;
     apply();
   }
 
-  // All of it; of a long chain its top, as boxes of a few pixels are nothing to see.
+  // All of it; of a chain of thousands its top, as boxes under a pixel are nothing to see.
   function fit() {
     const { width, height } = size();
     place(Math.min((svg.clientWidth - ROOM) / width, (svg.clientHeight - ROOM) / height, 1.4));
@@ -34,7 +34,7 @@ function makeCamera(svg, group, size) {
 
   function place(scale) {
     const { width, height } = size();
-    at.scale = Math.max(scale, LEAST);
+    at.scale = Math.max(scale, SPECKS);
     at.x = (svg.clientWidth - width * at.scale) / 2;
     at.y = Math.max(ROOM / 2, (svg.clientHeight - height * at.scale) / 2);
     apply();

@@ -16,6 +16,7 @@ from .words import printable, tensor_text
 if TYPE_CHECKING:
     from graphviz import Digraph
 
+CURVED = 100  # dashed lines between forward and backward that are led around boxes
 MOST = 4  # tensors on one line between modules whose shapes are told
 FRAMES = ("#f7f7f7", "#efefef")  # every other depth of nesting
 
@@ -36,7 +37,7 @@ def dot(graph: Graph) -> str:
         >>> dot(tg.graph(x * x)).count("leaf0 -> op0")
         2
     """
-    root = _root()
+    root = _root(graph)
     frames = _frames(graph, root)
     ids = _ids(graph)
     boxes = {box.id: box for box in graph.boxes}
@@ -58,10 +59,14 @@ def dot(graph: Graph) -> str:
     return root.source
 
 
-def _root() -> Digraph:
+def _root(graph: Graph) -> Digraph:
     from graphviz import Digraph
+    boxes = {box.id: backwards(box.scope) for box in graph.boxes}
+    across = sum(boxes[edge.source] != boxes[edge.target] for edge in graph.edges)
+    straight = {"splines": "line"} if across > CURVED else {}  # else Graphviz takes minutes
     return Digraph("graph", graph_attr={
-        **FONT, "fontcolor": INK, "rankdir": "TB", "nodesep": "0.25", "ranksep": "0.35", "newrank": "true"},
+        **FONT, "fontcolor": INK, "rankdir": "TB", "nodesep": "0.25", "ranksep": "0.35",
+        "newrank": "true", **straight},
         node_attr={**FONT, "fontcolor": INK, "color": INK, "margin": "0.2,0.05", "height": "0.3",
                    **look("op", "")},
         edge_attr={**FONT, "fontcolor": INK, "fontsize": "9", "color": INK, "arrowsize": "0.6"})
@@ -107,9 +112,9 @@ def _frames(graph: Graph, root: Digraph) -> dict[Path, Digraph]:
     """A cluster a scope, not yet put into one another; the root under ()."""
     frames = {(): root}
     for number, scope in enumerate(graph.scopes.values()):
-        label = title(scope)  # twice as wide, so that edges enter the frame beside it
+        label = text([title(scope)])  # twice as wide, so that edges enter the frame beside it
         frame = type(root)(f"cluster{number}", graph_attr={
-            "label": text([label + " " * 2 * len(label)]), "labeljust": "l", "color": FAINT,
+            "label": label + " " * 2 * len(label) + r"\l", "labeljust": "l", "color": FAINT,
             "style": "rounded,filled" + ",dashed" * (scope.times > 1),
             "penwidth": "2" if scope.times > 1 else "1", "fillcolor": FRAMES[len(scope.path) % 2]})
         frames[scope.path] = frame
@@ -176,6 +181,8 @@ def _order(graph: Graph, root: Digraph, ids: dict[str, str], boxes: dict[str, Bo
     """Invisible edges: calls on leaves alone stand below what their module gets, not beside it.
 
     Else the module's frame would reach up beside the one before it, and a chain become a staircase.
+    A backward's start, if nothing leads to it (the gradient of a sum is ones), is on the ground:
+    above the last forward call, or level with it if it is that one's derivative.
     """
     number = {box.id: i for i, box in enumerate(graph.boxes)}
     fed: dict[str, bool] = {box.id: False for box in graph.boxes if box.kind in CALLS}
@@ -186,8 +193,12 @@ def _order(graph: Graph, root: Digraph, ids: dict[str, str], boxes: dict[str, Bo
             fed[target.id] = True
             if source.scope[:len(target.scope)] != target.scope:
                 enters.setdefault(target.scope, source.id)
+    joined = {(edge.source, edge.target) for edge in graph.edges}
+    ground = next((box for box in reversed(fed) if not backwards(boxes[box].scope)), None)
     for box, has in fed.items():
-        above = enters.get(boxes[box].scope)
+        back = backwards(boxes[box].scope) % 2
+        above = enters.get(boxes[box].scope) or (ground if back else None)
         if not has and above and number[above] < number[box]:
             ends = ids[above], ids[box]
-            root.edge(*(reversed(ends) if backwards(boxes[box].scope) % 2 else ends), style="invis")
+            level = {"minlen": "0"} if (above, box) in joined and back else {}
+            root.edge(*(reversed(ends) if back else ends), style="invis", **level)

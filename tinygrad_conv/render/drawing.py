@@ -127,7 +127,8 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
         fold: whether equal modules one after the other are drawn once, "x8".
         hide: kinds of leaves to leave out: "constant", "input", "parameter". A constant that is
             a number is then written into the call.
-        kinds: what the modules are by their dotted path, e.g. {"features.conv1": "Conv2d"}.
+        kinds: what the modules are by their dotted path, e.g. {"features.conv1": "Conv2d"}; of a
+            model {path: type(m).__name__ for path, m in model.named_modules()}.
 
     Returns:
         a `Drawing`: print it, leave it as a notebook cell's last line, or `.save("net.svg")`.

@@ -7,6 +7,8 @@ from __future__ import annotations
 from ..graph import CALLS, Box, Graph, Path, common, title
 from .words import printable, tensor_text
 
+WIDEST = 60  # characters of a column; what is longer pushes its own line aside alone
+
 
 def listing(graph: Graph) -> str:
     """The boxes in the order of the tape, each under the heads of its modules.
@@ -36,11 +38,11 @@ def listing(graph: Graph) -> str:
         sources = inputs.get(box.id, [])
         made = [f"-> {tensor_text(box.shape, box.dtype)}"] if box.dtype else []  # a failed call makes nothing
         said = [*made, *_said(box, sources if sources != recent else [])]
-        rows.append((box.id, indent + printable(box.label), "  ".join(said)))
+        rows.append((printable(box.id), indent + printable(box.label), "  ".join(said)))
         recent = [box.id] if call else [*recent, box.id]
-    left, middle = (max((len(row[i]) for row in rows if row[2]), default=0) for i in (0, 1))
+    left, middle = (min(max((len(row[i]) for row in rows if row[2]), default=0), WIDEST) for i in (0, 1))
     lines = [f"{a:{left}}  {b:{middle}}  {c}".rstrip() for a, b, c in rows]
-    return "\n".join([*lines, *[f"{mark or 'note'}: {meaning}" for mark, meaning in graph.legend]])
+    return "\n".join([*lines, *[f"{mark or 'note'}: {printable(meaning)}" for mark, meaning in graph.legend]])
 
 
 def _heads(graph: Graph, here: Path, scope: Path) -> list[tuple[str, str, str]]:
@@ -52,6 +54,6 @@ def _heads(graph: Graph, here: Path, scope: Path) -> list[tuple[str, str, str]]:
 def _said(box: Box, sources: list[str]) -> list[str]:
     """What follows the shape: the kind of a leaf, where the inputs come from, notes, the mark."""
     return [*([f"({box.kind})"] if box.kind not in CALLS else []),
-            *([f"<- {', '.join(sources)}"] if sources else []),
+            *([f"<- {', '.join(map(printable, sources))}"] if sources else []),
             *(["; ".join(map(printable, box.notes))] if box.notes else []),
             *([f"[{box.mark}]"] if box.mark else [])]

@@ -25,6 +25,7 @@ from .gradients import gradients
 from .statistics import statistics
 from .story import argument, story, wants_gradient
 from .thumbnails import affordable, is_picture, thumbnails
+from .words import printable
 
 HERE = Path(__file__).parent
 PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "view.js", "panel.js",
@@ -86,9 +87,13 @@ def _content(graph: Graph) -> dict[str, Any]:
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
                    "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e),
                    "gradient": wants_gradient(graph, e)} for e in graph.edges],
-        "scopes": [{"path": s.path, "kind": s.kind, "times": s.times} for s in graph.scopes.values()],
+        "scopes": [{"path": _names(s.path), "kind": s.kind, "times": s.times} for s in graph.scopes.values()],
         "legend": graph.legend, "about": about,
         "steps": [{"phase": s.phase, "box": number[s.box], "text": s.text} for s in story(graph)]}
+
+
+def _names(path: tuple[str, ...]) -> list[str]:
+    return [printable(name) for name in path]
 
 
 def _values(source: Any) -> np.ndarray | None:
@@ -100,11 +105,11 @@ def _values(source: Any) -> np.ndarray | None:
 def _box(graph: Graph, box: Box, arrays: dict[str, np.ndarray], found: dict[str, np.ndarray],
          size: tuple[int, int]) -> dict[str, Any]:
     content: dict[str, Any] = {
-        "id": box.id, "kind": box.kind, "label": box.label, "shape": box.shape, "dtype": box.dtype,
-        "scope": box.scope, "notes": box.notes, "mark": box.mark}
+        "id": box.id, "kind": box.kind, "label": printable(box.label), "shape": box.shape, "dtype": box.dtype,
+        "scope": _names(box.scope), "notes": [*map(printable, box.notes)], "mark": box.mark}
     source, array = graph.sources.get(box.id), arrays.get(box.id)
     if box.kind == "constant" and array is not None and not array.shape:
-        content["label"] = f"{box.label} = {array.item():g}"
+        content["label"] += f" = {array.item():g}"
     if isinstance(source, Entry):
         content |= {"op": source.node.primitive.name, "where": _where(source.node.where),
                     "parameters": {k: repr(v) for k, v in source.node.params.items()}}

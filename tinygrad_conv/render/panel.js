@@ -101,8 +101,9 @@ function describeBox(node, data) {
 function describeFrame(frame) {
   const count = (kind) => frame.boxes.filter((node) => node.box.kind === kind);
   const numbers = count("parameter").reduce((sum, node) => sum + node.box.shape.reduce((a, b) => a * b, 1), 0);
-  const last = frame.boxes.findLast((node) => WORKS.has(node.box.kind));
+  const last = lastOf(frame);
   return [element("h2", frame.title), table([
+    ["path", frame.path.join(".")],
     ["ops", count("op").length + count("module").length],
     ["parameters", numbers ? `${numbers.toLocaleString("en")} numbers in ${count("parameter").length} tensors` : ""],
     ["repeated", frame.times > 1 ? `${frame.times} times, drawn once` : ""],

@@ -32,7 +32,7 @@ function makeTree(data) {
     while (parent !== part && parent.path.some((name, i) => name !== box.scope[i])) parent = parent.parent;
     while (parent.path.length < box.scope.length) parent = open(box.scope.slice(0, parent.path.length + 1), parent);
     last.set(part, parent);
-    const node = { isFrame: false, key: "box " + box.id, box, index, first: index, parent, inputs: [] };
+    const node = { isFrame: false, key: "box " + box.id, box, index, first: index, parent, inputs: [], uses: [] };
     parent.children.push(node);
     for (let frame = parent; frame; frame = frame.parent) {
       frame.first = Math.min(frame.first, index);
@@ -40,7 +40,10 @@ function makeTree(data) {
     }
     return node;
   });
-  for (const edge of data.edges) boxes[edge.target].inputs.push(edge);
+  for (const edge of data.edges) {
+    boxes[edge.target].inputs.push(edge);
+    boxes[edge.source].uses.push(boxes[edge.target]);
+  }
   for (const frame of frames) frame.children.sort((a, b) => a.first - b.first);
   return { root, boxes, frames, split };
 }
@@ -50,6 +53,15 @@ function frameName(frame, split) {
   if (!frame.path.length) return "forward";
   return (split && frame.path[0] === "backward" && frame.path.length > 1
     ? frame.path.slice(1) : frame.path).join(".") + (frame.call > 1 ? ` (part ${frame.call})` : "");
+}
+
+// The call whose result a frame gives: the last one used outside, in the same part if there is one.
+function lastOf(frame) {
+  const calls = frame.boxes.filter(({ box }) => box.kind === "op" || box.kind === "module");
+  const inside = new Set(frame.boxes);
+  const backward = ({ box }) => box.scope[0] === "backward";
+  return calls.findLast((node) => node.uses.some((use) => !inside.has(use) && backward(use) === backward(node)))
+    ?? calls.at(-1);
 }
 
 // What stands for a node in the drawing: itself, or the outermost closed frame around it.

@@ -5,7 +5,7 @@ const MARKS = {
   vanishing: "\u2193 vanishing", exploding: "\u2191 exploding", "no-gradient": "\u2205 no .grad",
   nan: "! not finite", failed: "\u2715 failed", hot: "\u25CF most of it" };
 const WORKS = new Set(["op", "module"]); // kinds of boxes that compute
-const LINE = 16;
+const LINE = 16, LONGEST = 60;
 
 function svgElement(name, attributes, text) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -68,16 +68,19 @@ function sizeBox(node) {
   node.height = node.lines.length * LINE + 12;
 }
 
+// Of a long name the middle is left out; the panel and the search have all of it.
+const shortened = (name) => (name.length > LONGEST ? `${name.slice(0, LONGEST / 2)}\u2026${name.slice(-LONGEST / 2)}` : name);
+
 function sizeFrame(frame, split) {
   const name = frameName(frame, split);
   const many = frame.times > 1 ? `  \u00D7${frame.times}` : "";
-  frame.title = `${name}${frame.kind ? " \u00B7 " + frame.kind : ""}${many}`;
+  frame.title = `${shortened(name)}${frame.kind ? " \u00B7 " + frame.kind : ""}${many}`;
   frame.headWidth = textWidth("\u25BE " + frame.title, true) + 34;
   if (frame.open) return;
   const ops = frame.boxes.filter((node) => WORKS.has(node.box.kind)).length;
   const parameters = frame.boxes.filter((node) => node.box.kind === "parameter")
     .reduce((sum, node) => sum + node.box.shape.reduce((a, b) => a * b, 1), 0);
-  const last = frame.boxes.findLast((node) => WORKS.has(node.box.kind)) ?? frame.boxes.at(-1);
+  const last = lastOf(frame) ?? frame.boxes.at(-1);
   frame.lines = [
     ...wrap("\u25B8 " + frame.title, 230).map((text) => ["label", text]),
     ["small", `${ops} op${ops === 1 ? "" : "s"}` +

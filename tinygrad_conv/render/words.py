@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from ..labels import shape_text
 
+LONGEST = 150  # characters of a line; of a longer one the middle is left out
+
 
 def tensor_text(shape: tuple[int, ...], dtype: str) -> str:
     """Shape, and the dtype where it is not the default.
@@ -18,11 +20,13 @@ def tensor_text(shape: tuple[int, ...], dtype: str) -> str:
 
 
 def printable(line: str) -> str:
-    """Text that stays in its line: line breaks and control characters as Python writes them.
+    """Text that stays in its line: control characters as Python writes them, and no end to end of it.
 
     Example:
         >>> printable("two" + chr(10) + "lines")
         'two\\\\nlines'
     """
-    return line if line.isprintable() else "".join(
+    text = line if line.isprintable() else "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    half = LONGEST // 2 - 2
+    return text if len(text) <= LONGEST else f"{text[:half]}...{text[-half:]}"
