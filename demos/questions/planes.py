@@ -23,6 +23,7 @@ class Paint(NamedTuple):
 
 PAINTS = {"x": Paint("#d3e8f6", "#0b5c8e", (240, 247, 252), (8, 72, 112)),
           "g": Paint("#c6e8dc", "#00664b", (238, 248, 244), (0, 82, 60)),
+          "y": Paint("#c6e8dc", "#00664b", (238, 248, 244), (0, 82, 60)),  # as g, but not hatched
           "w": Paint("#fbe2b4", "#8a5a00", (255, 248, 232), (156, 84, 0))}
 INK, SOFT, FAINT = "#24292f", "#5b646e", "#c9ced4"
 LEVELS = 8

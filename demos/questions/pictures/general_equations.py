@@ -66,7 +66,7 @@ def _reading(p: Picture, top: float, chosen: Callable[[int, int], bool], names: 
                INK if inside else SOFT)
     met = {i for i, a, m in wires if chosen(i, a)}
     for i in range(OUT):
-        p.plane(_y_of(i), top, CELL, CELL, "g", heavy=met == {i})
+        p.plane(_y_of(i), top, CELL, CELL, "y" if names[0] == "Y" else "g", heavy=met == {i})
         p.text(_y_of(i) + CELL / 2, top + 19, str(i), 13, "middle", i in met, halo=True)
     p.text(_y_of(0) - 14, top + 20, names[0], 15, "end", True)
     p.text(_x(SIZE) + CELL + 10, low + 20, names[1], 15, bold=True)
