@@ -71,8 +71,8 @@ def test_each_sum_is_what_the_tensor_and_its_gradients_hold(case):
         scale = np.abs(why.products).sum() + abs(why.bias or 0)
         assert why.value == array[at[name]]
         assert abs(why.total - why.value) <= 1e-12 * scale + 1e-300
-        assert why.total == pytest.approx(why.partials.sum() + (why.bias or 0), rel=1e-13, abs=1e-14)
-        assert why.terms["product"].sum() == pytest.approx(why.total - (why.bias or 0), rel=1e-12, abs=1e-13)
+        assert why.total == pytest.approx(why.partials.sum() + (why.bias or 0), rel=0, abs=1e-13 * scale)
+        assert why.terms["product"].sum() == pytest.approx(why.total - (why.bias or 0), rel=0, abs=1e-13 * scale)
 
 
 @settings(max_examples=60)
@@ -351,7 +351,7 @@ def test_save_writes_a_whole_file_or_none(example_call, tmp_path, monkeypatch):
 
 def test_the_demo_shows_all_three_questions(tmp_path):
     done = subprocess.run([sys.executable, "-m", "demos.microscope", str(tmp_path)], capture_output=True, text=True,
-                          cwd=Path(__file__).parent.parent, timeout=60)
+                          cwd=Path(__file__).parent.parent, timeout=600)
     assert "the three sums are y, x.grad and weight.grad there" in done.stdout, done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         f"microscope_{name}.{ending}" for name in ("input", "output", "weight") for ending in ("html", "svg")]

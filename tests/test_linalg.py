@@ -21,7 +21,7 @@ STACKS = [(), (1,), (3,), (2, 1), (2, 3)]
 @pytest.mark.parametrize("a, b", [*itertools.product(STACKS, STACKS)], ids=str)
 def test_matmul_stacks_broadcast(a, b, rng):
     x, y = draw(rng, *a, 4, 2), draw(rng, *b, 2, 5)
-    np.testing.assert_allclose(tg.matmul(x, y).data, x @ y, rtol=1e-13)
+    np.testing.assert_allclose(tg.matmul(x, y).data, x @ y, rtol=1e-13, atol=1e-13)
     tg.check_grads(tg.matmul, (x, y), order=3, linear=(0, 1))
 
 
@@ -30,7 +30,7 @@ def test_matmul_stacks_broadcast(a, b, rng):
 def test_matmul_with_vectors(a, b, rng):
     x, y = draw(rng, *a), draw(rng, *b)
     assert tg.matmul(x, y).shape == (x @ y).shape
-    np.testing.assert_allclose(tg.matmul(x, y).data, x @ y, rtol=1e-13)
+    np.testing.assert_allclose(tg.matmul(x, y).data, x @ y, rtol=1e-13, atol=1e-13)
     tg.check_grads(tg.matmul, (x, y), order=3, linear=(0, 1))
 
 
@@ -47,7 +47,7 @@ def test_matmul_of_nothing(a, b):
 
 def test_matmul_of_a_transposed_stack_equals_the_contiguous_one(rng):
     x, y = draw(rng, 3, 2, 4).transpose(2, 0, 1), draw(rng, 2, 5)
-    np.testing.assert_allclose(tg.matmul(x, y).data, x @ y, rtol=1e-13)
+    np.testing.assert_allclose(tg.matmul(x, y).data, x @ y, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("a, b, text", [

@@ -108,8 +108,8 @@ def test_batch_norm_in_float32_on_many_values(layout, rng):
     functional.batch_norm(c, t_mean, t_var, d, None, True).backward(torch.tensor(g))
     same(a.grad.data, c.grad, 1e-5)
     same(b.grad.data, d.grad, 1e-5)
-    same(mean.data, t_mean, 1e-6)
-    same(var.data, t_var, 1e-6)
+    same(mean.data, t_mean, 4e-6)
+    same(var.data, t_var, 4e-6)
 
 
 @pytest.mark.parametrize("shape, normalized", [((4, 6), (6,)), ((2, 3, 4), (3, 4))])
