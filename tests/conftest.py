@@ -1,16 +1,20 @@
-"""What every test file relies on: one BLAS thread, repeatable random numbers."""
+"""What every test file relies on: one BLAS thread, repeatable random numbers, no proxy on this machine."""
 from __future__ import annotations
 
 import os
 import zlib
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and PyTorch load their libraries
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"  # servers of the tests
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("repeatable", deadline=None, derandomize=True)
+# A slow machine fails no test: neither by a deadline nor by the health check of slow examples.
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, suppress_health_check=[
+    HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture,
+    HealthCheck.data_too_large])
 settings.load_profile("repeatable")
 
 

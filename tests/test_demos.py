@@ -25,7 +25,7 @@ main()
 
 def run(*command: str, cwd: Path = ROOT) -> str:
     done = subprocess.run([sys.executable, *command], cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                          capture_output=True, text=True, timeout=120)
+                          capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -67,12 +67,12 @@ def test_ctrl_c_ends_a_program_with_a_line_and_whole_files(demo, wait_for, tmp_p
     with subprocess.Popen([sys.executable, "-c", INTERRUPTED.format(demo), "--out", str(tmp_path)], cwd=ROOT,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
         said = program.stdout.readline()
-        while wait_for not in said:
-            said += program.stderr.read(1)
+        while wait_for not in said and (character := program.stderr.read(1)):
+            said += character
         time.sleep(0.3)  # into the middle of it
         program.send_signal(signal.SIGINT)
         said += program.stderr.read()
-        assert program.wait(60) == 130
+        assert program.wait(600) == 130
     assert b"interrupted" in said and b"Traceback" not in said
     assert not [p for p in tmp_path.iterdir() if p.suffix == ".part"]
     assert (b"--resume" if demo == "train" else b"half-written") in said

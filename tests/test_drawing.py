@@ -447,6 +447,6 @@ def test_hundreds_of_nested_modules_are_drawn_in_time():
         for i in range(300):
             nest.enter_context(tg.scope(f"level{i}"))
             y = tg.tanh(y * 0.5)
-    start = time.perf_counter()
+    start = time.process_time()
     tg.draw(y)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

@@ -10,11 +10,14 @@ import subprocess
 import sys
 import threading
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinygrad_conv as tg
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def leaf(*values, dtype=np.float64):
@@ -628,7 +631,7 @@ def test_the_same_whatever_the_hash_seed():
             "y = ((x * w + tg.exp(w)) * x).sum()\n"
             "print(tg.tape(y)); y.backward(create_graph=True); print(tg.tape(x.grad))\n"
             "print(x.grad.data, w.grad.data)")
-    texts = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+    texts = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT,
                             check=True, env={**os.environ, "PYTHONHASHSEED": seed}).stdout
              for seed in ("0", "1", "77")}
     assert len(texts) == 1 and "mul" in texts.pop()

@@ -11,19 +11,12 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 import nn
 import tinygrad_conv as tg
 from tests import conv_reference, pool_reference
-
-SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture,
-        HealthCheck.data_too_large]
-
-
-def examples(n: int):
-    return settings(max_examples=n, deadline=None, derandomize=True, database=None, suppress_health_check=SLOW)
 
 
 def numbers(draw, shape, ties: bool = False, salt: int = 0) -> np.ndarray:
@@ -175,7 +168,7 @@ def central(f, leaves, directions, eps=1e-5):
     return (after - before) / (2 * eps), abs(after - 2 * here + before) / eps
 
 
-@examples(150)
+@settings(max_examples=150)
 @given(programs(), st.integers(0, 2**32 - 1))
 def test_programs_equal_numpy_and_central_differences_to_order_two(program, seed):
     ours, theirs, leaves = program
@@ -201,7 +194,7 @@ def test_programs_equal_numpy_and_central_differences_to_order_two(program, seed
     assert found == pytest.approx(second, rel=1e-4, abs=1e-4)
 
 
-@examples(60)
+@settings(max_examples=60)
 @given(programs())
 def test_programs_keep_float32_and_leave_their_inputs_alone(program):
     ours, _, leaves = program
@@ -264,7 +257,7 @@ def plain(index):
     return tuple(np.asarray(i, dtype=int) if isinstance(i, list) and not np.size(i) else i for i in parts)
 
 
-@examples(250)
+@settings(max_examples=250)
 @given(st.data())
 def test_indexing_equals_numpy_and_its_dense_jacobian(data):
     shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
@@ -288,7 +281,7 @@ def test_indexing_equals_numpy_and_its_dense_jacobian(data):
     np.testing.assert_allclose(dg.data, h[plain(index)], atol=1e-12)
 
 
-@examples(80)
+@settings(max_examples=80)
 @given(st.data())
 def test_an_index_that_does_not_fit_is_an_error_of_getitem(data):
     shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=3, max_side=3))
@@ -309,7 +302,7 @@ def geometries(draw, side=6, kernel=4):
     return size, k, {"stride": stride, "padding": padding, "dilation": dilation, "groups": draw(st.integers(1, 3))}
 
 
-@examples(90)
+@settings(max_examples=90)
 @given(st.data())
 def test_convolution_and_its_adjoints_equal_seven_loops(data):
     size, k, geo = data.draw(geometries())
@@ -326,7 +319,7 @@ def test_convolution_and_its_adjoints_equal_seven_loops(data):
     assert np.vdot(y.data, g) == pytest.approx(np.vdot(x, u.data), abs=1e-9)
 
 
-@examples(60)
+@settings(max_examples=60)
 @given(st.data())
 def test_transposed_convolution_is_the_adjoint_for_every_output_padding(data):
     _, k, geo = data.draw(geometries())
@@ -370,7 +363,7 @@ def by_windows(x, w, g, stride, padding, dilation, groups):
     return y.reshape(g.shape), dx.reshape(x.shape), dw.reshape(w.shape)
 
 
-@examples(40)
+@settings(max_examples=40)
 @given(st.data())
 def test_large_convolutions_equal_a_loop_over_the_kernel(data):
     """Sizes at which work is cut into chunks and threads, and other algorithms are chosen."""
@@ -389,7 +382,7 @@ def test_large_convolutions_equal_a_loop_over_the_kernel(data):
         np.testing.assert_allclose(found.data, value, atol=1e-9)
 
 
-@examples(40)
+@settings(max_examples=40)
 @given(st.data())
 def test_same_padding_keeps_the_size_over_the_stride(data):
     size, k, geo = data.draw(geometries())
@@ -420,7 +413,7 @@ def public(geo):
     return {"kernel_size" if name == "kernel" else name: value for name, value in geo.items()}
 
 
-@examples(120)
+@settings(max_examples=120)
 @given(st.data())
 def test_max_pooling_with_ties_and_nan_equals_loops(data):
     size, geo = data.draw(pools(dilated=True))
@@ -440,7 +433,7 @@ def test_max_pooling_with_ties_and_nan_equals_loops(data):
         np.testing.assert_array_equal(put.data, pool_reference.pile(expected, where, size=size, add=False))
 
 
-@examples(100)
+@settings(max_examples=100)
 @given(st.data())
 def test_average_pooling_equals_loops_and_is_its_own_adjoint(data):
     size, geo = data.draw(pools(dilated=False))
@@ -453,7 +446,7 @@ def test_average_pooling_equals_loops_and_is_its_own_adjoint(data):
     np.testing.assert_allclose(pull(g)[0].data, pool_reference.avg_spread(g, size=size, **geo, **how), atol=1e-12)
 
 
-@examples(60)
+@settings(max_examples=60)
 @given(st.data())
 def test_adaptive_pooling_equals_loops(data):
     size, out = [data.draw(st.tuples(st.integers(1, 7), st.integers(1, 7))) for _ in range(2)]
@@ -470,7 +463,7 @@ def test_adaptive_pooling_equals_loops(data):
 
 # ----- data and files -----
 
-@examples(100)
+@settings(max_examples=100)
 @given(st.integers(0, 40), st.integers(1, 45), st.booleans(), st.booleans(), st.integers(0, 99))
 def test_a_loader_gives_every_sample_once_and_the_same_order_again(n, size, shuffle, drop_last, seed):
     data = nn.data.Dataset(np.arange(n, dtype=np.float32).reshape(n, 1, 1, 1), np.arange(n))
@@ -492,7 +485,7 @@ STATES = st.dictionaries(NAMES, st.sampled_from(KINDS).flatmap(lambda kind: hnp.
     kind, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))), max_size=5)
 
 
-@examples(80)
+@settings(max_examples=80)
 @given(STATES, st.dictionaries(NAMES, NAMES, max_size=2))
 def test_what_is_saved_is_loaded_bit_for_bit_or_refused(tmp_path, state, notes):
     pytest.importorskip("safetensors")
@@ -555,7 +548,7 @@ def damaged(draw, content: bytes) -> bytes:
     return bytes(a)
 
 
-@examples(300)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_damaged_file_is_a_clear_error_and_never_changes_the_model(tmp_path, data):
     pytest.importorskip("safetensors")
@@ -576,7 +569,7 @@ def test_a_damaged_file_is_a_clear_error_and_never_changes_the_model(tmp_path, d
         assert all(np.array_equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))
 
 
-@examples(150)
+@settings(max_examples=150)
 @given(st.data())
 def test_a_damaged_idx_file_is_a_clear_error(tmp_path, data):
     import gzip

@@ -4,15 +4,19 @@ from __future__ import annotations
 import copy
 import gc
 import operator
+import os
 import subprocess
 import sys
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import nn
 import tinygrad_conv as tg
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Net(nn.Module):
@@ -51,7 +55,7 @@ def test_module_parameters_keep_their_order_and_know_their_names():
 def test_module_order_does_not_depend_on_the_hash_seed():
     code = ("import nn; print([n for n, _ in nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), "
             "nn.Linear(3, 4)).named_parameters()])")
-    outs = {subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+    outs = {subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, cwd=ROOT,
                            capture_output=True, text=True, check=True).stdout for seed in "01"}
     assert len(outs) == 1
 
