@@ -59,7 +59,7 @@ def test_max_along_an_axis_sends_the_gradient_to_the_first_maximum():
     (lambda: len(tg.tensor(1.0)), TypeError, "no length"), (lambda: list(tg.tensor(1.0)), TypeError, "cannot be iterated"),
     (lambda: T.split([1, 1], 1), ValueError, "add up to 3"), (lambda: T.split([4, -1], 1), ValueError, "at least 0"),
     (lambda: T.split(2, 5), IndexError, "split: axis 5 is out of range"), (lambda: T.split("a"), TypeError, "whole number"),
-    (lambda: T.sum(dim=5), IndexError, "sum: axis 5 is out of range"),
+    (lambda: T.sum(dim=5), IndexError, "sum: axis 5 is out of range"), (lambda: f"{T:.2f}", ValueError, "item: expects one value"),
     (lambda: T.reshape(5, 5), ValueError, r"reshape: cannot arrange 24 values"), (lambda: T + np.ones(3), ValueError, "add: operands"),
 ])
 def test_mistakes_are_explained(call, error, text):
@@ -75,6 +75,15 @@ def test_repr_shows_shape_dtype_and_op():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     assert repr(x) == "Tensor([1., 2.], shape=(2,), float32, requires_grad=True)"
     assert repr(x * 2.0) == "Tensor([2., 4.], shape=(2,), float32, op=mul)"
+
+
+def test_one_value_is_formatted_like_a_number():
+    loss = tg.tensor([1.0, 2.0], requires_grad=True).sum()
+    assert f"{loss:.2f}" == "3.00" and f"{tg.tensor(7):03d}" == "007" and f"{loss}" == repr(loss)
+
+
+def test_flip_turns_all_axes_unless_told_which():
+    assert (T.flip().data == A[::-1, ::-1, ::-1]).all() and (T.flip(1).data == A[:, ::-1]).all()
 
 
 def test_logical_operators_join_comparisons_and_refuse_integers():

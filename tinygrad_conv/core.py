@@ -184,7 +184,7 @@ def as_array(data: Any, copy: bool, dtype: Any = None, shape: tuple[int, ...] | 
                         f"which would be lost; join them with tg.stack, or detach() them")
     try:
         array = np.array(data, dtype=dtype, copy=True if copy else None)
-    except (ValueError, TypeError) as e:
+    except (ValueError, TypeError, OverflowError) as e:
         raise TypeError(f"{what}: cannot make an array of {type(data).__name__}: {e}") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{what}: expects real numbers, got dtype {array.dtype}; complex, object "

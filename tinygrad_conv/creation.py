@@ -43,6 +43,15 @@ def checked_shape(op: str, *shape: Any) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
+def checked_range(op: str, kind: np.dtype, *values: Any) -> None:
+    """That integers of the dtype can hold the values, which would wrap around."""
+    if kind.kind in "iu":
+        info = np.iinfo(kind)
+        if not all(info.min <= v <= info.max for v in values):
+            raise ValueError(f"{op}: numbers from {min(values)} to {max(values)} do not fit into {kind} "
+                             f"({info.min} to {info.max}); give a wider dtype")
+
+
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of `data`.
 
@@ -168,7 +177,9 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
         raise ValueError("arange: step must not be 0")
     whole = all(isinstance(v, int | np.integer) for v in (start, stop, step))
     kind = checked_dtype("arange", (np.int64 if whole else np.float32) if dtype is None else dtype)
-    return finished(np.arange(start, stop, step).astype(kind), requires_grad)
+    numbers = np.arange(start, stop, step)
+    checked_range("arange", kind, *numbers[[0, -1]] if numbers.size else ())
+    return finished(numbers.astype(kind), requires_grad)
 
 
 def linspace(start: float, stop: float, num: int = 50, dtype: Any = np.float32,
@@ -179,7 +190,7 @@ def linspace(start: float, stop: float, num: int = 50, dtype: Any = np.float32,
         >>> linspace(0, 1, 3).data.tolist()
         [0.0, 0.5, 1.0]
     """
-    (num,) = checked_shape("linspace", num)
+    (num,) = checked_shape("linspace", (num,))
     return finished(np.linspace(start, stop, num, dtype=checked_dtype("linspace", dtype)), requires_grad)
 
 

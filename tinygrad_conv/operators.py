@@ -13,7 +13,7 @@ import numpy as np
 from . import ops
 from .autodiff import backward
 from .core import Tensor
-from .ops.shape import axis_of
+from .ops.arguments import axis_of
 
 
 class ValuesIndices(NamedTuple):
@@ -159,6 +159,7 @@ Tensor.__getitem__, Tensor.__setitem__ = lambda a, index: ops.getitem(a, index),
 Tensor.__len__, Tensor.__iter__, Tensor.__bool__ = _length, _iterate, _truth
 Tensor.__float__, Tensor.__int__ = lambda a: float(a.item()), lambda a: int(a.item())
 Tensor.__repr__ = _show
+Tensor.__format__ = lambda a, spec: format(a.item(), spec) if spec else str(a)  # f"{loss:.3f}"
 
 # ----- PyTorch's methods -----
 
@@ -188,7 +189,7 @@ Tensor.permute = lambda self, *dims: ops.transpose(self, _sizes(dims))
 Tensor.squeeze = lambda self, dim=None: ops.squeeze(self, dim)
 Tensor.unsqueeze = lambda self, dim: ops.expand_dims(self, dim)
 Tensor.expand, Tensor.split = _expand, _split
-Tensor.flip = lambda self, *dims: ops.flip(self, _sizes(dims))
+Tensor.flip = lambda self, *dims: ops.flip(self, _sizes(dims) if dims else None)
 Tensor.roll = lambda self, shifts, dims=None: ops.roll(self, shifts, dims)
 Tensor.astype = Tensor.to = lambda self, dtype: ops.astype(self, dtype)
 Tensor.float = lambda self: ops.astype(self, np.float32)

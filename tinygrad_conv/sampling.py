@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .core import Tensor
-from .creation import checked_dtype, checked_shape, finished
+from .creation import checked_dtype, checked_range, checked_shape, finished
 from .ops.arguments import generator
 
 
@@ -96,8 +96,10 @@ def randint(low: int, high: int, shape: Any, rng: np.random.Generator | None = N
     draw = generator(rng, "randint").integers
     if low >= high:
         raise ValueError(f"randint: low must be below high, got {low} and {high}")
+    kind = checked_dtype("randint", dtype)
+    checked_range("randint", kind, low, high - 1)
     array = draw(low, high, checked_shape("randint", shape))
-    return finished(np.asarray(array).astype(checked_dtype("randint", dtype)), False)
+    return finished(np.asarray(array).astype(kind), False)
 
 
 def permutation(n: int, rng: np.random.Generator | None = None) -> Tensor:
@@ -107,5 +109,5 @@ def permutation(n: int, rng: np.random.Generator | None = None) -> Tensor:
         >>> sorted(permutation(3, rng=np.random.default_rng(0)).data.tolist())
         [0, 1, 2]
     """
-    (n,) = checked_shape("permutation", n)
+    (n,) = checked_shape("permutation", (n,))
     return finished(generator(rng, "permutation").permutation(n), False)
