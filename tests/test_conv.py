@@ -228,7 +228,7 @@ def test_conv2d_keeps_no_column_matrix():
     assert peak < needed + columns, (peak, needed, columns)
 
 
-@pytest.mark.parametrize("maps, groups", [(patch_maps, 1), (patch_maps, 2), (wide_maps, 1)])
+@pytest.mark.parametrize("maps, groups", [(patch_maps, 1), (patch_maps, 2), (wide_maps, 1), (depthwise_maps, 4)])
 def test_conv2d_in_bands_equals_seven_loops(monkeypatch, maps, groups):
     """Samples too large for the cache are cut into bands of rows, some of which see padding only."""
     monkeypatch.setattr(parallel, "CHUNK_BYTES", 1)
@@ -266,6 +266,18 @@ def test_conv2d_of_one_large_image_needs_little_more_than_the_image(stride):
     needed = 2 * y.data.nbytes + x.data.nbytes
     assert peak < needed + columns / 4, (peak, needed, columns)
     assert kept < needed + columns / 4, (kept, needed, columns)
+
+
+@pytest.mark.parametrize("op", [tg.conv2d, tg.conv_transpose2d])
+def test_depthwise_conv2d_of_one_large_image_is_made_in_bands(op):
+    """Beside the result it takes little memory, and the bias is added once where bands meet."""
+    x, w, b = (tg.tensor(np.ones(shape, np.float32)) for shape in ((1, 16, 256, 256), (16, 1, 3, 3), 16))
+    tracemalloc.start()
+    y = op(x, w, b, padding=1, groups=16)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * y.data.nbytes, (peak, y.data.nbytes)
+    assert (y.data[..., 1:-1, 1:-1] == 10).all() and (y.data[..., 0, 0] == 5).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .parallel import over
+from .parallel import fitting, over
 from .window import Window, compute_dtype
 
 
@@ -17,24 +17,31 @@ def _taps(w: np.ndarray, c: int, dtype: np.dtype) -> np.ndarray:
     return np.ascontiguousarray(w.reshape(c, -1, kh, kw).transpose(2, 3, 0, 1), dtype)
 
 
+def _bands(win: Window, item: int) -> list[tuple[slice, slice, Window]]:
+    """The window in bands that fit the cache, if a sample takes `item` bytes: one, or n is 1."""
+    return list(win.bands(max(fitting(item // win.out[0]), 2 * win.kernel[0])))
+
+
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window) -> np.ndarray:
     """y[n,c*M+m,i,j] = b + sum over a,b of xp[n,c,i*s+a*d,j*s+b*d] w[c*M+m,0,a,b]."""
     dtype = compute_dtype(x, w)
     n_samples, c = x.shape[:2]
     taps = _taps(w, c, dtype)
     y = np.zeros((n_samples, *win.out, c, taps.shape[-1]), dtype)
+    bands = _bands(win, 2 * y[:1].nbytes + x[:1].nbytes)
 
     def work(slices, n):
-        padded = np.zeros((n, *win.padded, c), dtype)
-        product = np.empty((n, *y.shape[1:]), dtype)
-        for s in slices:
-            m = s.stop - s.start
-            win.fill(padded[:m], x[s])
-            for i, j in np.ndindex(win.kernel):
-                cells = win.tap(padded[:m], i, j)[..., None]
-                y[s] += np.multiply(cells, taps[i, j], out=product[:m])
-            if b is not None:
-                y[s] += b.reshape(c, -1)
+        for rows, cells, band in bands:
+            padded = np.zeros((n, *band.padded, c), dtype)
+            product = np.empty((n, *band.out, *y.shape[3:]), dtype)
+            for s in slices:
+                m, part = s.stop - s.start, y[s, rows]
+                band.fill(padded[:m], x[s, :, cells])
+                for i, j in np.ndindex(win.kernel):
+                    seen = band.tap(padded[:m], i, j)[..., None]
+                    part += np.multiply(seen, taps[i, j], out=product[:m])
+                if b is not None:
+                    part += b.reshape(c, -1)
 
     over(n_samples, 2 * y[:1].nbytes + x[:1].nbytes, work)
     return y.reshape(n_samples, *win.out, len(w)).transpose(0, 3, 1, 2)
@@ -45,23 +52,26 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window) -> np.ndarray:
     dtype = compute_dtype(x, g)
     n_samples, c = x.shape[:2]
     o, oh, ow = g.shape[1:]
-    gl = g.transpose(0, 2, 3, 1)
+    item = (2 * o + c) * oh * ow * dtype.itemsize
+    gl, bands = g.transpose(0, 2, 3, 1), _bands(win, item)
 
     def work(slices, n):
-        padded = np.zeros((n, *win.padded, c), dtype)
-        product = np.empty((n, oh, ow, c, o // c), dtype)
         total = np.zeros((*win.kernel, o), dtype)
-        ones = np.ones(n * oh * ow, dtype)
-        for s in slices:
-            m = s.stop - s.start
-            win.fill(padded[:m], x[s])
-            rows = np.ascontiguousarray(gl[s], dtype).reshape(m, oh, ow, c, o // c)
-            for i, j in np.ndindex(win.kernel):
-                np.multiply(win.tap(padded[:m], i, j)[..., None], rows, out=product[:m])
-                total[i, j] += ones[:m * oh * ow] @ product[:m].reshape(m * oh * ow, o)
+        for rows, cells, band in bands:
+            padded = np.zeros((n, *band.padded, c), dtype)
+            product = np.empty((n, *band.out, c, o // c), dtype)
+            ones = np.ones(product.size // o, dtype)
+            for s in slices:
+                m = s.stop - s.start
+                band.fill(padded[:m], x[s, :, cells])
+                part = np.ascontiguousarray(gl[s, rows], dtype).reshape(product[:m].shape)
+                for i, j in np.ndindex(win.kernel):
+                    np.multiply(band.tap(padded[:m], i, j)[..., None], part, out=product[:m])
+                    lines = product[:m].reshape(-1, o)
+                    total[i, j] += ones[:len(lines)] @ lines
         return total
 
-    parts = over(n_samples, (2 * o + c) * oh * ow * dtype.itemsize, work)
+    parts = over(n_samples, item, work)
     return np.ascontiguousarray(np.add.reduce(parts).transpose(2, 0, 1))[:, None]
 
 
@@ -74,18 +84,21 @@ def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Windo
     taps = _taps(w, c, dtype)
     gl = g.transpose(0, 2, 3, 1)
     dx = np.zeros((n_samples, *win.size, c), dtype)
+    if b is not None:
+        dx[...] = b
+    item = (2 * o + c) * oh * ow * dtype.itemsize
+    bands = _bands(win, item)
 
     def work(slices, n):
-        padded = np.empty((n, *win.padded, c), dtype)
-        for s in slices:
-            m = s.stop - s.start
-            rows = np.ascontiguousarray(gl[s], dtype).reshape(m, oh, ow, c, o // c)
-            padded[:m] = 0
-            for i, j in np.ndindex(win.kernel):
-                win.tap(padded[:m], i, j)[...] += np.einsum("nijcm,cm->nijc", rows, taps[i, j])
-            win.crop(dx[s], padded[:m])
-            if b is not None:
-                dx[s] += b
+        for rows, cells, band in bands:
+            padded = np.empty((n, *band.padded, c), dtype)
+            for s in slices:
+                m = s.stop - s.start
+                part = np.ascontiguousarray(gl[s, rows], dtype).reshape(m, *band.out, c, o // c)
+                padded[:m] = 0
+                for i, j in np.ndindex(win.kernel):
+                    band.tap(padded[:m], i, j)[...] += np.einsum("nijcm,cm->nijc", part, taps[i, j])
+                band.crop(dx[s, cells], padded[:m])
 
-    over(n_samples, (2 * o + c) * oh * ow * dtype.itemsize, work)
+    over(n_samples, item, work)
     return dx.transpose(0, 3, 1, 2)

@@ -5,7 +5,9 @@ Fix the geometry (stride, padding, dilation, groups) and look at the number
     T(g, x, w) = <g, conv2d(x, w)>
                = sum over n,o,i,j,c,a,b of g[n,o,i,j] x[n,c,i*s+a*d-p,j*s+b*d-p] w[o,c,a,b].
 
-T is linear in each of g, x and w. Hold two of them fixed and read off what multiplies the third:
+T is linear in each of g, x and w. A backward pass hands in g = dL/dy, how the loss L changes with
+each output; so if x changes by e, L changes by T(g, e, w): what multiplies x in T is the gradient
+of x, what multiplies w that of w. Hold two of them fixed and read off what multiplies the third:
 
     beside g:  conv2d(x, w)            y[n,o,i,j]  = sum over c,a,b of x[n,c,i*s+a*d-p,..] w[o,c,a,b]
     beside x:  conv_transpose2d(g, w)  dx[n,c,u,v] = sum over o,a,b of g[n,o,(u+p-a*d)/s,..] w[o,c,a,b]
