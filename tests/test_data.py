@@ -113,6 +113,16 @@ def test_dataset_refuses_other_lengths():
         nn.data.Dataset(np.zeros((2, 1, 1, 1)), np.zeros(3))
 
 
+def test_integer_images_become_float32_and_wide_pixels_need_a_scale():
+    for kind in (np.uint8, np.int32, np.int64):
+        x, _ = nn.data.Dataset(np.full((2, 1, 1, 1), 255, kind), np.zeros(2))[0:2]
+        assert x.dtype == np.float32 and x.max() == 1
+    deep = np.full((2, 1, 1, 1), 4095, np.uint16)
+    with pytest.raises(ValueError, match="Dataset: expects scale for pixels up to 4095, .* pass scale=1/4095"):
+        nn.data.Dataset(deep, np.zeros(2))
+    assert nn.data.Dataset(deep, np.zeros(2), scale=1 / 4095)[0][0].max() == 1
+
+
 def numbers(n):
     return nn.data.Dataset(np.arange(n, dtype=np.float32).reshape(n, 1, 1, 1), np.arange(n))
 

@@ -234,6 +234,12 @@ def test_batch_norm_errors_change_nothing():
         nn.BatchNorm1d(0)
 
 
+def test_norm_layers_take_lists():
+    x = [[1.0, 2.0], [3.0, 5.0]]
+    for layer in (nn.BatchNorm1d(2), nn.GroupNorm(1, 2), nn.LayerNorm(2)):
+        np.testing.assert_array_equal(layer(x).data, layer(tg.tensor(x)).data)
+
+
 def test_group_norm_and_layer_norm_errors():
     with pytest.raises(ValueError, match="num_channels=3 must be divisible by num_groups=2"):
         nn.GroupNorm(2, 3)

@@ -16,10 +16,11 @@ class Dataset:
             float64, slowly, on float64 images.
         labels: (N,) integers, or any array of N targets.
         classes: names of the classes, for pictures.
-        scale: what integer pixels are multiplied by; default 1/255.
+        scale: what integer pixels are multiplied by; default 1/255, if none is larger than 255.
 
     Raises:
-        ValueError: if lengths differ, or there are none.
+        ValueError: if lengths differ, there are none, or pixels above 255 (of 12 or 16 bits) come
+            without a scale.
 
     Example:
         >>> data = Dataset(np.full((3, 1, 2, 2), 255, np.uint8), np.array([0, 1, 0]))
@@ -29,7 +30,7 @@ class Dataset:
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, classes: Sequence[str] = (),
-                 scale: float = 1 / 255) -> None:
+                 scale: float | None = None) -> None:
         self.images, self.labels = np.asarray(images), np.asarray(labels)
         if not self.images.ndim or not self.labels.ndim:
             raise ValueError(f"Dataset: expects arrays of N images and N labels, got shapes "
@@ -37,7 +38,12 @@ class Dataset:
         if len(self.images) != len(self.labels):
             raise ValueError(f"Dataset: expects as many labels as images, got {len(self.labels)} and "
                              f"{len(self.images)}")
-        self.classes, self.scale = tuple(classes), scale
+        wide = self.images.dtype.kind in "iu" and self.images.itemsize > 1 and self.images.size
+        if scale is None and wide and self.images.max() > 255:
+            raise ValueError(f"Dataset: expects scale for pixels up to {self.images.max()}, the default "
+                             f"1/255 would make them larger than 1; pass scale=1/4095 for 12 bits, "
+                             f"1/65535 for 16")
+        self.classes, self.scale = tuple(classes), 1 / 255 if scale is None else scale
 
     def __len__(self) -> int:
         return len(self.images)
@@ -45,7 +51,7 @@ class Dataset:
     def __getitem__(self, index: Any) -> tuple[np.ndarray, np.ndarray]:
         images = self.images[index]
         if images.dtype.kind in "iu":
-            images = images * np.float32(self.scale)
+            images = np.multiply(images, np.float32(self.scale), dtype=np.float32)
         labels = self.labels[index]
         return images, labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 
