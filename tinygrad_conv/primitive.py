@@ -183,6 +183,9 @@ class Primitive:
         return outputs
 
     def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:
+        if str(e).startswith("operands could not be broadcast"):
+            return ValueError(f"{self.name}: shapes {' and '.join(str(a.shape) for a in arrays)} do "
+                              f"not broadcast; counted from the last, axes must be equal or 1")
         written = "; an op must not write into its inputs" if "read-only" in str(e) else ""
         shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
         kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(e, k))

@@ -160,13 +160,15 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None
     """
     op = "binary_cross_entropy_with_logits"
     x, t = _pair(op, input, target, reduction)
-    ones = t if pos_weight is None else t * as_tensor(pos_weight, op)
+    weight, pos_weight = [None if w is None else as_tensor(w, op) for w in (weight, pos_weight)]
+    for name, w in (("weight", weight), ("pos_weight", pos_weight)):
+        if w is not None and (w.ndim > x.ndim or any(
+                n not in (1, m) for n, m in zip(w.shape[::-1], x.shape[::-1]))):
+            raise ValueError(f"{op}: {name} must broadcast to the shape of input, {x.shape}, got "
+                             f"{w.shape}")
+    ones = t if pos_weight is None else t * pos_weight
     loss = ones * _minus_log_sigmoid(x) + (1.0 - t) * _minus_log_sigmoid(-x)
-    if weight is not None:
-        loss = loss * as_tensor(weight, op)
-    if loss.shape != x.shape:
-        raise ValueError(f"{op}: weight and pos_weight must broadcast to the shape of input, "
-                         f"{x.shape}; with them the loss has shape {loss.shape}")
+    loss = loss if weight is None else loss * weight
     return _reduced(loss, reduction)
 
 
@@ -198,4 +200,5 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
         loss = where(some, t * (fn.log(where(some, t, 1.0)) - where(some, x, 0.0)), 0.0)
     if reduction != "batchmean":
         return _reduced(loss, reduction)
-    return rd.sum(loss) * (1.0 / x.shape[0] if x.ndim and x.shape[0] else 1.0)
+    n = x.shape[0] if x.ndim else 1
+    return rd.sum(loss) * (1.0 / n if n else float("nan"))

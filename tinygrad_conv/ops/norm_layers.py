@@ -53,10 +53,11 @@ def _check_running(op: str, running: dict[str, Any], c: int, needed: bool) -> No
     for name, t in running.items():
         if t is None and needed:
             raise ValueError(f"{op}: {name} is needed to normalise without the batch's statistics")
-        if t is not None and (not isinstance(t, Tensor) or t.shape != (c,) or t.requires_grad):
-            got = f"{type(t).__name__} of shape {np.shape(t)}"
+        if t is not None and (not isinstance(t, Tensor) or t.shape != (c,) or t.requires_grad
+                              or t.dtype.kind != "f"):
+            got = f"{type(t).__name__} of shape {np.shape(t)} and {getattr(t, 'dtype', 'no dtype')}"
             got += ", requires_grad=True" if getattr(t, "requires_grad", False) else ""
-            raise ValueError(f"{op}: {name} must be a tensor of shape ({c},) that requires no "
+            raise ValueError(f"{op}: {name} must be a tensor of shape ({c},) of floats that requires no "
                              f"gradient (it is changed in place), got {got}")
 
 
@@ -212,8 +213,8 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
     """
     x = _checked("group_norm", x, 2)
     n, c, *rest = x.shape
-    if num_groups < 1 or c % num_groups:
-        raise ValueError(f"group_norm: {c} channels cannot be cut into {num_groups} groups (shape "
+    if not hasattr(num_groups, "__index__") or num_groups < 1 or c % num_groups:
+        raise ValueError(f"group_norm: {c} channels cannot be cut into {num_groups!r} groups (shape "
                          f"{x.shape})")
     grouped = (num_groups, c // num_groups)
     weight, bias = _affine("group_norm", weight, bias, (c,), (1, *grouped, *[1] * len(rest)))

@@ -36,7 +36,7 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
         (2, 2)
     """
     x = as_tensor(x, "reshape")
-    shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    shape = tuple(shape) if isinstance(shape, Sequence | np.ndarray) else (shape,)
     if not all(hasattr(n, "__index__") for n in shape):
         raise TypeError(f"reshape: shape must be whole numbers, got {shape!r}")
     known = math.prod(n for n in shape if n != -1)
@@ -86,7 +86,8 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
         (2, 4, 3)
     """
     x = as_tensor(x, "transpose")
-    axes = range(x.ndim)[::-1] if axes is None else [axis_of(a, x.ndim, "transpose") for a in axes]
+    given = range(x.ndim)[::-1] if axes is None else axes if isinstance(axes, Sequence) else (axes,)
+    axes = [axis_of(a, x.ndim, "transpose") for a in given]
     if sorted(axes) != list(range(x.ndim)):
         raise ValueError(f"transpose: axes {tuple(axes)} are not a permutation of the {x.ndim} axes of "
                          f"shape {x.shape}")
@@ -150,7 +151,8 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
         >>> broadcast_to([1.0, 2.0], (3, 2)).shape
         (3, 2)
     """
-    x, shape = as_tensor(x, "broadcast_to"), tuple(shape)
+    x, shape = as_tensor(x, "broadcast_to"), shape if isinstance(shape, Sequence) else (shape,)
+    shape = tuple(shape)
     tail = shape[len(shape) - x.ndim:] if len(shape) >= x.ndim else None
     if tail is None or any(n not in (1, m) for n, m in zip(x.shape, tail)):
         raise ValueError(f"broadcast_to: shape {x.shape} does not broadcast to {shape}; an axis must "
@@ -195,4 +197,6 @@ def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
     shifts = tuple(shift) if isinstance(shift, Sequence) else (shift,)
     if len(axes) != len(shifts):
         raise ValueError(f"roll: expects one shift an axis, got shift={shift} and axis={axis}")
+    if not all(hasattr(s, "__index__") for s in shifts):
+        raise TypeError(f"roll: shift must be a whole number, got {shift!r}")
     return _roll(x, shift=shifts, axis=tuple(axis_of(a, x.ndim, "roll") for a in axes))
