@@ -61,6 +61,39 @@ def test_logsumexp_at_extremes():
     assert np.isfinite(x.grad.data[[0, 2]]).all() and np.isneginf(y.data[1])
 
 
+def test_the_gradient_of_logsumexp_is_nan_where_its_value_has_none():
+    x = tg.tensor([[np.nan, 1.0], [np.inf, 1.0], [-np.inf, -np.inf]], requires_grad=True)
+    tg.logsumexp(x, axis=1).backward([1.0, 1.0, 1.0])
+    np.testing.assert_array_equal(x.grad.data, [[np.nan, np.nan], [np.nan, 0.0], [0.0, 0.0]])
+
+
+def test_8_bit_integers_do_not_wrap_around_in_reductions():
+    x = np.array([16, 16, 3], np.uint8)
+    assert tg.prod(x).item() == 768 and tg.prod(x > 3).item() == 0
+    np.testing.assert_allclose(tg.logsumexp(x).item(), 16 + np.log(2 + np.exp(-13)), rtol=1e-6)
+    for op in (tg.norm, tg.var, tg.std):
+        with pytest.raises(TypeError, match=f"^{op.__name__}: x must be floating point, got uint8"):
+            op(x)
+
+
+def test_an_empty_product_is_1_and_part_of_the_graph():
+    x = tg.tensor(np.ones((0, 3)), requires_grad=True)
+    y = tg.prod(x, axis=0)
+    y.backward(np.ones(3))
+    assert y.data.tolist() == [1.0] * 3 and x.grad.shape == (0, 3)
+
+
+def test_methods_and_shapes_refuse_what_they_cannot_read():
+    assert tg.reshape(A, np.array([2, 6])).shape == (2, 6) and tg.broadcast_to(1.0, 3).shape == (3,)
+    x = tg.tensor(A)
+    for call, text in [(lambda: x.split(2, 7), "split: axis 7 is out of range for 2"), (lambda: x.split(1.5), "split: split_size must be"),
+                       (lambda: tg.transpose(x, 1), "transpose: axes"), (lambda: tg.roll(x, 1.5, 0), "roll: shift must be a whole number"),
+                       (lambda: tg.take_along_axis(x, [[0]], None), "take_along_axis: axis must be a whole number, got None"),
+                       (lambda: tg.var(x, correction=None), "var: correction must be a number, got None")]:
+        with pytest.raises((TypeError, ValueError, IndexError), match=f"^{text}"):
+            call()
+
+
 def test_mean_of_nothing_is_nan_without_a_warning():
     assert np.isnan(tg.mean(tg.zeros(0)).item())
 

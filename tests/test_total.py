@@ -48,6 +48,26 @@ def test_half_precision_is_summed_in_single(axis):
     assert mean.dtype == np.float16 and (mean.data == 10).all()
 
 
+def test_running_sums_do_not_drift():
+    half = tg.cumsum(np.ones(5000, np.float16), 0)
+    assert half.dtype == np.float16 and half.data[-1] == 5000
+    x = np.random.default_rng(0).random(300_000, np.float32) + 1
+    np.testing.assert_allclose(tg.cumsum(x, 0).data, np.cumsum(x, dtype=np.float64), rtol=1e-6)
+
+
+@pytest.mark.parametrize("op", [tg.var, tg.std, tg.norm])
+def test_half_precision_spread_is_computed_in_single(op):
+    """The squares, and the sum of many of them, are beyond 65504."""
+    a = np.random.default_rng(0).integers(-4, 5, 70000) * (1 if op is tg.var else 20)
+    x, exact = [tg.tensor(a.astype(t), requires_grad=True) for t in (np.float16, np.float64)]
+    for t in (x, exact):
+        y = op(t)
+        y.backward(tg.ones_like(y) * 1000.0)
+        np.testing.assert_allclose(y.data, op(exact).data, rtol=1e-3)
+    assert x.grad.dtype == np.float16
+    np.testing.assert_allclose(x.grad.data, exact.grad.data, atol=2e-3 * np.abs(exact.grad.data).max())
+
+
 def test_the_bias_of_a_half_precision_convolution_gets_its_whole_gradient():
     x = tg.tensor(np.ones((16, 1, 16, 16), np.float16))
     w = tg.tensor(np.ones((2, 1, 1, 1), np.float16))

@@ -42,7 +42,8 @@ def choose(mask: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def floating(x: np.ndarray) -> np.ndarray:
-    """x itself if floating point, else as float64 (which the caller narrows)."""
+    """x itself if floating point, else as float64, which the engine narrows to float32; NumPy
+    itself would take float16 for 8 bits."""
     return x if x.dtype.kind == "f" else x.astype(np.float64)
 
 

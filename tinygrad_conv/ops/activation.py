@@ -2,7 +2,7 @@
 
 Kinks have PyTorch's sub-gradients: relu'(0) = 0, leaky_relu'(0) = slope, hardtanh' = 0 at both
 bounds, elu'(0) = alpha. None overflows for any finite input. Imports core, primitive, kernels,
-compare and functions.
+compare, elementwise and functions.
 """
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..core import Tensor
 from ..kernels import pointwise
 from ..primitive import primitive
 from .compare import where
+from .elementwise import clip
 from .functions import erf, exp, sigmoid, tanh
 
 
@@ -66,10 +67,16 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
 
 @primitive
 def _elu(x, *, alpha):
+    x = pointwise.floating(x)
     return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0))
 
 
-_elu.defvjp(lambda g, ans, x, *, alpha: where(x > 0, g, g * (ans + alpha)))
+def _elu_x(g, ans, x, *, alpha):
+    """By exp(x), not ans + alpha, of which nothing would be left below -17 in float32."""
+    return g * where(x > 0, 1.0, alpha * exp(where(x > 0, 0.0, x)))
+
+
+_elu.defvjp(_elu_x)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
@@ -140,7 +147,8 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
 @primitive
 def _gelu(x, *, approximate):
     if approximate == "tanh":
-        cdf = np.tanh(x * (_SLOPE + _CUBIC * np.square(x)))
+        with np.errstate(over="ignore"):
+            cdf = np.tanh(x * (_SLOPE + _CUBIC * np.square(x)))
     else:
         cdf = pointwise.erf(x * math.sqrt(0.5))
     return x * (0.5 * cdf + 0.5)
@@ -148,10 +156,12 @@ def _gelu(x, *, approximate):
 
 _SLOPE = math.sqrt(2 / math.pi)
 _CUBIC = 0.044715 * _SLOPE
+_FLAT = 30.0  # from here on the curve is straight in any precision
 
 
 def _gelu_x(g, ans, x, *, approximate):
     if approximate == "tanh":
+        x = clip(x, -_FLAT, _FLAT)  # the square of a large x overflows, times 0 it would be nan
         t = tanh(x * (_SLOPE + _CUBIC * x * x))
         cdf = 0.5 * t + 0.5
         density = (0.5 - 0.5 * t * t) * (_SLOPE + 3 * _CUBIC * x * x)

@@ -15,8 +15,8 @@ from . import elementwise as ew
 from . import functions as fn
 from . import reduce as rd
 from . import shape as sh
-from .arguments import Axis, as_tensor, axes_of, axis_of
-from .compare import isfinite, where
+from .arguments import Axis, as_floats, as_tensor, axes_of, axis_of
+from .compare import equal, where
 from .indexing import getitem
 from .joining import concatenate
 
@@ -32,7 +32,7 @@ def _logsumexp(x, *, axis, keepdims):
 
 def _logsumexp_x(g, ans, x, *, axis, keepdims):
     top = rd._back(ans, x, axis)
-    share = fn.exp(ew.sub(x, where(isfinite(top), top, 0.0)))
+    share = fn.exp(ew.sub(x, where(equal(top, -np.inf), 0.0, top)))  # a row of -inf: shares of 0
     return ew.mul(rd._back(g, x, axis), share)
 
 
@@ -52,19 +52,22 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     x = as_tensor(x, "logsumexp")
     if 0 in [x.shape[a] for a in axes_of(axis, x.ndim, "logsumexp")]:
         raise ValueError(f"logsumexp: nothing to sum along axis {axis} of shape {x.shape}")
+    x = x if x.dtype.kind == "f" else ew.astype(x, np.float32)
     return rd._reduction(_logsumexp, x, axis, keepdims)
 
 
 @primitive
 def _cumsum(x, *, axis):
-    return np.add.accumulate(x, axis=axis)
+    if x.dtype.kind != "f":
+        return np.add.accumulate(x, axis=axis)
+    return np.add.accumulate(x, axis=axis, dtype=np.float64).astype(x.dtype, copy=False)
 
 
 _cumsum.defvjp(lambda g, ans, x, *, axis: sh.flip(_cumsum(sh.flip(g, axis), axis=axis), axis))
 
 
 def cumsum(x: Any, axis: int) -> Tensor:
-    """Running sums along an axis.
+    """Running sums along an axis, kept in float64.
 
     Example:
         >>> cumsum([1.0, 2.0, 3.0], 0).data.tolist()
@@ -77,11 +80,15 @@ def cumsum(x: Any, axis: int) -> Tensor:
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The product over axes, by halves: gradients are right where factors are 0, at every order.
 
+    Small integers are multiplied as int64 (NumPy's rule, and that of `sum`).
+
     Example:
         >>> prod([[1.0, 2.0], [3.0, 4.0]], axis=1).data.tolist()
         [2.0, 12.0]
     """
     x = as_tensor(x, "prod")
+    if x.dtype.kind != "f":
+        x = ew.astype(x, np.uint64 if x.dtype.kind == "u" else np.int64)
     axes = axes_of(axis, x.ndim, "prod")
     rest = tuple(i for i in range(x.ndim) if i not in axes)
     left = tuple(x.shape[i] for i in rest)
@@ -91,8 +98,26 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         pairs = ew.mul(getitem(y, slice(half)), getitem(y, slice(half, 2 * half)))
         y = pairs if y.shape[0] % 2 == 0 else concatenate([pairs, getitem(y, slice(2 * half, None))])
     if y.shape[0] == 0:
-        y = as_tensor(np.ones((1, *left), x.dtype), "prod")
+        y = concatenate([y, np.ones((1, *left), x.dtype)])
     return sh.reshape(y, rd._kept(x, axes) if keepdims else left)
+
+
+def _as(x: Tensor, dtype: Any) -> Tensor:
+    return x if x.dtype == dtype else ew.astype(x, dtype)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Half precision, in which squares from 256 on and their sums overflow, as float32."""
+    return _as(x, np.float32 if x.dtype == np.float16 else x.dtype)
+
+
+def _var(x: Tensor, axis: Axis, correction: float, keepdims: bool, op: str) -> Tensor:
+    axes = axes_of(axis, x.ndim, op)
+    if not isinstance(correction, int | float):
+        raise TypeError(f"{op}: correction must be a number, got {correction!r}")
+    off = ew.sub(x, rd.mean(x, axes, keepdims=True))
+    n = rd._count(x, axes) - correction
+    return ew.mul(rd.sum(ew.mul(off, off), axes, keepdims), 1.0 / n if n > 0 else float("nan"))
 
 
 def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
@@ -104,11 +129,8 @@ def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False
         >>> var([1.0, 2.0, 3.0, 4.0, 5.0]).item(), var([1.0, 3.0], correction=0).item()
         (2.5, 1.0)
     """
-    x = as_tensor(x, "var")
-    axes = axes_of(axis, x.ndim, "var")
-    off = ew.sub(x, rd.mean(x, axes, keepdims=True))
-    n = rd._count(x, axes) - correction
-    return ew.mul(rd.sum(ew.mul(off, off), axes, keepdims), 1.0 / n if n > 0 else float("nan"))
+    x = as_floats(x, "var")
+    return _as(_var(_wide(x), axis, correction, keepdims, "var"), x.dtype)
 
 
 @primitive
@@ -126,7 +148,8 @@ def std(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False
         >>> std([1.0, 3.0], correction=0).item()
         1.0
     """
-    return _root(var(x, axis, correction, keepdims))
+    x = as_floats(x, "std")
+    return _as(_root(_var(_wide(x), axis, correction, keepdims, "std")), x.dtype)
 
 
 def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -136,5 +159,6 @@ def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         >>> norm([3.0, 4.0]).item()
         5.0
     """
-    x = as_tensor(x, "norm")
-    return _root(rd.sum(ew.mul(x, x), axis, keepdims))
+    x = as_floats(x, "norm")
+    axes, y = axes_of(axis, x.ndim, "norm"), _wide(x)
+    return _as(_root(rd.sum(ew.mul(y, y), axes, keepdims)), x.dtype)

@@ -58,7 +58,7 @@ def sqrt(x):
     >>> sqrt([4.0]).data.tolist()
     [2.0]
     """
-    return np.sqrt(x)
+    return np.sqrt(pointwise.floating(x))
 
 
 @primitive
@@ -84,7 +84,7 @@ def exp(x):
     >>> exp([0.0]).data.tolist()
     [1.0]
     """
-    return np.exp(x)
+    return np.exp(pointwise.floating(x))
 
 
 exp.defvjp(lambda g, ans, x: g * ans)
@@ -97,7 +97,7 @@ def expm1(x):
     >>> expm1([0.0]).data.tolist()
     [0.0]
     """
-    return np.expm1(x)
+    return np.expm1(pointwise.floating(x))
 
 
 expm1.defvjp(lambda g, ans, x: g * (ans + 1.0))
@@ -110,7 +110,7 @@ def log(x):
     >>> log([1.0]).data.tolist()
     [0.0]
     """
-    return np.log(x)
+    return np.log(pointwise.floating(x))
 
 
 log.defvjp(lambda g, ans, x: g / x)
@@ -123,7 +123,7 @@ def log1p(x):
     >>> log1p([0.0]).data.tolist()
     [0.0]
     """
-    return np.log1p(x)
+    return np.log1p(pointwise.floating(x))
 
 
 log1p.defvjp(lambda g, ans, x: g / (x + 1.0))
@@ -136,7 +136,7 @@ def sin(x):
     >>> sin([0.0]).data.tolist()
     [0.0]
     """
-    return np.sin(x)
+    return np.sin(pointwise.floating(x))
 
 
 sin.defvjp(lambda g, ans, x: g * cos(x))
@@ -149,7 +149,7 @@ def cos(x):
     >>> cos([0.0]).data.tolist()
     [1.0]
     """
-    return np.cos(x)
+    return np.cos(pointwise.floating(x))
 
 
 cos.defvjp(lambda g, ans, x: -g * sin(x))
@@ -175,7 +175,7 @@ def tanh(x):
     >>> tanh([0.0, 1000.0]).data.tolist()
     [0.0, 1.0]
     """
-    return np.tanh(x)
+    return np.tanh(pointwise.floating(x))
 
 
 tanh.defvjp(lambda g, ans, x: g * (1.0 - ans * ans))
