@@ -55,6 +55,26 @@ def test_blas_has_its_threads_back_after_an_error(team, error, where):
     assert team.blas[0].n == 4 and set(seen) == {1} and not team.inside
 
 
+def test_blas_is_held_to_one_thread_in_whatever_thread_the_user_calls():
+    """threadpoolctl heeds only the thread that asked first; the sums would be other ones, too."""
+    seen = []
+
+    def look(lo, hi):
+        seen.extend(library.get_num_threads() for library in parallel._team.blas)
+
+    parallel.split(1, False, look)
+    blas = parallel._team.blas
+    before = [library.get_num_threads() for library in blas]
+    for library in blas:
+        library.set_num_threads(2)
+    other = threading.Thread(target=parallel.split, args=(1, False, look))
+    other.start()
+    other.join()
+    for library, n in zip(blas, before):
+        library.set_num_threads(n)
+    assert set(seen) == {1}
+
+
 def test_blas_has_its_threads_back_after_two_overlapping_calls(team):
     """The second call finds one thread and must not take that for what was there before."""
     inside, first_left = threading.Event(), threading.Event()

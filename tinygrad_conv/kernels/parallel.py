@@ -32,6 +32,14 @@ def _blas_libraries() -> list[Any]:
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
+def _limit(libraries: list[Any], sizes: list[int]) -> None:
+    """Tell each BLAS how many threads it may use, from whatever thread this is."""
+    for library, n in zip(libraries, sizes):
+        if hasattr(library, "clear_controlling_thread"):  # else only who asked first is heard
+            library.clear_controlling_thread(force=True)
+        library.set_num_threads(n)
+
+
 def _cpus() -> int:
     """How many CPUs this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -77,15 +85,13 @@ class _Team:
                 if not self.inside:
                     self.before = [library.get_num_threads() for library in self.blas]
                 self.inside.add(call)
-                for library in self.blas:
-                    library.set_num_threads(1)
+                _limit(self.blas, [1] * len(self.blas))
             yield
         finally:
             with self.lock:
                 self.inside.discard(call)
                 if not self.inside:
-                    for library, n in zip(self.blas, self.before):
-                        library.set_num_threads(n)
+                    _limit(self.blas, self.before)
 
 
 _team = _Team(_cpus())

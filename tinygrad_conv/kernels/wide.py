@@ -18,6 +18,7 @@ from .window import Window, finite, turned, window
 RUN, NUMBER = 10.0, 0.14  # ns to copy one run of a patch, and each number in it
 ADDS = 5.0  # adding a run takes so many times longer
 PRODUCTS, THIN = 30.0, 10.0  # multiply-adds a ns, and how many filters halve the speed
+WIDEST = 256  # the T that pays never came near it
 
 
 @lru_cache(maxsize=256)
@@ -36,7 +37,7 @@ def _plan(width: int, kernel: tuple[int, int], stride: int, channels: int, filte
             copies = kh * kw * moves * (RUN / width + NUMBER)
         return width * (copies + kh * run * filters / PRODUCTS * (1 + THIN / (t * filters)))
 
-    return min((cost(t), t) for t in range(1, width + 1) if width % t == 0)
+    return min((cost(t), t) for t in range(1, min(width, WIDEST) + 1) if width % t == 0)
 
 
 def _times(win: Window, channels: int, filters: int, moves: float = 1) -> int:
