@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tinygrad_conv as tg
+from tinygrad_conv.kernels import product
 
 
 def draw(rng, *shape):
@@ -18,8 +19,12 @@ def draw(rng, *shape):
 STACKS = [(), (1,), (3,), (2, 1), (2, 3)]
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["", "on threads"])
 @pytest.mark.parametrize("a, b", [*itertools.product(STACKS, STACKS)], ids=str)
-def test_matmul_stacks_broadcast(a, b, rng):
+def test_matmul_stacks_broadcast(a, b, shared, rng, monkeypatch):
+    if shared:
+        monkeypatch.setattr(product, "BLAS_ALONE", 0)
+        monkeypatch.setattr(product, "WORTH_THREADS", 0)
     x, y = draw(rng, *a, 4, 2), draw(rng, *b, 2, 5)
     np.testing.assert_allclose(tg.matmul(x, y).data, x @ y, rtol=1e-13, atol=1e-13)
     tg.check_grads(tg.matmul, (x, y), order=3, linear=(0, 1))

@@ -1,6 +1,8 @@
 """Matrix products of arrays, each by the fastest of NumPy's ways; large ones on several threads."""
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .parallel import split
@@ -15,7 +17,7 @@ def product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if x.ndim > 1 and y.ndim > 1 and x.shape[-1] == 1:
         return np.multiply(x, y)
     if x.ndim != 2 or y.ndim != 2:
-        return np.matmul(x, y)
+        return _of_stacks(x, y)
     (rows, inner), columns = x.shape, y.shape[1]
     work = rows * inner * columns
     if work <= BLAS_ALONE:
@@ -30,4 +32,21 @@ def _in_parts(x: np.ndarray, y: np.ndarray, rows: int, columns: int, worth: bool
         split(rows, worth, lambda lo, hi: np.matmul(x[lo:hi], y, out=out[lo:hi]))
     else:
         split(columns, worth, lambda lo, hi: np.matmul(x, y[:, lo:hi], out=out[:, lo:hi]))
+    return out
+
+
+def _of_stacks(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The matrices of two stacks, their longest axis shared out over threads."""
+    if min(x.ndim, y.ndim) < 2:
+        return np.matmul(x, y)
+    lead, one = np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), math.prod(x.shape[-2:]) * y.shape[-1]
+    work = one * math.prod(lead)
+    if one <= BLAS_ALONE and work <= WORTH_THREADS:
+        return np.matmul(x, y)
+    out = np.empty((*lead, x.shape[-2], y.shape[-1]), np.result_type(x, y))
+    x, y = (np.broadcast_to(a, (*lead, *a.shape[-2:])) for a in (x, y))
+    axis = lead.index(max(lead))
+    xs, ys, outs = (np.moveaxis(a, axis, 0) for a in (x, y, out))
+    split(len(outs), work > WORTH_THREADS,
+          lambda lo, hi: np.matmul(xs[lo:hi], ys[lo:hi], out=outs[lo:hi]))
     return out

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor, share
+from ..kernels.parallel import split
 from ..primitive import primitive
 from .arguments import as_tensor
 from .shape import broadcast_to, reshape
@@ -18,7 +19,8 @@ from .shape import broadcast_to, reshape
 
 @primitive
 def _einsum(*xs, subscripts):
-    return np.einsum(subscripts, *xs, optimize=len(xs) > 1)
+    # BLAS threads that wait for a busy core would make hundreds of times slower
+    return split(1, False, lambda lo, hi: np.einsum(subscripts, *xs, optimize=len(xs) > 1))[0]
 
 
 def _einsum_vjp(i, g, ans, *xs, subscripts):
