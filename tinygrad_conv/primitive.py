@@ -21,6 +21,7 @@ from .state import state
 
 _home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = tuple(os.path.join(_home, package, "") for package in ("tinygrad_conv", "nn"))
+ARRAYS = (Tensor, np.ndarray)
 _creation = itertools.count()  # creation order is a topological order
 
 
@@ -138,7 +139,7 @@ class Primitive:
     def _by_position(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, ...]:
         """All arrays, also those given by name as in `mul(x, y=w)`, which are taken from `params`."""
         names = self.names[len(args):]
-        given = [i for i, n in enumerate(names) if isinstance(params.get(n), Tensor | np.ndarray)]
+        given = [i for i, n in enumerate(names) if isinstance(params.get(n), ARRAYS)]
         for name in names[:max(given, default=-1) + 1]:
             if name not in params:
                 break
@@ -150,7 +151,9 @@ class Primitive:
         return args
 
     def __call__(self, *args: Any, **params: Any) -> Tensor:  # or a tuple, which unpacks alike
-        inputs = args = self._by_position(args, params) if params else args
+        if params and any([isinstance(v, ARRAYS) for v in params.values()]):
+            args = self._by_position(args, params)
+        inputs = args
         for a in args:
             if not isinstance(a, Tensor):
                 inputs = tensors_of(self.name, args)
@@ -163,7 +166,7 @@ class Primitive:
         try:
             values = self.fn(*arrays, **params)
             several = isinstance(values, tuple)
-            values = [_real(v) for v in (values if several else (values,))]
+            values = [_real(v) for v in values] if several else _real(values)
         except BaseException as e:
             if node is not None:
                 _unlock(free)
@@ -174,7 +177,7 @@ class Primitive:
         if "dtype" in params:  # an op that is told its dtype (astype) may widen
             arrays.append(np.empty(0, params["dtype"]))
         if not several:
-            return _output(values[0], arrays, inputs, node, 0)
+            return _output(values, arrays, inputs, node, 0)
         if node is not None:
             node.values = ()  # several outputs: also the integer ones are kept for the derivative
         outputs = tuple([_output(v, arrays, inputs, node, i) for i, v in enumerate(values)])
@@ -201,7 +204,7 @@ def _unlock(free: list[tuple[Tensor, bool]]) -> None:
 
 def _real(value: Any) -> np.ndarray:
     """What a primitive returned, as an array."""
-    array = np.asarray(value)
+    array = value if type(value) is np.ndarray else np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"the function must return an array of real numbers, got "
                         f"{type(value).__name__} of dtype {array.dtype}")
