@@ -1,4 +1,4 @@
-"""What every test file relies on: one BLAS thread, repeatable random numbers, no proxy on this machine."""
+"""What every test file relies on: two threads, one of BLAS; repeatable random numbers; no proxy to itself."""
 from __future__ import annotations
 
 import os
@@ -10,6 +10,10 @@ os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"  # serve
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+import tinygrad_conv as tg
+
+tg.set_num_threads(2)  # each takes workspace: what is measured of memory is to be the same on every machine
 
 # A slow machine fails no test: neither by a deadline nor by the health check of slow examples.
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, suppress_health_check=[
