@@ -29,7 +29,7 @@ def stack(axes: Axes, x: float, y: float, count: int, side: float, color: str, l
 
 
 def filters(axes: Axes, x: float, y: float, rows: int, columns: int, color: str, label: str) -> None:
-    """A small square for each plane of each filter, a filter a row, with a label below."""
+    """A small square for each plane of each filter, one row per filter, with a label below."""
     for r in range(rows):
         for c in range(columns):
             axes.add_patch(Rectangle((x + 0.3 * c, y + 0.3 * r), 0.24, 0.24, facecolor=color, edgecolor=INK,

@@ -11,9 +11,9 @@ from .optim import Group, Optimizer, Slots, decayed
 
 
 class Adam(Optimizer):
-    """m, v running means of g and g^2, freed of their start at 0; p -= lr m^ / (sqrt(v^) + eps).
+    """p -= lr m^ / (sqrt(v^) + eps), with m^ and v^ bias-corrected running means of g and g^2.
 
-    eps stands outside the root of the corrected v (Kingma & Ba 2015, algorithm 1, and PyTorch).
+    eps is added outside the root of v^ (Kingma & Ba 2015, algorithm 1, and PyTorch).
     Weight decay is L2: it is added to the gradient; see AdamW.
 
     Args:

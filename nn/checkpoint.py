@@ -1,7 +1,7 @@
 """A training run in a file: weights, optimiser, schedules, generators and history.
 
-One safetensors file holds the arrays; numbers stand as JSON in its header. It is written
-atomically, and loading it runs no code.
+One safetensors file holds the arrays, and the numbers as JSON in its header. It is written atomically,
+and loading it runs no code.
 """
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FORMAT = "tinygrad_conv checkpoint 1"
 
 
 class Run:
-    """Everything that decides how training goes on: the parts a checkpoint saves and restores.
+    """Everything on which the rest of a training run depends: what a checkpoint saves and restores.
 
     Args:
         model, optimizer: what is trained, and by what.
-        schedules: schedules by a name of their own, or None.
-        generators: generators outside the model (the loader's), by name; what is none is left out.
+        schedules: schedules by name, or None.
+        generators: generators outside the model (the loader's), by name; None is left out.
         history: the rows so far.
     """
 
@@ -66,10 +66,10 @@ class Run:
         save(arrays, path, {"format": FORMAT, "run": json.dumps(numbers, default=_plain)})
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Put everything as it was when `path` was written; on an error nothing has changed.
+        """Restore the run as it was when `path` was written; on an error nothing has changed.
 
         Raises:
-            FileNotFoundError, ValueError, RuntimeError: if the file is missing, damaged, no
+            FileNotFoundError, ValueError, RuntimeError: if the file is missing, damaged, not a
                 checkpoint, or of another model, optimiser, schedule or generator.
         """
         arrays, metadata = load_with_metadata(path)
@@ -84,7 +84,7 @@ class Run:
                     raise ValueError(f"it holds {kind} {sorted(numbers[kind])}, this run has {sorted(own)}")
             rows = numbers["history"]
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                raise ValueError("its history is no list of rows")
+                raise ValueError("its history is not a list of rows")
             self._put(arrays, numbers)
         except BaseException as e:
             self._put(*before)

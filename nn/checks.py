@@ -1,4 +1,4 @@
-"""What `fit` and `evaluate` are given, looked at: mistakes that would train nothing, or not as it says.
+"""Checks on what `fit` and `evaluate` are given: mistakes that would train nothing, or something else.
 
 May import the engine's public names only.
 """
@@ -25,11 +25,11 @@ BATCHES = "pass nn.data.DataLoader(nn.data.Dataset(x, y), 64)"
 
 
 def check_model(op: str, model: Any, loss: Any, *loaders: Any) -> None:
-    """Refuse what is no module, no loss, or a data set where batches are wanted."""
+    """Refuse what is not a module or a loss, and a data set where batches are wanted."""
     if not isinstance(model, Module):
         raise TypeError(f"{op}: expects a module first, got {type(model).__name__}")
     if isinstance(loss, type) or not callable(loss):
-        raise TypeError(f"{op}: loss must be a function of (output, y), as tg.cross_entropy or "
+        raise TypeError(f"{op}: loss must be a function of (output, y), such as tg.cross_entropy or "
                         f"nn.CrossEntropyLoss() with its brackets, got {loss!r}")
     for loader in loaders:
         if isinstance(loader, Dataset):

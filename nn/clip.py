@@ -21,7 +21,7 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
     """Scale all gradients down together if their common norm is above `max_norm`.
 
     Args:
-        parameters: tensors; those without a gradient are passed over.
+        parameters: tensors; those without a gradient are skipped.
         max_norm: the largest norm allowed.
         norm_type: p of the p-norm; inf for the largest entry.
         error_if_nonfinite: raise instead of scaling by nan.
@@ -31,8 +31,8 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
 
     Raises:
         RuntimeError: if the norm is not finite and `error_if_nonfinite`; gradients are unchanged.
-        ValueError: for no parameters, a negative `max_norm`, or a `norm_type` that is no norm.
-        TypeError: for what is no tensor.
+        ValueError: for no parameters, a negative `max_norm`, or a `norm_type` of 0 or less.
+        TypeError: for anything but tensors.
 
     Example:
         >>> p = tg.tensor([3.0, 4.0], requires_grad=True)

@@ -1,4 +1,4 @@
-"""Modules that hold modules: Sequential runs them in turn, ModuleList and ModuleDict only keep."""
+"""Modules that hold modules: Sequential runs them in turn, ModuleList and ModuleDict only keep them."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ class _Indexed(Module):
         """Add a module at the end; returns self.
 
         Raises:
-            TypeError: if it is no module.
+            TypeError: if it is not a module.
         """
         number = len(self)
         while str(number) in self._modules:  # a slice keeps its names
@@ -70,7 +70,7 @@ class Sequential(_Indexed):
         modules: the modules, or one mapping of names to modules.
 
     Raises:
-        TypeError: for what is no module.
+        TypeError: for anything but modules.
 
     Example:
         >>> import nn

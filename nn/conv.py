@@ -14,7 +14,7 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 def _sizes(name: str, what: str, value: Any, dims: int, least: int = 1) -> tuple[int, ...]:
-    """An int, or one an axis, as a tuple of `dims`."""
+    """An int, or one int per axis, as a tuple of `dims`."""
     sizes = tuple(value) if isinstance(value, list | tuple) else (value,) * dims
     if len(sizes) != dims or not all(hasattr(k, "__index__") and k >= least for k in sizes):
         form = "an int" if dims == 1 else f"an int or {dims} ints"
@@ -53,7 +53,7 @@ class _Conv(Module):
         self.register_parameter("bias", b)
 
     def _sides(self, size: tuple[int, ...]) -> list[tuple[int, int]]:
-        """(before, after) of each axis, for borders that are not zeros; "same" as `tg.conv2d` has it."""
+        """(before, after) of each axis, for borders that are not zeros; "same" as in `tg.conv2d`."""
         if isinstance(self.padding, str):
             if self.padding not in ("same", "valid"):
                 raise ValueError(f"{type(self).__name__}: padding must be numbers, 'same' or 'valid', got "
@@ -95,12 +95,12 @@ class Conv2d(_Conv):
 
     Args:
         in_channels, out_channels, kernel_size, stride, dilation, groups, bias: as in PyTorch.
-        padding: also per side, "valid" and "same" (see `tg.conv2d`).
+        padding: as in PyTorch, or per side (see `tg.conv2d`).
         padding_mode: what the border holds: "zeros", "reflect", "replicate" or "circular".
         dtype, rng: of the initial parameters; `rng` by default is a fresh generator.
 
     Raises:
-        ValueError: for sizes, groups or modes that make no convolution.
+        ValueError: for sizes, groups or modes that do not make a convolution.
 
     Example:
         >>> Conv2d(3, 8, 3, padding=1)(tg.ones(2, 3, 6, 6)).shape

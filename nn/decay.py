@@ -10,9 +10,9 @@ NORMS = (BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm)
 
 
 def no_decay(model: Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups for an optimiser: weights, decayed; biases and normalisation layers, not.
+    """Two parameter groups: weights, which decay, and biases and normalisation parameters, which do not.
 
-    What has at most one axis counts as a bias.
+    Parameters with at most one axis count as biases.
 
     Example:
         >>> import nn

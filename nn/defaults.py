@@ -1,4 +1,4 @@
-"""What layers begin with when nothing else is said: a generator, and PyTorch's initial values."""
+"""Defaults of layers: a random generator, and PyTorch's initial values."""
 from __future__ import annotations
 
 import math

@@ -1,4 +1,4 @@
-"""Draw a model: one forward pass, in evaluation mode, with the names and kinds of its modules.
+"""Draw a model: one forward pass in evaluation mode, with the names and kinds of its modules.
 
 May import the engine's public names only.
 """
@@ -19,7 +19,7 @@ from .tree import evaluating, tensors_in
 
 @contextmanager
 def _gradients(model: Module, loss: tg.Tensor) -> Iterator[list[tg.Tensor]]:
-    """The gradient by each parameter, recorded and named; afterwards every leaf's `.grad` is as before."""
+    """The gradient of each parameter, recorded and named; every leaf's `.grad` is left as it was."""
     leaves = [t for t in tg.graph(loss).sources.values() if isinstance(t, tg.Tensor)]
     before = [(t, t.grad) for t in (*leaves, *model.parameters())]
     found = []
@@ -39,7 +39,7 @@ def _gradients(model: Module, loss: tg.Tensor) -> Iterator[list[tg.Tensor]]:
 
 
 def _as_inputs(error: Exception, model: Module, names: list[str]) -> None:
-    """The picture of a failure has the model's inputs as inputs; while it ran they were recorded."""
+    """In the picture of a failure the model's inputs are inputs, though they were recorded as parameters."""
     drawn, own = getattr(error, "graph", None), {name for name, _ in model.named_parameters()}
     if hasattr(drawn, "boxes"):
         error.graph = replace(drawn, boxes=tuple(
@@ -57,11 +57,11 @@ def _names(model: Module, count: int) -> list[str]:
 def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = None,
          show: str | Iterable[str] = (), depth: int | None = None, fold: bool = True,
          hide: Iterable[str] = ("constant",)) -> tg.Drawing:
-    """Draw what a model computes; with `loss`, also the gradient by each of its parameters.
+    """Draw what a model computes; with `loss`, also the gradient of each of its parameters.
 
     The model runs once, in evaluation mode, and is left as it was: modes, running statistics,
-    random state and `.grad`. What training does differently (dropout, statistics of the batch) is
-    drawn by `tg.draw(loss)` of a real step.
+    random state and `.grad`. To see what training does differently (dropout, batch
+    statistics), use `tg.draw(loss)` on a real step.
 
     Args:
         model: any module; it may return tuples, lists or dictionaries of tensors.
@@ -70,10 +70,10 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
         show, depth, fold, hide: as in `tg.draw`.
 
     Returns:
-        a `tg.Drawing`; frames say each module's path and class.
+        a `tg.Drawing`; frames show each module's path and class.
 
     Raises:
-        What the model raises; and as `tg.draw`.
+        What the model raises, and what `tg.draw` does.
 
     Example:
         >>> import nn

@@ -12,7 +12,7 @@ from .module import Module
 
 
 class Dropout(Module):
-    """Each entry is 0 with probability p in training, the others are divided by 1 - p.
+    """In training, sets each entry to 0 with probability p and divides the others by 1 - p.
 
     Args:
         p: probability.

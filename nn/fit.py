@@ -1,8 +1,8 @@
-"""Training: epochs of batches, validation, checkpoints, and an exact way back in.
+"""Training: epochs of batches, validation, checkpoints, and exact resuming.
 
-A run depends on the weights, the optimiser, the schedules and the generators alone; a checkpoint
-after each epoch holds all of them. Resumed from it, training gives the same bits as a run that was
-never interrupted; an epoch that was broken off is begun again.
+A run depends only on the weights, the optimiser, the schedules and the generators; the checkpoint after
+each epoch holds all of them. A resumed run gives the same bits as one that was never interrupted; an
+interrupted epoch is started again.
 """
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class _Mean:
 def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cross_entropy) -> Row:
     """{"loss", "accuracy"} of a model over a loader's batches, in evaluation mode, unrecorded.
 
-    The model's mode is put back afterwards.
+    The model's mode is restored afterwards.
 
     Raises:
         ValueError: if there are no batches. TypeError: for a Dataset instead of a loader, batches
-            that are no (x, y), or a loss that is no tensor with one value.
+            that are not (x, y), or a loss that is not a tensor with one value.
 
     Example:
         >>> import nn
@@ -124,35 +124,36 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         epoch_schedule: Any = None, clip_grad_norm: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
         callbacks: Sequence[Callback] | None = None) -> History:
-    """Train a model and return what was measured, an epoch a row.
+    """Train a model and return what was measured, one row per epoch.
 
     Args:
         model: called with a tensor of a batch's inputs.
-        train: an iterable of (x, y) batches of arrays, usually a `nn.data.DataLoader`; PyTorch's
-            do as well, but their order is not in the checkpoint.
+        train: an iterable of (x, y) batches of arrays, usually an `nn.data.DataLoader`; one of
+            PyTorch's works too, but its order is not in the checkpoint.
         valid: the same, to evaluate on after each epoch.
-        epochs: how many in all, those of a resumed run included.
+        epochs: how many in all, including those before a resume.
         optimizer: over the model's parameters.
         loss: `loss(output, y)`, a tensor with one value, the mean of the batch.
         schedule: stepped after each batch.
-        epoch_schedule: instead, stepped after each epoch; `ReduceLROnPlateau` is given the
+        epoch_schedule: an alternative, stepped after each epoch; `ReduceLROnPlateau` gets the
             validation loss.
-        clip_grad_norm: the largest norm of the gradients of the optimizer's parameters together.
+        clip_grad_norm: the largest joint norm allowed for the gradients of the optimizer's parameters.
         checkpoint: a folder for `last.safetensors` (the whole run, after each epoch) and
             `best.safetensors` (the weights with the best validation accuracy, else loss).
-        resume: go on from the folder's `last.safetensors`, if there is one.
-        callbacks: whom to tell; by default a progress bar; () for silence.
+        resume: continue from the folder's `last.safetensors`, if there is one.
+        callbacks: objects told of each step; by default a progress bar; () for silence.
 
     Returns:
         the history; after Ctrl-C its `interrupted` is True, and the checkpoint is that of the last
-        whole epoch.
+        complete epoch.
 
     Raises:
         FloatingPointError: if the loss or, after an epoch, a weight is not finite.
         ValueError, RuntimeError: if `resume` finds a checkpoint that does not fit, a loader gives no
             batches, the optimizer holds none of the model's parameters, or a schedule is another's.
-        TypeError: for what is no module, optimiser, schedule, callback or batch (x, y).
-        OSError: if the checkpoint cannot be written; the one before is as it was.
+        TypeError: if an argument is not a module, optimiser, schedule, callback or (x, y) batch, as
+            it should be.
+        OSError: if the checkpoint cannot be written; the previous one is left as it was.
 
     Example:
         >>> import nn, numpy as np

@@ -1,4 +1,4 @@
-"""How a layer changes the variance of what passes: fan-in and fan-out, gains of nonlinearities.
+"""How a layer changes the variance of what passes through: fan-in, fan-out, gains of nonlinearities.
 
 Names and numbers are PyTorch's torch.nn.init. Imports the standard library only.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight (out, in, *kernel): inputs and outputs a value is summed over.
+    """(fan_in, fan_out) of a weight (out, in, *kernel): inputs per output value, outputs per input value.
 
     With groups, `in` is the channels of one group. A transposed convolution's weight is
     (in, out, *kernel); as in PyTorch, its fan_in is counted on axis 1 all the same.
@@ -28,10 +28,10 @@ def fans(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def calculate_gain(nonlinearity: str, a: float = 0.01) -> float:
-    """The factor that keeps the variance through a nonlinearity; `a` is leaky_relu's slope.
+    """The factor that preserves the variance through a nonlinearity; `a` is leaky_relu's slope.
 
     Raises:
-        ValueError: for a nonlinearity without a known factor; it lists those there are.
+        ValueError: for a nonlinearity without a known factor; lists those there are.
 
     Example:
         >>> calculate_gain("tanh")

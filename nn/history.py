@@ -1,4 +1,4 @@
-"""What a training run measured: one row an epoch, to print, save and plot."""
+"""What a training run measured: one row per epoch, to print, save and plot."""
 from __future__ import annotations
 
 import math
@@ -12,7 +12,7 @@ Row = dict[str, float]
 
 
 class History:
-    """Rows of numbers, one an epoch; `interrupted` says that Ctrl-C ended the run.
+    """Rows of numbers, one per epoch; `interrupted` says that Ctrl-C ended the run.
 
     Example:
         >>> h = History([{"epoch": 1, "loss": 0.5}])
@@ -56,10 +56,10 @@ class History:
         return "\n".join(lines) or "History(no epochs)"
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw loss and accuracy over the epochs into a picture file, written whole or not at all.
+        """Plot loss and accuracy over the epochs into a picture file, written whole or not at all.
 
         Args:
-            path: ending in what matplotlib can write, as .png or .svg; missing folders are made.
+            path: with an ending matplotlib can write, such as .png or .svg; missing folders are made.
 
         Raises:
             ImportError: without matplotlib; names the extra.
@@ -76,7 +76,7 @@ class History:
         self._curves(right, "accuracy")
         ending = Path(path).suffix[1:].lower()
         if ending not in figure.canvas.get_supported_filetypes():
-            raise ValueError(f"plot: expects a picture file, as .png or .svg, got {os.fspath(path)!r}")
+            raise ValueError(f"plot: expects a picture file such as .png or .svg, got {os.fspath(path)!r}")
         tg.write_atomically(path, lambda part: figure.savefig(part, dpi=120, format=ending))
 
     def _curves(self, axes: Any, key: str) -> None:

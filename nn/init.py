@@ -1,7 +1,7 @@
 """Initialisation: fill a tensor in place with numbers drawn from `rng`.
 
 Names and formulas are PyTorch's torch.nn.init; lecun_normal_ is Flax's, truncated at two standard
-deviations. All return the tensor and are seeded by the generator they are given, nothing else.
+deviations. All return the tensor and draw only from the generator they are given.
 """
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, *,
 
 def trunc_normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
                   *, rng: np.random.Generator) -> tg.Tensor:
-    """Normal, drawn again until between a and b.
+    """Normal, redrawn until between a and b.
 
     Raises:
         ValueError: if (a, b) holds hardly any of the distribution.
@@ -127,7 +127,7 @@ def kaiming_uniform_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
     Args:
         t: a weight, filled in place.
         a: the slope of the leaky ReLU that follows, for the gain.
-        mode: "fan_in" keeps the variance forwards, "fan_out" backwards.
+        mode: "fan_in" preserves the variance in the forward pass, "fan_out" in the backward pass.
         nonlinearity: see `calculate_gain`.
         rng: the generator.
 
@@ -189,7 +189,7 @@ def lecun_uniform_(t: tg.Tensor, *, rng: np.random.Generator) -> tg.Tensor:
 
 
 def lecun_normal_(t: tg.Tensor, *, rng: np.random.Generator) -> tg.Tensor:
-    """Normal cut at two standard deviations, of variance 1 / fan_in after the cut (Flax's rule).
+    """Normal, truncated at two standard deviations, with variance 1 / fan_in after that (Flax's rule).
 
     Example:
         >>> w = lecun_normal_(tg.zeros(100, 100), rng=np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""The fully connected layer, and the two that only change shape."""
+"""The fully connected layer, and two that compute nothing: Flatten and Identity."""
 from __future__ import annotations
 
 import math
@@ -57,7 +57,7 @@ class Linear(Module):
 
 
 class Flatten(Module):
-    """Merge the axes from `start_dim` to `end_dim`; by default all but the batch.
+    """Merge the axes from `start_dim` to `end_dim`; by default all but the first, the batch.
 
     Example:
         >>> Flatten()(tg.ones(2, 3, 4, 4)).shape
@@ -76,7 +76,7 @@ class Flatten(Module):
 
 
 class Identity(Module):
-    """x itself; whatever it is given, as in PyTorch, changes nothing.
+    """Returns x; takes and ignores any arguments, as in PyTorch.
 
     Example:
         >>> import nn

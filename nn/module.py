@@ -99,7 +99,7 @@ class Module(Tree):
                             f"{type(value).__name__}; values are changed with {name}.mutate()[...]")
         return self.__dict__[key]
 
-    def __getattr__(self, name: str) -> Any:  # only called for what is no plain attribute
+    def __getattr__(self, name: str) -> Any:  # only called for what is not a plain attribute
         own = self.__dict__
         for home in HOMES:
             if home in own and name in own[home]:
@@ -136,7 +136,7 @@ class Module(Tree):
         """Declare a parameter; None keeps its place empty.
 
         Raises:
-            TypeError: if it is no Parameter. ValueError: if the name is taken or has a dot.
+            TypeError: if it is not a Parameter. ValueError: if the name is taken or has a dot.
         """
         self._declare("register_parameter", "_parameters", name, value, isinstance(value, Parameter))
 
@@ -144,7 +144,7 @@ class Module(Tree):
         """Declare a tensor that is saved with the module but not trained; None keeps its place.
 
         Raises:
-            TypeError: if it is no tensor. ValueError: if the name is taken or has a dot.
+            TypeError: if it is not a tensor. ValueError: if the name is taken or has a dot.
         """
         fits = isinstance(value, tg.Tensor) and not isinstance(value, Parameter)
         self._declare("register_buffer", "_buffers", name, value, fits)
@@ -153,7 +153,7 @@ class Module(Tree):
         """Declare a submodule under a name that need not be a Python name ("0").
 
         Raises:
-            TypeError: if it is no Module. ValueError: if the name is taken or has a dot.
+            TypeError: if it is not a Module. ValueError: if the name is taken or has a dot.
         """
         self._declare("add_module", "_modules", name, module, isinstance(module, Module))
 
@@ -182,7 +182,7 @@ class Module(Tree):
 
         Raises:
             RuntimeError: listing every missing, unexpected and mis-shaped entry.
-            TypeError: if `state` is no mapping.
+            TypeError: if `state` is not a mapping.
 
         Example:
             >>> import nn

@@ -76,7 +76,7 @@ class BatchNorm2d(_Running):
         track_running_stats: whether evaluation uses running statistics instead of the batch's.
 
     Raises:
-        ValueError: at the call, if x has other channels, or one value a channel in training.
+        ValueError: at the call, if x has other channels, or one value per channel in training.
 
     Example:
         >>> BatchNorm2d(3)(tg.ones(2, 3, 4, 4)).shape
@@ -148,7 +148,7 @@ class GroupNorm(_Affine):
     Args:
         num_groups, num_channels: the second divisible by the first.
         eps: added to the variance.
-        affine: whether there are a weight and a bias, one value a channel.
+        affine: whether there are a weight and a bias, one value per channel.
 
     Example:
         >>> GroupNorm(2, 4)(tg.ones(2, 4, 3, 3)).shape

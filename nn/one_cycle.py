@@ -12,7 +12,7 @@ class OneCycleLR(Schedule):
     """Up to `max_lr` and down to almost nothing; momentum the other way round.
 
     Args:
-        max_lr: the highest rate, one number or one a group (the optimiser's own is not used).
+        max_lr: the highest rate, one number or one per group (the optimiser's own is not used).
         total_steps: number of `step()` calls of the whole cycle, or `epochs` times
             `steps_per_epoch`.
         pct_start: the part of them that goes up.

@@ -32,7 +32,7 @@ class Optimizer:
 
     Raises:
         ValueError: for no parameters, one given twice, or an option out of range.
-        TypeError: for something that is no trainable tensor.
+        TypeError: for anything but trainable tensors.
 
     Example:
         >>> import nn

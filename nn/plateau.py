@@ -15,7 +15,7 @@ class ReduceLROnPlateau:
         mode: "min" if a smaller metric is better, else "max".
         factor, patience, threshold, cooldown, eps: as in PyTorch.
         threshold_mode: "rel": better than best * (1 -+ threshold); "abs": than best -+ threshold.
-        min_lr: the lowest rate, one number or one a group.
+        min_lr: the lowest rate, one number or one per group.
 
     Raises:
         ValueError: for other modes, or a factor that does not reduce.
@@ -51,7 +51,7 @@ class ReduceLROnPlateau:
         return metric < bound if self.mode == "min" else metric > bound
 
     def step(self, metric: float) -> None:
-        """Tell the newest value of the metric, once an epoch."""
+        """Report the newest value of the metric, once per epoch."""
         metric = float(metric)
         if self._improved(metric):
             self.best, self.bad_epochs = metric, 0

@@ -30,7 +30,7 @@ class Callback:
         """Epoch number `epoch` (from 1) of `epochs` begins; it has so many batches."""
 
     def batch_end(self, row: Row) -> None:
-        """A batch is done: running loss, accuracy, images a second, rate."""
+        """A batch is done: running loss, accuracy, images per second, learning rate."""
 
     def epoch_end(self, row: Row) -> None:
         """An epoch is done, validation included."""
@@ -43,7 +43,7 @@ LOG = 10.0  # seconds between lines where nobody watches: a log, a pipe
 
 
 class ProgressBar(Callback):
-    """One bar an epoch, on stderr, by tqdm; a plain line an epoch if it is not installed.
+    """One tqdm bar per epoch, on stderr; a plain line per epoch if tqdm is not installed.
 
     Example:
         >>> bar = ProgressBar()

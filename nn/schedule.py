@@ -205,7 +205,7 @@ class SequentialLR(Schedule):
                              f"milestones in order, got {list(milestones)}")
         for s in schedulers:
             if not isinstance(s, Schedule) or s.optimizer is not optimizer:
-                raise ValueError(f"SequentialLR: {type(s).__name__} is no schedule of steps over the same "
+                raise ValueError(f"SequentialLR: {type(s).__name__} is not a step schedule over the same "
                                  f"optimiser")
         self.schedulers, self.milestones = list(schedulers), list(milestones)
         super().__init__(optimizer)

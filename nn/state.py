@@ -31,7 +31,7 @@ def _array(name: str, value: Any) -> np.ndarray:
     try:
         return np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as e:  # ragged lists; torch's bfloat16, and its parameters
-        raise TypeError(f"load_state_dict: {name} is no array: {e}") from None
+        raise TypeError(f"load_state_dict: {name} is not an array: {e}") from None
 
 
 def load_into(own: Mapping[str, tg.Tensor], state: Mapping[str, Any], strict: bool,
@@ -40,7 +40,7 @@ def load_into(own: Mapping[str, tg.Tensor], state: Mapping[str, Any], strict: bo
 
     Raises:
         RuntimeError: listing every missing, unexpected and mis-shaped entry.
-        TypeError: if `state` is no mapping.
+        TypeError: if `state` is not a mapping.
     """
     if not isinstance(state, Mapping):
         raise TypeError(f"load_state_dict: expects a mapping of names to arrays, got "

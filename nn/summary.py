@@ -83,7 +83,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
         newer, with the work of both.
 
     Raises:
-        TypeError, ValueError: for what is no module, or no shape.
+        TypeError, ValueError: if it is not a module, or not a shape.
         RuntimeError: inside `tg.no_grad()`, where nothing is recorded.
 
     Example:

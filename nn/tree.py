@@ -145,7 +145,7 @@ def joined(path: str, name: str) -> str:
 
 
 def tensors_in(y: Any) -> Iterator[tg.Tensor]:
-    """What a model returned, out of tuples, lists and dictionaries; what is no tensor is left out."""
+    """The tensors in what a model returned: tuples, lists and dictionaries are searched."""
     if isinstance(y, tg.Tensor):
         yield y
     elif isinstance(y, Mapping | tuple | list):

@@ -56,7 +56,7 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
         metadata: text to keep beside the arrays.
 
     Raises:
-        TypeError, ValueError: for what is not numbers by name, or metadata that is no text.
+        TypeError, ValueError: for anything but numbers by name, or metadata that is not text.
         OSError: if the disk is full or cannot be written; the old file is as it was.
         ImportError: without safetensors; names the extra.
 

@@ -263,7 +263,7 @@ def test_no_box_is_hot_where_a_cost_is_spread_evenly():
 def test_of_two_losses_it_is_said_that_gradients_are_of_their_sum():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     g = told(annotate(tg.graph(x.sum(), (x * x).sum()), "grad"))
-    assert ("", "grad of results: of the sum of the outputs") in g.legend
+    assert ("", "grad of results: the gradient of the sum of the outputs") in g.legend
 
 
 def test_beside_a_drawn_backward_gradients_are_still_those_of_the_loss():

@@ -101,7 +101,7 @@ def test_linear_gradients_equal_pytorch(rng):
                             r"4 \(x.shape=\(2, 4\), weight.shape=\(5, 3\)\)")),
     ((), (5, 3), None, "linear: weight expects 3 inputs but x is a single number"),
     ((2, 3), (3,), None, r"linear: weight must have two axes, \(outputs, inputs\), got \(3,\)"),
-    ((2, 3), (5, 3), (3,), r"linear: bias must have shape \(5,\), one value an output, got \(3,\)"),
+    ((2, 3), (5, 3), (3,), r"linear: bias must have shape \(5,\), one value per output, got \(3,\)"),
 ])
 def test_linear_errors_name_the_shapes(x, w, b, text):
     with pytest.raises(ValueError, match=text):

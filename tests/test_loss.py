@@ -398,7 +398,7 @@ def test_losses_on_values_refuse_to_broadcast(name):
     (lambda x: tg.cross_entropy(x, np.array([0, 1]), label_smoothing=1.5), ValueError,
      "label_smoothing must be between 0 and 1, got 1.5"),
     (lambda x: tg.cross_entropy(x, np.array([0, 1]), np.ones(2)), ValueError,
-     r"weight must have shape \(3,\), one number a class, got \(2,\)"),
+     r"weight must have shape \(3,\), one number per class, got \(2,\)"),
     (lambda x: tg.cross_entropy(x, np.array([0, 1]), tg.ones(3, requires_grad=True)), ValueError,
      "weight is a constant"),
     (lambda x: tg.cross_entropy(np.float64(1.0), np.array(0)), ValueError, "input must have shape"),

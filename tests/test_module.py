@@ -265,7 +265,7 @@ def test_load_state_dict_takes_tensors_and_refuses_the_rest():
     assert net.bias.data.tolist() == [1, 2]
     with pytest.raises(TypeError, match="expects a mapping"):
         net.load_state_dict([1])
-    with pytest.raises(TypeError, match="weight is no array"):
+    with pytest.raises(TypeError, match="weight is not an array"):
         net.load_state_dict({"weight": [[1.0], [1.0, 2.0]], "bias": [0.0, 0.0]})
     with pytest.raises(RuntimeError, match="num_batches_tracked .expects int64, got float32"):
         nn.BatchNorm1d(1).load_state_dict({"num_batches_tracked": np.float32(1.5)}, strict=False)
@@ -415,7 +415,7 @@ def test_load_state_dict_names_what_torch_cannot_give_as_an_array():
     net = nn.Linear(2, 2)
     before = net.state_dict()
     for state in (torch.nn.Linear(2, 2).bfloat16().state_dict(), dict(torch.nn.Linear(2, 2).named_parameters())):
-        with pytest.raises(TypeError, match="load_state_dict: weight is no array: "):
+        with pytest.raises(TypeError, match="load_state_dict: weight is not an array: "):
             net.load_state_dict(state)
     assert all(np.array_equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))
 

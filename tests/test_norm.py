@@ -301,7 +301,7 @@ def test_normalize_has_a_gradient_for_mean_and_variance_too(rng):
 # ----- errors -----
 
 def test_batch_norm_with_one_value_a_channel_in_training():
-    with pytest.raises(ValueError, match=r"^batch_norm: training needs more than one value a chan"):
+    with pytest.raises(ValueError, match=r"^batch_norm: training needs more than one value per chan"):
         tg.batch_norm(np.ones((1, 3, 1, 1)), None, None, training=True)
     assert tg.batch_norm(np.ones((1, 3, 1, 1)), *running(3)).shape == (1, 3, 1, 1)
 
@@ -329,7 +329,7 @@ def test_batch_norm_with_one_value_a_channel_in_training():
     (lambda: tg.layer_norm(np.ones((2, 3)), ()), ValueError, "normalized_shape"),
     (lambda: tg.group_norm(np.ones((2, 6, 2)), 4), ValueError, "6 channels cannot be cut into 4"),
     (lambda: tg.group_norm(np.ones((2, 6, 2)), 0), ValueError, "cut into 0"),
-    (lambda: tg.instance_norm(np.ones((2, 3, 1))), ValueError, "more than one value a channel"),
+    (lambda: tg.instance_norm(np.ones((2, 3, 1))), ValueError, "more than one value per channel"),
     (lambda: tg.instance_norm(np.ones((2, 3))), ValueError, "at least 3 axes"),
 ])
 def test_normalisation_errors(call, error, text):

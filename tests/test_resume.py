@@ -82,7 +82,7 @@ def test_curves_are_written_whole_into_new_folders_or_not_at_all(tmp_path, monke
     history = nn.History([{"epoch": 1, "loss": 0.5}])
     history.plot(tmp_path / "new" / "curves.png")
     whole = (tmp_path / "new" / "curves.png").read_bytes()
-    with pytest.raises(ValueError, match="plot: expects a picture file, as .png or .svg, got .*curves.xyz"):
+    with pytest.raises(ValueError, match="plot: expects a picture file such as .png or .svg, got .*curves.xyz"):
         history.plot(tmp_path / "curves.xyz")
 
     def breaks_off(self, path, **options):

@@ -133,7 +133,7 @@ def test_plateau_state_goes_on():
     (lambda o: nn.OneCycleLR(o, [0.1], 5), "max_lr has 1 rates for 2 groups"),
     (lambda o: nn.SequentialLR(o, [nn.StepLR(o, 1)], [1]), "1 schedules need 0 milestones"),
     (lambda o: nn.SequentialLR(o, [nn.StepLR(o, 1), nn.StepLR(optimizer(), 1)], [1]), "over the same optimiser"),
-    (lambda o: nn.SequentialLR(o, [nn.StepLR(o, 1), nn.ReduceLROnPlateau(o)], [1]), "is no schedule of steps"),
+    (lambda o: nn.SequentialLR(o, [nn.StepLR(o, 1), nn.ReduceLROnPlateau(o)], [1]), "is not a step schedule"),
     (lambda o: nn.ReduceLROnPlateau(o, "least"), "mode 'min' or 'max'"),
     (lambda o: nn.ReduceLROnPlateau(o, factor=1.0), r"factor in \[0, 1\)"),
     (lambda o: nn.ReduceLROnPlateau(o, min_lr=[0.1]), "min_lr has 1 rates for 2 groups"),

@@ -1,7 +1,7 @@
 """Numbers on a drawing: parameters, costs, times, gradients, the first NaN.
 
-They are figures of boxes, all of a kind that can be added up, so that a module drawn as one box
-has them too; notes.py makes text and marks of them, last of all. May import core, graph, tape,
+Figures can be added up, so that a module drawn as one box has them too; notes.py turns them into
+text and marks, last of all. May import core, graph, tape,
 costs and replay.
 """
 from __future__ import annotations
@@ -29,14 +29,14 @@ Statements = list[tuple[str, str]]
 
 
 def annotate(graph: Graph, show: str | Iterable[str]) -> Graph:
-    """The same drawing with `figures`; collapse it afterwards if at all, then `told` (notes.py).
+    """The same graph with `figures`; collapse it, if at all, afterwards, and call `told` (notes.py) last.
 
     Args:
         graph: as `tg.graph` gives it.
         show: any of "parameters" (how many), "flops" (multiply-adds), "memory" (bytes kept for
             the backward), "time" (measured ms), "grad" (norms) and "nan" (the first value that is
-            not finite). "time", "grad" of results and "nan" need a tape that is alive; where it
-            is not, the legend says so.
+            not finite). "time", "grad" of results and "nan" need a live tape; otherwise the
+            legend says so.
 
     Raises:
         ValueError: for an unknown word; lists the known ones.
@@ -148,7 +148,7 @@ def _grad(graph: Graph, legend: Statements) -> Figures:
         if g is not None:
             found[box] = {f"result {name}": value for name, value in _size(g).items()}
     if len(meant) > 1 or any(t.shape for t in meant):
-        legend.append(("", "grad of results: of the sum of the outputs"))
+        legend.append(("", "grad of results: the gradient of the sum of the outputs"))
     return found
 
 

@@ -1,6 +1,6 @@
 """Gradients as users ask for them: `t.backward()`, and `grad` and `vjp` of functions.
 
-All of them are one `pull` over the tape; what differs is where it starts, what is asked for, and
+All are one `pull` over the tape; they differ in where it starts, which gradients are wanted, and
 whether it is recorded.
 """
 from __future__ import annotations
@@ -36,17 +36,17 @@ def _seed(t: Tensor, gradient: Any) -> Tensor:
 
 def backward(t: Tensor, gradient: Any = None, create_graph: bool = False,
              retain_graph: bool | None = None) -> None:
-    """Add d<gradient, t>/dleaf to `.grad` of every leaf that requires a gradient.
+    """Add the gradient of <gradient, t> to `.grad` of every leaf that requires one.
 
     Args:
         t: the tensor to start from; without `gradient` it must hold one value.
-        gradient: the cotangent, shape of `t`; default 1.
-        create_graph: record the computation, so that the gradients can be differentiated.
+        gradient: the cotangent, of the shape of `t`; default 1.
+        create_graph: record the backward pass, so that the gradients can be differentiated again.
         retain_graph: keep the graph for a second call; default: the value of `create_graph`.
 
     Raises:
-        RuntimeError: if `t` was not recorded, the graph was used up, or a value it relies on
-            was changed. `.grad` is then untouched.
+        RuntimeError: if `t` was not recorded, its graph was freed by an earlier backward(), or a value
+            it relies on was changed. `.grad` is then untouched.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -87,7 +87,7 @@ def _own(g: Tensor) -> Tensor:
 
 
 def _fresh(x: Any) -> Tensor:
-    """A tensor to differentiate by: connected to an outer differentiation if `x` is part of one."""
+    """A tensor to differentiate with respect to, connected to an outer differentiation if x is in one."""
     if isinstance(x, Tensor) and x.requires_grad:
         return ops.identity(x)
     t = x.detach() if isinstance(x, Tensor) else share(as_array(x, copy=True, what="grad"))
@@ -97,7 +97,7 @@ def _fresh(x: Any) -> Tensor:
 
 def _gradients(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
                targets: Sequence[Tensor]) -> list[Tensor]:
-    """Gradients by `targets`; recorded only if something outside could ask for more."""
+    """Gradients with respect to `targets`; recorded only if something outside could differentiate them."""
     own = {id(t) for t in targets}
     used = [x for entry in walk([*outputs, *cotangents]) for x in entry.node.inputs]
     outside = any(x.requires_grad and x.node is None and id(x) not in own
@@ -113,7 +113,7 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..
 
     Args:
         f: a function of tensors that returns a tensor with one value.
-        argnums: the argument(s) to differentiate by; several give a tuple.
+        argnums: position(s) of the argument(s) to differentiate with respect to; several give a tuple.
 
     Raises:
         TypeError: if `f` does not return one value.

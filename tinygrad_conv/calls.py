@@ -1,7 +1,7 @@
 """A frame for each call of a module: an activation used twice in a block is drawn twice.
 
-Else what lies between the two calls would be drawn beside a frame that reaches around it, and the
-collapsed module would get what it gave: a loop, where nothing loops. May import graph and tape.
+Otherwise one frame would reach around what lies between the two calls, and the collapsed module
+would seem to get its own output: a loop where there is none. May import graph and tape.
 """
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .tape import Entry
 def calls_apart(graph: Graph) -> Graph:
     """The graph with calls of one module that are apart on the tape in frames of their own.
 
-    The second one's is "relu#2". Its backward, which comes first, has the same number; further
-    ones are not numbered. Leaves stand with the first call; a list of modules, which is never called
-    itself, remains one frame.
+    The second call's frame is "relu#2", and so is its backward's, though that comes first; a backward
+    of a backward is not numbered. Leaves belong to the first call. A list of modules, which is never
+    called itself, remains one frame.
 
     Example:
         >>> import tinygrad_conv as tg

@@ -1,6 +1,7 @@
 """Smaller drawings of the same thing: without some leaves, modules as one box, repetitions once.
 
-Each is a Graph made of a Graph; figures of boxes that become one are added up. May import labels and graph.
+Each function maps a Graph to a Graph; figures of boxes that become one are added up. May import
+labels and graph.
 """
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ GRAVEST = ("failed", "nan", "exploding", "vanishing", "no-gradient", "hot")
 
 
 def without(graph: Graph, kinds: Iterable[str]) -> Graph:
-    """The graph without leaves of some kinds; a number that is left out is written into its call.
+    """The graph without leaves of some kinds; a constant that is a number is written into its call.
 
-    The figures of a leaf go to the first call that uses it: the mask that a dropout keeps to it.
+    The figures of a leaf go to the first call that uses it: the bytes of a mask to its dropout.
 
     Args:
         graph: any.
@@ -62,17 +63,16 @@ def _number(graph: Graph, edge: Edge) -> str:
 def collapse(graph: Graph, depth: int) -> Graph:
     """The graph with every module below `depth` frames drawn as one box of kind "module".
 
-    Inside a backward the frames are counted from the module's name on. Calls of a module that are
+    Inside a backward pass frames are counted from the module's name. Calls of a module that are
     apart on the tape become the same box (but see calls.py). What happens inside is no longer
-    drawn, nor which other calls share its parameters; of several equal edges between two boxes
-    one is left.
+    drawn, nor which other calls share its parameters; equal edges between two boxes become one.
 
     Args:
-        graph: any; figures are added up, the gravest mark is kept.
+        graph: any; figures are added up, the most serious mark is kept.
         depth: how many modules may be nested, 0 or more.
 
     Raises:
-        ValueError: if depth is negative, or no whole number.
+        ValueError: if depth is negative, or not a whole number.
 
     Example:
         >>> import tinygrad_conv as tg

@@ -1,7 +1,7 @@
 """What this installation computes with: versions, BLAS and its kernel, threads, CPU, optional parts.
 
-Speed differs by several times between machines for reasons that stand in no error message; this
-object says them. It only reads, and nothing is printed. Imports kernels.parallel.
+Speed can differ several times between machines for reasons no error message gives; this object
+gives them. It only reads, and prints nothing. Imports kernels.parallel.
 """
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Blas:
 
 @dataclass(frozen=True, repr=False)
 class Config:
-    """What `show_config` found; print it, or show it in a notebook."""
+    """What `show_config` found; print it, or leave it as a notebook cell's last line."""
 
     versions: dict[str, str]
     blas: tuple[Blas, ...]

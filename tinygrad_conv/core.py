@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class Memory:
-    """What all tensors that look at one piece of memory share.
+    """What all tensors on one piece of memory share.
 
     `version` counts sanctioned changes (`Tensor.mutate`); `recorded` says that a graph relies
-    on the values; `result` that a recorded op made them; `exposed` that they belong to an array
-    of the user's. `lent` are the writeable views handed out that are still alive: while there are
-    any, as when `exposed`, a change can only be noticed by a checksum.
+    on the values; `result` that a recorded op made them; `exposed` that they belong to one of the
+    user's arrays. `lent` holds the writeable views handed out that are still alive: while there are
+    any, or if `exposed`, only a checksum can tell that values have changed.
     """
 
     __slots__ = ("version", "recorded", "result", "exposed", "lent")
@@ -53,8 +53,8 @@ class Tensor:
     """An array that remembers how it was made.
 
     Args:
-        data: anything `np.array` takes; copied. Python floats become float32, float64 arrays
-            stay float64, integers and booleans are kept (and are not differentiable).
+        data: anything `np.array` takes; copied. Python floats become float32, arrays keep their
+            dtype; integers and booleans are not differentiable.
         requires_grad: whether `backward()` fills `.grad`. Floating point only.
 
     Raises:
@@ -95,9 +95,9 @@ class Tensor:
         return self.data
 
     def mutate(self) -> np.ndarray:
-        """The one door for changing a leaf's values in place: a writeable array.
+        """The only way to change a leaf's values in place: a writeable array of them.
 
-        Every graph that has recorded this memory notices, and its `backward()` raises.
+        Graphs that have recorded the old values notice: their `backward()` raises.
 
         Raises:
             RuntimeError: on a tensor that an op made; change the leaf it came from.
@@ -145,7 +145,7 @@ class Tensor:
     is_leaf = property(lambda self: self.node is None)
 
     def detach(self) -> Tensor:
-        """The same memory, outside the graph."""
+        """A tensor on the same memory, outside the graph."""
         return share(self._data, self.memory)
 
     def item(self) -> Any:

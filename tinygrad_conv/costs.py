@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 
 def multiply_adds(name: str, inputs: Sequence[Shape], output: Shape,
                   params: Mapping[str, Any] | None = None) -> int:
-    """Of one call of an op, from shapes alone; 0 for ops that are no sums of products.
+    """The multiply-adds of one call of an op, from shapes alone; 0 for ops that are not sums of products.
 
     A convolution makes C/groups * KH * KW of them for each output value, whatever the stride,
     padding, dilation or groups: exactly the size of one filter. Products with padding count.
@@ -69,9 +69,9 @@ def _einsum(subscripts: str, shapes: Sequence[Shape]) -> int:
 def saved_bytes(sources: Iterable[Entry | Tensor | Freed]) -> list[int]:
     """Bytes that each call or leaf of a tape keeps alive until `backward()`.
 
-    Every memory counts once, where it was made: a view (reshape, transpose, a slice) keeps
-    nothing new. Parameters live anyway and count 0; constants, index arrays and all the outputs
-    of an op count.
+    Each piece of memory counts once, where it was made: a view (reshape, transpose, a slice) keeps
+    nothing new. Parameters live on anyway and count 0; constants, index arrays and all outputs of
+    an op count.
 
     Args:
         sources: `Graph.sources.values()`: leaves before the calls that use them.

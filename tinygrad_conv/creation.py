@@ -1,4 +1,4 @@
-"""Ways to make a tensor without chance: from data, filled, counted; sampling.py has the random ones.
+"""Tensors from data, filled with a value, or counted; sampling.py makes the random ones.
 
 float32 unless said otherwise. Imports core only.
 """
@@ -44,7 +44,7 @@ def checked_shape(op: str, *shape: Any) -> tuple[int, ...]:
 
 
 def checked_range(op: str, kind: np.dtype, *values: Any) -> None:
-    """That integers of the dtype can hold the values, which would wrap around."""
+    """Raise unless integers of the dtype can hold the values, which else would wrap around."""
     if kind.kind in "iu":
         info = np.iinfo(kind)
         if not all(info.min <= v <= info.max for v in values):
@@ -73,10 +73,10 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 
 
 def from_numpy(array: np.ndarray, requires_grad: bool = False) -> Tensor:
-    """A tensor on the memory of `array`, without a copy: each sees the other's changes.
+    """A tensor that shares the memory of `array`: each sees the other's changes.
 
     A change between an operation and its `backward()` is noticed by a checksum, which costs time:
-    prefer `tensor` for what is changed or differentiated often.
+    prefer `tensor` for what is often changed or differentiated.
 
     Raises:
         TypeError: if it is not an array of real numbers.

@@ -1,8 +1,8 @@
-"""The door for people who add ops: what is needed, and nothing else.
+"""All that is needed to add an op, and nothing else.
 
-An op is a function from arrays to an array, with one vector-Jacobian product an argument written
-in tensors. From then on it differentiates to any order, prints on tapes and appears in pictures
-like the built-in ones.
+An op is a function from arrays to an array, with one vector-Jacobian product per argument, written
+in tensors. It can then be differentiated to any order, and appears on tapes and in pictures like the
+built-in ones.
 
     >>> import numpy as np
     >>> import tinygrad_conv as tg
@@ -15,12 +15,12 @@ like the built-in ones.
     >>> round(tg.grad(tg.grad(softplus2))(0.0).item(), 6)
     0.173287
 
-The rules: arrays are positional, everything else is keyword-only (`def op(x, y, *, axis)`), and
+The rules: arrays are positional; everything else is keyword-only (`def op(x, y, *, axis)`) and
 reaches the VJP under the same keyword. A VJP is `vjp(g, ans, *inputs, **params)`: g is the
 cotangent, ans the result. It uses only these and constants: an array kept from the forward pass
 would make second derivatives silently wrong. Broadcasting need not be undone. `None` in place of
 a VJP says that no gradient flows. An op with several outputs returns a tuple; g and ans are then
-tuples. An op of any number of arrays takes one VJP with the argument's number in front:
+tuples. An op of any number of arrays takes one VJP, whose first argument is the position of the array:
 `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Never write into an input.
 """
 from .core import Tensor

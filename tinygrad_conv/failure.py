@@ -1,7 +1,7 @@
 """The picture of a forward pass that raised: what was computed until then, and the failing call.
 
-Read off the traceback: the outermost function of the library under the user's last line is the
-call that failed, its arguments lead back along the tape. May import core, primitive, graph, labels.
+Read off the traceback: the library function called by the user's innermost line is the call
+that failed, and its arguments lead back along the tape. May import core, primitive, graph, labels.
 """
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def failed_graph(error: BaseException) -> Graph:
     """The calls that led to an error, and the one that raised it, marked "failed".
 
     Args:
-        error: as caught. One that came out of an `nn.Module` carries its picture as `.graph`
-            already; else the traceback is read.
+        error: as caught. One raised inside an `nn.Module` already carries its picture as `.graph`;
+            otherwise the traceback is read.
 
     Returns:
         a `Graph`; without a tape (under `no_grad`) it is the failing call and its arguments.
 
     Raises:
-        TypeError: if it is no exception. ValueError: if it was never raised.
+        TypeError: if it is not an exception. ValueError: if it was never raised.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -73,13 +73,12 @@ def failed_graph(error: BaseException) -> Graph:
 def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
     """Give an error on its way out of a module `.graph`, and notes on where its inputs came from.
 
-    To be called in each scope that the error passes, innermost first. The picture is made at once,
-    since only now are the scopes known, and holds text and shapes only: an error that is kept
-    keeps no tensor alive by it.
+    Call it in each scope that the error leaves, innermost first. The picture is made at once, while the
+    scopes are still known, and holds only text and shapes: keeping the error keeps no tensor alive.
 
     Args:
         error: the exception.
-        kinds: what the scopes from here on are, by dotted path; "" for the present one.
+        kinds: kind of each scope, by dotted path from the present scope; "" is the present one.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -200,7 +199,7 @@ def _origins(call: Call) -> list[str]:
 
 
 def _origin(t: Tensor) -> str:
-    """The module, op and line that made a tensor; a reshape tells of what it reshaped, too."""
+    """The module, op and line that made a tensor; for a reshape also those of what it reshaped."""
     text = _maker(t)
     while t.node.primitive.name == "reshape" and t.node.inputs[0].node is not None:
         t = t.node.inputs[0]

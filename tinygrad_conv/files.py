@@ -1,4 +1,4 @@
-"""Files that are whole at any moment: the one way in which pictures, weights and data get to disk.
+"""Files that are whole at any moment: how pictures, weights and data are written to disk.
 
 Imports the standard library only.
 """
@@ -11,17 +11,17 @@ from typing import Any
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | Callable[[Path], Any]) -> None:
-    """Make a file beside `path`, then put it in its place in one step.
+    """Write a file beside `path`, then move it into place in one step.
 
-    Whatever happens, also a loss of power, `path` is the old file or the new one.
+    Whatever happens, even a power failure, `path` is the old file or the new one.
 
     Args:
         path: the file; missing folders are made.
-        content: its bytes, or a function that makes a file at the path it is given.
+        content: the bytes, or a function that writes a file at the path it is given.
 
     Raises:
-        IsADirectoryError, NotADirectoryError: if a folder stands in the way, or a file where a folder
-            has to be. OSError: if the disk is full or cannot be written.
+        IsADirectoryError, NotADirectoryError: if `path` is a folder, or one of its
+            parents is a file. OSError: if the disk is full or cannot be written.
 
     Example:
         >>> import pathlib, tempfile

@@ -1,4 +1,4 @@
-"""Equal modules one after the other drawn once, with how many they are: "x8".
+"""Runs of equal modules drawn once, with their number: "x8".
 
 The rules are meant to be predictable, not clever: see `fold`. May import graph.
 """
@@ -25,11 +25,11 @@ class _Block:
 def fold(graph: Graph) -> Graph:
     """The graph with runs of equal modules drawn as the first of them, `Scope.times` saying how many.
 
-    Modules fold if they are children of the same module, one after the other; if the same calls
-    with the same parameters, shapes and figures stand in them, joined by the same edges (names of
-    tensors and values may differ, measured times and gradients do, so drawings with those show
-    every module); and if they are a chain: what leaves one goes into the next, at the same place
-    each time, and nowhere else. What comes from elsewhere must come from the same box for all but
+    Modules fold if they are consecutive children of the same module; if they hold the same
+    calls with the same parameters, shapes and figures, joined by the same edges (names and
+    values of tensors may differ; measured times and gradients always do, so drawings with those
+    show every module); and if they form a chain: what leaves one enters the next, at the same
+    place each time, and goes nowhere else. Other inputs must come from the same box for all but
     the first. Outer modules are folded before those inside them. Figures are added up.
 
     Example:

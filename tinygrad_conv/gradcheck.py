@@ -28,25 +28,25 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
                 rng: np.random.Generator | None = None, linear: Sequence[int] = ()) -> None:
     """Check the gradients of `f` at `args`, up to the given order, against finite differences.
 
-    Every argument is checked on its own, along one random direction whose components are all far
-    from zero, under one random cotangent: a wrong entry is found unless it is below the tolerance.
+    Each argument is checked on its own, along one random direction whose components are all far from
+    zero, with one random cotangent: a wrong entry is found unless its error is below the tolerance.
 
     Args:
         f: a function of tensors that returns a tensor, or a tuple of tensors.
         args: its arguments. Floating point ones (float64 arrays, tensors, Python floats) are
             differentiated; all others (integers, None, ...) are passed through as they are.
         order: 1 checks the VJPs, 2 also the VJPs of the VJPs, and so on.
-        eps: the step, default 1e-5; also taken at half the size, and extrapolated.
+        eps: the step, default 1e-5; also taken at half the size, to extrapolate.
         atol, rtol: tolerance of the comparison.
-        rng: where the directions come from; by default always the same ones.
-        linear: argnums in which `f` is linear (or affine). There differences are exact, so the
-            step is 1 and the relative tolerance 1e-12. Cotangents are always checked like this.
+        rng: the source of the directions; by default the same ones each time.
+        linear: positions of arguments in which `f` is linear (or affine). There differences are exact, so the
+            step is 1 and the relative tolerance 1e-12. Cotangents are always checked this way.
 
     Raises:
         AssertionError: a derivative is wrong, or a kink is within the step; names the op, the
             order, the argument, the worst entry, both numbers and their ratio.
-        TypeError: an argument or output is floating point but not float64, or there is nothing
-            to differentiate by.
+        TypeError: an argument or output is floating point but not float64, or no argument is
+            floating point.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -116,7 +116,7 @@ def _labels(f: Any, argnums: list[int]) -> list[str]:
 
 
 def _direction(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Random signs, sizes in [0.5, 1]: nothing hides behind a component near zero."""
+    """Random signs, sizes in [0.5, 1]: a component near zero would hide an error."""
     return np.asarray(rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.0, shape))
 
 

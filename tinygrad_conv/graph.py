@@ -26,7 +26,7 @@ class Box:
     """One thing drawn: the call of an op, a leaf, or a module drawn as one box.
 
     `kind` is one of CALLS or LEAVES; `shape` and `dtype` are those of
-    what comes out; `notes` are lines of annotation; `mark` names what its colour says ("" nothing).
+    the output; `notes` are lines of annotation; `mark` names what its colour means ("": nothing).
     """
 
     id: str
@@ -52,7 +52,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A module seen as a frame around its boxes; `times` > 1 stands for so many equal ones."""
+    """A module as a frame around its boxes; it stands for `times` equal ones."""
 
     path: Path
     kind: str = ""
@@ -63,8 +63,8 @@ class Scope:
 class Graph:
     """A drawing: boxes in the order of the tape, edges by target and slot, scopes by path.
 
-    `sources` leads from a box's id back to what it shows: the tape's Entry, or the leaf. `figures`
-    are numbers about boxes by id and name, all of a kind that can be added up (annotate.py).
+    `sources` maps a box's id to what it shows: the tape's Entry, or the leaf. `figures` are numbers
+    about boxes by id and name, all of which can be added up (annotate.py).
     """
 
     boxes: tuple[Box, ...]
@@ -85,7 +85,7 @@ def total(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def backwards(scope: Path) -> int:
-    """How many times a scope is that of a gradient: 0 forward, 1 backward, 2 that one's backward.
+    """The order of derivative a scope belongs to: 0 forward, 1 backward, 2 the backward of that.
 
     Example:
         >>> backwards(("features", "0")), backwards(("backward", "features", "0"))
@@ -190,18 +190,18 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
     """The calls behind some tensors as a plain model of a drawing.
 
     A leaf that requires a gradient is a parameter. Of the others, arrays are inputs if they are
-    used outside of all modules, have a name that is none of a module's, or are the first argument
-    of a call (and not merely added to, or multiplied with, something computed); the rest, single
-    numbers, running means, masks, are constants. Inputs, and parameters that would be inputs by
-    these rules and have no name, stand outside of all modules; other leaves stand in the deepest
-    scope around all calls that use them, where the forward ones decide.
+    used outside all modules, have a name not given by a module, or are the first argument of a call
+    (and not merely added to or multiplied with something computed); the rest (single numbers,
+    running means, masks) are constants. Inputs, and parameters that would be inputs by
+    these rules and have no name, lie outside all modules; other leaves lie in the deepest scope
+    around all calls that use them, or all forward calls if there are any.
 
     Args:
         outputs: tensors: an output, a loss, gradients made with `create_graph=True`.
-        kinds: what a scope is by its dotted path, e.g. {"features.conv1": "Conv2d"}.
+        kinds: the kind of each scope by its dotted path, e.g. {"features.conv1": "Conv2d"}.
 
     Returns:
-        a `Graph`; with a backward in it, convolutions note their shapes and what they sum over.
+        a `Graph`; if it contains a backward pass, convolutions note their shapes and what they sum over.
 
     Example:
         >>> import tinygrad_conv as tg

@@ -1,6 +1,6 @@
-"""How a call is written in a picture: the op's name and what a reader wants to know of it.
+"""How a call is labelled in a picture: the op's name and the parameters that matter.
 
-Parameters at their defaults are left out, pairs of equal numbers become one, long values are cut.
+Defaults are left out, pairs of equal numbers become one, long values are cut.
 May import primitive.
 """
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _value(v: Any) -> str:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """A shape as pictures have it.
+    """A shape as pictures show it.
 
     Example:
         >>> shape_text((8, 3, 32, 32)), shape_text(())
@@ -94,7 +94,7 @@ def dtype_name(dtype: np.dtype) -> str:
 
 
 def place(where: tuple[str, int]) -> str:
-    """A file and line as the reader knows it, with what stands there: "train.py:12: y = tg.log(x)".
+    """A file and line as the reader knows them, with the source line: "train.py:12: y = tg.log(x)".
 
     A notebook's cells are files with a number for a name, in a folder named after the kernel.
 
@@ -112,7 +112,7 @@ def place(where: tuple[str, int]) -> str:
 
 
 def conv_notes(name: str, shapes: Sequence[Shape], output: Shape) -> tuple[str, ...]:
-    """What a convolution or an adjoint of one does with its shapes, in two lines; () for other ops.
+    """The shapes a convolution or one of its adjoints maps, and its sums, in two lines; () for other ops.
 
     Source of the sums: the derivation that heads ops/conv.py.
 

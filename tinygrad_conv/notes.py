@@ -26,8 +26,8 @@ MEANING = {
 def told(graph: Graph) -> Graph:
     """The figures as notes and marks on the boxes, and a legend; the last step before rendering.
 
-    A box that needs several marks gets the gravest: failed, nan, exploding, vanishing, no-gradient,
-    hot. "hot" is judged among the boxes as they are drawn: collapsed modules count whole.
+    A box with several marks shows the most serious: failed, nan, exploding, vanishing, no-gradient,
+    hot. "hot" compares the boxes as drawn: a collapsed module counts as a whole.
 
     Example:
         >>> import tinygrad_conv as tg

@@ -1,7 +1,7 @@
-"""What an op makes of the numbers, lists and arrays it is given beside tensors.
+"""What an op makes of numbers, lists and arrays passed along with tensors.
 
-Numbers and lists take the float type of the tensors they meet; arrays stay the user's, and are
-watched. Imports core only.
+Numbers and lists take the float type of the tensors they meet; arrays are not copied, but watched
+for changes. Imports core only.
 """
 from __future__ import annotations
 

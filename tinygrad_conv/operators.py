@@ -1,8 +1,8 @@
-"""Python's operators and PyTorch's method names on Tensor: one explicit line a binding.
+"""Python's operators and PyTorch's method names on Tensor: one explicit line per binding.
 
 NumPy's names and argument order live on the module (`tg.transpose(x, axes)`), PyTorch's on the
-tensor (`x.transpose(0, 1)`). Methods take `dim`/`keepdim` and `axis`/`keepdims` alike. What is
-bound here stands with its types in core.pyi, for type checkers.
+tensor (`x.transpose(0, 1)`). Methods take `dim`/`keepdim` and `axis`/`keepdims` alike. The types
+of what is bound here are in core.pyi, for type checkers.
 """
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
 
 
 def _logical(sign, op):
-    """An operator on booleans; on integers its bits would be meant, which there are no ops for."""
+    """An operator on booleans; on integers it would be bitwise, for which there is no op."""
     def method(*operands):
         for t in operands:
             kind = t.dtype if isinstance(t, Tensor) else np.asarray(t).dtype

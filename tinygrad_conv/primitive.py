@@ -1,8 +1,8 @@
 """The record, second half: Primitive, a named op with its derivatives, and Node, one call of it.
 
 Calling a primitive runs its function on arrays and, if any input requires a gradient and the
-recording flag is on, leaves a Node behind. What a derivative may rely on is locked or stamped
-here, so that a later change is noticed.
+recording flag is on, records a Node. Whatever a derivative may rely on is locked or stamped here,
+so that a later change is noticed.
 """
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class Node:
         return free
 
     def free(self, stand_ins: dict[int, tuple[Tensor | Freed, Freed]]) -> None:
-        """Let go of the arrays kept for the derivative; structure and shapes stay, to be drawn.
+        """Release the arrays kept for the derivative; structure and shapes stay, to be drawn.
 
-        Leaves that require gradients and single numbers stay too. `stand_ins` is shared by the
-        nodes of one graph: a tensor used twice keeps one identity.
+        Leaves that require gradients and single numbers stay too. The nodes of a graph share
+        `stand_ins`, so that a tensor used twice keeps one identity.
         """
         self.inputs = tuple([
             t if t.node is None and (t.requires_grad or t.shape == ())
@@ -86,8 +86,8 @@ class Freed:
 class Primitive:
     """A named function on arrays with a vector-Jacobian product for each argument.
 
-    Call it with tensors (arrays and numbers are converted), metadata by keyword. `fn` gets plain
-    arrays and returns an array, or a tuple of arrays.
+    Call it with tensors (arrays and numbers are converted) and pass metadata by keyword. `fn` gets
+    plain arrays and returns an array, or a tuple of arrays.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -107,14 +107,14 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def defvjp(self, *vjps: Callable[..., Any] | None) -> None:
-        """One VJP an argument: `vjp(g, ans, *inputs, **params)`, tensors in, tensor out.
+        """One VJP per argument: `vjp(g, ans, *inputs, **params)`, tensors in, tensor out.
 
-        `None` says that no gradient flows to that argument. Write a VJP in tensor ops and use
-        nothing but its arguments: then it can be differentiated again.
+        `None` says that no gradient flows to that argument. A VJP written in tensor ops that uses
+        nothing but its arguments can be differentiated again.
         """
         for vjp in vjps:
             if vjp is not None and not callable(vjp):
-                raise TypeError(f"{self.name}.defvjp: expects one function (or None) an argument, got "
+                raise TypeError(f"{self.name}.defvjp: expects one function (or None) per argument, got "
                                 f"{type(vjp).__name__}")
         self.vjps = vjps
 
@@ -232,7 +232,7 @@ def _output(value: np.ndarray, arrays: list[np.ndarray], inputs: tuple[Tensor, .
 
 
 def primitive(fn: Callable[..., Any]) -> Primitive:
-    """Make an op of a function on arrays; give it derivatives with `.defvjp`.
+    """Make a function on arrays an op; `.defvjp` gives it derivatives.
 
     Arrays are positional, metadata keyword-only.
 

@@ -1,7 +1,7 @@
 """One pass over the tape, from the newest node to the oldest, that carries cotangents back.
 
 Each node's VJPs turn the cotangent of its output into cotangents of its inputs; cotangents that
-meet are added; broadcasting and dtype are undone here, once, not in each VJP. VJPs are written
+meet are added; broadcasting and dtype promotion are undone here, once, not in each VJP. VJPs are written
 in tensor ops, so with recording on the gradient is an ordinary tape and can be differentiated.
 """
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _fit(g: Any, x: Tensor, node: Node, argnum: int) -> Tensor:
 
 
 def _check(node: Node) -> None:
-    """Refuse a call whose graph was used up or whose values changed, also while the pass runs."""
+    """Refuse a call whose graph was freed or whose values have changed, even during the pass."""
     name = node.primitive.name
     if node.freed:
         raise RuntimeError(

@@ -52,16 +52,16 @@ def pulled(outputs: Sequence[Tensor], targets: Iterable[Tensor]) -> dict[int, tu
 
 
 def cotangents(*outputs: Tensor) -> dict[tuple[int, int], Tensor]:
-    """The gradient that reaches the result of every call: a backward that changes nothing.
+    """The gradient that reaches the result of every call: a backward pass that changes nothing.
 
     Args:
         outputs: where to start, each with a cotangent of ones: the gradient is that of their sum.
 
     Returns:
-        {(node.order, index of the output): cotangent}; what no gradient reaches is missing.
+        {(node.order, index of the output): cotangent}; results that no gradient reaches are missing.
 
     Raises:
-        RuntimeError: if the values are gone or were changed since.
+        RuntimeError: if the values have been freed, or changed since.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -87,19 +87,19 @@ class Times:
 
 
 def times(*outputs: Tensor, repeats: int = 3) -> dict[int, Times]:
-    """Each call's time, measured by repeating it on the recorded arrays, out of its context.
+    """Each call's time, measured by repeating it alone on the recorded arrays.
 
     The backward runs the derivatives of the arguments that need one, on the real cotangents.
 
     Args:
         outputs: the tape's ends, as for `cotangents`.
-        repeats: the median of so many is taken, after one call that does not count.
+        repeats: how many calls the median is taken over, after one that does not count.
 
     Returns:
         {node.order: Times}.
 
     Raises:
-        RuntimeError: if the values are gone or were changed since.
+        RuntimeError: if the values have been freed, or changed since.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -148,7 +148,7 @@ def _median_ms(call: Callable[[], Any], repeats: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class NonFinite:
-    """Where the first value that is not finite comes from: a call, or a leaf and its first use.
+    """The origin of the first non-finite value: a call, or a leaf and its first use.
 
     `where` is the user's file and line.
     """
@@ -159,16 +159,16 @@ class NonFinite:
 
 
 def first_nonfinite(outputs: Iterable[Tensor | Freed]) -> NonFinite | None:
-    """The first leaf or call that makes values worse: from finite to infinite, from those to NaN.
+    """The first leaf or call that turns finite values infinite, or finite or infinite ones into NaN.
 
-    Infinities in a constant are taken for meant, as the -inf of a mask before a softmax, unless
-    a call that gets them makes worse of them, or nothing else explains an output that is not finite.
+    Infinities in a constant are taken to be intended, like the -inf of a mask before a softmax, unless
+    a call turns them into NaN, or nothing else explains a non-finite output.
 
     Returns:
-        the oldest such source; None if all is finite, or infinite as meant.
+        the oldest such source; None if every value is finite, or infinite as intended.
 
     Raises:
-        RuntimeError: if the values are gone.
+        RuntimeError: if the values have been freed.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -200,7 +200,7 @@ def first_nonfinite(outputs: Iterable[Tensor | Freed]) -> NonFinite | None:
 
 
 def first_nonfinite_gradient(*outputs: Tensor) -> NonFinite | None:
-    """The call whose derivative first makes a NaN or an infinity of a finite gradient.
+    """The call whose derivative first turns a finite gradient into an infinite one or a NaN.
 
     Args:
         outputs: the tape's ends, as for `cotangents`.

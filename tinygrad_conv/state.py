@@ -1,6 +1,6 @@
-"""What each thread has set for the ops it calls: whether they are recorded, and in which scope.
+"""What each thread sets for the ops it calls: whether they are recorded, and in which scope.
 
-Apart from the count of calls this is all that changes under the engine. Imports nothing.
+Apart from the count of calls, this is the recorder's only global state. Imports nothing.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_recording() -> bool:
 
 @contextmanager
 def recording(flag: bool) -> Iterator[None]:
-    """Set the recording flag inside a `with` block (or a decorated function), then restore it."""
+    """Set the recording flag within a `with` block (or a decorated function), then restore it."""
     before, state.recording = state.recording, flag
     try:
         yield

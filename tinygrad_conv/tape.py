@@ -21,7 +21,7 @@ class Entry:
 
 
 def walk(outputs: Iterable[Tensor | Freed]) -> list[Entry]:
-    """Every node that `outputs` depend on, in the order of creation, each with an output."""
+    """Every node that `outputs` depend on, in order of creation, each with an output."""
     seen: dict[int, Entry] = {}
     stack = list(outputs)
     while stack:

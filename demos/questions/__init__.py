@@ -3,6 +3,6 @@
     python -m demos.questions                       all five, pages in runs/questions
     python -m demos.questions.q1_kernel_gradient    one of them, printed
 
-A script a question holds its formula and its proof; `pictures/` its drawing; `loops.py` the sums
-without the library; `proof.py` the comparing; `planes.py` and `answer.py` picture and page.
+Each question has a script with its formula and proof, and its drawing in `pictures/`. `loops.py` computes
+the sums without the library, `proof.py` compares; `planes.py` makes pictures, `answer.py` pages.
 """

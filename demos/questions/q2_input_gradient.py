@@ -58,7 +58,7 @@ def answer() -> Answer:
             "nothing, as in a layer; scipy.signal.convolve2d turns, and takes F[o,c] as it is."),
         [compare(ours, "seven loops over single numbers", dx, seven_loops(x, f, g)[1]),
          compare(ours, "one full convolution with the turned, swapped filters", dx, full(g, swapped)),
-         compare(ours, "five full convolutions, one a filter, added", dx, one_by_one),
+         compare(ours, "five full convolutions, one per filter, added", dx, one_by_one),
          compare(ours, "finite differences", dx, steps)],
         more=[Table("What each step is for", ("left out", "what happens"), [
             ("the turn by 180°", f"other numbers: relative error {relative(not_turned, dx):.2f}"),

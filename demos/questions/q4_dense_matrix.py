@@ -70,7 +70,7 @@ def answer() -> Answer:
         [compare("h by conv2d", "M x", h, (m @ x.reshape(75)).reshape(h.shape)),
          compare(ours, "Mᵀ dL/dh", dx, (m.T @ g.reshape(144)).reshape(x.shape)),
          compare(ours, "backward() through the dense layer M x", dx, vector.grad.data.reshape(x.shape)),
-         compare(ours, "16 full convolutions, one a filter, added", dx, sum(shares(w, g))),
+         compare(ours, "16 full convolutions, one per filter, added", dx, sum(shares(w, g))),
          compare(ours, "seven loops over single numbers", dx, loops[0].transpose(1, 2, 0)),
          compare(ours, "finite differences", dx, steps)])
 

@@ -1,4 +1,4 @@
-"""Data: sets in memory, batches, augmentation, and four real sets of images."""
+"""Data: data sets in memory, batches, augmentation, and four real image data sets."""
 from .augment import compose, flip, shift
 from .cifar10 import cifar10
 from .dataset import Dataset

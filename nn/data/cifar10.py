@@ -1,4 +1,4 @@
-"""CIFAR-10, from the binary version of the archive: nothing in it is ever executed."""
+"""CIFAR-10, from the archive's binary version: nothing in it is ever executed."""
 from __future__ import annotations
 
 import os
@@ -43,7 +43,7 @@ def cifar10(split: str = "train", folder: str | os.PathLike[str] | None = None) 
     Looked for in `folder` (or the cache), then on the network.
 
     Raises:
-        FileNotFoundError: if it is nowhere and cannot be fetched; says what can be done.
+        FileNotFoundError: if it is nowhere and cannot be downloaded; says what can be done.
         ValueError: if the archive is damaged.
 
     Example:

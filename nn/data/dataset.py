@@ -1,4 +1,4 @@
-"""A data set in memory: images as they are stored, turned into floats a batch at a time."""
+"""A data set in memory: images as they are stored, converted to floats batch by batch."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ class Dataset:
 
     Args:
         images: (N, C, H, W); integer images stay as they are and are multiplied by `scale` batch by
-            batch, which keeps memory small. Floats keep their dtype: a float32 model computes in
-            float64, slowly, on float64 images.
+            batch, which saves memory. Floats keep their dtype: on float64 images a float32 model
+            computes in float64, slowly.
         labels: (N,) integers, or any array of N targets.
         classes: names of the classes, for pictures.
         scale: what integer pixels are multiplied by; default 1/255, if none is larger than 255.
 
     Raises:
-        ValueError: if lengths differ, there are none, or pixels above 255 (of 12 or 16 bits) come
-            without a scale.
+        ValueError: if lengths differ or are 0, or pixels above 255 (of 12 or 16 bits) come without
+            a scale.
 
     Example:
         >>> data = Dataset(np.full((3, 1, 2, 2), 255, np.uint8), np.array([0, 1, 0]))

@@ -1,4 +1,4 @@
-"""Files from the network, kept in a cache folder: whole and checked, or not there at all."""
+"""Files from the network, kept in a cache folder: complete and checked, or not there at all."""
 from __future__ import annotations
 
 import hashlib
@@ -82,12 +82,12 @@ def locate(name: str, file: str, url: str, checksums: tuple[str, ...], folders: 
            advice: str) -> Path:
     """The first of `folders` that holds `file` whole, else a download into the first folder.
 
-    `checksums` begins with that of the published file; others are of equal files packed anew.
+    `checksums` begins with that of the published file; others are of the same data packed anew.
 
     Raises:
         ValueError: if a file is there but damaged; names it.
         FileNotFoundError: if it is nowhere and cannot be fetched; says what can be done.
-        OSError: if the first folder cannot be written; names the ways to another.
+        OSError: if the first folder cannot be written; says how to choose another.
     """
     for folder in folders:
         path = folder / file

@@ -39,7 +39,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is truncated, no gzip, of another kind, or of another length.
+        ValueError: if the file is truncated, not gzip, of another kind, or of another length.
     """
     try:
         with gzip.open(path) as f:
@@ -80,7 +80,7 @@ def fashion_mnist(split: str = "train", folder: str | os.PathLike[str] | None = 
     then on the network.
 
     Raises:
-        FileNotFoundError: if it is nowhere and cannot be fetched; says both ways out.
+        FileNotFoundError: if it is nowhere and cannot be downloaded; says what can be done.
         ValueError: if a file is damaged.
 
     Example:
@@ -101,7 +101,7 @@ def mnist(split: str = "train", folder: str | os.PathLike[str] | None = None) ->
     Looked for in `folder` (or the cache), then on the network.
 
     Raises:
-        FileNotFoundError: if it is nowhere and cannot be fetched; says what can be done.
+        FileNotFoundError: if it is nowhere and cannot be downloaded; says what can be done.
         ValueError: if a file is damaged.
 
     Example:

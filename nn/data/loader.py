@@ -1,4 +1,4 @@
-"""Batches of a data set, in order or shuffled by a generator of one's own."""
+"""Batches of a data set, in order or shuffled by the user's generator."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ class DataLoader:
     """Iterates over (x, y) batches of arrays; each `for` is an epoch.
 
     Args:
-        dataset: has a length, and `dataset[array of indices]` gives a tuple of arrays.
-        batch_size: samples a batch; the last may have fewer.
+        dataset: has a length; `dataset[array of indices]` returns a tuple of arrays.
+        batch_size: samples per batch; the last may have fewer.
         shuffle: a new order every epoch.
-        rng: the generator of the order and of `transform`. Its state is all that an epoch depends
-            on, so saving it is enough to go on exactly.
+        rng: the generator of the order and of `transform`. An epoch depends on its state alone, so
+            saving that is enough to resume exactly.
         drop_last: leave out a last batch that is not full.
         transform: `transform(x, rng)` changes the inputs of a batch (augmentation).
 

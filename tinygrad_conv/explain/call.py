@@ -182,8 +182,8 @@ def find(t: Tensor, name: str) -> Tensor:
         the four-axis result of that call.
 
     Raises:
-        TypeError: if t is no tensor.
-        KeyError: if there is none of this name; the names there are, are listed.
+        TypeError: if t is not a tensor.
+        KeyError: if there is no such name; lists those there are.
         RuntimeError: if `backward()` has let go of the values.
 
     Example:

@@ -26,7 +26,7 @@ pre {{ overflow-x: auto }}</style></head>
 class Explanation(Terms):
     """Why one number of a convolution is what it is; prints as text, is a picture in a notebook.
 
-    Attributes: `index` as asked; `terms`, one record a product; `partials`, their sum for each
+    Attributes: `index` as asked; `terms`, one record per product; `partials`, their sum for each
     channel (for a weight: each sample); `bias`; `total`, the float64 sum of all; `value`, what
     the tensor or its gradient holds; `im2col`, row number and row of the patch matrix.
 

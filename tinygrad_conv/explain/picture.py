@@ -1,4 +1,4 @@
-"""An explanation as a picture: the number asked for, and the planes that meet, a row a channel.
+"""An explanation as a picture: the number asked for, and the planes that meet, one row per channel.
 
 Left to right it reads as the equation does: result = input x weight = products, summed. Cells with
 the same letter meet. Imports terms, formula, text, grid and svg.

@@ -75,7 +75,7 @@ class Terms:
 
     @property
     def terms(self) -> np.ndarray:
-        """One record a product, with the fields n, o, c, k, i, j, a, b, u, v, inside, the two
+        """One record per product, with the fields n, o, c, k, i, j, a, b, u, v, inside, the two
         factors by name, and product.
 
         (i, j) is the position on the small side, (a, b) the tap, (u, v) the position on the large

@@ -23,7 +23,7 @@ def pair(value: Any, op: str, name: str, least: int = 1) -> tuple[int, int]:
 
 
 def is_int(v: Any) -> bool:
-    """Whether v is one whole number, Python's or NumPy's; a bool and an array of one are none."""
+    """Whether v is one whole number, Python's or NumPy's; not a bool or an array of one."""
     return type(v) is int or (
         hasattr(v, "__index__") and not isinstance(v, bool) and np.ndim(v) == 0)
 

@@ -101,7 +101,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def set_num_threads(n: int) -> None:
-    """How many threads the heavy kernels may use (at first: one a CPU this process may run on).
+    """How many threads the heavy kernels may use (default: one per CPU this process may use).
 
     Raises:
         ValueError: if `n` is not a whole number of at least 1.
@@ -140,7 +140,7 @@ def workspace(role: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def split(count: int, worth: bool, work: Callable[[int, int], Any]) -> list[Any]:
-    """Run `work(lo, hi)` on equal parts of range(count), one a thread if `worth` it; in order.
+    """Run `work(lo, hi)` on equal parts of range(count), one per thread if `worth` it; in order.
 
     BLAS works single-threaded inside. The parts depend on `count` and the number of threads only,
     so results are reproducible.
@@ -168,7 +168,7 @@ def fitting(item_bytes: int) -> int:
 
 
 def over(count: int, item_bytes: int, work: Callable[[list[slice], int], Any]) -> list[Any]:
-    """Run `work(slices, n)` over range(count), once a thread; its results in order.
+    """Run `work(slices, n)` over range(count), once per thread; its results in order.
 
     Each slice holds at most `n` items, as many as fit the cache at `item_bytes` each.
     """

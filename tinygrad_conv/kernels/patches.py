@@ -1,9 +1,9 @@
-"""The three bilinear maps of convolution for many channels: chunked im2col, one GEMM a chunk.
+"""The three bilinear maps of convolution for many channels: chunked im2col, one GEMM per chunk.
 
 Physical layout is channels-last: a patch row is KW*C numbers in one run, a GEMM writes into the
 output's own memory. Columns live for one chunk only (some samples, or a band of one), small enough
 for the L2 cache. Shapes are logical NCHW throughout; results are channels-last memory seen as NCHW.
-A cotangent g is read as channels-last rows, one a window: where O numbers make a window they may
+A cotangent g is read as channels-last rows, one per window: where O numbers make a window they may
 lie in several columns of g.
 """
 from __future__ import annotations

@@ -26,7 +26,7 @@ def product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _in_parts(x: np.ndarray, y: np.ndarray, rows: int, columns: int, worth: bool) -> np.ndarray:
-    """One block of the longer side of the result a thread; no BLAS thread is woken."""
+    """One block of the longer side of the result per thread; no BLAS thread is woken."""
     out = np.empty((rows, columns), np.result_type(x, y))
     if rows > columns:
         split(rows, worth, lambda lo, hi: np.matmul(x[lo:hi], y, out=out[lo:hi]))

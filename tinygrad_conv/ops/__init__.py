@@ -1,4 +1,4 @@
-"""The ops, one file a family; `__all__` is what is public on `tg`."""
+"""The ops, one file per family; `__all__` is what is public on `tg`."""
 from .activation import elu, gelu, hardtanh, leaky_relu, relu, relu6, relu_vjp, selu, silu, softplus
 from .compare import (
     equal, floor, greater, greater_equal, isfinite, isnan, less, less_equal, logical_and,

@@ -33,7 +33,7 @@ def axis_of(axis: Any, ndim: int, op: str) -> int:
     """The axis counted from the front.
 
     Raises:
-        TypeError, IndexError: if it is no whole number, or out of range.
+        TypeError, IndexError: if it is not a whole number, or is out of range.
     """
     if not hasattr(axis, "__index__"):
         raise TypeError(f"{op}: axis must be a whole number, got {axis!r}")

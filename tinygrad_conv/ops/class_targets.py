@@ -60,7 +60,7 @@ def class_weights(op: str, weight: Any, c: int, dtype: np.dtype) -> np.ndarray |
                          f"weight.detach()")
     w = values_of(weight).astype(dtype)
     if w.shape != (c,):
-        raise ValueError(f"{op}: weight must have shape ({c},), one number a class, got {w.shape}")
+        raise ValueError(f"{op}: weight must have shape ({c},), one number per class, got {w.shape}")
     return w
 
 

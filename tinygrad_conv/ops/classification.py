@@ -96,7 +96,7 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
         weight: (C,), a constant factor for each class. The mean over class targets is divided by
             the sum of the weights of the targets; over probabilities by the number of rows.
         ignore_index: class targets with this number count nothing; if all do, the mean is nan.
-        reduction: "mean", "sum", or "none" for one number a row, (), (N,) or (N, d1, ...).
+        reduction: "mean", "sum", or "none" for one number per row, (), (N,) or (N, d1, ...).
         label_smoothing: between 0 and 1: so much of the target is spread evenly over the classes.
 
     Raises:

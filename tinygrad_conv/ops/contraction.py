@@ -79,7 +79,7 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     Args:
         subscripts: as for `np.einsum`: "ij,jk->ik", implicit output "ij,jk", diagonals "ii->i",
             "...ij,...jk->...ik". Letters only, at most 52.
-        operands: tensors, arrays or numbers, one a term.
+        operands: tensors, arrays or numbers, one per term.
 
     Raises:
         ValueError: if labels and shapes do not fit; names the label or term, and the shapes.

@@ -45,7 +45,7 @@ def check_channels(op: str, tensors: list[Tensor], groups: int, inputs: int, out
         raise ValueError(f"{op}: weight.shape[0]={w.shape[0]} must be divisible by groups={groups} "
                          f"(weight.shape={w.shape})")
     if rest and rest[0].shape != (outputs,):
-        raise ValueError(f"{op}: bias must have shape ({outputs},), one value an output channel, "
+        raise ValueError(f"{op}: bias must have shape ({outputs},), one value per output channel, "
                          f"got {rest[0].shape}")
 
 

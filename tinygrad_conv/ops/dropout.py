@@ -47,7 +47,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *,
         rng: where the mask is drawn from; there is no global random state.
 
     Raises:
-        ValueError: if p is no probability.
+        ValueError: if p is not a probability.
         TypeError: if `rng` is needed and is not a generator, or x is not floating point.
 
     Example:
@@ -64,7 +64,7 @@ def dropout2d(x: Any, p: float = 0.5, training: bool = True, *,
     """Dropout of whole channels of x (N, C, H, W), or (N, C, L); arguments as `dropout`.
 
     Raises:
-        ValueError: if p is no probability, or x has no channels.
+        ValueError: if p is not a probability, or x has no channels.
         TypeError: if `rng` is needed and is not a generator, or x is not floating point.
 
     Example:

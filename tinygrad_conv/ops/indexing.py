@@ -51,7 +51,7 @@ def _frozen(i: Any) -> Any:
     try:
         array = np.array(i.data if isinstance(i, Tensor) else i)
     except ValueError as e:
-        raise TypeError(f"getitem: {i!r} is no index: {e}") from None
+        raise TypeError(f"getitem: {i!r} is not an index: {e}") from None
     if array.size == 0 and not isinstance(i, Tensor | np.ndarray):
         array = array.astype(np.int64)
     if array.dtype.kind not in "iub":

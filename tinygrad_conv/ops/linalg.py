@@ -128,7 +128,7 @@ def linear(x: Any, w: Any, bias: Any = None) -> Tensor:
         return _linear(x, w)
     bias = as_tensor(bias, "linear")
     if bias.shape != w.shape[:1]:
-        raise ValueError(f"linear: bias must have shape {w.shape[:1]}, one value an output, got "
+        raise ValueError(f"linear: bias must have shape {w.shape[:1]}, one value per output, got "
                          f"{bias.shape} (weight.shape={w.shape})")
     return _linear(x, w, bias)
 

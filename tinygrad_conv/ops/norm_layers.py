@@ -95,7 +95,7 @@ def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, 
         eps: added to the variance.
 
     Raises:
-        ValueError: in training with one value a channel, or if shapes or numbers do not fit.
+        ValueError: in training with one value per channel, or if shapes or numbers do not fit.
         TypeError: if x is not floating point.
 
     Example:
@@ -120,7 +120,7 @@ def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, 
                          f"a cumulative average pass 1/(number of batches so far)")
     n = x.size // max(c, 1)
     if n == 1:
-        raise ValueError(f"{op}: training needs more than one value a channel, got shape "
+        raise ValueError(f"{op}: training needs more than one value per channel, got shape "
                          f"{x.shape}; use a larger batch, or training=False (eval())")
     axes = (0, *range(2, x.ndim))
     y, mean, var = normalize(x, weight, bias, axes=axes, eps=eps)
@@ -143,7 +143,7 @@ def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tenso
         use_input_stats, momentum, eps: as `training`, `momentum`, `eps` of `batch_norm`.
 
     Raises:
-        ValueError: with one value a channel and sample, or if shapes do not fit.
+        ValueError: with one value per channel and sample, or if shapes do not fit.
 
     Example:
         >>> instance_norm([[[1.0, 3.0], [2.0, 2.0]]], eps=1e-12).data.tolist()
@@ -161,7 +161,7 @@ def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tenso
     if not use_input_stats:
         return _by_running(x, running_mean, running_var, weight, bias, eps, view)
     if n == 1:
-        raise ValueError(f"{op}: needs more than one value a channel, got shape {x.shape}")
+        raise ValueError(f"{op}: needs more than one value per channel, got shape {x.shape}")
     y, mean, var = normalize(x, weight, bias, axes=tuple(range(2, x.ndim)), eps=eps)
     if x.size:
         _update(running_mean, mean._data.reshape(-1, c).mean(axis=0), momentum)

@@ -51,7 +51,7 @@ def _border(x: Tensor, width: list[tuple[int, int]], mode: str) -> Tensor:
 
 
 def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
-    """NumPy's forms: one int, one (before, after), or one pair an axis."""
+    """NumPy's forms: one int, one (before, after), or one pair per axis."""
     try:
         width = np.broadcast_to(np.asarray(pad_width), (ndim, 2))
     except ValueError:
@@ -72,7 +72,7 @@ def _constant(value: Any, dtype: np.dtype) -> bool | int | float:
     with np.errstate(invalid="ignore"):
         cell = given.astype(dtype)
     if cell != given:
-        raise ValueError(f"pad: constant_values {value!r} is no number of x's dtype, {dtype}; "
+        raise ValueError(f"pad: constant_values {value!r} does not fit x's dtype, {dtype}; "
                          f"convert x first, e.g. tg.tensor(x, dtype=np.float32)")
     return cell.item()
 
@@ -82,7 +82,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
 
     Args:
         x: any shape.
-        pad_width: an int, (before, after), or one such pair an axis.
+        pad_width: an int, (before, after), or one such pair per axis.
         mode: "constant", "reflect" (the edge is not repeated), "replicate" or its NumPy name "edge".
         constant_values: the value of "constant" cells; one that x's dtype can hold.
 

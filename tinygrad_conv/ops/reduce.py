@@ -73,7 +73,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean over axes; of nothing, nan.
 
     Raises:
-        TypeError: for integers, whose mean is none; convert them first.
+        TypeError: for integers, whose mean need not be an integer; convert them first.
 
     Example:
         >>> mean([[1.0, 2.0], [3.0, 4.0]], axis=(0, 1)).item()

@@ -184,7 +184,7 @@ def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
     """Shift values along axes; what leaves at the end comes back at the start.
 
     Raises:
-        ValueError: if there is not one shift an axis.
+        ValueError: if there is not one shift per axis.
 
     Example:
         >>> roll([1.0, 2.0, 3.0], 1).data.tolist()
@@ -196,7 +196,7 @@ def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
     axes = tuple(axis) if isinstance(axis, Sequence) else (axis,)
     shifts = tuple(shift) if isinstance(shift, Sequence) else (shift,)
     if len(axes) != len(shifts):
-        raise ValueError(f"roll: expects one shift an axis, got shift={shift} and axis={axis}")
+        raise ValueError(f"roll: expects one shift per axis, got shift={shift} and axis={axis}")
     if not all(hasattr(s, "__index__") for s in shifts):
         raise TypeError(f"roll: shift must be a whole number, got {shift!r}")
     return _roll(x, shift=shifts, axis=tuple(axis_of(a, x.ndim, "roll") for a in axes))

@@ -1,1 +1,1 @@
-"""A graph as something to look at: each format a file, all made from the one plain model."""
+"""A graph as something to look at: one file per format, all made from the one plain model."""

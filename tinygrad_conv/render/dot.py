@@ -73,7 +73,7 @@ def _root(graph: Graph) -> Digraph:
 
 
 def _ids(graph: Graph) -> dict[str, str]:
-    """Names in the text: those that are no plain word, as those of modules are not, become numbers."""
+    """Names in the text: those that are not plain words, such as modules' paths, become numbers."""
     odd = [box.id for box in graph.boxes if not (box.id.isascii() and box.id.isalnum())]
     return {box.id: box.id for box in graph.boxes} | {box: f"module{i}" for i, box in enumerate(odd)}
 
@@ -109,7 +109,7 @@ def text(lines: Iterable[str]) -> str:
 
 
 def _frames(graph: Graph, root: Digraph) -> dict[Path, Digraph]:
-    """A cluster a scope, not yet put into one another; the root under ()."""
+    """One cluster per scope, not yet nested; the root under ()."""
     frames = {(): root}
     for number, scope in enumerate(graph.scopes.values()):
         label = text([title(scope)])  # twice as wide, so that edges enter the frame beside it

@@ -1,4 +1,4 @@
-"""A graph as text for a terminal: modules indented, a line a box, where its inputs come from.
+"""A graph as text for a terminal: modules indented, one line per box, with where its inputs come from.
 
 May import graph.
 """
