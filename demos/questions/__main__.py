@@ -19,23 +19,23 @@ from .answer import Answer, as_page, as_text, document
 QUESTIONS = (q1_kernel_gradient, q2_input_gradient, q3_nhwc_im2col, q4_dense_matrix,
              q5_general_equations)
 GALLERY = Path(__file__).resolve().parent.parent / "gallery"
-LEGEND = ("In all pictures the input is blue and plain, the gradient that comes from above is green and "
-          "hatched, and filters are orange grids; darker numbers are larger, and a result has a heavy "
-          "outline.")
+LEGEND = ("In all pictures the input is blue and plain, the gradient that arrives from above is green and "
+          "hatched, and filters are orange grids; darker cells hold larger numbers, and a result has a "
+          "heavy outline.")
 
 
 def index(answers: Sequence[Answer]) -> str:
-    """The page that leads to the others."""
+    """The page that links to the others."""
     cards = "\n".join(
         f'<a class="card" href="{a.name}.html">{a.picture}<div><h2>{a.number}. {a.title}</h2>'
-        f"<p>{a.asked}</p><span>{sum(p.holds for p in a.proofs)} of {len(a.proofs)} comparisons equal "
+        f"<p>{a.asked}</p><span>{sum(p.holds for p in a.proofs)} of {len(a.proofs)} comparisons agree "
         f"to rounding</span></div></a>" for a in answers)
     return document("Five questions about the gradient of a convolution", (
         "<h1>Five questions about the gradient of a convolution</h1>\n<p class=\"short\">People who "
         "write a convolutional network by hand keep asking these. Each is answered with the asker's own "
-        "shapes: a picture, a formula, and numbers that prove it against plain loops and finite "
+        "shapes: a picture, a formula, and numbers checked against plain loops and finite "
         f"differences.</p>\n<p class=\"note\">{LEGEND}</p>\n<div class=\"cards\">\n{cards}\n</div>\n"
-        "<footer><code>make questions</code> computes every number of these pages anew.</footer>"))
+        "<footer><code>make questions</code> recomputes every number on these pages.</footer>"))
 
 
 def pages(answers: Sequence[Answer]) -> dict[str, str]:

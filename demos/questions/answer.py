@@ -23,7 +23,7 @@ PROVED = ("computed as", "compared with", "numbers", "largest difference", "")
 
 @dataclass(frozen=True)
 class Table:
-    """A small table; `note` is said below it. Cells are HTML."""
+    """A small table with a `note` below it. Cells are HTML."""
 
     title: str
     head: Sequence[str]
@@ -58,7 +58,7 @@ class Answer:
         proved = [(p.what, p.how, f"{p.entries:,}", p.says, "✓ equal" if p.holds else "✗ DIFFERS")
                   for p in self.proofs]
         note = ("Float64, fixed seed. A difference is relative to the largest entry. A convolution "
-                "is linear in each argument, so finite differences with step 1 are exact too.")
+                "is linear in each argument, so finite differences with step 1 are exact, too.")
         return [self.shapes, Table("Proof", PROVED, proved, note), *self.more]
 
 
@@ -127,13 +127,13 @@ def as_page(answer: Answer, names: Sequence[str]) -> str:
         f"<figure>{answer.picture}</figure>", f'<div class="formula">\n{formulas}\n</div>',
         *([f"<h2>The derivation</h2>\n<ol>\n{steps}\n</ol>"] if answer.steps else []),
         *map(_html_table, answer.tables),
-        f"<footer><code>python -m demos.questions.{answer.name}</code> computes every number of "
-        f"this page anew.</footer>"]))
+        f"<footer><code>python -m demos.questions.{answer.name}</code> recomputes every number on "
+        f"this page.</footer>"]))
 
 
 @plainly()
 def run(make: Callable[[], Answer]) -> None:
-    """Print an answer; leave with an error if a proof fails. `--picture FILE` keeps the drawing."""
+    """Print an answer; exit with an error if a proof fails. `--picture FILE` keeps the drawing."""
     takes = parser(sys.modules[make.__module__].__doc__)
     takes.add_argument("--picture", type=svg, metavar="FILE.svg", help="write the picture too")
     chosen = takes.parse_args()

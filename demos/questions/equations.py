@@ -17,25 +17,25 @@ STEPS = (
     "Y[n,k,i,j] = bias[k] + Σ<sub>u,a,b</sub> W[k,u,a,b] · X[n,u,i·s+a·d−p,j·s+b·d−p].",
     "The loss L depends on X, W and the bias through Y only. With δ = dL/dY the chain rule gives, for "
     "any number v among them,<br>dL/dv = Σ<sub>n,k,i,j</sub> δ[n,k,i,j] · dY[n,k,i,j]/dv.",
-    "Let v be X[n,u,m,q]. Only outputs of the same sample n contain it: in Y[n,k,i,j] it stands with the "
-    "weight of the tap that lands on it, if one does. With […] = 1 where the statement is true, else 0:<br>"
+    "Let v be X[n,u,m,q]. Only outputs of the same sample n contain it: in Y[n,k,i,j] it is multiplied by "
+    "the weight of the tap that lands on it, if one does. With […] = 1 where the statement is true, else 0:<br>"
     "dY[n,k,i,j]/dX[n,u,m,q] = Σ<sub>a,b</sub> W[k,u,a,b] · [i·s+a·d−p = m] · [j·s+b·d−p = q].",
-    "Put 3 into 2. For a fixed tap the brackets leave at most one i and one j of the two sums: the "
-    "solution i = (m+p−a·d)/s, j = (q+p−b·d)/s, provided that they are whole and in "
+    "Substitute 3 into 2. For a fixed tap the brackets leave at most one i and one j of the two sums: the "
+    "solution i = (m+p−a·d)/s, j = (q+p−b·d)/s, provided that they are integers and in "
     "range, 0&nbsp;≤&nbsp;i&nbsp;&lt;&nbsp;OH and 0&nbsp;≤&nbsp;j&nbsp;&lt;&nbsp;OW. What is left is the "
     "sum over k, a, b: the equation for dX. No sum over u, since u is given; a sum over k, since every "
     "filter reads this pixel.",
-    "Let v be W[k,u,a,b]. It stands in Y[n,k,i,j] exactly once, for every sample and place, and in no "
+    "Let v be W[k,u,a,b]. It appears in Y[n,k,i,j] exactly once, for every sample and place, and in no "
     "other filter's output:<br>dY[n,k′,i,j]/dW[k,u,a,b] = [k′ = k] · X[n,u,i·s+a·d−p,j·s+b·d−p].",
-    "Put 5 into 2. The bracket removes the sum over filters; n, i, j stay. There is nothing to solve, so "
-    "there is no division: the equation for dW. A term whose X lies in the padding is 0.",
-    "Let v be bias[k]. It stands in Y[n,k,i,j] with factor 1: the equation for db.",
+    "Substitute 5 into 2. The bracket removes the sum over filters; n, i, j stay. There is nothing to solve, "
+    "so there is no division: the equation for dW. A term whose X lies in the padding is 0.",
+    "Let v be bias[k]. It appears in Y[n,k,i,j] with factor 1: the equation for db.",
     "With groups, filter k reads the channels of its own group only. All sums stay; in dX, k runs over "
     "the filters of the group that u belongs to.",
 )
 
 WHERE = (
-    ("stride s", "windows start s apart", "for a tap, only every s-th place has a whole i",
+    ("stride s", "windows start s apart", "for each tap, only every s-th place has an integer i",
      "taps of δ lie s apart"),
     ("dilation d", "taps lie d apart", "taps lie d apart, backwards", "the window moves by d"),
     ("padding p", "shifts by −p", "shifts by +p", "shifts by −p; terms outside are 0"),

@@ -49,7 +49,7 @@ def answer() -> Answer:
             ("O and dE/dO", "10 × 96 × 96", "10"),
             ("one pair, X[c] with dE/dO[o]", "100 × 100 with 96 × 96", "100 − 96 + 1 = 5, so 5 × 5"),
             ("dE/dF", " × ".join(map(str, df.shape)), f"{len(pairs)} pairs, one kernel each")],
-            "o and c stand on both sides of the formula. The sum over the 96 × 96 positions is the "
+            "o and c appear on both sides of the formula. The sum over the 96 × 96 positions is the "
             "only sum; nothing is tiled and nothing collapses."),
         [compare("dE/dF by backward()", "seven loops over single numbers (the innermost "
                  "by Python's sum(map(mul, …)))", df, kernel_gradient_by_rows(x[0], g[0], 5)),
@@ -69,7 +69,7 @@ def collapse_test(x: np.ndarray, f: np.ndarray, g: np.ndarray, df: np.ndarray) -
         changed = np.any(np.abs(gradient(other, f, g) - df) > 1e-6, axis=(2, 3))   # (10, 5)
         rows.append((f"X[{c}]", f"{changed.sum()} of {changed.size}",
                      "dE/dF[0…9, " + ", ".join(map(str, np.flatnonzero(changed.any(axis=0)))) + "]"))
-    return Table("No plane leaks into another", ("change only", "kernels that change", "namely"), rows)
+    return Table("No plane leaks into another", ("plane changed", "kernels that change", "which"), rows)
 
 
 if __name__ == "__main__":

@@ -53,9 +53,9 @@ def answer() -> Answer:
             ("F turned and swapped", " × ".join(map(str, swapped.shape)), "three filters of depth 5"),
             ("dE/dO with a border of 2 zeros", "5 × 22 × 22", "so that every overlap counts"),
             ("dE/dX", " × ".join(map(str, dx.shape[1:])), "3 planes; 22 − 3 + 1 = 20")],
-            "X[c,u,v] went into O[o,i,j] with weight F[o,c,a,b] where u = i + a, v = j + b. Back, "
-            "i = u − a: the minus is the turn by 180°; outside dE/dO the term is 0. <i>full</i> itself turns "
-            "nothing, as in a layer; scipy.signal.convolve2d turns, and takes F[o,c] as it is."),
+            "X[c,u,v] went into O[o,i,j] with weight F[o,c,a,b] where u = i + a, v = j + b. Solved "
+            "for i: i = u − a; the minus is the turn by 180°, and outside dE/dO the term is 0. <i>full</i> "
+            "itself turns nothing, like a layer; scipy.signal.convolve2d turns, so give it F[o,c] as it is."),
         [compare(ours, "seven loops over single numbers", dx, seven_loops(x, f, g)[1]),
          compare(ours, "one full convolution with the turned, swapped filters", dx, full(g, swapped)),
          compare(ours, "five full convolutions, one per filter, added", dx, one_by_one),

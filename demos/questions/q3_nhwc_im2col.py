@@ -64,9 +64,9 @@ def answer() -> Answer:
             ("Z and dL/dZ", "[N, 8, 8, F]", g.shape), ("P, the patches", "[N·8·8, 3·3·C]", rows.shape),
             ("dL/dZ as a matrix", "[N·8·8, F]", g.reshape(-1, F).shape),
             ("dL/dK", "[F, 3·3·C] = [F, 3, 3, C]", dk.shape)],
-            "Forward, i walks by the stride s and a by the dilation d (here both 1). In dL/dK a is held and "
-            "i is summed: dL/dZ acts as a kernel whose taps lie s apart and that moves by d. Stride and "
-            "dilation have changed places."),
+            "In the forward pass i moves in steps of s and a in steps of d (both 1 here). In dL/dK a is held "
+            "and i is summed: dL/dZ acts as a kernel whose taps lie s apart and that moves in steps of d. "
+            "Stride and dilation have changed places."),
         [compare(ours, "seven loops over single numbers", dk, dk_loops.transpose(0, 2, 3, 1)),
          compare(ours, "(dL/dZ)ᵀ · P", dk, (g.reshape(-1, F).T @ rows).reshape(k.shape)),
          compare(ours, "finite differences", dk, steps),

@@ -56,10 +56,10 @@ def answer() -> Answer:
         NAME, 5, "The general equations: one wiring, three readings",
         "Where do stride, depth, dilation, padding and the number of filters enter? And the derivation?",
         "One equation connects input and output: <i>m = i·s + a·d − p</i>. Forward, collect what arrives "
-        "at an output. For dX, solve it for i. For dW, hold the tap and walk over all outputs.",
+        "at an output. For dX, solve it for i. For dW, hold the tap and go through all outputs.",
         draw(), FORMULAS,
         Table("Where each enters", ("", "forward", "dX", "dW"), WHERE, "δ = dL/dY. The term in dX exists "
-              "only where both divisions are whole and the result is in range."),
+              "only where both divisions are exact and the results are in range."),
         proofs, STEPS, [Table("The geometries checked", (
             "stride", "padding", "dilation", "groups", "C → K", "dX", "dW", "db"), rows,
             "Two samples of 7 × 6, kernels of 3 × 2; the worst of the three comparisons, every entry.")])

@@ -50,7 +50,7 @@ def by_channels(gradients: Gradients, rng: np.random.Generator) -> Table:
         rows.append((name, error.says, "0: nothing to average"))
     note = ("‖recipe − gradient‖ / ‖gradient‖. The recipe gives every channel the mean over the "
             "channels, so it is right only where they are equal; with independent ones the error scatters "
-            "around the expected one. It also divides by N: if the loss is "
+            "around the expected value. It also divides by N: if the loss is "
             "a mean over the batch, the 1/N is in dL/dZ already; if not, it does not belong here.")
     return Table("How wrong the recipe is", ("channels", "measured", "expected"), rows, note)
 

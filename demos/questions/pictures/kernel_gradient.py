@@ -46,7 +46,7 @@ def _one_pair(p: Picture, shades: np.ndarray, kernel: np.ndarray) -> None:
     p.text(x + 6, y + 194, f"X[{C}]", 13, bold=True)
     p.text(x + 212, y + 16, f"shifted by\na = {A}, b = {B}", 13)
     p.text(x + 212, y + 78, "96 fits into\n100 in 5 ways,\nin each\ndirection", 13, color=SOFT)
-    p.text(x, y + 234, "multiply what lies on top of each other,\nadd the 96×96 products: one "
+    p.text(x, y + 234, "multiply the cells that coincide,\nadd the 96×96 products: one "
            "number", 13)
     side, top = 32, y + 300
     p.line(x + 100, y + 262, x + 100, top - 24, INK, 1.4, arrow=True)
@@ -54,5 +54,5 @@ def _one_pair(p: Picture, shades: np.ndarray, kernel: np.ndarray) -> None:
     p.box(x + 20 + B * side, top + A * side, side, side, INK, 4)
     p.text(x + 194, top + A * side + 14, f"← a = {A}, b = {B}", 13)
     p.text(x + 20, top + 5 * side + 26, f"dE/dF[{O},{C}], 5×5", 14, bold=True)
-    p.text(x + 20, top + 5 * side + 50, "lighter: smaller, darker: larger\n(the 4 pixels of play are "
+    p.text(x + 20, top + 5 * side + 50, "lighter: smaller, darker: larger\n(the 4 pixels of slack are "
            "drawn enlarged)", 12, color=SOFT)

@@ -50,7 +50,7 @@ def _product(p: Picture, right: np.ndarray, rows: int) -> None:
         p.box(x, TOP + ROW, width, 12, INK, 1.8)
     p.line(168 + taps * 6 + 3, TOP + ROW + 6, 393, TOP + ROW + 6, INK, 1.4, "4 3")
     p.text(363, TOP + ROW - 8, "same\n(n,i,j)", 12, "middle", halo=True)
-    p.text(168, TOP + HEIGHT + 24, "multiply row with row, add up all rows:\nthe only sum is over (n, i, j)",
+    p.text(168, TOP + HEIGHT + 24, "multiply row by row, add up all rows:\nthe only sum is over (n, i, j)",
            13, color=SOFT)
     p.text(500, TOP + ROW + 14, "=", 24, "middle", True)
     p.text(538, TOP + 22, f"dL/dK: {filters}×{taps}", 14, bold=True)
