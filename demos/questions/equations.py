@@ -18,7 +18,7 @@ STEPS = (
     "The loss L depends on X, W and the bias through Y only. With δ = dL/dY the chain rule gives, for "
     "any number v among them,<br>dL/dv = Σ<sub>n,k,i,j</sub> δ[n,k,i,j] · dY[n,k,i,j]/dv.",
     "Let v be X[n,u,m,q]. Only outputs of the same sample n contain it: in Y[n,k,i,j] it is multiplied by "
-    "the weight of the tap that lands on it, if one does. With […] = 1 where the statement is true, else 0:<br>"
+    "the weight of the tap that lands on it, if one does. With […] = 1 where true, else 0:<br>"
     "dY[n,k,i,j]/dX[n,u,m,q] = Σ<sub>a,b</sub> W[k,u,a,b] · [i·s+a·d−p = m] · [j·s+b·d−p = q].",
     "Substitute 3 into 2. For a fixed tap the brackets leave at most one i and one j of the two sums: the "
     "solution i = (m+p−a·d)/s, j = (q+p−b·d)/s, provided that they are integers and in "
