@@ -55,8 +55,8 @@ def answer() -> Answer:
     return Answer(
         NAME, 4, "The convolution is a dense layer with shared weights",
         "x is 5×5×3 (H, W, C), 16 3×3×3 filters, dL/dh is 3×3×16. What is dL/dx from a dense view?",
-        f"Flatten x and h: the convolution is a sparse matrix in which every weight occurs {copies.max()} times. "
-        "dL/dx is its transpose times dL/dh: the sum of 16 full convolutions.", draw(m, x, g),
+        f"Flatten x and h: the convolution is a sparse matrix in which every weight occurs {copies.max()} "
+        "times. dL/dx is its transpose times dL/dh: the sum of 16 full convolutions.", draw(m, x, g),
         ["M[(i,j,o),(m,n,c)] = W[o,c,m−i,n−j] &nbsp;if 0 ≤ m−i, n−j &lt; 3, else 0",
          "h = M x, &nbsp; dL/dx = Mᵀ dL/dh = Σ<sub>o</sub> full(dL/dh[o], turn180(W[o]))"],
         Table("Shapes and counts", ("what", "shape or number", "why"), [
