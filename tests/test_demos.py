@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ["demos.questions", *sorted(
     ".".join(p.relative_to(ROOT).with_suffix("").parts) for p in (ROOT / "demos").rglob("*.py")
-    if '__name__ == "__main__"' in p.read_text() and p.name != "__main__.py")]
+    if '__name__ == "__main__"' in p.read_text(encoding="utf-8") and p.name != "__main__.py")]
 INTERRUPTED = """import signal
 from demos.{} import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in programs started with &
@@ -46,7 +46,7 @@ def test_drawings_leave_pictures_and_a_page(tmp_path):
 def test_backward_picture(tmp_path):
     pytest.importorskip("matplotlib")
     run("-m", "demos.backward_picture", str(tmp_path / "p.svg"))
-    assert (tmp_path / "p.svg").read_text().count("#fdd0a2") == 3 * 5 * 3  # each plane of each filter
+    assert (tmp_path / "p.svg").read_text(encoding="utf-8").count("#fdd0a2") == 3 * 5 * 3  # each plane of each filter
     run("-m", "demos.backward_picture", str(tmp_path / "again.svg"))
     assert (tmp_path / "p.svg").read_bytes() == (tmp_path / "again.svg").read_bytes()
 
@@ -133,16 +133,16 @@ def test_a_terminal_without_greek_gets_the_answer():
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_readme_code_runs(number, tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
     assert len(blocks) == 3
     out = run("-c", blocks[number], cwd=tmp_path)
     if number == 0:
         assert float(re.search(r"accuracy ([\d.]+)%", out).group(1)) > 90
         assert len(blocks[0].strip().splitlines()) <= 17
     if number == 1:
-        assert "<html" in (tmp_path / "net.html").read_text() and "(float32), difference" in out
+        assert "<html" in (tmp_path / "net.html").read_text(encoding="utf-8") and "(float32), difference" in out
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "demos").glob("*.py")), ids=lambda p: p.name)
 def test_demos_are_short(path):
-    assert len(path.read_text().splitlines()) <= 110
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 110

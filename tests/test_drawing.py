@@ -42,7 +42,7 @@ def square(name="x"):
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_dot_is_the_golden_one(name):
     """If the change is wanted: python -m tests.regenerate_golden, and look at the difference."""
-    assert DRAWINGS[name]().dot == (FOLDER / f"{name}.dot").read_text()
+    assert DRAWINGS[name]().dot == (FOLDER / f"{name}.dot").read_text(encoding="utf-8")
 
 
 def test_no_golden_file_is_left_over():
@@ -137,7 +137,7 @@ def alone(tmp_path, monkeypatch):
 def test_graphviz_pure_makes_svg_and_png_without_dot(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     drawing = tg.draw(lenet_loss())
-    assert drawing.save(tmp_path / "deep" / "a b.svg").read_text().startswith("<?xml")
+    assert drawing.save(tmp_path / "deep" / "a b.svg").read_text(encoding="utf-8").startswith("<?xml")
     assert drawing.save(tmp_path / "a.PNG").read_bytes()[:4] == b"\x89PNG"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.PNG", "deep"]
 
@@ -156,7 +156,7 @@ def test_without_a_renderer_the_dot_text_is_kept_with_one_line_of_advice(tmp_pat
     assert len(said) == 1 and "\n" not in str(said[0].message)
     assert "pip install 'tinygrad_conv[viz]'" in str(said[0].message)
     assert said[0].filename == __file__
-    assert (tmp_path / "a.dot").read_text() == drawing.dot
+    assert (tmp_path / "a.dot").read_text(encoding="utf-8") == drawing.dot
     assert drawing._repr_svg_() is None
     assert list(drawing._repr_mimebundle_()) == ["text/plain"]
 
@@ -166,7 +166,7 @@ def test_what_a_failing_renderer_says_is_told_and_nothing_is_half_written(tmp_pa
     (tmp_path / "a.svg").write_text("the old one")
     with pytest.raises(RuntimeError, match="no layout for you.*a.dot"):
         tg.draw(square()).save(tmp_path / "a.svg")
-    assert (tmp_path / "a.svg").read_text() == "the old one"
+    assert (tmp_path / "a.svg").read_text(encoding="utf-8") == "the old one"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.dot", "a.svg", "bin"]
 
 

@@ -335,8 +335,8 @@ def test_names_are_escaped_and_the_picture_is_the_same_each_time(example_call):
 
 def test_save_writes_a_whole_file_or_none(example_call, tmp_path, monkeypatch):
     why = tg.explain.output(example_call[3], (0, 0, 0, 0))
-    assert why.save(tmp_path / "new" / "y.svg").read_text() == why._repr_svg_()
-    page = why.save(tmp_path / "y.html").read_text()
+    assert why.save(tmp_path / "new" / "y.svg").read_text(encoding="utf-8") == why._repr_svg_()
+    page = why.save(tmp_path / "y.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>") and "sum of 18 products" in page and "http" not in re.sub(
         r'xmlns="[^"]*"', "", page)
     with pytest.raises(ValueError, match=r"\.svg or \.html"):

@@ -48,7 +48,7 @@ def modules(package: Path) -> dict[str, ast.Module]:
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        found[name] = ast.parse(path.read_text())
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
     return found
 
 
@@ -200,7 +200,7 @@ def test_files_say_why_they_exist_and_stay_short(name):
     assert ast.get_docstring(tree), f"{name} has no module docstring"
     path = ROOT / Path(*name.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 250, f"{name} has {len(lines)} lines"
 
 

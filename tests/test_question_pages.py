@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import doctest
+import os
 import re
 import resource
 import subprocess
@@ -41,14 +42,15 @@ def made(answers):
 def test_there_are_five_scripts_each_under_eighty_lines():
     assert [name[:2] for name in NAMES] == ["q1", "q2", "q3", "q4", "q5"]
     for path in SCRIPTS:
-        assert len(path.read_text().splitlines()) < 80, path.name
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 80, path.name
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_question_is_answered_in_the_terminal_within_ten_seconds(name, tmp_path):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-m", f"demos.questions.{name}", "--picture",
-                           str(tmp_path / "p.svg")], cwd=ROOT, capture_output=True, text=True, timeout=600)
+                           str(tmp_path / "p.svg")], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=600,
+                          env={**os.environ, "PYTHONIOENCODING": "utf-8"})
     assert done.returncode == 0, done.stdout + done.stderr
     after = resource.getrusage(resource.RUSAGE_CHILDREN)      # CPU time: other work must not count
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
@@ -66,7 +68,7 @@ def test_make_questions_writes_the_folder_it_names(answers, tmp_path, monkeypatc
     assert "index.html" in capsys.readouterr().out
     names = {p.name for p in (tmp_path / "new" / "place").iterdir()}
     assert names == {"index.html"} | {f"{n}.{end}" for n in NAMES for end in ("html", "svg")}
-    rule = re.search(r"^questions:.*\n\t(.*)", (ROOT / "Makefile").read_text(), re.M).group(1)
+    rule = re.search(r"^questions:.*\n\t(.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M).group(1)
     assert rule == "$(BIN)/python -m demos.questions --out runs/questions"
 
 
@@ -76,7 +78,7 @@ def test_the_committed_gallery_is_what_the_run_makes(made):
     folder = ROOT / "demos" / "gallery"
     assert {p.name for p in folder.iterdir()} == set(made)
     for name, text in made.items():
-        same = (folder / name).read_text() == text
+        same = (folder / name).read_text(encoding="utf-8") == text
         assert same, f"{name}: run python -m demos.questions --gallery and look at the difference"
 
 
@@ -120,7 +122,7 @@ def test_pages_are_self_contained_well_formed_and_linked(made):
 
 
 def test_readme_links_the_gallery():
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     section = readme.split("## Five questions")[1].split("\n## ")[0]
     linked = re.findall(r"\]\((demos/gallery/[^)]*)\)", section)
     assert {f"demos/gallery/{n}.svg" for n in NAMES} <= set(linked)

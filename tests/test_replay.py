@@ -1,6 +1,7 @@
 """Measurements on a live tape: they agree with autodiff, and they change nothing."""
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -120,7 +121,7 @@ def test_the_first_nan_is_found_with_its_line():
     found = replay.first_nonfinite([y])
     assert found.source.node is bad.node and found.kind == "nan"
     file, line = found.where
-    assert file.endswith(LINE) and "bad = tg.log(h)" in open(file).read().splitlines()[line - 1]
+    assert file.endswith(LINE) and "bad = tg.log(h)" in Path(file).read_text(encoding="utf-8").splitlines()[line - 1]
 
 
 def test_an_infinity_and_a_bad_leaf_are_found():
