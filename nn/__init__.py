@@ -2,7 +2,11 @@
 
     import nn
 """
+import sys as _sys
+import typing as _typing
+
 from . import data, init
+from . import spelling as _spelling
 from .activation import (
     ELU, GELU, SELU, Hardtanh, LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, SiLU, Softmax, Softplus,
     Tanh,
@@ -54,3 +58,8 @@ __all__ = [
     "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh",
     "clip_grad_norm_", "draw", "evaluate", "fit", "load", "no_decay", "save", "summary", "data", "init",
 ]
+
+if not _typing.TYPE_CHECKING:  # a checker would take every name for one that exists
+    def __getattr__(name):
+        text = _spelling.missing("nn", name, _spelling.NAMES)
+        raise AttributeError(text, name=name, obj=_sys.modules[__name__])

@@ -6,10 +6,22 @@ from typing import Any
 import tinygrad_conv as tg
 
 from .module import Module
-from .options import Options
+from .options import Options, not_in_place
 
 
-class ReLU(Module):
+class Activation(Options):
+    """One that PyTorch can also compute in place.
+
+    Raises:
+        ValueError: for `inplace=True`.
+    """
+
+    def __init__(self, inplace: bool = False, **options: Any) -> None:
+        not_in_place(type(self).__name__, inplace)
+        super().__init__(**options)
+
+
+class ReLU(Activation):
     """max(x, 0).
 
     Example:
@@ -21,7 +33,7 @@ class ReLU(Module):
         return tg.relu(x)
 
 
-class ReLU6(Module):
+class ReLU6(Activation):
     """min(max(x, 0), 6).
 
     Example:
@@ -57,7 +69,7 @@ class Tanh(Module):
         return tg.tanh(x)
 
 
-class SiLU(Module):
+class SiLU(Activation):
     """x sigmoid(x), also called swish.
 
     Example:
@@ -69,7 +81,7 @@ class SiLU(Module):
         return tg.silu(x)
 
 
-class SELU(Module):
+class SELU(Activation):
     """The self-normalising ELU (Klambauer et al. 2017).
 
     Example:
@@ -81,7 +93,7 @@ class SELU(Module):
         return tg.selu(x)
 
 
-class LeakyReLU(Options):
+class LeakyReLU(Activation):
     """x, or negative_slope x below 0.
 
     Example:
@@ -89,14 +101,14 @@ class LeakyReLU(Options):
         [-0.5, 2.0]
     """
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
-        super().__init__(negative_slope=negative_slope)
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        super().__init__(inplace, negative_slope=negative_slope)
 
     def forward(self, x: Any) -> tg.Tensor:
         return tg.leaky_relu(x, self.negative_slope)
 
 
-class ELU(Options):
+class ELU(Activation):
     """x, or alpha (exp(x) - 1) below 0.
 
     Example:
@@ -104,8 +116,8 @@ class ELU(Options):
         [0.0, 2.0]
     """
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        super().__init__(alpha=alpha)
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__(inplace, alpha=alpha)
 
     def forward(self, x: Any) -> tg.Tensor:
         return tg.elu(x, self.alpha)
@@ -141,7 +153,7 @@ class Softplus(Options):
         return tg.softplus(x, self.beta, self.threshold)
 
 
-class Hardtanh(Options):
+class Hardtanh(Activation):
     """x between min_val and max_val.
 
     Example:
@@ -149,8 +161,8 @@ class Hardtanh(Options):
         [-1.0, 0.5]
     """
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
-        super().__init__(min_val=min_val, max_val=max_val)
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        super().__init__(inplace, min_val=min_val, max_val=max_val)
 
     def forward(self, x: Any) -> tg.Tensor:
         return tg.hardtanh(x, self.min_val, self.max_val)

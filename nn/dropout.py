@@ -9,6 +9,7 @@ import tinygrad_conv as tg
 
 from .defaults import default_rng
 from .module import Module
+from .options import not_in_place
 
 
 class Dropout(Module):
@@ -16,6 +17,7 @@ class Dropout(Module):
 
     Args:
         p: probability.
+        inplace: False; nothing here is computed in place.
         rng: the generator masks are drawn from; by default a fresh one.
 
     Example:
@@ -25,8 +27,10 @@ class Dropout(Module):
 
     drop = staticmethod(tg.dropout)
 
-    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False, *,
+                 rng: np.random.Generator | None = None) -> None:
         super().__init__()
+        not_in_place(type(self).__name__, inplace)
         if not 0 <= p <= 1:
             raise ValueError(f"{type(self).__name__}: p must be between 0 and 1, got {p}")
         self.p, self.rng = p, default_rng(rng)

@@ -16,10 +16,11 @@ from .gain import calculate_gain, fans
 TRUNCATED_STD = 0.87962566103423978  # of a standard normal cut at 2
 
 
-def _generator(op: str, rng: np.random.Generator) -> np.random.Generator:
+def _generator(op: str, rng: np.random.Generator | None) -> np.random.Generator:
     if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"{op}: rng must be a NumPy generator, got {type(rng).__name__}; use "
-                        f"np.random.default_rng(seed)")
+        got = "it is missing" if rng is None else f"got {rng!r}"
+        raise TypeError(f"{op}: rng must be a np.random.Generator, {got}; make one with "
+                        f"rng=np.random.default_rng(seed) and pass it to every call")
     return rng
 
 
@@ -42,7 +43,8 @@ def _fan(op: str, t: tg.Tensor, mode: str) -> int:
     return max(1, fans(t.shape)[mode == "fan_out"])
 
 
-def uniform_(t: tg.Tensor, a: float = 0.0, b: float = 1.0, *, rng: np.random.Generator) -> tg.Tensor:
+def uniform_(t: tg.Tensor, a: float = 0.0, b: float = 1.0, *,
+             rng: np.random.Generator | None = None) -> tg.Tensor:
     """Uniform between a and b.
 
     Example:
@@ -55,7 +57,7 @@ def uniform_(t: tg.Tensor, a: float = 0.0, b: float = 1.0, *, rng: np.random.Gen
 
 
 def normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, *,
-            rng: np.random.Generator) -> tg.Tensor:
+            rng: np.random.Generator | None = None) -> tg.Tensor:
     """Normal.
 
     Example:
@@ -67,7 +69,7 @@ def normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, *,
 
 
 def trunc_normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
-                  *, rng: np.random.Generator) -> tg.Tensor:
+                  *, rng: np.random.Generator | None = None) -> tg.Tensor:
     """Normal, redrawn until between a and b.
 
     Raises:
@@ -121,7 +123,8 @@ def ones_(t: tg.Tensor) -> tg.Tensor:
 
 
 def kaiming_uniform_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
-                     nonlinearity: str = "leaky_relu", *, rng: np.random.Generator) -> tg.Tensor:
+                     nonlinearity: str = "leaky_relu", *,
+                     rng: np.random.Generator | None = None) -> tg.Tensor:
     """U(-bound, bound), bound = gain sqrt(3 / fan) (He et al. 2015).
 
     Args:
@@ -141,7 +144,8 @@ def kaiming_uniform_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
 
 
 def kaiming_normal_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
-                    nonlinearity: str = "leaky_relu", *, rng: np.random.Generator) -> tg.Tensor:
+                    nonlinearity: str = "leaky_relu", *,
+                    rng: np.random.Generator | None = None) -> tg.Tensor:
     """N(0, gain^2 / fan) (He et al. 2015); arguments as `kaiming_uniform_`.
 
     Example:
@@ -153,7 +157,7 @@ def kaiming_normal_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
     return normal_(t, 0.0, std, rng=rng)
 
 
-def xavier_uniform_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator) -> tg.Tensor:
+def xavier_uniform_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> tg.Tensor:
     """U(-bound, bound), bound = gain sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010).
 
     Example:
@@ -165,7 +169,7 @@ def xavier_uniform_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator
     return uniform_(t, -bound, bound, rng=rng)
 
 
-def xavier_normal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator) -> tg.Tensor:
+def xavier_normal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> tg.Tensor:
     """N(0, 2 gain^2 / (fan_in + fan_out)) (Glorot & Bengio 2010).
 
     Example:
@@ -176,7 +180,7 @@ def xavier_normal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator)
     return normal_(t, 0.0, gain * math.sqrt(2 / max(1, sum(fans(t.shape)))), rng=rng)
 
 
-def lecun_uniform_(t: tg.Tensor, *, rng: np.random.Generator) -> tg.Tensor:
+def lecun_uniform_(t: tg.Tensor, *, rng: np.random.Generator | None = None) -> tg.Tensor:
     """U(-bound, bound), bound = sqrt(3 / fan_in) (LeCun et al. 1998).
 
     Example:
@@ -188,7 +192,7 @@ def lecun_uniform_(t: tg.Tensor, *, rng: np.random.Generator) -> tg.Tensor:
     return uniform_(t, -bound, bound, rng=rng)
 
 
-def lecun_normal_(t: tg.Tensor, *, rng: np.random.Generator) -> tg.Tensor:
+def lecun_normal_(t: tg.Tensor, *, rng: np.random.Generator | None = None) -> tg.Tensor:
     """Normal, truncated at two standard deviations, with variance 1 / fan_in after that (Flax's rule).
 
     Example:
@@ -200,7 +204,7 @@ def lecun_normal_(t: tg.Tensor, *, rng: np.random.Generator) -> tg.Tensor:
     return trunc_normal_(t, 0.0, std, -2 * std, 2 * std, rng=rng)
 
 
-def orthogonal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator) -> tg.Tensor:
+def orthogonal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> tg.Tensor:
     """Rows (or columns, if there are fewer) orthonormal, times gain (Saxe et al. 2013).
 
     Example:

@@ -13,6 +13,7 @@ import numpy as np
 import tinygrad_conv as tg
 
 from .parameter import Parameter
+from .spelling import METHODS, missing
 from .state import LoadResult, copies, load_into
 from .tree import Tree, joined
 
@@ -106,7 +107,7 @@ class Module(Tree):
                 return own[home][name]
         if name in (*HOMES, "_scope", "training"):
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
+        raise AttributeError(missing(type(self).__name__, name, METHODS), name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
         for home in self._homes():

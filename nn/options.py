@@ -21,3 +21,10 @@ class Options(Module):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options().items())
+
+
+def not_in_place(kind: str, inplace: Any) -> None:
+    """Refuse PyTorch's `inplace=True`, which here would silently leave x as it is."""
+    if inplace:
+        raise ValueError(f"{kind}: inplace must be False, got {inplace!r}: a graph may rely on x, so nothing "
+                         f"overwrites it; leave it out, and write x = layer(x) where x is used again")

@@ -15,7 +15,7 @@ ENGINE = ROOT / "tinygrad_conv"
 
 # A module may import from its own line and the lines above it.
 LAYERS = [
-    ["kernels", "config", "files", "state"],
+    ["kernels", "config", "files", "state", "spelling"],
     ["core"],
     ["operands"],
     ["primitive"],

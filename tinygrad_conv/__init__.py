@@ -2,10 +2,14 @@
 
     import tinygrad_conv as tg
 """
+import sys as _sys
+import typing as _typing
+
 from . import explain
 from . import numpy_protocol as _numpy_protocol  # np.exp(t), np_array @ t
 from . import operators as _operators  # t + t, t.sum(), ...
 from . import ops
+from . import spelling as _spelling
 from .autodiff import grad, vjp
 from .config import show_config
 from .core import Tensor
@@ -35,3 +39,9 @@ __all__ = [
 __all__ += ops.__all__
 
 __version__ = "0.1.0"
+
+if not _typing.TYPE_CHECKING:  # a checker would take every name for one that exists
+    def __getattr__(name):
+        methods = [own for own, value in vars(Tensor).items() if callable(value)]
+        text = _spelling.missing("tinygrad_conv", name, _spelling.FUNCTIONS, methods, "t.{}(...)")
+        raise AttributeError(text, name=name, obj=_sys.modules[__name__])

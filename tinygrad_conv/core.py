@@ -49,6 +49,16 @@ class Memory:
         return self.version, zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
 
 
+class _Count(int):
+    """How many entries there are; `t.size(0)`, as PyTorch has it, is told what that is here."""
+
+    __slots__ = ()
+
+    def __call__(self, *dim: Any) -> Any:
+        raise TypeError(f"size: is the number of entries, {self}, as in NumPy; the lengths of the axes are "
+                        f"t.shape, one of them is t.shape[{', '.join(map(str, dim)) or 0}]")
+
+
 class Tensor:
     """An array that remembers how it was made.
 
@@ -141,7 +151,7 @@ class Tensor:
     shape = property(lambda self: self._data.shape)
     dtype = property(lambda self: self._data.dtype)
     ndim = property(lambda self: self._data.ndim)
-    size = property(lambda self: self._data.size)
+    size = property(lambda self: _Count(self._data.size))
     is_leaf = property(lambda self: self.node is None)
 
     def detach(self) -> Tensor:

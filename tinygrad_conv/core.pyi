@@ -1,6 +1,7 @@
 # What a type checker sees of core.py: Tensor with the operators and methods that operators.py and
 # numpy_protocol.py bind to it while running. tests/test_typing.py compares every name and parameter
-# with what runs. `__array__` is left out: NumPy's types would take `array * t` for an array.
+# with what runs. `__array__` is left out: NumPy's types would take `array * t` for an array;
+# and `__getattr__`, which only words errors, but would make every name right.
 from collections.abc import Iterator, Sequence
 from types import EllipsisType
 from typing import Any, Never, SupportsIndex, TypeAlias, overload
@@ -124,8 +125,8 @@ class Tensor:
             keepdim: bool = False) -> Tensor: ...
     def logsumexp(self, axis: _Axis = None, keepdims: bool = False, *, dim: _Axis = None,
                   keepdim: bool = False) -> Tensor: ...
-    def norm(self, axis: _Axis = None, keepdims: bool = False, *, dim: _Axis = None,
-             keepdim: bool = False) -> Tensor: ...
+    def norm(self, p: _Real | str = 2, dim: _Axis = None, keepdim: bool = False, *,
+             axis: _Axis = None, keepdims: bool = False) -> Tensor: ...
     def argmax(self, axis: int | None = None, keepdims: bool = False, *, dim: int | None = None,
                keepdim: bool = False) -> Tensor: ...
     def argmin(self, axis: int | None = None, keepdims: bool = False, *, dim: int | None = None,

@@ -14,6 +14,7 @@ from . import ops
 from .autodiff import backward
 from .core import Tensor
 from .ops.arguments import axis_of
+from .spelling import IN_PLACE, METHODS, missing
 
 
 class ValuesIndices(NamedTuple):
@@ -37,6 +38,10 @@ def _reducer(op):
     def method(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         return op(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
     return _named_after(op, method)
+
+
+def _norm(self, p=2, dim=None, keepdim=False, *, axis=None, keepdims=False):
+    return ops.norm(self, p, axis if dim is None else dim, keepdims or keepdim)
 
 
 def _spread_reducer(op):
@@ -121,6 +126,14 @@ def _show(self: Tensor) -> str:
     return f"Tensor({values}, shape={self.shape}, {self.dtype}{made})"
 
 
+def _missing(self: Tensor, name: str) -> Any:
+    """Called for what a tensor does not have; NumPy asks each for names with underscores."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    advice = METHODS if not name.endswith("_") else {name: IN_PLACE, **METHODS}
+    raise AttributeError(missing("Tensor", name, advice, ops.__all__, "tg.{}(t)"), name=name, obj=self)
+
+
 def _requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
     """Set `.requires_grad` and return the tensor."""
     self.requires_grad = requires_grad
@@ -158,7 +171,7 @@ Tensor.__invert__ = _logical("~", ops.logical_not)
 Tensor.__getitem__, Tensor.__setitem__ = lambda a, index: ops.getitem(a, index), _setitem
 Tensor.__len__, Tensor.__iter__, Tensor.__bool__ = _length, _iterate, _truth
 Tensor.__float__, Tensor.__int__ = lambda a: float(a.item()), lambda a: int(a.item())
-Tensor.__repr__ = _show
+Tensor.__repr__, Tensor.__getattr__ = _show, _missing
 Tensor.__format__ = lambda a, spec: format(a.item(), spec) if spec else str(a)  # f"{loss:.3f}"
 
 # ----- PyTorch's methods -----
@@ -172,7 +185,7 @@ Tensor.max, Tensor.min = _extremum(ops.max, ops.argmax), _extremum(ops.min, ops.
 Tensor.argmax, Tensor.argmin = _reducer(ops.argmax), _reducer(ops.argmin)
 Tensor.any, Tensor.all = _reducer(ops.any), _reducer(ops.all)
 Tensor.var, Tensor.std = _spread_reducer(ops.var), _spread_reducer(ops.std)
-Tensor.logsumexp, Tensor.norm = _reducer(ops.logsumexp), _reducer(ops.norm)
+Tensor.logsumexp, Tensor.norm = _reducer(ops.logsumexp), _norm
 Tensor.cumsum = lambda self, dim: ops.cumsum(self, dim)
 Tensor.exp, Tensor.log, Tensor.sqrt = _unary(ops.exp), _unary(ops.log), _unary(ops.sqrt)
 Tensor.abs, Tensor.sin, Tensor.cos = _unary(ops.abs), _unary(ops.sin), _unary(ops.cos)
@@ -194,13 +207,14 @@ Tensor.roll = lambda self, shifts, dims=None: ops.roll(self, shifts, dims)
 Tensor.astype = Tensor.to = lambda self, dtype: ops.astype(self, dtype)
 Tensor.float = lambda self: ops.astype(self, np.float32)
 Tensor.double = lambda self: ops.astype(self, np.float64)
-Tensor.clone = lambda self: ops.mul(self, 1)
+Tensor.clone = lambda self: ops.mul(self, self.dtype.type(1))  # a Python 1 would make booleans int64
 Tensor.tolist = lambda self: self._data.tolist()
 Tensor.numel = lambda self: self.size
 
 # ----- What help() says of the methods that are not called as the op of their name -----
 
 SAYS = {
+    "norm": "The Euclidean norm, of all entries or along `dim`; there is no other `p` than 2.",
     "cumsum": "Running sums along an axis.",
     "softmax": "exp(x) over its sum along an axis.",
     "log_softmax": "The logarithm of the softmax along an axis.",

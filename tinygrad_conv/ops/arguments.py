@@ -35,7 +35,7 @@ def axis_of(axis: Any, ndim: int, op: str) -> int:
     Raises:
         TypeError, IndexError: if it is not a whole number, or is out of range.
     """
-    if not hasattr(axis, "__index__"):
+    if not hasattr(axis, "__index__") or isinstance(axis, bool | np.bool):
         raise TypeError(f"{op}: axis must be a whole number, got {axis!r}")
     axis = axis.__index__()
     if not -ndim <= axis < ndim:

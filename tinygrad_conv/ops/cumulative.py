@@ -152,13 +152,22 @@ def std(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False
     return _as(_root(_var(_wide(x), axis, correction, keepdims, "std")), x.dtype)
 
 
-def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The Euclidean norm over axes; the gradient at 0 is 0.
+def norm(x: Any, p: Any = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The Euclidean norm over axes, by default of all entries; the gradient at 0 is 0.
+
+    Args:
+        p: 2 or "fro", in PyTorch's and NumPy's place for it; there is no other norm here.
+
+    Raises:
+        ValueError: for another p.
 
     Example:
         >>> norm([3.0, 4.0]).item()
         5.0
     """
+    if not isinstance(p, int | float | str) or p not in (2, "fro"):
+        raise ValueError(f"norm: expects p=2, the Euclidean norm, got {p!r}; an axis is given by name, "
+                         f"axis= or dim=; other norms are made of tg.abs, tg.sum and tg.amax")
     x = as_floats(x, "norm")
     axes, y = axes_of(axis, x.ndim, "norm"), _wide(x)
     return _as(_root(rd.sum(ew.mul(y, y), axes, keepdims)), x.dtype)

@@ -57,8 +57,8 @@ def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     except ValueError:
         width = np.empty(0)
     if width.dtype.kind not in "iu":
-        raise ValueError(f"pad: pad_width must be an int, a pair or {ndim} pairs of ints, got "
-                         f"{pad_width!r}")
+        raise ValueError(f"pad: pad_width must be an int, a pair or {ndim} pairs of ints, the "
+                         f"first axis first, got {pad_width!r}")
     return [(int(a), int(b)) for a, b in width]
 
 

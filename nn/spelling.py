@@ -1,0 +1,45 @@
+"""What names of torch.nn and torch.optim are called here: advice in the AttributeError of a missing name.
+
+Imports nothing.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+NAMES = {  # what is missing in nn
+    "functional": "import tinygrad_conv as tg: tg.relu(x), tg.cross_entropy(y, labels)",
+    "Tensor": "tg.Tensor", "Buffer": "self.register_buffer(name, t)",
+    "ParameterList": "self.register_parameter(name, p)",
+    "utils": "nn.clip_grad_norm_", "lr_scheduler": "nn.StepLR, nn.CosineAnnealingLR and the like",
+    "LambdaLR": "a subclass of nn.Schedule with rate(self, base, t)",
+    "BCELoss": "nn.BCEWithLogitsLoss, of what comes before the sigmoid",
+    "Softmax2d": "nn.Softmax(1)", "Unflatten": "x.reshape(...) in forward", "Dropout1d": "nn.Dropout",
+    "Upsample": "nn.ConvTranspose2d, or tg.conv_transpose2d(x, tg.ones(C, 1, k, k), None, k, groups=C)",
+    "ZeroPad2d": "padding= of the convolution, or tg.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))",
+    "ReflectionPad2d": "padding_mode='reflect' of the convolution, or tg.pad(x, pads, 'reflect')",
+    "Embedding": "a Parameter of shape (words, features), and weight[indices] in forward",
+    "RNN": "a loop over nn.Linear", "LSTM": "a loop over nn.Linear", "GRU": "a loop over nn.Linear",
+    "DataParallel": "tg.set_num_threads",
+}
+WIDE = "dtype= of each layer, as in nn.Linear(3, 2, dtype=np.float64); x has the dtype it is made with"
+DEVICE = "there are no devices, leave it out"
+HOOK = ("there are no hooks: return the tensor from forward as well, or call the parts one by one; its "
+        "gradient is h.grad of h = first(x).detach().requires_grad_() after a backward of second(h)")
+METHODS = {  # what is missing in a Module
+    "to": f"{DEVICE}; for another dtype, {WIDE}", "cpu": DEVICE, "cuda": DEVICE,
+    "double": WIDE, "float": WIDE, "half": WIDE, "type": WIDE,
+    "register_forward_hook": HOOK, "register_forward_pre_hook": HOOK, "register_full_backward_hook": HOOK,
+    "register_backward_hook": HOOK, "register_module": "add_module(name, module)",
+    "get_submodule": "dict(model.named_modules())[name]",
+    "get_parameter": "dict(model.named_parameters())[name]",
+}
+
+
+def missing(owner: str, name: str, advice: Mapping[str, str]) -> str:
+    """The text of an AttributeError, with what to write here if that is known.
+
+    Example:
+        >>> missing("nn", "Tensor", NAMES)
+        "nn has no attribute 'Tensor'; here: tg.Tensor"
+    """
+    return f"{owner} has no attribute {name!r}" + (f"; here: {advice[name]}" if name in advice else "")

@@ -1,0 +1,109 @@
+"""A PyTorch user's spelling does the same here, or the error says what to write; never another number."""
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import nn
+import tinygrad_conv as tg
+from nn import spelling as nn_spelling
+from tinygrad_conv import spelling
+
+A = np.random.default_rng(0).standard_normal((2, 3, 4))
+
+
+def test_the_first_argument_of_norm_is_the_order_as_in_pytorch_and_numpy():
+    """`gradient.norm(2, 1)` once was the norm over axis 2, with the axis kept."""
+    x, rows = tg.tensor(A), np.sqrt((A * A).sum(1))
+    for norms in (x.norm(2, 1), x.norm(dim=1), x.norm(axis=1), x.norm(2, dim=1), tg.norm(x, 2, 1), tg.norm(x, axis=1)):
+        np.testing.assert_allclose(norms.data, rows, rtol=1e-14)
+    assert x.norm(2).shape == () and x.norm("fro", 1, True).shape == (2, 1, 4)
+    for wrong in (lambda: x.norm(1), lambda: x.norm(p=np.inf, dim=1), lambda: tg.norm(x, (1, 2))):
+        with pytest.raises(ValueError, match=r"^norm: expects p=2, the Euclidean norm, got .*axis= or dim="):
+            wrong()
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x.std(False), lambda x: x.var(False), lambda x: x.sum(True),
+                                   lambda x: x.max(True), lambda x: tg.mean(x, (0, np.bool(True)))])
+def test_a_boolean_is_no_axis(wrong):
+    """`x.std(False)`, PyTorch's for the biased one of all entries, once was that along axis 0."""
+    with pytest.raises(TypeError, match="axis must be a whole number, got .*(True|False)"):
+        wrong(tg.tensor(A))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, np.float32, np.float64])
+def test_a_clone_has_the_dtype(dtype):
+    t = tg.tensor(A.astype(dtype)).clone()
+    assert t.dtype == dtype and (t.data == A.astype(dtype)).all()
+
+
+def test_size_is_a_number_that_says_what_size_with_brackets_is_called():
+    t = tg.tensor(A)
+    assert t.size == 24 and repr(t.size) == "24" and isinstance(t.size, int)
+    with pytest.raises(TypeError, match=r"^size: is the number of entries, 24, .* t\.shape\[1\]"):
+        t.view(t.size(1), -1)
+
+
+LACKING = {**{("tg", name): text for name, text in spelling.FUNCTIONS.items()},
+           **{("t", name): text for name, text in spelling.METHODS.items()},
+           **{("nn", name): text for name, text in nn_spelling.NAMES.items()},
+           **{("model", name): text for name, text in nn_spelling.METHODS.items()}}
+HERE = {"tg": tg, "nn": nn, "t": tg.tensor(A), "model": nn.Linear(2, 3), "np": np}
+
+
+@pytest.mark.parametrize(("owner", "name"), LACKING)
+def test_an_error_that_says_what_to_write_names_only_what_there_is(owner, name):
+    with pytest.raises(AttributeError) as e:
+        getattr(HERE[owner], name)
+    assert f"has no attribute {name!r}; here: {LACKING[owner, name]}" in str(e.value) and len(str(e.value)) < 260
+    for thing, attribute in re.findall(r"\b(tg|nn|t|model|np)\.(\w+)", LACKING[owner, name]):
+        assert hasattr(HERE[thing], attribute), attribute
+
+
+@pytest.mark.parametrize("of", ["tg", "t", "nn", "model"])
+def test_advice_is_for_names_of_pytorch(of):
+    torch = pytest.importorskip("torch")
+    theirs = {"tg": [torch, torch.nn.functional], "t": [torch.zeros(1, 1)], "nn": [torch.nn, torch.optim, torch.optim.lr_scheduler],
+              "model": [torch.nn.Linear(2, 3)]}[of]
+    assert [name for owner, name in LACKING if owner == of and not any(hasattr(m, name) for m in theirs)] == []
+
+
+def test_a_name_that_stands_elsewhere_is_pointed_at_and_no_other_name_is():
+    t = tg.tensor(A)
+    for there, wrong in [("tg.erf(t)", lambda: t.erf), ("t.requires_grad_(...)", lambda: tg.requires_grad_),
+                         ("a leaf is changed with t.mutate()[...] = values", lambda: t.copy_)]:
+        with pytest.raises(AttributeError, match=f"here: {re.escape(there)}"):
+            wrong()
+    for plain in (lambda: t.shapee, lambda: tg.shape, lambda: nn.Lniear, lambda: nn.Linear(2, 3).weigth):
+        with pytest.raises(AttributeError) as e:
+            plain()
+        assert "here:" not in str(e.value) and e.value.name and e.value.obj is not None
+    assert not hasattr(t, "cuda") and getattr(tg, "cat", None) is None
+
+
+@pytest.mark.parametrize("layer", [nn.ReLU, nn.ReLU6, nn.SiLU, nn.SELU, nn.LeakyReLU, nn.ELU, nn.Hardtanh, nn.Dropout,
+                                   nn.Dropout2d])
+def test_a_layer_that_would_overwrite_its_input_is_refused(layer):
+    assert repr(layer(inplace=False)) == repr(layer())
+    with pytest.raises(ValueError, match=f"^{layer.__name__}: inplace must be False, got True.*x = layer"):
+        layer(inplace=True)
+
+
+def test_inplace_stands_where_pytorch_has_it():
+    for layer in (lambda flag: nn.ReLU(flag), lambda flag: nn.LeakyReLU(0.2, flag), lambda flag: nn.Dropout(0.1, flag)):
+        layer(False)
+        with pytest.raises(ValueError, match="inplace must be False"):
+            layer(True)
+
+
+def test_a_missing_generator_is_asked_for_by_an_initialiser():
+    with pytest.raises(TypeError, match=r"^normal_: rng must be .*, it is missing; make one with rng=np.random.default_rng"):
+        nn.init.normal_(tg.zeros(2), 0.0, 0.02)
+
+
+@pytest.mark.parametrize("dtype", ["cuda", object()])
+def test_what_is_no_dtype_is_told(dtype):
+    with pytest.raises(TypeError, match="^astype: expects a float, integer or boolean dtype, got"):
+        tg.zeros(2).to(dtype)
