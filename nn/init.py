@@ -26,7 +26,8 @@ def _generator(op: str, rng: np.random.Generator | None) -> np.random.Generator:
 
 def _fill(op: str, t: tg.Tensor, values: np.ndarray | float) -> tg.Tensor:
     if not isinstance(t, tg.Tensor) or t.dtype.kind != "f":
-        got = t.dtype if isinstance(t, tg.Tensor) else type(t).__name__
+        got = (t.dtype if isinstance(t, tg.Tensor) else
+               f"{type(t).__name__}; give the tensor itself, not its .data")
         raise TypeError(f"{op}: expects a floating point tensor to fill, got {got}")
     t.mutate()[...] = values
     return t
@@ -140,7 +141,7 @@ def kaiming_uniform_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
         True
     """
     bound = calculate_gain(nonlinearity, a) * math.sqrt(3 / _fan("kaiming_uniform_", t, mode))
-    return uniform_(t, -bound, bound, rng=rng)
+    return uniform_(t, -bound, bound, rng=_generator("kaiming_uniform_", rng))
 
 
 def kaiming_normal_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
@@ -154,7 +155,7 @@ def kaiming_normal_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
         0.2
     """
     std = calculate_gain(nonlinearity, a) / math.sqrt(_fan("kaiming_normal_", t, mode))
-    return normal_(t, 0.0, std, rng=rng)
+    return normal_(t, 0.0, std, rng=_generator("kaiming_normal_", rng))
 
 
 def xavier_uniform_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> tg.Tensor:
@@ -166,7 +167,7 @@ def xavier_uniform_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator
         True
     """
     bound = gain * math.sqrt(6 / max(1, sum(fans(t.shape))))
-    return uniform_(t, -bound, bound, rng=rng)
+    return uniform_(t, -bound, bound, rng=_generator("xavier_uniform_", rng))
 
 
 def xavier_normal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> tg.Tensor:
@@ -177,7 +178,8 @@ def xavier_normal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator 
         >>> round(float(w.numpy().std()), 2)
         0.1
     """
-    return normal_(t, 0.0, gain * math.sqrt(2 / max(1, sum(fans(t.shape)))), rng=rng)
+    std = gain * math.sqrt(2 / max(1, sum(fans(t.shape))))
+    return normal_(t, 0.0, std, rng=_generator("xavier_normal_", rng))
 
 
 def lecun_uniform_(t: tg.Tensor, *, rng: np.random.Generator | None = None) -> tg.Tensor:
@@ -189,7 +191,7 @@ def lecun_uniform_(t: tg.Tensor, *, rng: np.random.Generator | None = None) -> t
         True
     """
     bound = math.sqrt(3 / _fan("lecun_uniform_", t, "fan_in"))
-    return uniform_(t, -bound, bound, rng=rng)
+    return uniform_(t, -bound, bound, rng=_generator("lecun_uniform_", rng))
 
 
 def lecun_normal_(t: tg.Tensor, *, rng: np.random.Generator | None = None) -> tg.Tensor:
@@ -201,7 +203,7 @@ def lecun_normal_(t: tg.Tensor, *, rng: np.random.Generator | None = None) -> tg
         0.1
     """
     std = 1 / math.sqrt(_fan("lecun_normal_", t, "fan_in")) / TRUNCATED_STD
-    return trunc_normal_(t, 0.0, std, -2 * std, 2 * std, rng=rng)
+    return trunc_normal_(t, 0.0, std, -2 * std, 2 * std, rng=_generator("lecun_normal_", rng))
 
 
 def orthogonal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> tg.Tensor:

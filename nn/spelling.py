@@ -21,6 +21,11 @@ NAMES = {  # what is missing in nn
     "RNN": "a loop over nn.Linear", "LSTM": "a loop over nn.Linear", "GRU": "a loop over nn.Linear",
     "DataParallel": "tg.set_num_threads",
 }
+DATA = {  # what is missing in nn.data
+    "TensorDataset": "nn.data.Dataset(x, y)", "Subset": "nn.data.Dataset(*data[indices])",
+    "random_split": "nn.data.Dataset(*data[order[:n]]) and the rest, of order = rng.permutation(len(data))",
+    "RandomSampler": "nn.data.DataLoader(data, 64, shuffle=True, rng=rng)",
+}
 WIDE = "dtype= of each layer, as in nn.Linear(3, 2, dtype=np.float64); x has the dtype it is made with"
 DEVICE = "there are no devices, leave it out"
 HOOK = ("there are no hooks: return the tensor from forward as well, or call the parts one by one; its "

@@ -49,8 +49,9 @@ def test_size_is_a_number_that_says_what_size_with_brackets_is_called():
 LACKING = {**{("tg", name): text for name, text in spelling.FUNCTIONS.items()},
            **{("t", name): text for name, text in spelling.METHODS.items()},
            **{("nn", name): text for name, text in nn_spelling.NAMES.items()},
+           **{("data", name): text for name, text in nn_spelling.DATA.items()},
            **{("model", name): text for name, text in nn_spelling.METHODS.items()}}
-HERE = {"tg": tg, "nn": nn, "t": tg.tensor(A), "model": nn.Linear(2, 3), "np": np}
+HERE = {"tg": tg, "nn": nn, "data": nn.data, "t": tg.tensor(A), "model": nn.Linear(2, 3), "np": np}
 
 
 @pytest.mark.parametrize(("owner", "name"), LACKING)
@@ -62,11 +63,11 @@ def test_an_error_that_says_what_to_write_names_only_what_there_is(owner, name):
         assert hasattr(HERE[thing], attribute), attribute
 
 
-@pytest.mark.parametrize("of", ["tg", "t", "nn", "model"])
+@pytest.mark.parametrize("of", ["tg", "t", "nn", "data", "model"])
 def test_advice_is_for_names_of_pytorch(of):
     torch = pytest.importorskip("torch")
     theirs = {"tg": [torch, torch.nn.functional], "t": [torch.zeros(1, 1)], "nn": [torch.nn, torch.optim, torch.optim.lr_scheduler],
-              "model": [torch.nn.Linear(2, 3)]}[of]
+              "data": [torch.utils.data], "model": [torch.nn.Linear(2, 3)]}[of]
     assert [name for owner, name in LACKING if owner == of and not any(hasattr(m, name) for m in theirs)] == []
 
 
@@ -99,11 +100,24 @@ def test_inplace_stands_where_pytorch_has_it():
 
 
 def test_a_missing_generator_is_asked_for_by_an_initialiser():
-    with pytest.raises(TypeError, match=r"^normal_: rng must be .*, it is missing; make one with rng=np.random.default_rng"):
-        nn.init.normal_(tg.zeros(2), 0.0, 0.02)
+    for fill in (nn.init.normal_, nn.init.kaiming_normal_, nn.init.xavier_uniform_, nn.init.lecun_normal_):
+        with pytest.raises(TypeError, match=f"^{fill.__name__}: rng must be .*, it is missing; make one with rng=np.random"):
+            fill(tg.zeros(2, 2))
+
+
+def test_an_initialiser_given_data_asks_for_the_tensor():
+    with pytest.raises(TypeError, match=r"^constant_: .* got ndarray; give the tensor itself, not its \.data"):
+        nn.init.constant_(nn.Linear(2, 3).bias.data, 0)
 
 
 @pytest.mark.parametrize("dtype", ["cuda", object()])
 def test_what_is_no_dtype_is_told(dtype):
     with pytest.raises(TypeError, match="^astype: expects a float, integer or boolean dtype, got"):
         tg.zeros(2).to(dtype)
+
+
+def test_a_part_of_a_data_set_is_one_again_as_advised():
+    data = nn.data.Dataset(np.arange(8, dtype=np.uint8).reshape(4, 1, 1, 2), np.arange(4))
+    x, y = nn.data.Dataset(*data[np.array([2, 0])])[:]
+    np.testing.assert_array_equal(x, data[:][0][[2, 0]])
+    assert y.tolist() == [2, 0]

@@ -1,4 +1,8 @@
 """Data: data sets in memory, batches, augmentation, and four real image data sets."""
+import sys as _sys
+import typing as _typing
+
+from .. import spelling as _spelling
 from .augment import compose, flip, shift
 from .cifar10 import cifar10
 from .dataset import Dataset
@@ -10,3 +14,8 @@ __all__ = [
     "DataLoader", "Dataset", "cifar10", "compose", "digits", "fashion_mnist", "flip", "mnist",
     "shift",
 ]
+
+if not _typing.TYPE_CHECKING:  # a checker would take every name for one that exists
+    def __getattr__(name):
+        text = _spelling.missing("nn.data", name, _spelling.DATA)
+        raise AttributeError(text, name=name, obj=_sys.modules[__name__])
