@@ -227,6 +227,18 @@ def test_optimizer_defaults_are_torchs(kind):
     assert {k: theirs[k] for k in ours} == ours
 
 
+@pytest.mark.parametrize("home, name", [(TL, name) for name in (
+    "StepLR", "MultiStepLR", "CosineAnnealingLR", "LinearLR", "OneCycleLR", "ReduceLROnPlateau")] + [
+        (torch.nn, name) for name in ("CrossEntropyLoss", "NLLLoss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss",
+                                      "BCEWithLogitsLoss", "KLDivLoss", "MultiMarginLoss")])
+def test_schedule_and_loss_defaults_are_torchs(home, name):
+    def defaults(cls):
+        return {p.name: p.default for p in inspect.signature(cls.__init__).parameters.values() if p.default is not p.empty}
+
+    ours, theirs = defaults(getattr(nn, name)), defaults(getattr(home, name))
+    assert ours and ours == {k: theirs[k] for k in ours}
+
+
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
 @pytest.mark.parametrize("options", [
     {}, {"anneal_strategy": "linear", "pct_start": 0.5}, {"three_phase": True, "div_factor": 10.0},

@@ -273,7 +273,9 @@ def test_optimizer_refuses_parameters(params, error, match):
 
 @pytest.mark.parametrize("kind, options, match", [
     ("SGD", {"lr": -1.0}, "SGD: lr must not be negative, got -1.0"), ("SGD", {"lr": math.nan}, "lr must not be"),
-    ("SGD", {"nesterov": True}, "nesterov needs momentum"), ("Adam", {"betas": (0.9, 1.0)}, "betas must be two"),
+    ("SGD", {"nesterov": True}, "nesterov needs momentum"), ("Adam", {"betas": (0.9,)}, "betas must be two numbers"),
+    ("SGD", {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "nesterov needs momentum"),
+    ("Adam", {"betas": (0.9, 1.0)}, "betas must be two"),
     ("Adam", {"betas": (-0.1, 0.9)}, "betas must not be negative"), ("AdamW", {"weight_decay": -1}, "weight_decay"),
     ("RMSprop", {"alpha": -1}, "alpha"), ("Adagrad", {"eps": -1e-3}, "eps"), ("Adam", {"lr": "0.1"}, "lr must be a number"),
 ])
