@@ -232,11 +232,23 @@ def test_optimizer_defaults_are_torchs(kind):
         (torch.nn, name) for name in ("CrossEntropyLoss", "NLLLoss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss",
                                       "BCEWithLogitsLoss", "KLDivLoss", "MultiMarginLoss")])
 def test_schedule_and_loss_defaults_are_torchs(home, name):
-    def defaults(cls):
-        return {p.name: p.default for p in inspect.signature(cls.__init__).parameters.values() if p.default is not p.empty}
-
-    ours, theirs = defaults(getattr(nn, name)), defaults(getattr(home, name))
+    ours, theirs = defaults(getattr(nn, name).__init__), defaults(getattr(home, name).__init__)
     assert ours and ours == {k: theirs[k] for k in ours}
+
+
+def defaults(f):
+    return {p.name: p.default for p in inspect.signature(f).parameters.values() if p.default is not p.empty}
+
+
+@pytest.mark.parametrize("ours, theirs", [(tg, torch.nn.functional), (nn.init, torch.nn.init)],
+                         ids=["functional", "init"])
+def test_defaults_of_functions_are_torchs(ours, theirs):
+    checked = 0
+    for name in [n for n in dir(ours) if callable(getattr(ours, n)) and inspect.isfunction(getattr(theirs, n, None))]:
+        a, b = defaults(getattr(ours, name)), defaults(getattr(theirs, name))
+        assert a.items() >= {k: b[k] for k in a.keys() & b.keys()}.items(), name
+        checked += len(a.keys() & b.keys())
+    assert checked > 12
 
 
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
