@@ -547,12 +547,12 @@ def test_what_is_not_numeric_is_refused(data):
     lambda ts: leaf(1.0, 2.0) * ts, lambda ts: tg.mean(ts), lambda ts: tg.tensor(ts), lambda ts: tg.sum([[0.0, ts[0]]]),
     lambda ts: tg.reshape((0.0, *ts), (3, 1))])
 def test_a_list_of_tensors_does_not_lose_their_gradients(use):
-    x = leaf(3.0, 4.0)
+    parts = [*leaf(3.0, 4.0)]
     with pytest.raises(TypeError, match="(list|tuple) of tensors that require gradients.*tg.stack"):
-        use([x[0], x[1]])
-    assert np.isfinite(use([x[0].detach(), 2.0]).data).all()
+        use(parts)
+    assert np.isfinite(use([parts[0].detach(), 2.0]).data).all()
     with tg.no_grad():
-        assert np.isfinite(use([x[0], x[1]]).data).all()
+        assert np.isfinite(use(parts).data).all()
 
 
 def test_scalars_and_lists_are_weak():

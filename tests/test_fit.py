@@ -1,9 +1,12 @@
 """`nn.fit` and `nn.evaluate`: what they measure, what they refuse, and what a checkpoint survives."""
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -164,6 +167,24 @@ def test_a_checkpoint_leaves_out_orders_that_are_no_numpy_generators(tmp_path):
             return iter([(X, Y)])
 
     assert len(run(nn.Linear(5, 3), Loader(), checkpoint=tmp_path)) == 1
+
+
+@pytest.mark.parametrize("make, valid, rates", [
+    (lambda o: nn.ExponentialLR(o, 0.5), None, [0.5, 0.25, 0.125]),
+    (lambda o: nn.ReduceLROnPlateau(o, factor=0.5, patience=0), None, [0.5, 0.5, 0.5]),
+    (lambda o: nn.ReduceLROnPlateau(o, factor=0.5, patience=0), [(X, (Y + 1) % 3)], [0.5, 0.5, 0.25])])
+def test_epoch_schedule_steps_once_an_epoch_and_a_plateau_looks_at_the_validation(make, valid, rates):
+    net = nn.Linear(5, 3, rng=np.random.default_rng(0))  # its loss falls, that of other labels rises
+    optimizer = nn.SGD(net.parameters(), 0.5)
+    assert run(net, valid=valid, optimizer=optimizer, epoch_schedule=make(optimizer), epochs=3)["lr"] == rates
+
+
+def test_seconds_and_images_a_second_are_those_of_the_epoch(monkeypatch):
+    ticks = itertools.count(0.0, 0.5)
+    monkeypatch.setattr(sys.modules["nn.fit"], "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    history = run(nn.Linear(5, 3), epochs=2)
+    assert history["seconds"] == [2.5, 2.5]  # two readings around and inside, one after each of 3 batches
+    assert history["images_per_second"] == [20 / 1.5, 20 / 1.5]
 
 
 def test_fit_refuses_two_schedules_of_which_one_would_do_nothing():

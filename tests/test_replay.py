@@ -67,6 +67,14 @@ def test_measuring_changes_no_gradient_frees_nothing_and_records_nothing():
     assert all(np.array_equal(a, p.grad.data) for a, p in zip(first, net.parameters()))
 
 
+@pytest.mark.filterwarnings("error")
+def test_measuring_does_not_warn_a_second_time():
+    x = leaf(0.0)
+    with np.errstate(divide="ignore"):
+        y = tg.log(x)
+    assert len(replay.times(y, repeats=1)) == len(replay.cotangents(y)) == 1
+
+
 def test_times_tell_the_slow_call_forward_and_backward(monkeypatch):
     now = [0.0]
 
