@@ -298,6 +298,11 @@ def test_normalize_has_a_gradient_for_mean_and_variance_too(rng):
     tg.check_grads(spread, (x,), order=2)
 
 
+def test_the_mean_of_one_value_has_the_whole_gradient():
+    g = tg.grad(lambda x: normalize(x, 1.0, 0.0, axes=(0,), eps=1e-5)[1].sum())(np.array([[3.0, 4.0]]))
+    assert g.data.tolist() == [[1.0, 1.0]]
+
+
 # ----- errors -----
 
 def test_batch_norm_with_one_value_a_channel_in_training():
