@@ -123,6 +123,7 @@ def test_take_along_axis_broadcasts_indices_and_values_also_in_the_gradient(shap
     (lambda: tg.pad(np.ones(2, np.uint8), 1, constant_values=-1), ValueError, "pad: constant_values -1 does not fit"),
     (lambda: tg.pad([1, 2], 1, constant_values=np.inf), ValueError, "pad: constant_values inf does not fit"),
     (lambda: tg.pad(A, 1, constant_values="1"), TypeError, "pad: constant_values expects one number"),
+    (lambda: tg.pad(A, -2), ValueError, r"pad: pad_width -2 crops more than shape \(3, 4\) has"),
     (lambda: tg.pad(A, 1.5), ValueError, "pad_width must be"), (lambda: tg.transpose(A, (0, 0)), ValueError, "not a permutation"),
     (lambda: tg.broadcast_to(A, (3, 5)), ValueError, r"shape \(3, 4\) does not broadcast to \(3, 5\)"),
     (lambda: tg.sum(A, axis=(0, 0)), ValueError, "names an axis twice"), (lambda: tg.flip(A, (0, -2)), ValueError, "^flip: .* an axis twice"), (lambda: tg.max(np.ones((0, 2)), axis=0), ValueError, "nothing to compare"),
