@@ -154,7 +154,7 @@ def weight(y: Tensor, index: Sequence[int], g: Any = None) -> Explanation:
 
 
 def _gradient(call: Call, g: Tensor, argument: int) -> np.ndarray:
-    """This call's gradient by x or w, from the kernels that `backward()` runs."""
+    """This call's gradient of x or w, from the kernels that `backward()` runs."""
     node = call.y.node
     with no_grad():
         return node.primitive.vjp_for(argument)(g, call.y, *node.inputs, **node.params).data

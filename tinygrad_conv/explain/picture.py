@@ -21,8 +21,8 @@ from .svg import Sheet
 from .terms import SIDES, Factor, Terms
 from .text import PLANES, addition, as_text, holds, note, partial
 
-CAPTIONS = {"x": "input", "w": "weight", "y": "output", "g": "gradient at y", "dx": "gradient by x",
-            "dw": "gradient by w"}
+CAPTIONS = {"x": "input", "w": "weight", "y": "output", "g": "gradient at y", "dx": "gradient of x",
+            "dw": "gradient of w"}
 SIGN = 24   # width of a "=" between two planes
 STRIP = 20  # numbers of an im2col row
 Name = Callable[[int], str]

@@ -33,7 +33,7 @@ def relu(x):
 
 @primitive
 def relu_vjp(g, ans):
-    """g where ans > 0 (or nan), else 0: the derivative of relu, in one go.
+    """g where ans > 0 (or nan), else 0: the derivative of relu, in one pass.
 
     >>> relu_vjp([3.0, 4.0], [0.0, 2.0]).data.tolist()
     [0.0, 4.0]
@@ -72,7 +72,7 @@ def _elu(x, *, alpha):
 
 
 def _elu_x(g, ans, x, *, alpha):
-    """By exp(x), not ans + alpha, of which nothing would be left below -17 in float32."""
+    """From exp(x), not ans + alpha, which is 0 below -17 in float32."""
     return g * where(x > 0, 1.0, alpha * exp(where(x > 0, 0.0, x)))
 
 

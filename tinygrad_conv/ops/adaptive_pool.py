@@ -1,7 +1,7 @@
 """Pooling to a given output size, over bins that may be uneven, and over whole planes.
 
-Averages are linear, the adjoint is the other half of the pair; maxima pick numbers from places
-(`pick2d`), whose adjoint adds them there (`pile2d`).
+Averages are linear, and their adjoint is the other half of the pair; maxima pick numbers from places
+(`pick2d`), and the adjoint adds them there (`pile2d`).
 """
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) 
 
     Args:
         x, output_size: as for `adaptive_avg_pool2d`.
-        return_indices: also return where each maximum stands: u*W + v in its plane of x.
+        return_indices: also return the place of each maximum, u*W + v in its plane of x.
 
     Raises:
         ValueError, TypeError: if shapes or numbers do not fit; both are named.

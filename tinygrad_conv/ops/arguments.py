@@ -17,7 +17,7 @@ def as_tensor(x: Any, op: str) -> Tensor:
 
 
 def as_floats(x: Any, op: str, name: str = "x") -> Tensor:
-    """The same of the argument `name`, which must be floating point.
+    """The argument `name` as a tensor, which must be floating point.
 
     Raises:
         TypeError: if it is not.

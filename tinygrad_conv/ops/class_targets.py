@@ -1,7 +1,7 @@
-"""Targets of the losses on classes: checked, and turned into coefficients of log-probabilities.
+"""Targets of classification losses: checked, and turned into coefficients of log-probabilities.
 
-A loss on classes is -sum(target * logp): class numbers, weights, ignored rows, smoothing and the
-divisor of a mean only decide the numbers in `target`, (N, C, ...) like logp. Imports core,
+The loss is -sum(target * logp): class numbers, weights, ignored rows, smoothing and the divisor of a
+mean only determine `target`, (N, C, ...) like logp. Imports core,
 arguments and shape.
 """
 from __future__ import annotations
@@ -21,7 +21,7 @@ def values_of(a: Any) -> np.ndarray:
 
 
 def batched(op: str, input: Any, target: Any) -> tuple[Tensor, Any, bool]:
-    """input (C,) gets a batch axis, and its target; whether it was added."""
+    """A batch axis for input (C,) and its target; and whether it was added."""
     x = as_floats(input, op, "input")
     if x.ndim == 0:
         raise ValueError(f"{op}: input must have shape (C,), (N, C) or (N, C, ...), got ()")
@@ -66,7 +66,7 @@ def class_weights(op: str, weight: Any, c: int, dtype: np.dtype) -> np.ndarray |
 
 def class_coefficients(op: str, logp: Tensor, target: Any, weight: Any, ignore_index: int,
                         smoothing: float, reduction: str) -> tuple[Tensor, bool]:
-    """What each -log-probability is multiplied by, (N, C, ...), and whether any row counts."""
+    """The factor of each -log-probability, (N, C, ...), and whether any row counts."""
     y = class_numbers(op, target, logp.shape, ignore_index)
     c, dtype = logp.shape[1], logp.dtype
     w = class_weights(op, weight, c, dtype)

@@ -1,4 +1,4 @@
-"""Losses on classes: cross entropy, negative log-likelihood, multi-class hinge.
+"""Classification losses: cross entropy, negative log-likelihood, multi-class hinge.
 
 The first two are -sum(target * logp), with the coefficients `target` of class_targets.py: a
 constant of the tape for class numbers. Imports softmax, loss, class_targets and what they import.
@@ -95,9 +95,9 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
             point; the shape of input), which may require a gradient.
         weight: (C,), a constant factor for each class. The mean over class targets is divided by
             the sum of the weights of the targets; over probabilities by the number of rows.
-        ignore_index: class targets with this number count nothing; if all do, the mean is nan.
+        ignore_index: class targets with this number count nothing; if all have it, the mean is nan.
         reduction: "mean", "sum", or "none" for one number per row, (), (N,) or (N, d1, ...).
-        label_smoothing: between 0 and 1: so much of the target is spread evenly over the classes.
+        label_smoothing: between 0 and 1: the part of the target that is spread evenly over the classes.
 
     Raises:
         ValueError: if shapes, a class number or an option do not fit; both sides are named.
@@ -124,7 +124,7 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100,
              reduction: str = "mean") -> Tensor:
-    """-input at the target class: `cross_entropy` of input that is log-probabilities already.
+    """-input at the target class: `cross_entropy` for input that already holds log-probabilities.
 
     Args:
         input: log-probabilities (C,), (N, C) or (N, C, d1, ...).
@@ -147,7 +147,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
 
 def hinge_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None,
                reduction: str = "mean") -> Tensor:
-    """Multi-class hinge (PyTorch's multi_margin_loss): how far other classes come too near.
+    """Multi-class hinge (PyTorch's multi_margin_loss): by how much other classes violate the margin.
 
     For each row, w[y] / C times the sum over classes c other than the target y of
     max(0, margin - x[y] + x[c]) ** p.
@@ -156,7 +156,7 @@ def hinge_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight:
         input: scores (N, C) or (C,).
         target: class numbers, integers (N,) or one.
         p: 1 or 2.
-        margin: how much the score of the target should be ahead.
+        margin: by how much the target's score should exceed the others.
         weight: (C,), a constant factor for each target class.
         reduction: "mean" (over rows), "sum", or "none".
 

@@ -1,4 +1,4 @@
-"""Comparisons, and choosing by them.
+"""Comparisons, and choosing by a condition.
 
 Comparisons give boolean tensors and end the graph. sign and floor are flat wherever they are
 differentiable: their gradient is zero. Imports primitive and kernels only.
@@ -125,9 +125,9 @@ def isfinite(x):
 def where(condition, x, y):
     """x where the condition is true, else y; all three broadcast.
 
-    The gradient of the side not chosen is 0. But if that side was itself computed by something
-    whose derivative is infinite there, 0 times infinity makes nan further up: `where(x > 0,
-    sqrt(x), 0)` at x <= 0. Then make the input safe first: `sqrt(where(x > 0, x, 1))` inside.
+    The gradient of the side not chosen is 0. But if that side was computed by an op whose derivative
+    is infinite there, 0 times infinity makes nan further back: `where(x > 0, sqrt(x), 0)` at x <= 0.
+    Make the input safe first: `where(x > 0, sqrt(where(x > 0, x, 1)), 0)`.
 
     >>> where(np.array([True, False]), [1.0, 2.0], 0.0).data.tolist()
     [1.0, 0.0]

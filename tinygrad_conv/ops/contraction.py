@@ -1,6 +1,6 @@
-"""einsum: any sum of products, named by letters, and its derivative, which is one too.
+"""einsum: any sum of products, its axes named by letters; its derivative is one too.
 
-The primitive sees letters only; ellipses and implicit outputs are written out before. Imports
+The primitive sees only letters; ellipses and implicit outputs are written out first. Imports
 core, primitive, arguments and shape.
 """
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _einsum_vjp(i, g, ans, *xs, subscripts):
     """g with the other operands, keeping the labels of operand i.
 
     A label that i repeats (a diagonal) gets a new name at its second place and an identity matrix
-    that ties the two; one that nobody else has was summed out of i alone: g is repeated along it.
+    that ties the two; one that no other term has was summed out of i alone: g is repeated along it.
     """
     terms, out = _terms(subscripts)
     sizes = _sizes(terms, xs)
@@ -64,7 +64,7 @@ def _terms(subscripts: str) -> tuple[list[str], str]:
 
 
 def _sizes(terms: list[str], xs: Any) -> dict[str, int]:
-    """The length of each label; 1 gives way to any other."""
+    """The length of each label; 1 broadcasts to any other."""
     sizes: dict[str, int] = {}
     for labels, x in zip(terms, xs):
         for k, n in zip(labels, x.shape):

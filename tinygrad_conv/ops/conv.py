@@ -1,26 +1,27 @@
 """Convolution as a closed family of three bilinear maps.
 
-Fix the geometry (stride, padding, dilation, groups) and look at the number
+Fix the geometry (stride s, padding p, dilation d, groups) and look at the number
 
     T(g, x, w) = <g, conv2d(x, w)>
                = sum over n,o,i,j,c,a,b of g[n,o,i,j] x[n,c,i*s+a*d-p,j*s+b*d-p] w[o,c,a,b].
 
-T is linear in each of g, x and w. A backward pass hands in g = dL/dy, how the loss L changes with
-each output; so if x changes by e, L changes by T(g, e, w): what multiplies x in T is the gradient
-of x, what multiplies w that of w. Hold two of them fixed and read off what multiplies the third:
+T is linear in each of g, x and w. A backward pass supplies the cotangent g = dL/dy, the gradient of
+the loss L with respect to the output y. If x changes by e, then L changes by T(g, e, w), to first order:
+what multiplies x in T is the gradient of x, and what multiplies w is that of w. Fix two of the three
+and read off what multiplies the third:
 
-    beside g:  conv2d(x, w)            y[n,o,i,j]  = sum over c,a,b of x[n,c,i*s+a*d-p,..] w[o,c,a,b]
-    beside x:  conv_transpose2d(g, w)  dx[n,c,u,v] = sum over o,a,b of g[n,o,(u+p-a*d)/s,..] w[o,c,a,b]
-               (only where the division is whole and the index in range)
-    beside w:  conv2d_weight(g, x)     dw[o,c,a,b] = sum over n,i,j of g[n,o,i,j] x[n,c,i*s+a*d-p,..]
+    times g:   conv2d(x, w)            y[n,o,i,j]  = sum over c,a,b of x[n,c,i*s+a*d-p,..] w[o,c,a,b]
+    times x:   conv_transpose2d(g, w)  dx[n,c,u,v] = sum over o,a,b of g[n,o,(u+p-a*d)/s,..] w[o,c,a,b]
+               (only where the division is exact and the index in range)
+    times w:   conv2d_weight(g, x)     dw[o,c,a,b] = sum over n,i,j of g[n,o,i,j] x[n,c,i*s+a*d-p,..]
 
 The first index equation is the definition; the second solves u = i*s + a*d - p for i; the third
-keeps (a, b) and lets (n, i, j) run, so stride and dilation change places: it is a correlation of
-plane x[c] with plane g[o], dilated by s and with step d. Nothing is tiled or averaged: with several
-channels and filters, dw has one such plane for each pair (o, c), and dx sums over the filters o.
-Since T is one and the same, the derivative of each map by each argument is another of the three:
-six rows below, and with them every order of derivative. Ignore the spatial axes and it is a
-matmul: y = w x, dx = w' g, dw = g x'.
+fixes (a, b) and sums over (n, i, j), so stride and dilation change places: it correlates plane x[c]
+with plane g[o], dilated by s, in steps of d. Nothing is tiled or averaged: with several channels and
+filters, dw has one such plane for each pair (o, c), and dx sums over the filters o. Since all three
+come from one T, the VJP of each with respect to each argument is another of the three: the six rows
+below, and with them every order of derivative. Without spatial axes it is the matrix product:
+y = w x, dx = w' g, dw = g x'.
 """
 from __future__ import annotations
 
@@ -95,9 +96,9 @@ def conv2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, 
         bias: (O,) or None.
         stride, dilation: an int or a pair, at least 1.
         padding: an int or pair; ((top, bottom), (left, right)), where a negative number crops;
-            "valid"; or "same": OH = ceil(H / stride), the odd cell at the bottom and right
+            "valid"; or "same": OH = ceil(H / stride), an odd cell going to the bottom and right
             (TensorFlow's rule, ONNX's SAME_UPPER, at any stride; PyTorch refuses stride > 1).
-        groups: channels and filters fall into so many blocks that do not mix.
+        groups: the number of blocks that channels and filters are split into, which do not mix.
         layout: "NCHW", or "NHWC" if x and the result have their channels last (w is the same).
 
     Returns:
@@ -131,7 +132,7 @@ def conv2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, 
 
 def conv2d_weight(g: Any, x: Any, kernel: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
                   groups: int = 1) -> Tensor:
-    """The adjoint of `conv2d` by its weight: <g, conv2d(x, w)> = <result, w> for every w.
+    """The adjoint of `conv2d` in its weight: <g, conv2d(x, w)> = <result, w> for every w.
 
     Args:
         g: (N, O, OH, OW), a cotangent of the convolution's output; floating point.
@@ -210,7 +211,7 @@ def convolve_transposed(op: str, tensors: list[Tensor], stride: Any, padding: An
 def conv_transpose2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
                      output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
                      output_size: Any = None) -> Tensor:
-    """The adjoint (not the inverse) of `conv2d` by its input: <conv2d(u, w), x> = <u, result>.
+    """The adjoint (not the inverse) of `conv2d` in its input: <conv2d(u, w), x> = <u, result>.
 
     Args:
         x: (N, C, H, W) or (C, H, W); floating point.
@@ -220,7 +221,7 @@ def conv_transpose2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding:
             ((top, bottom), (left, right)).
         output_padding: rows and columns added at the bottom and right; below max(stride, dilation).
         output_size: the output's (OH, OW), instead of `output_padding`: several input sizes of a
-            strided conv2d give the same output size, this says which one is meant.
+            strided conv2d give the same output size; this selects one.
 
     Returns:
         (N, O, OH, OW), OH = (H-1)*stride - top - bottom + dilation*(KH-1) + output_padding + 1.

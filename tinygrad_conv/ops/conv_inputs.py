@@ -12,7 +12,7 @@ from .arguments import as_floats
 
 
 def as_conv_inputs(op: str, x: Any, w: Any, bias: Any, groups: int, axes: str) -> list[Tensor]:
-    """x, w and, if given, the bias as float tensors; x has `axes`, or all of them but N."""
+    """x, w and the bias, if any, as float tensors; x has `axes`, or all of them but N."""
     x, w = as_floats(x, op), as_floats(w, op, "weight")
     rest = [] if bias is None else [as_floats(bias, op, "bias")]
     if x.ndim not in (len(axes) - 1, len(axes)):

@@ -1,4 +1,4 @@
-"""Reductions that are more than one op deep: logsumexp, cumsum, prod, var, std, norm.
+"""Reductions that take more than one op: logsumexp, cumsum, prod, var, std, norm.
 
 Imports reduce and what reduce imports.
 """
@@ -78,7 +78,7 @@ def cumsum(x: Any, axis: int) -> Tensor:
 
 
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The product over axes, by halves: gradients are right where factors are 0, at every order.
+    """The product over axes, by halves, so that gradients of every order are right where factors are 0.
 
     Small integers are multiplied as int64 (NumPy's rule, and that of `sum`).
 

@@ -1,4 +1,4 @@
-"""dropout: entries, or whole channels, set to 0 at random, the others scaled up.
+"""dropout: random entries, or whole channels, set to 0 and the others scaled up.
 
 The mask is a constant of the tape, so every order of derivative is exact. Randomness is an
 argument. Imports core, primitive and arguments.
@@ -44,7 +44,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *,
         x: floating point.
         p: between 0 and 1.
         training: whether to drop at all.
-        rng: where the mask is drawn from; there is no global random state.
+        rng: the generator of the mask; there is no global random state.
 
     Raises:
         ValueError: if p is not a probability.

@@ -2,8 +2,8 @@
 
 Each op is a primitive on arrays; the rows below it give one VJP per argument, in tensors, so every
 order of derivative follows. Broadcasting and dtypes are undone in pullback.py. At a kink the
-sub-gradient is PyTorch's. Values are IEEE's and so are the warnings: log(0) is -inf and NumPy says
-so. Imports core, primitive, kernels and compare.
+sub-gradient is PyTorch's. Values are IEEE's, with NumPy's warnings: log(0) is -inf and NumPy
+says so. Imports core, primitive, kernels and compare.
 """
 from __future__ import annotations
 

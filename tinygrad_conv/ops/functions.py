@@ -1,6 +1,6 @@
 """Powers, exp and log, sin and cos, sigmoid, tanh and erf.
 
-Most derivatives are said in terms of the result `ans`. Values outside a function's domain are
+Most derivatives are written in terms of the result `ans`. Values outside a function's domain are
 IEEE's, with NumPy's warning. Imports primitive, kernels and compare.
 """
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SHORT = {0.0: np.ones_like, 0.5: np.sqrt, 1.0: lambda x: x, 2.0: np.square,
 
 @primitive
 def pow(x, y):
-    """x ** y. As in PyTorch, x**0 has gradient 0 at x = 0, and 0**y has gradient 0 by y > 0.
+    """x ** y. As in PyTorch, x**0 has gradient 0 at x = 0, and 0**y has gradient 0 in y > 0.
 
     >>> pow([2.0, -3.0], 2.0).data.tolist()
     [4.0, 9.0]

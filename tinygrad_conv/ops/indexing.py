@@ -1,7 +1,7 @@
 """Picking values by index, and its adjoint, adding them back: one closed pair.
 
-`getitem` and `scatter_add` are each other's VJP; an index that names a place twice makes the
-adjoint add twice. Index arrays are copied, so that a later change cannot reach the gradient.
+`getitem` and `scatter_add` are each other's VJP; if an index names a place twice, the
+adjoint adds to it twice. Index arrays are copied, so that a later change cannot affect the gradient.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _is_plain(index: tuple[Any, ...]) -> bool:
 
 
 def _zeros_to_add_to(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """float16 is added up in float32: 2048 + 1 is 2048."""
+    """float16 is added up in float32: in float16 2048 + 1 is 2048."""
     return np.zeros(shape, np.promote_types(g.dtype, np.float32))
 
 

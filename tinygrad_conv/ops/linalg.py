@@ -1,6 +1,6 @@
 """Products of matrices: matmul, linear, outer.
 
-Each is linear in every operand, so its derivative by one operand is a product of the cotangent
+Each is linear in every operand, so its derivative in one operand is a product of the cotangent
 with the others, and the rows below are written with the ops themselves. Imports core, primitive,
 arguments and shape.
 """

@@ -1,4 +1,4 @@
-"""Losses on real values: squared, absolute, Huber, and on logits of yes or no; KL divergence.
+"""Losses on real values: squared, absolute, Huber; binary cross entropy on logits; KL divergence.
 
 All end in `_reduced`. Shapes must be equal: a loss that broadcasts (N, 1) against (N,) is nearly
 always a mistake, so it is refused (PyTorch warns). Composites of other ops, no primitives.
@@ -49,7 +49,7 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """(input - target)**2; the mean is over all elements.
 
     Args:
-        input, target: of one shape. PyTorch would broadcast (with a warning), this refuses to.
+        input, target: of one shape; PyTorch would broadcast, with a warning.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -145,9 +145,9 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None
     Args:
         input: logits, any shape.
         target: of that shape, between 0 and 1.
-        weight: multiplies the loss; broadcasts to its shape.
+        weight: multiplies the loss; broadcasts to the shape of input.
         reduction: "mean" (over all elements, also with weights), "sum" or "none".
-        pos_weight: multiplies the part of the ones; broadcasts to that shape.
+        pos_weight: multiplies the term of the positive targets; broadcasts to that shape.
 
     Raises:
         ValueError: if shapes do not fit, or for another reduction.

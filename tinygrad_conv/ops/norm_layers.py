@@ -82,15 +82,15 @@ def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, 
                eps: float = 1e-5) -> Tensor:
     """Normalise each channel of x (N, C), (N, C, L) or (N, C, H, W) over all other axes.
 
-    In training by the batch's mean and biased variance. The running tensors, if given, then move
-    in place (through `Tensor.mutate`) to (1 - momentum) * running + momentum * new, new variances
-    being unbiased, n/(n-1). Otherwise by the running tensors, which count as constants.
+    In training it uses the batch's mean and biased variance; the running tensors, if given, are then
+    updated in place (by `Tensor.mutate`) to (1 - momentum) * running + momentum * new, with unbiased
+    new variances, n/(n-1). Otherwise it uses the running tensors, as constants.
 
     Args:
         x: floating point.
         running_mean, running_var: tensors (C,) that require no gradient, or None in training.
         weight, bias: (C,) or None.
-        training: which of the two.
+        training: whether to use the batch's statistics.
         momentum: the weight of the new value (PyTorch's meaning), in [0, 1].
         eps: added to the variance.
 
@@ -137,8 +137,8 @@ def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tenso
 
     Args:
         x: floating point.
-        running_mean, running_var: as in `batch_norm`: moved towards the averages over the samples
-            of the means and unbiased variances, and used if not `use_input_stats`.
+        running_mean, running_var: as in `batch_norm`: updated with the averages over samples of the
+            means and unbiased variances; used unless `use_input_stats`.
         weight, bias: (C,) or None.
         use_input_stats, momentum, eps: as `training`, `momentum`, `eps` of `batch_norm`.
 
@@ -171,7 +171,7 @@ def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tenso
 
 def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None,
                eps: float = 1e-5) -> Tensor:
-    """Normalise over the last axes, whose shape is `normalized_shape`, that of weight and bias.
+    """Normalise over the last axes, of shape `normalized_shape`, as are weight and bias.
 
     Raises:
         ValueError: if x does not end in `normalized_shape`.

@@ -5,19 +5,19 @@ r = 1/sqrt(v + eps), let xhat = (x - m) r and look at the number
 
     T(g, x, w, b) = <g, w xhat(x) + b>,
 
-which is linear in g, w and b. Read off what stands beside each, and differentiate by x:
+which is linear in g and in (w, b). Read off what multiplies each, and differentiate with respect to x:
 
-    beside g:  normalize(x, w, b)         w xhat + b
-    beside w:  normalize_weight(g, x)     sum of g xhat
-    beside b:  normalize_bias(g)          sum of g
-    by x:      normalize_input(g, x, w)   J(x)(g w),  J(x)h = r (h - mean(h) - xhat mean(h xhat))
+    times g:   normalize(x, w, b)         w xhat + b
+    times w:   normalize_weight(g, x)     sum of g xhat
+    times b:   normalize_bias(g)          sum of g
+    d/dx:      normalize_input(g, x, w)   J(x)(g w),  J(x)h = r (h - mean(h) - xhat mean(h xhat))
 
-J is symmetric, so the derivatives of these maps by g and w are the same maps again. What is left
-is the derivative of <h, J(x)u> by x; since dr = -r^2/n <xhat, dx> and dxhat = J dx, it is
+J is symmetric, so the derivatives of these maps in g and w are the same maps again. What is left
+is the derivative of <h, J(x)u> in x; since dr = -r^2/n <xhat, dx> and dxhat = J dx, it is
 
     -r/n [ r (<h,u> - n mean(h) mean(u) - <h,xhat><u,xhat>/n) xhat + <u,xhat> J h + <h,xhat> J u ].
 
-Each is computed from x itself, nothing is captured, and every order follows.
+Each is computed from x itself, not from saved values, so every order follows.
 """
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ normalize_bias.defvjp(lambda u, ans, g, *, shape: broadcast_to(u, g.shape))
 
 
 def _normalize_input_x(h, ans, g, x, w, *, axes, eps):
-    """The last formula of the head of this file, u = g w."""
+    """The last formula at the head of this file, with u = g w."""
     n = max(1, math.prod(x.shape[a] for a in axes))
     u = g * w
     xhat, _, v = normalize(x, 1.0, 0.0, axes=axes, eps=eps)

@@ -84,7 +84,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         x: any shape.
         pad_width: an int, (before, after), or one such pair per axis.
         mode: "constant", "reflect" (the edge is not repeated), "replicate" or its NumPy name "edge".
-        constant_values: the value of "constant" cells; one that x's dtype can hold.
+        constant_values: the value of "constant" cells; x's dtype must be able to hold it.
 
     Raises:
         ValueError: for other modes or widths, or if a border needs more cells than there are.

@@ -3,7 +3,7 @@
 Fix which cell of each window is the largest: then max pooling picks numbers from fixed places and
 its derivative adds numbers to the same places. `max_pool2d_scatter` and `max_pool2d_gather` are
 that pair, each the adjoint and so the VJP of the other. Average pooling is linear; its adjoint
-`avg_pool2d_spread` has average pooling as its VJP. So every order of derivative is there.
+`avg_pool2d_spread` has average pooling as its VJP. So derivatives of every order exist.
 
 A tie goes to the first cell, row by row; padding never wins; NaN always does (the first one).
 """
@@ -149,7 +149,7 @@ def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, d
         stride: an int or a pair; default: the kernel size.
         padding: an int or a pair, at most half the window; padded cells never win.
         ceil_mode: round the output size up, except for windows that begin beyond the padding.
-        return_indices: also return where each maximum stands: u*W + v in its plane of x.
+        return_indices: also return the place of each maximum, u*W + v in its plane of x.
 
     Returns:
         (N, C, OH, OW), OH = floor((H + 2*padding - dilation*(KH-1) - 1) / stride) + 1; with
@@ -158,7 +158,7 @@ def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, d
     Raises:
         ValueError, TypeError: if shapes or numbers do not fit; both are named.
 
-    A tie goes to the first cell row by row, and with it the whole gradient; a NaN wins.
+    A tie goes to the first cell, row by row, which gets the whole gradient; a NaN wins.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -182,8 +182,8 @@ def avg_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
     Args:
         x: (N, C, H, W), or (C, H, W) for one sample; floating point.
         kernel_size, stride, padding, ceil_mode: as for `max_pool2d`; padded cells are 0.
-        count_include_pad: whether padded cells count in the divisor; what `ceil_mode` lets hang
-            over the padding never does.
+        count_include_pad: whether padded cells count in the divisor; cells beyond the padding, which
+            `ceil_mode` can reach, never do.
         divisor_override: divide by this instead.
 
     Raises:

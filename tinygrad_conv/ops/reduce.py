@@ -1,7 +1,7 @@
-"""Reductions over axes: a value for each group of entries, and what each entry had to do with it.
+"""Reductions over axes, and how each entry contributes to the result.
 
 `axis` is an int, a tuple or None (all); `keepdims` leaves axes of length 1. A VJP gives the
-cotangent its lost axes back (`_spread`) and lets broadcasting do the rest. Composites stand last.
+cotangent its lost axes back (`_spread`) and lets broadcasting do the rest. Composites come last.
 """
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _extreme(primitive_, x: Any, axis: Axis, keepdims: bool) -> Tensor:
 
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The largest value over axes (nan wins); equal largest ones share the gradient evenly.
+    """The largest value over axes (nan wins); ties share the gradient evenly.
 
     Raises:
         ValueError: over an axis of length 0.
@@ -122,7 +122,7 @@ def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The smallest value over axes (nan wins); equal smallest ones share the gradient evenly.
+    """The smallest value over axes (nan wins); ties share the gradient evenly.
 
     Raises:
         ValueError: over an axis of length 0.

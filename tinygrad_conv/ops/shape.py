@@ -1,4 +1,4 @@
-"""Ops that move values and compute nothing: each is linear, and its VJP is its adjoint.
+"""Ops that move values and compute nothing. Each is linear, and its VJP is its adjoint.
 
 Pairs: reshape and reshape, transpose and transpose, broadcast and sum, a roll and the roll back.
 Imports core, primitive, arguments and indexing.
@@ -181,7 +181,7 @@ _roll.defvjp(lambda g, ans, x, *, shift, axis: _roll(g, shift=tuple(-s for s in 
 
 
 def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
-    """Shift values along axes; what leaves at the end comes back at the start.
+    """Shift values along axes; those shifted out at the end return at the start.
 
     Raises:
         ValueError: if there is not one shift per axis.

@@ -1,7 +1,7 @@
 """softmax and log_softmax: shifted by the largest value of each row, so that nothing overflows.
 
-A logit of -inf has probability 0 and a finite gradient; a row of -inf only, or with +inf, has no
-softmax: nan, without a warning. Imports core, primitive, functions, reduce, arguments and
+A logit of -inf has probability 0 and a finite gradient; a row of only -inf, or with +inf, gives
+nan, without a warning. Imports core, primitive, functions, reduce, arguments and
 the kernel of sums.
 """
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _softmax(x, *, axis):
 
 @primitive
 def softmax_vjp(g, ans, *, axis):
-    """ans * (g - sum(g * ans)): the derivative of softmax, in one go.
+    """ans * (g - sum(g * ans)): the derivative of softmax, in one pass.
 
     >>> softmax_vjp([1.0, 0.0], [0.5, 0.5], axis=0).data.tolist()
     [0.25, -0.25]
@@ -64,7 +64,7 @@ def _log_softmax(x, *, axis):
 
 @primitive
 def log_softmax_vjp(g, ans, *, axis):
-    """g - exp(ans) * sum(g): the derivative of log_softmax, in one go.
+    """g - exp(ans) * sum(g): the derivative of log_softmax, in one pass.
 
     >>> log_softmax_vjp([1.0, 0.0], np.log([0.5, 0.5]), axis=0).data.tolist()
     [0.5, -0.5]
@@ -105,7 +105,7 @@ def softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
 
 
 def log_softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
-    """x - log(sum(exp(x))) along an axis: log(softmax(x)), but exact where that is 0.
+    """x - log(sum(exp(x))) along an axis: log(softmax(x)), but finite where softmax underflows to 0.
 
     Args:
         x: floating point.

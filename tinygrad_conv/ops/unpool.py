@@ -61,11 +61,11 @@ def max_unpool2d(x: Any, indices: Any, kernel_size: Any, stride: Any = None, pad
         indices: integers of the shape of x, as `max_pool2d(..., return_indices=True)` gives them.
         kernel_size, stride, padding: those of the max pooling.
         output_size: (H, W), or the whole shape; default (OH-1)*stride - 2*padding + KH. Several
-            sizes pool to the same one, this says which is meant.
+            sizes pool to the same one; this selects one.
 
     Returns:
-        (N, C, H, W). Where windows overlap a place may be named twice: the last number stays, and
-        the gradient goes to it alone (PyTorch gives it to both, which is not the derivative).
+        (N, C, H, W). Where windows overlap, a place may be named twice: the last number is kept and
+        alone gets the gradient (PyTorch gives it to both, which is not the derivative).
 
     Raises:
         ValueError, TypeError: if shapes or numbers do not fit; both are named.
