@@ -47,7 +47,7 @@ def main() -> None:
     try:
         tg.check_grads(wrong, (x,))
     except AssertionError as e:
-        print("\na derivative that is 0.05 % off is found out:\n ", str(e).splitlines()[0])
+        print("\na derivative that is 0.05 % off is caught:\n ", str(e).splitlines()[0])
 
 
 if __name__ == "__main__":

@@ -35,12 +35,12 @@ def main() -> None:
           np.allclose(full.data, xt.grad.data))
 
     plane = tg.conv2d(x[:, 1:2].swapaxes(0, 1), g[:, 4:5].swapaxes(0, 1))
-    print("dw[4, 1] is plane 1 of x with plane 4 of g, summed over positions and samples:",
+    print("dw[4, 1] correlates plane 1 of x with plane 4 of g, over all positions and samples:",
           np.allclose(plane.data, wt.grad.data[4, 1]))
 
     tg.check_grads(lambda x, w: tg.conv2d(x, w, stride=2, padding=1, dilation=2), (x, w), order=2,
                    linear=(0, 1))
-    print("stride 2, padding 1, dilation 2: exact to rounding, at order 1 and 2")
+    print("stride 2, padding 1, dilation 2: exact to rounding, at orders 1 and 2")
 
 
 if __name__ == "__main__":

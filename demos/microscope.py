@@ -34,7 +34,7 @@ def main() -> None:
     loss.backward()
     held = [y.data[0, 3, 1, 3], x.grad.data[0, 1, 3, 3], net[0].weight.grad.data[3, 0, 1, 2]]
     apart = max(abs(why.total - v) for why, v in zip(questions.values(), held))
-    print(f"the three sums are y, x.grad and weight.grad there, to {apart:.0e}")
+    print(f"the three sums equal y, x.grad and weight.grad there, to {apart:.0e}")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def main() -> None:
     takes.add_argument("--epochs", type=whole(1), help="in all (default: digits 25, fashion-mnist 5)")
     takes.add_argument("--seed", type=whole(0), default=0)
     takes.add_argument("--out", type=Path, help="folder for the results (default runs/DATA)")
-    takes.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
+    takes.add_argument("--resume", action="store_true", help="resume from the folder's checkpoint")
     options = takes.parse_args()
     from demos.pictures import draw_misclassified  # needs an extra: say so before the training
     load, build, epochs, batch, lr, augment = JOBS[options.data]
@@ -76,8 +76,8 @@ def main() -> None:
                      schedule=schedule, checkpoint=out, resume=options.resume)
     if history.interrupted:
         again = [sys.executable, "-m", "demos.train", *sys.argv[1:]]
-        raise KeyboardInterrupt(f"after {len(history)} whole epochs; {out} has the checkpoint, go on with\n  "
-                                f"{shlex.join(again + ['--resume'] * (not options.resume))}")
+        raise KeyboardInterrupt(f"after {len(history)} complete epochs; {out} has the checkpoint, resume with\n"
+                                f"  {shlex.join(again + ['--resume'] * (not options.resume))}")
 
     nn.save(model, out / "weights.safetensors")
     history.plot(out / "curves.png")

@@ -66,7 +66,7 @@ def check_schedules(optimizer: Optimizer, schedule: Any, epoch_schedule: Any) ->
         raise TypeError("fit: ReduceLROnPlateau looks at the loss of an epoch; give it as epoch_schedule")
     if schedule is not None and epoch_schedule is not None:
         raise ValueError("fit: schedule sets the rate at every batch and would undo what epoch_schedule "
-                         "sets; give one of them (nn.SequentialLR puts schedules after each other)")
+                         "sets; give one of them (nn.SequentialLR chains schedules)")
 
 
 def checkpoint_file(path: str | os.PathLike[str] | None, resume: bool) -> Path | None:

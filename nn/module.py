@@ -167,7 +167,7 @@ class Module(Tree):
     def state_dict(self) -> dict[str, np.ndarray]:
         """Read-only copies of all parameters and buffers by dotted name, in PyTorch's order.
 
-        What is shared stands under each of its names, as in PyTorch.
+        What is shared appears under each of its names, as in PyTorch.
         """
         return copies(self._state())
 
@@ -195,7 +195,7 @@ class Module(Tree):
     # ----- printing -----
 
     def extra_repr(self) -> str:
-        """What stands between the brackets in the printed tree."""
+        """What is printed between the brackets in the tree."""
         return ""
 
     def __repr__(self) -> str:
@@ -207,7 +207,7 @@ class Module(Tree):
 
 
 def _locate(e: Exception, module: Module) -> None:
-    """Say where in the tree `e` was raised: each module it passes adds its name to one note.
+    """Note where in the tree `e` was raised: each module it passes adds its name to one note.
 
     The picture of what was computed until then (`e.graph`) learns the kinds of modules on the way.
     """

@@ -99,7 +99,7 @@ class InstanceNorm2d(_Running):
     """Normalise each channel of each sample of x (N, C, H, W); no weights by default, as in PyTorch.
 
     Arguments as `BatchNorm2d`; running statistics, if tracked, are averages over the samples. Unlike
-    in PyTorch, where it stays 0, `num_batches_tracked` counts, so that `momentum=None` averages.
+    in PyTorch, `num_batches_tracked` counts up, so that `momentum=None` averages.
 
     Example:
         >>> InstanceNorm2d(3)(tg.ones(2, 3, 4, 4)).shape

@@ -1,4 +1,4 @@
-"""The one-cycle schedule: the rate up and down again, momentum the other way round."""
+"""The one-cycle schedule: the rate goes up and down again, momentum down and up."""
 from __future__ import annotations
 
 import math
@@ -9,13 +9,13 @@ from .schedule import Schedule, at_least
 
 
 class OneCycleLR(Schedule):
-    """Up to `max_lr` and down to almost nothing; momentum the other way round.
+    """The rate rises to `max_lr` and falls to almost 0, while momentum does the opposite.
 
     Args:
         max_lr: the highest rate, one number or one per group (the optimiser's own is not used).
         total_steps: number of `step()` calls of the whole cycle, or `epochs` times
             `steps_per_epoch`.
-        pct_start: the part of them that goes up.
+        pct_start: the fraction of them in which the rate rises.
         anneal_strategy: along cosines ("cos") or straight lines ("linear").
         cycle_momentum: whether momentum (or Adam's first beta) goes from `max_momentum` down to
             `base_momentum` and back.

@@ -28,7 +28,7 @@ class Optimizer:
     Args:
         params: tensors that require a gradient, or groups: dictionaries with "params" and any of
             the options.
-        defaults: the options of groups that do not say otherwise.
+        defaults: the options of groups that do not set their own.
 
     Raises:
         ValueError: for no parameters, one given twice, or an option out of range.
@@ -62,7 +62,7 @@ class Optimizer:
     # ----- what a rule defines -----
 
     def slots(self, group: Group) -> dict[str, float]:
-        """Names of the arrays kept for each parameter, and what they are filled with at first."""
+        """Names of the arrays kept for each parameter, and their initial values."""
         return {}
 
     def update(self, p: np.ndarray, g: np.ndarray, slots: Slots, t: int, group: Group) -> None:
@@ -146,7 +146,7 @@ class Optimizer:
                 yield position, p, g, group
 
     def step(self) -> None:
-        """Change every parameter that has a gradient.
+        """Update every parameter that has a gradient.
 
         Raises:
             ValueError: if a gradient has another shape than its parameter; nothing has changed.
@@ -165,8 +165,8 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """{"arrays": {"0.momentum": array, ...}, "groups": [options, ...]}: arrays and numbers only.
 
-        A parameter's state is filed under its position, which stands in "params" of its group; step
-        counts are arrays of no axes.
+        A parameter's state is filed under its position, listed in "params" of its group; step
+        counts are 0-d arrays.
         """
         arrays: dict[str, np.ndarray] = {}
         for group, positions in zip(self.param_groups, self.positions()):
@@ -178,7 +178,7 @@ class Optimizer:
                                              in zip(self.param_groups, self.positions())]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict()` of an optimiser over the same parameters.
+        """Continue from the `state_dict()` of an optimiser over the same parameters.
 
         Raises:
             ValueError, TypeError: if groups, options, shapes or kinds of numbers do not fit; nothing has

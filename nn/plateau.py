@@ -1,4 +1,4 @@
-"""The schedule that looks at a metric: less when it no longer improves."""
+"""The schedule that watches a metric: it lowers the rate when the metric stops improving."""
 from __future__ import annotations
 
 import math
@@ -9,7 +9,7 @@ from .optim import Optimizer
 
 
 class ReduceLROnPlateau:
-    """Times `factor` when a metric has not improved for more than `patience` steps.
+    """Multiplies the rate by `factor` when a metric has not improved for more than `patience` steps.
 
     Args:
         mode: "min" if a smaller metric is better, else "max".
@@ -76,10 +76,10 @@ class ReduceLROnPlateau:
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule stands, as numbers; the rates are in the optimiser's state."""
+        """The schedule's progress, as numbers; the rates are in the optimiser's state."""
         return {"best": self.best, "bad_epochs": self.bad_epochs, "cooling": self.cooling}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict()`."""
+        """Continue from `state_dict()`."""
         self.best, self.bad_epochs, self.cooling = (
             float(state["best"]), int(state["bad_epochs"]), int(state["cooling"]))

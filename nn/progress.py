@@ -8,7 +8,7 @@ from .history import Row
 
 
 class Callback:
-    """Override what you want to hear of; the default methods do nothing.
+    """Override the methods you want called; by default they do nothing.
 
     A row is a dictionary: "epoch", "loss", "accuracy", "images_per_second", "lr", "seconds", and after
     validation "valid_loss" and "valid_accuracy". Raising KeyboardInterrupt, in `epoch_end` for
@@ -27,7 +27,7 @@ class Callback:
     """
 
     def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
-        """Epoch number `epoch` (from 1) of `epochs` begins; it has so many batches."""
+        """Epoch number `epoch` (from 1) of `epochs` begins, with `batches` batches."""
 
     def batch_end(self, row: Row) -> None:
         """A batch is done: running loss, accuracy, images per second, learning rate."""

@@ -12,7 +12,7 @@ from .optim import Group, Optimizer, Slots, decayed
 class RMSprop(Optimizer):
     """v = alpha v + (1 - alpha) g^2; p -= lr g / (sqrt(v) + eps), with eps outside the root.
 
-    `centered` subtracts the squared mean of g from v; `momentum` collects steps.
+    `centered` subtracts the squared mean of g from v; `momentum` accumulates steps.
 
     Args:
         params: parameters or groups.

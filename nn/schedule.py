@@ -1,8 +1,8 @@
 """Learning-rate schedules: the rate as a function of the number of `step()` calls so far.
 
 A schedule sets the rate of every group of its optimiser when it is made, and at each `step()`.
-Names, arguments and values are PyTorch's. The forms are closed: a schedule can be put at any step
-by `load_state_dict`; what else changes the rate would be overwritten, and is an error instead.
+Names, arguments and values are PyTorch's. The forms are closed: `load_state_dict` can put a
+schedule at any step. If something else changes the rate, `step()` raises rather than overwrite it.
 """
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ class Schedule:
             group["lr"] = self.rate(group.setdefault("initial_lr", group["lr"]), self.t)
 
     def step(self) -> None:
-        """Go on by one: after each batch or each epoch, as you counted.
+        """Advance by one step: call it after each batch or each epoch, whichever the arguments count.
 
         Raises:
-            RuntimeError: if something else has changed the rate, which would be lost.
+            RuntimeError: if something else has changed the rate.
         """
         for i, (now, own) in enumerate(zip(self.get_last_lr(), self._rates)):
             if now != own:
                 raise RuntimeError(
                     f"{type(self).__name__}: the rate of group {i} is {now:g}, this schedule set {own:g}; "
-                    f"put schedules after each other with SequentialLR, change a rate by the group's "
+                    f"chain schedules with SequentialLR, change a rate by the group's "
                     f"'initial_lr', and load a schedule's state with the optimiser's")
         self._move(self.t + 1)
 
@@ -76,16 +76,16 @@ class Schedule:
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule stands, as numbers."""
+        """The schedule's progress, as numbers."""
         return {"t": self.t}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict()`; load the optimiser first."""
+        """Continue from `state_dict()`; load the optimiser first."""
         self._move(int(state["t"]))
 
 
 class StepLR(Schedule):
-    """Times `gamma` every `step_size` steps.
+    """Multiplies the rate by `gamma` every `step_size` steps.
 
     Example:
         >>> import nn
@@ -105,7 +105,7 @@ class StepLR(Schedule):
 
 
 class MultiStepLR(Schedule):
-    """Times `gamma` at each of the milestones.
+    """Multiplies the rate by `gamma` at each of the milestones.
 
     Example:
         >>> import nn
@@ -123,7 +123,7 @@ class MultiStepLR(Schedule):
 
 
 class ExponentialLR(Schedule):
-    """Times `gamma` at every step.
+    """Multiplies the rate by `gamma` at every step.
 
     Example:
         >>> import nn
@@ -140,7 +140,7 @@ class ExponentialLR(Schedule):
 
 
 class CosineAnnealingLR(Schedule):
-    """Half a cosine from the base rate to `eta_min` in `T_max` steps (and back, if it goes on).
+    """Half a cosine from the base rate to `eta_min` in `T_max` steps (and back, if continued).
 
     Example:
         >>> import nn
@@ -187,7 +187,7 @@ class LinearLR(Schedule):
 
 
 class SequentialLR(Schedule):
-    """One schedule after the other: the next begins, at its step 0, at each milestone.
+    """One schedule after the other: at each milestone the next one begins, at its step 0.
 
     Example:
         >>> import nn

@@ -12,7 +12,7 @@ from .optim import Group, Optimizer, Slots, decayed
 class SGD(Optimizer):
     """v = momentum v + (1 - dampening) g, first v = g; p -= lr v (nesterov: lr (g + momentum v)).
 
-    The learning rate stands outside v, as in PyTorch: another rate acts on old momentum too.
+    The learning rate multiplies v, as in PyTorch, so a new rate applies to old momentum, too.
 
     Args:
         params: parameters or groups.

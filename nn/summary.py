@@ -1,4 +1,4 @@
-"""A table of a model: layers, output shapes, parameters, multiply-adds; read off one forward pass.
+"""A table of a model's layers, output shapes, parameters and multiply-adds, from one forward pass.
 
 The pass is recorded, and its tape says which calls were made inside which module: functions called
 in a `forward` count too, and a module used twice counts twice.
@@ -72,15 +72,15 @@ class Summary:
 
 
 def summary(model: Module, input_shape: Sequence[int]) -> Summary:
-    """Run a batch of zeros through the model, in evaluation mode, and tabulate what happened.
+    """Run zeros through the model in evaluation mode, and tabulate what happened.
 
     Args:
         model: a module that takes one tensor.
         input_shape: with the batch axis, e.g. (1, 1, 28, 28).
 
     Returns:
-        a `Summary`; the model is as before. A module used under two names has one line, under the
-        newer, with the work of both.
+        a `Summary`; the model is left as it was. A module used under two names has one line, under the
+        newer name, with the work of both.
 
     Raises:
         TypeError, ValueError: if it is not a module, or not a shape.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Tree:
-    """What a module can say of itself and of all modules below, in the order of assignment."""
+    """What a module knows of itself and of all modules below it, in order of assignment."""
 
     training: bool
     _parameters: dict[str, Parameter | None]
@@ -87,7 +87,7 @@ class Tree:
     def named_generators(self) -> Iterator[tuple[str, np.random.Generator]]:
         """The modules' own random generators (dropout) with dotted names; a shared one once.
 
-        Their `bit_generator.state` belongs to a training run as much as the weights do.
+        Their `bit_generator.state` is as much a part of a training run as the weights.
         """
         return _once((joined(path, name), value) for path, m in self.named_modules()
                      for name, value in vars(m).items() if isinstance(value, np.random.Generator))
@@ -129,7 +129,7 @@ class Tree:
 
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
-    """Evaluation mode for a while; then every module as it was."""
+    """Evaluation mode inside a `with` block; then every module is as it was."""
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
     try:

@@ -47,7 +47,7 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
          metadata: Mapping[str, str] | None = None) -> None:
     """Write a module's `state_dict()`, or a mapping of names to arrays, to a safetensors file.
 
-    The file at `path` is either the old one or the new one, never half of it. Other programs read
+    The file at `path` is either the old one or the new one, never half of it. Other programs can read
     it; names are PyTorch's.
 
     Args:
@@ -79,7 +79,7 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
         tg.write_atomically(path, lambda temporary: library.numpy.save_file(
             arrays, temporary, metadata=notes or None))
     except library.SafetensorError as e:
-        raise OSError(f"save: {os.fspath(path)!r} could not be written, what was there is as it was: {e}"
+        raise OSError(f"save: {os.fspath(path)!r} could not be written and was left as it was: {e}"
                       ) from None
 
 

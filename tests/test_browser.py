@@ -230,7 +230,7 @@ def test_replay_runs_forward_then_backward_to_the_end(lenet):
     assert lenet.drawn(".op.done-forward") == 10 and lenet.drawn(".done-backward") == 0
     lenet.slide(steps - 3)
     assert lenet.one("#story").text.startswith("backward 7: conv2d 5x5: g (2, 16, 10, 10) gives dx (2, 6, 14, 14)")
-    assert "added up over n, oh, ow" in lenet.one("#story").text and lenet.drawn(".wire.active.reverse") == 4
+    assert "summed over n, oh, ow" in lenet.one("#story").text and lenet.drawn(".wire.active.reverse") == 4
     lenet.slide(steps)
     assert lenet.drawn(".op.done-backward") == 10 and lenet.one("#count").text == f"{steps} of {steps}"
     assert "dx" not in lenet.one("#story").text and lenet.severe() == []  # the image gets no gradient

@@ -289,7 +289,7 @@ def test_used_up_or_changed_calls_are_refused(example_call):
     again = tg.conv2d(x, w, groups=2)
     again.sum().backward()
     for ask in (tg.explain.output, tg.explain.input, tg.explain.weight):
-        with pytest.raises(RuntimeError, match=r"backward\(\) has let go.*retain_graph=True"):
+        with pytest.raises(RuntimeError, match=r"backward\(\) has freed.*retain_graph=True"):
             ask(again, (0, 0, 0, 0))
 
 
@@ -352,7 +352,7 @@ def test_save_writes_a_whole_file_or_none(example_call, tmp_path, monkeypatch):
 def test_the_demo_shows_all_three_questions(tmp_path):
     done = subprocess.run([sys.executable, "-m", "demos.microscope", str(tmp_path)], capture_output=True, text=True,
                           cwd=Path(__file__).parent.parent, timeout=600)
-    assert "the three sums are y, x.grad and weight.grad there" in done.stdout, done.stderr
+    assert "the three sums equal y, x.grad and weight.grad there" in done.stdout, done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         f"microscope_{name}.{ending}" for name in ("input", "output", "weight") for ending in ("html", "svg")]
 

@@ -116,7 +116,7 @@ def _advice(blas: tuple[Blas, ...], flags: frozenset[str],
             optional: dict[str, str | None]) -> tuple[str, ...]:
     said = []
     if optional["threadpoolctl"] is None:
-        said.append("without threadpoolctl convolution and pooling work in one thread, and the kernel of "
+        said.append("without threadpoolctl convolution and pooling run on one thread, and the kernel of "
                     "BLAS is not known: pip install 'tinygrad_conv[train]'")
     if flags >= SKYLAKEX_NEEDS and any(b.name == "openblas" and b.kernel == "Haswell" for b in blas):
         said.append("this CPU has AVX-512 but OpenBLAS uses its AVX2 kernel; float32 matrix products may be "

@@ -1,6 +1,6 @@
-"""The three questions: why has this output pixel, this input's or weight's gradient its value?
+"""The three questions: why does this output pixel, or this gradient of an input or weight, have its value?
 
-Each holds one letter of the index equation (meet.py) on the arrays of a recorded call.
+Each fixes one letter of the index equation (meet.py) on the arrays of a recorded call.
 """
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def output(y: Tensor, index: Sequence[int]) -> Explanation:
 
     Args:
         y: what `tg.conv2d`, `tg.conv_transpose2d`, their one-dimensional forms or a layer of
-            `nn` returned, recorded: something it was computed from requires a gradient.
-        index: of the pixel in y, (n, o, i, j); fewer numbers where y has fewer axes.
+            `nn` returned. It must be recorded: one of its inputs has to require a gradient.
+        index: of the pixel in y, (n, o, i, j), with as many numbers as y has axes.
 
     Returns:
         an `Explanation`: prints as text, shows as a picture in a notebook; `.terms`, `.total`
@@ -57,7 +57,7 @@ def output(y: Tensor, index: Sequence[int]) -> Explanation:
     Raises:
         TypeError: if y was not made by a convolution, or not recorded.
         IndexError: if the index is out of range; names the axis.
-        RuntimeError: if `backward()` let go of the inputs, or they were changed since.
+        RuntimeError: if `backward()` has freed the inputs, or they were changed since.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -94,15 +94,15 @@ def input(y: Tensor, index: Sequence[int], g: Any = None) -> Explanation:
     Args:
         y: as for `output`.
         index: of the pixel in the convolution's input, (n, c, u, v).
-        g: the gradient at y: an array of y's shape, or the loss it is computed from; by default
+        g: the gradient at y: an array of y's shape, or the loss to compute it from; by default
             ones, as if the loss were y.sum().
 
     Returns:
-        an `Explanation` of the gradient there; if x is used elsewhere too, of this use's part.
+        an `Explanation` of the gradient there; if x is also used elsewhere, of this use's share.
 
     Raises:
         TypeError, IndexError, RuntimeError: as for `output`.
-        ValueError: if g has another shape, or no gradient comes from it to y.
+        ValueError: if g has another shape, or no gradient flows from the loss to y.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -130,7 +130,7 @@ def weight(y: Tensor, index: Sequence[int], g: Any = None) -> Explanation:
         g: as for `input`.
 
     Returns:
-        an `Explanation` of the weight's gradient; if w is used elsewhere too, of this use's part.
+        an `Explanation` of the weight's gradient; if w is also used elsewhere, of this use's share.
 
     Raises:
         TypeError, IndexError, RuntimeError, ValueError: as for `input`.

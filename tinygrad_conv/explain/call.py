@@ -1,7 +1,7 @@
-"""From the tensor a reader points at to the recorded call of a convolution that made it.
+"""From the tensor a reader asks about to the recorded call of the convolution that made it.
 
-Shape changes around the call (a sample without batch axis, conv1d, channels last) are looked
-through, so that an index is written with the axes the reader sees. Imports core, primitive, tape,
+Shape changes around the call (a sample without batch axis, conv1d, channels last) are undone,
+so that an index is written with the axes the reader sees. Imports core, primitive, tape,
 labels and pullback.
 """
 from __future__ import annotations
@@ -85,7 +85,7 @@ def recorded(y: Any, what: str) -> Call:
     if not _is_conv(t):
         raise TypeError(f"{what}: expects the result of conv2d or conv_transpose2d, {_origin(y)}")
     if t.node.freed or isinstance(t, Freed):
-        raise RuntimeError(f"{what}: backward() has let go of what this {t.node.primitive.name} read; call "
+        raise RuntimeError(f"{what}: backward() has freed what this {t.node.primitive.name} read; call "
                            f"it with retain_graph=True, or compute y again")
     for name, x, stamp in zip(("x", "weight", "bias"), t.node.inputs, t.node.stamps):
         if x.memory.stamp(x.data, stamp) != stamp:
@@ -171,12 +171,12 @@ def cotangent(y: Tensor, call: Call, g: Any, what: str) -> Tensor:
 
 
 def find(t: Tensor, name: str) -> Tensor:
-    """What a convolution inside a network returned, to be explained.
+    """The output of a convolution inside a network, to be explained.
 
     Args:
         t: a tensor computed from it: the network's output, or the loss.
-        name: the path of its module ("features.conv1"); outside a module the op's name; of a
-            recorded backward, after "backward". Later calls of the same name count on: "conv2d#2".
+        name: the path of its module ("features.conv1"); outside a module the op's name; in a
+            recorded backward, prefixed by "backward". Later calls are numbered: "conv2d#2".
 
     Returns:
         the four-axis result of that call.
@@ -184,7 +184,7 @@ def find(t: Tensor, name: str) -> Tensor:
     Raises:
         TypeError: if t is not a tensor.
         KeyError: if there is no such name; lists those there are.
-        RuntimeError: if `backward()` has let go of the values.
+        RuntimeError: if `backward()` has freed the values.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -206,6 +206,6 @@ def find(t: Tensor, name: str) -> Tensor:
         raise KeyError(f"explain.find: no convolution is called {name!r}; there are: "
                        f"{', '.join(found) or 'none'}")
     if isinstance(found[name], Freed) or found[name].node.freed:
-        raise RuntimeError(f"explain.find: backward() has let go of what {name!r} read; call it with "
+        raise RuntimeError(f"explain.find: backward() has freed what {name!r} read; call it with "
                            f"retain_graph=True, or compute the output again")
     return found[name]

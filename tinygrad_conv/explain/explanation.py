@@ -1,4 +1,4 @@
-"""What the three questions return: the terms of a number, that print, show and save themselves.
+"""What the three questions return: the terms of a number, to print, show and save.
 
 Imports terms, text and picture, and the writing of files from render.
 """
@@ -24,7 +24,7 @@ pre {{ overflow-x: auto }}</style></head>
 
 
 class Explanation(Terms):
-    """Why one number of a convolution is what it is; prints as text, is a picture in a notebook.
+    """Why one number of a convolution is what it is; prints as text, shows as a picture in a notebook.
 
     Attributes: `index` as asked; `terms`, one record per product; `partials`, their sum for each
     channel (for a weight: each sample); `bias`; `total`, the float64 sum of all; `value`, what

@@ -1,4 +1,4 @@
-"""The index equation of a convolution as a reader writes it, in letters or with numbers put in.
+"""The index equation of a convolution as one writes it, in letters or with numbers substituted.
 
 Expressions are strings; simplest form first: no factor 1, no summand 0. Imports terms.
 """

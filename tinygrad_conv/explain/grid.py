@@ -1,7 +1,7 @@
 """One plane of an array drawn as a grid of numbers, with the cells that meet outlined.
 
-What a cell is, is told by line and texture, not by colour alone: thick outlines meet, hatched
-cells are padding, crossed ones no window covers. Large planes are cut to the part of interest.
+Line and texture, not colour alone, tell what a cell is: thickly outlined cells meet, hatched ones are
+padding, crossed ones no window covers. Large planes are cut to the part of interest.
 """
 from __future__ import annotations
 

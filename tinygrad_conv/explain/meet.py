@@ -1,8 +1,8 @@
-"""What meets in a convolution: the solutions of one index equation, one of its letters held.
+"""What meets in a convolution: the solutions of one index equation with one of its letters fixed.
 
 Along an axis position i of the small side (conv2d's output), tap a of the kernel and position u of
-the large side (conv2d's input) meet where u = i*s + a*d - p. Hold i, and the rest is a patch; hold
-u, and it is what reaches this pixel; hold a, and it is all that one weight sees. Channels have an
+the large side (conv2d's input) meet where u = i*s + a*d - p. Fix i, and the rest is a patch; fix
+u, and it is what reaches this pixel; fix a, and it is all that one weight sees. Channels have an
 equation of their own. Imports NumPy only.
 """
 from __future__ import annotations

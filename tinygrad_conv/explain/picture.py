@@ -156,9 +156,9 @@ def _legend(sheet: Sheet, e: Terms, x: float, y: float) -> float:
             x += WIDTH * 0.6 + 22 + sheet.text(x + WIDTH * 0.6 + 6, y + 13, words, 11)
     lettered = e.products[:1].size <= len(ascii_uppercase)
     words = ["cells with the same letter meet" if lettered else
-             "outlined cells meet in reading order, the first with the first"] if e.products.size else []
+             "outlined cells meet in reading order: first with first, and so on"] if e.products.size else []
     if e.side == "large" and e.products.shape[1:] != e.call.w.shape[2:]:
-        words.append("taps without an outline fall between the cells, or outside")
+        words.append("taps without an outline fall between cells or outside the plane")
     sheet.text(x, y + 13, "; ".join(words), 11)
     return y + 34
 

@@ -1,4 +1,4 @@
-"""One number of a convolution taken apart: which numbers meet, their products, their sum.
+"""One number of a convolution taken apart: the numbers that meet, their products, their sum.
 
 Data only; text.py and picture.py show it. Imports the call and the index sets of meet.py.
 """
@@ -69,7 +69,7 @@ class Terms:
 
     @property
     def letters(self) -> dict[str, str]:
-        """How the formula calls the channels of the small and the large side."""
+        """The formula's letters for the channels of the small and the large side."""
         small, large = ("c", "o") if self.call.transposed else ("o", "c")
         return {"small": small, "large": large}
 

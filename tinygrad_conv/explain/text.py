@@ -104,7 +104,7 @@ def holds(e: Terms) -> str:
 
 
 def note(e: Terms) -> str:
-    """What is not to be seen in the tables: that nothing meets, or that only a part is shown."""
+    """What the tables do not show: that nothing meets, or that only a part is shown."""
     planes, rows, columns = e.meeting.shape
     if not planes * rows * columns:
         return "Nothing meets here: the sum is empty."

@@ -1,7 +1,7 @@
 """The three bilinear maps of convolution on arrays: which algorithm runs when.
 
-Every algorithm takes and returns logical NCHW arrays of any strides and gives the same numbers
-to rounding; the choice is about speed alone.
+Every algorithm takes and returns logical NCHW arrays of any strides, and all agree to rounding; the
+choice affects only speed.
 """
 from __future__ import annotations
 

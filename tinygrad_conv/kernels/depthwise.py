@@ -1,7 +1,7 @@
 """The three bilinear maps of convolution when every group has one input channel.
 
-A GEMM for one channel is mostly overhead; here each kernel tap is one multiply-add of whole
-chunks, channels in the innermost run. M is the number of filters per channel.
+A GEMM for one channel is mostly overhead; here each kernel tap is one multiply-add of whole chunks
+with channels innermost. M is the number of filters per channel.
 """
 from __future__ import annotations
 

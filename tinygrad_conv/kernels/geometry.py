@@ -53,7 +53,7 @@ def conv_padding(value: Any, op: str, size: tuple[float, float], kernel: tuple[i
     """Padding in any accepted form as ((top, bottom), (left, right)).
 
     An int or a pair pads both sides alike; a pair of pairs gives each side (below 0 crops);
-    "valid" is none; "same" makes the output ceil(n / stride), odd rests at the bottom and right
+    "valid" is none; "same" makes the output ceil(n / stride), an odd cell going to the bottom and right
     (TensorFlow's rule and ONNX's SAME_UPPER at any stride; PyTorch's at stride 1).
     """
     if isinstance(value, str):

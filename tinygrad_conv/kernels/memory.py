@@ -1,7 +1,7 @@
 """Memory kept for the next step: glibc is told not to give freed arrays back to the system.
 
-A training step frees what the next one needs again. Given back, every page of it is fetched anew
-with a fault each, which costs as much as the arithmetic of an elementwise op. Other C libraries
+A training step frees what the next one needs again. Returned to the system, every page of it costs a
+page fault to get back, as much time as the arithmetic of an elementwise op. Other C libraries
 are left as they are.
 """
 from __future__ import annotations

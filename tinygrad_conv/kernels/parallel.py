@@ -130,7 +130,7 @@ def get_num_threads() -> int:
 def workspace(role: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array to compute in, of this thread's own, overwritten by the next call for `role`.
 
-    Not initialised. Kept between calls: fresh memory would be paid for page by page each time.
+    Not initialised. Kept between calls: fresh memory would cost page faults each time.
     """
     buffers = _kept.__dict__
     size = math.prod(shape) * dtype.itemsize

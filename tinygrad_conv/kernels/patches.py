@@ -1,7 +1,7 @@
 """The three bilinear maps of convolution for many channels: chunked im2col, one GEMM per chunk.
 
 Physical layout is channels-last: a patch row is KW*C numbers in one run, a GEMM writes into the
-output's own memory. Columns live for one chunk only (some samples, or a band of one), small enough
+output's own memory. The columns are those of one chunk (some samples, or a band of one), small enough
 for the L2 cache. Shapes are logical NCHW throughout; results are channels-last memory seen as NCHW.
 A cotangent g is read as channels-last rows, one per window: where O numbers make a window they may
 lie in several columns of g.

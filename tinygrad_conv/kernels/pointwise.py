@@ -1,4 +1,4 @@
-"""Elementwise kernels NumPy does not have, or has too slowly: choosing by a mask, sigmoid, erf.
+"""Elementwise kernels that NumPy lacks, or has only slow ones of: choosing by a mask, sigmoid, erf.
 
 Arrays in, arrays out, any strides; the output keeps the input's memory layout (K order).
 """

@@ -1,4 +1,4 @@
-"""How pooling windows lie on a plane: which cells each kernel tap sees, without padding a copy.
+"""How pooling windows lie on a plane: which cells each kernel tap sees, without a padded copy.
 
 A tap that falls outside the plane is left out, which is what padding with -inf (max) or with 0
 (sums) means. Imports only the sizes of windows.

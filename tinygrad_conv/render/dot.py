@@ -25,10 +25,10 @@ def dot(graph: Graph) -> str:
     """The graph as DOT text.
 
     Ops are rounded boxes, parameters ellipses, inputs pentagons, constants sheets with a folded
-    corner, modules drawn as one box are blocks. Shapes stand on the edges between calls and in the
-    leaves and last results; the dtype follows where it is not float32, the default of the library.
-    A gradient's calls are a frame of their own beside the forward ones and run upwards, so that
-    each is level with the call it belongs to: there, and where a leaf stands right of its call,
+    corner, modules drawn as one box are blocks. Shapes are written on the edges between calls, in the leaves
+    and in the last results, with the dtype where it is not float32, the library's default.
+    A gradient's calls have a frame of their own beside the forward ones and run upwards, so that each
+    is level with the call it belongs to: there, and where a leaf is drawn right of its call,
     `a -> b [dir=back]` is an edge from b to a.
 
     Example:
@@ -158,7 +158,7 @@ def _draw_edge(root: Digraph, ends: tuple[str, str], edges: list[Edge], boxes: d
 
 
 def _legend(graph: Graph, root: Digraph) -> None:
-    """A frame that explains the marks there are, and says what else is to be said."""
+    """A frame that explains the marks in use and holds other remarks."""
     present = {box.mark for box in graph.boxes}
     lines = [(mark, meaning) for mark, meaning in graph.legend if not mark or mark in present]
     rows = "".join(

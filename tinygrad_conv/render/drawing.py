@@ -55,21 +55,21 @@ class Drawing:
     __repr__ = listing
 
     def html(self, title: str = "") -> str:
-        """The interactive page as text; it is of the whole graph, its modules fold when clicked."""
+        """The interactive page as text; it holds the whole graph, whose modules fold when clicked."""
         return page(self.whole, title)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write a file; its ending says what: .dot, .svg, .png, .pdf, .html or .txt (the listing).
+        """Write a file in the format of its ending: .dot, .svg, .png, .pdf, .html or .txt (the listing).
 
         Pictures need a renderer (picture.py); where there is none, or it fails, the DOT text is
-        kept beside. The page is of the whole graph, its modules fold when clicked.
+        kept beside it. The page holds the whole graph; its modules fold when clicked.
 
         Returns:
-            the file written: `path`, or without a renderer the .dot, with a warning that says what
-            to install.
+            the file written: `path`, or, without a renderer, the .dot file, with a warning that says
+            what to install.
 
         Raises:
-            ValueError: for another ending. RuntimeError: if the renderer fails; has its message.
+            ValueError: for another ending. RuntimeError: if the renderer fails; quotes its message.
         """
         path = Path(path)
         kind = path.suffix.lower().removeprefix(".")
@@ -114,27 +114,27 @@ class Drawing:
 def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth: int | None = None,
          fold: bool = True, hide: Iterable[str] = ("constant",),
          kinds: Mapping[str, str] | None = None) -> Drawing:
-    """Draw what was computed to get `outputs`; or what failed, if it is an error.
+    """Draw what was computed to get `outputs`; or, given an error, what failed.
 
-    Each call of a module is a frame: the second one of `relu` is called "relu#2".
+    Each call of a module is a frame; the second call of `relu` is named "relu#2".
 
     Args:
         outputs: tensors that were recorded: results, a loss, gradients made with
             `create_graph=True` (each is drawn beside the call it belongs to); or one exception.
         show: numbers to write into the boxes: any of "parameters", "flops", "memory", "time",
             "grad", "nan".
-        depth: modules deeper than this become one box each: 0 leaves no module open, None all.
-        fold: whether equal modules one after the other are drawn once, "x8".
+        depth: modules nested deeper than this become one box each: 0 closes every module, None none.
+        fold: whether runs of equal modules are drawn once, as "x8".
         hide: kinds of leaves to leave out: "constant", "input", "parameter". A constant that is
-            a number is then written into the call.
-        kinds: what the modules are by their dotted path, e.g. {"features.conv1": "Conv2d"}; of a
+            a number is then written into its call.
+        kinds: the modules' kinds by dotted path, e.g. {"features.conv1": "Conv2d"}; of a
             model {path: type(m).__name__ for path, m in model.named_modules()}.
 
     Returns:
         a `Drawing`: print it, leave it as a notebook cell's last line, or `.save("net.svg")`.
 
     Raises:
-        TypeError: for what is neither tensors nor one exception.
+        TypeError: for anything but tensors or one exception.
         ValueError: if nothing was recorded, or for an unknown word in `show` or `hide`.
 
     Example:

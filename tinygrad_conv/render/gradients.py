@@ -1,4 +1,4 @@
-"""The gradient of every box of a drawing, by one backward that changes no tensor.
+"""The gradient of every box of a drawing, by one backward pass that changes no tensor.
 
 May import core, tape, graph, replay and annotate.
 """

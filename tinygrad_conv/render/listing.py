@@ -13,8 +13,8 @@ WIDEST = 60  # characters of a column; what is longer pushes its own line aside 
 def listing(graph: Graph) -> str:
     """The boxes in the order of the tape, each under the heads of its modules.
 
-    What a box makes stands after "->". The inputs of a call are the result of the call before it
-    and the leaves between; where they are not, they are named after "<-".
+    A box's output follows "->". The inputs of a call are the result of the call before it and the
+    leaves in between; where they are not, "<-" names them.
 
     Example:
         >>> import tinygrad_conv as tg

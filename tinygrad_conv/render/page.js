@@ -192,14 +192,14 @@ const kinds = new Set(data.boxes.map((box) => box.kind));
 byId("legend").append(...[
   kinds.has("op") && legendRow("node op", "op: a recorded call"),
   kinds.has("parameter") && legendRow("node parameter", "parameter: a leaf that requires a gradient"),
-  kinds.has("input") && legendRow("node input", "input: a leaf without gradient"),
+  kinds.has("input") && legendRow("node input", "input: a leaf that requires no gradient"),
   kinds.has("constant") && legendRow("node constant", "constant: a number, a mask, a running mean"),
   kinds.has("module") && legendRow("node module", "module drawn as one box"),
-  tree.frames.length && legendRow("node closed", "closed module; click opens it"),
-  tree.split && legendRow("wire across", "value of the forward used by the backward"),
+  tree.frames.length && legendRow("node closed", "closed module: click to open"),
+  tree.split && legendRow("wire across", "forward value used by the backward pass"),
   legendRow("node op done-forward", "replay: done forward"),
   legendRow("node op done-backward", "replay: done backward"),
-  legendRow("node op current", "replay: at work now"),
+  legendRow("node op current", "replay: current op"),
   ...[...new Set(data.boxes.map((box) => box.mark))].filter((name) => MARKS[name]).map((name) => {
     const told = data.legend.filter(([key]) => key === name).map(([, text]) => text).join("; ");
     return legendRow(`node op mark-${name}`, MARKS[name] + (told ? `: ${told}` : ""));

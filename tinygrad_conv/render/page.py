@@ -1,8 +1,8 @@
 """One HTML page about a graph: text, styles, program and data in a single file, no network.
 
-The program is the .js files beside this one; here they are put together, and what is known of the
-values is reduced to what a panel shows. Everything of the user's is data: it gets into the page as
-JSON that cannot end its element, and the policy lets nothing run but the program.
+The program is the .js files beside this one; here they are joined, and the values are reduced to what
+a panel shows. Everything of the user's is data: it enters the page as JSON that cannot end its
+element, and the policy lets nothing run but the program.
 """
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def page(graph: Graph, title: str = "") -> str:
     """A self-contained interactive page: pan, zoom, search, collapse, inspect, replay.
 
     Args:
-        graph: from `tg.graph`; where its tape is alive, statistics, histograms, gradients and
-            pictures of feature maps and kernels are in the page, else it says why not.
-        title: what the browser's tab says.
+        graph: from `tg.graph`; if its tape is alive, the page has statistics, histograms, gradients and
+            pictures of feature maps and kernels, otherwise it says why not.
+        title: the title of the browser's tab.
 
     Returns:
         HTML that loads nothing: its Content-Security-Policy forbids it to.

@@ -1,4 +1,4 @@
-// What is told of a chosen box or module, beside the drawing. Text of the user's is text content.
+// What the panel says of a selected box or module. The user's text is set as text content.
 
 function element(name, text, className) {
   const made = document.createElement(name);
@@ -115,9 +115,9 @@ function makePanel(panel, data) {
   const clear = () => panel.replaceChildren(
     element("h2", document.title),
     element("p", `${data.boxes.length} boxes, ${data.edges.length} edges.`),
-    element("p", data.boxes.length ? "Click a box for its shapes, values and gradient. Drag to pan, wheel to zoom, click a module's title to close or open it."
+    element("p", data.boxes.length ? "Click a box for its shapes, values and gradient. Drag to pan, wheel to zoom, click a module's title to open or close it."
       : "Nothing is recorded: this is a leaf."),
-    element("p", "Keys: arrows go along the lines, Enter opens and closes a module, Backspace goes to the module around, + \u2212 0 zoom, / searches.", "soft"),
+    element("p", "Keys: arrows follow the lines, Enter opens or closes a module, Backspace goes to the enclosing module, + \u2212 0 zoom, / searches.", "soft"),
     element("p", data.about, "soft"));
   clear();
   return {

@@ -29,12 +29,12 @@ def picture(dot: str, format: str, patience: float = PATIENCE) -> bytes:
     Args:
         dot: the text.
         format: "svg", "png" or "pdf".
-        patience: seconds until a program is given up.
+        patience: seconds to wait for a program.
 
     Raises:
         ValueError: for another format.
         FileNotFoundError: if no program for it is installed; says what to install.
-        RuntimeError: if every program there is failed; tells what they said.
+        RuntimeError: if every program there is fails; quotes their messages.
     """
     if format not in FORMATS:
         raise ValueError(f"picture: expects one of {', '.join(FORMATS)}, got {format!r}")

@@ -1,4 +1,4 @@
-"""What happens op by op, in words: the calls forward, then what each makes of its gradient.
+"""What happens op by op, in words: the forward calls, then what each does with its gradient.
 
 From a graph and its sources alone, no values needed. May import primitive, labels, graph and tape.
 """
@@ -44,8 +44,8 @@ def words(shape: Sequence[int]) -> str:
 def story(graph: Graph) -> list[Step]:
     """The steps of a replay: ops in the order of the tape, then their derivatives, last op first.
 
-    A backward that was recorded (`create_graph=True`) is told by its own boxes; after a forward
-    that failed there is none.
+    A recorded backward (`create_graph=True`) is described by its own boxes; after a failed forward
+    there is none.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -108,7 +108,7 @@ def _forward(graph: Graph, box: Box, edges: Sequence[Edge]) -> str:
 def _backward(graph: Graph, box: Box, edges: Sequence[Edge], uses: int) -> str:
     start = f"{box.label}: g {words(box.shape)}"
     if uses > 1:
-        start += f", added up from {uses} uses,"
+        start += f", summed over {uses} uses,"
     parts = [_part(graph, box, e) for e in edges if wants_gradient(graph, e)]
     return f"{start} gives {'; '.join(parts)}" if parts else f"{start} goes no further"
 
@@ -116,18 +116,18 @@ def _backward(graph: Graph, box: Box, edges: Sequence[Edge], uses: int) -> str:
 def _summed(graph: Graph, box: Box) -> str:
     source = graph.sources.get(box.id)
     axes = SUMMED.get(source.node.primitive.name) if isinstance(source, Entry) else None
-    return f", added up over {axes}" if axes else ""
+    return f", summed over {axes}" if axes else ""
 
 
 def _part(graph: Graph, box: Box, edge: Edge) -> str:
-    """ "dw (16, 6, 3, 3), added up over n, oh, ow"."""
+    """ "dw (16, 6, 3, 3), summed over n, oh, ow"."""
     source, name = graph.sources.get(edge.target), argument(graph, edge)
     op = source.node.primitive.name if isinstance(source, Entry) else ""
-    why = f"added up over {SUMS[op, name]}" if (op, name) in SUMS else ""
+    why = f"summed over {SUMS[op, name]}" if (op, name) in SUMS else ""
     if op == "sum":
         why = "copied along the axes that were summed"
     if op in BROADCASTING and edge.shape != box.shape:
         lead = len(box.shape) - len(edge.shape)
         axes = [a for a, n in enumerate(box.shape) if a < lead or edge.shape[a - lead] != n]
-        why = f"added up over {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
+        why = f"summed over {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
     return f"d{name} {words(edge.shape)}" + (f", {why}" if why else "")

@@ -1,6 +1,6 @@
 """How boxes look: each kind a shape of its own, each mark a colour, a line and a word.
 
-Nothing is told by colour alone; the colours are Okabe and Ito's, all light enough for black text.
+Nothing is shown by colour alone; the colours are Okabe and Ito's, all light enough for black text.
 Source: Okabe, Ito, "Color Universal Design", 2008. Imports nothing.
 """
 from __future__ import annotations

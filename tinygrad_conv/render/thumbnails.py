@@ -42,7 +42,7 @@ def is_picture(shape: tuple[int, ...]) -> bool:
 
 
 def thumbnails(array: np.ndarray, side: int, planes: int, kernels: bool) -> dict[str, Any]:
-    """Up to `planes` grey planes of a 4-d array on one scale, black the least value, white the greatest.
+    """Up to `planes` grey planes of a 4-d array on one scale, black the smallest value, white the largest.
 
     Args:
         array: (N, C, H, W): the channels of sample 0; or, for kernels (O, C, KH, KW), the first
