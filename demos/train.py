@@ -76,7 +76,7 @@ def main() -> None:
                      schedule=schedule, checkpoint=out, resume=options.resume)
     if history.interrupted:
         again = [sys.executable, "-m", "demos.train", *sys.argv[1:]]
-        raise KeyboardInterrupt(f"after {len(history)} complete epochs; {out} has the checkpoint, resume with\n"
+        raise KeyboardInterrupt(f"after {len(history)} complete epochs; {out} has the checkpoint; resume:\n"
                                 f"  {shlex.join(again + ['--resume'] * (not options.resume))}")
 
     nn.save(model, out / "weights.safetensors")

@@ -1,4 +1,4 @@
-"""What names of torch.nn and torch.optim are called here: advice in the AttributeError of a missing name.
+"""What names of torch.nn and torch.optim are called here: advice for the AttributeError of a missing name.
 
 Imports nothing.
 """

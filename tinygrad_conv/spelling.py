@@ -1,7 +1,7 @@
-"""What PyTorch's names are called here: the advice in the AttributeError of a name that is missing.
+"""What PyTorch's names are called here: advice for the AttributeError of a missing name.
 
-`tg` has NumPy's names and argument order, tensors have PyTorch's, and each has only one; a program
-that is brought over meets this file where it uses the other. Imports nothing.
+`tg` has NumPy's names and argument order, tensors have PyTorch's, and each has only one; a ported program
+meets this file where it uses the other. Imports nothing.
 """
 from __future__ import annotations
 
