@@ -121,3 +121,10 @@ def test_a_part_of_a_data_set_is_one_again_as_advised():
     x, y = nn.data.Dataset(*data[np.array([2, 0])])[:]
     np.testing.assert_array_equal(x, data[:][0][[2, 0]])
     assert y.tolist() == [2, 0]
+
+
+def test_a_tensor_in_the_place_of_an_axis_is_told_in_a_line():
+    """`tg.concat(x, x)`, which wants a list, once printed all of x."""
+    t = tg.tensor(A)
+    with pytest.raises(TypeError, match=r"axis must be a whole number, got a Tensor of shape \(2, 3, 4\)$"):
+        tg.concat(t, t)

@@ -36,7 +36,8 @@ def axis_of(axis: Any, ndim: int, op: str) -> int:
         TypeError, IndexError: if it is not a whole number, or is out of range.
     """
     if not hasattr(axis, "__index__") or isinstance(axis, bool | np.bool):
-        raise TypeError(f"{op}: axis must be a whole number, got {axis!r}")
+        got = f"a {type(axis).__name__} of shape {axis.shape}" if getattr(axis, "shape", ()) else repr(axis)
+        raise TypeError(f"{op}: axis must be a whole number, got {got}")
     axis = axis.__index__()
     if not -ndim <= axis < ndim:
         raise IndexError(f"{op}: axis {axis} is out of range for {ndim} dimensions")
