@@ -360,6 +360,8 @@ X, W = np.ones((8, 4, 28, 28), np.float32), np.ones((16, 3, 5, 5), np.float32)
      r"^conv2d_weight: g must have shape \(8, O, 24, 24\), .*got \(8, 4, 7, 28\)"),
     (lambda: tg.conv2d_weight(X, X[:4], 1), ValueError, r"^conv2d_weight: g must have shape \(4, O, 28, 28\)"),
     (lambda: tg.conv2d_weight(X, X, 1, groups=3), ValueError, "channels of g and x must be divisible by groups=3"),
+    (lambda: tg.conv2d_weight(X[:, :3], X, 1, groups=4), ValueError, "must be divisible by groups=4, got 3 and 4"),
+    (lambda: tg.conv2d_weight(X, X[:, :3], 1, groups=4), ValueError, "must be divisible by groups=4, got 4 and 3"),
     (lambda: tg.conv2d_weight(X, X, 1, groups=0), ValueError, "^conv2d_weight: groups must be a whole number"),
     (lambda: tg.conv2d_weight(X, X, (0, 1)), ValueError, "^conv2d_weight: kernel must be at least 1"),
     (lambda: tg.conv2d_weight(X[0], X[0], 1), ValueError, "^conv2d_weight: g must have axes N, O, OH, OW"),

@@ -94,6 +94,12 @@ def test_where_equals_numpy_bit_for_bit(rng, dtype):
             np.testing.assert_array_equal(ours.data, theirs)
 
 
+def test_where_takes_long_doubles():
+    a, b = np.array([1.0, 2.0], np.longdouble), np.array([3.0, 0.0], np.longdouble)
+    assert tg.where(np.array([True, False]), a, b).data.tolist() == [1, 0]
+    assert tg.where(np.array([False, True]), a, np.longdouble(0)).data.tolist() == [0, 2]
+
+
 def test_where_takes_python_booleans_and_refuses_numbers_as_condition():
     x = tg.tensor([1.0, 2.0])
     assert tg.where(True, x, 0.0).data.tolist() == [1.0, 2.0]

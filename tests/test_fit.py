@@ -228,6 +228,7 @@ def test_history_of_a_column_that_is_not_there_lists_those_that_are():
     with pytest.raises(KeyError, match="no column 'val_loss'; there are epoch, loss"):
         nn.History([{"epoch": 1, "loss": 0.5}])["val_loss"]
     assert nn.History()["loss"] == []
+    assert nn.History([{"loss": 0.5}, {"loss": 0.4, "valid_loss": 0.6}])["valid_loss"] == [0.6]
 
 
 def test_a_module_that_overrides_train_stays_frozen_through_fit():

@@ -183,6 +183,7 @@ def test_einsum_tape_shows_letters_only():
     ("ij->ii", [(2, 3)], "has the label 'i' twice in the output"),
     ("ii->i", [(2, 3)], "takes the diagonal 'i' of axes that differ"),
     ("i1->i", [(2, 3)], "has the label '1', labels are letters"),
+    ("...->", [(1,) * 53], "needs more than the 52 letters"),
 ])
 def test_einsum_errors_say_what_does_not_fit(subscripts, shapes, text):
     with pytest.raises(ValueError, match=text):

@@ -56,6 +56,12 @@ def test_batch_norm_by_running_statistics(shape, rng):
                                atol=1e-13)
 
 
+def test_weight_and_bias_may_be_lists(rng):
+    x, w, b = rng.standard_normal((4, 3)), [0.5, 1.0, 2.0], [0.0, 3.0, -1.0]
+    for norm in (lambda *a: tg.layer_norm(x, 3, *a), lambda *a: tg.batch_norm(x, None, None, *a, training=True)):
+        assert np.array_equal(norm(w, b).data, norm(np.array(w), np.array(b)).data)
+
+
 @pytest.mark.parametrize("shape, normalized", [((4, 6), 6), ((2, 3, 4), (3, 4)), ((5,), (5,))])
 def test_layer_norm(shape, normalized, rng):
     x = rng.standard_normal(shape)

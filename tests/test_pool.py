@@ -253,6 +253,17 @@ def test_max_unpool2d_inverts_max_pool2d_at_the_maxima():
     assert np.array_equal(tg.max_pool2d(back - 100.0 * (back.data == 0), 2).data, y.data)
 
 
+def test_pools_along_a_line_take_tuples_of_one():
+    x = np.random.default_rng(0).standard_normal((2, 3, 9))
+    for pool in (tg.max_pool1d, tg.avg_pool1d):
+        assert np.array_equal(pool(x, (3,), (2,), (1,)).data, pool(x, 3, 2, 1).data)
+
+
+@pytest.mark.parametrize("size, plane", [(5, (5, 5)), ((1, 1, 5, 4), (5, 4)), (None, (4, 4))])
+def test_max_unpool2d_takes_a_number_a_plane_or_a_shape(size, plane):
+    assert tg.max_unpool2d(np.ones((1, 1, 2, 2)), np.arange(4).reshape(1, 1, 2, 2), 2, output_size=size).shape[2:] == plane
+
+
 def test_max_unpool2d_gradient_goes_to_the_number_that_stayed():
     x, indices = np.array([[[1.0, 2.0]]]), np.array([[[3, 3]]])
     assert tg.max_unpool2d(x, indices, 2).data.tolist() == [[[0, 0, 0, 2], [0, 0, 0, 0]]]

@@ -13,7 +13,7 @@ MAKE = {
     "StepLR": lambda o: nn.StepLR(o, 3, 0.5), "MultiStepLR": lambda o: nn.MultiStepLR(o, [2, 5, 5], 0.5),
     "ExponentialLR": lambda o: nn.ExponentialLR(o, 0.9), "CosineAnnealingLR": lambda o: nn.CosineAnnealingLR(o, 8, 0.01),
     "LinearLR": lambda o: nn.LinearLR(o, 0.1, total_iters=4), "OneCycleLR": lambda o: nn.OneCycleLR(o, 0.5, 12),
-    "SequentialLR": lambda o: nn.SequentialLR(o, [nn.LinearLR(o, 0.1, total_iters=3), nn.CosineAnnealingLR(o, 9)], [3]),
+    "SequentialLR": lambda o: nn.SequentialLR(o, [nn.LinearLR(o, 0.1, total_iters=3), nn.CosineAnnealingLR(o, 9)], (3,)),
 }
 
 
@@ -129,6 +129,7 @@ def test_plateau_state_goes_on():
     (lambda o: nn.CosineAnnealingLR(o, 0), "T_max must be"), (lambda o: nn.LinearLR(o, total_iters=0), "total_iters"),
     (lambda o: nn.LinearLR(o, 0.0), "factors must be between 0 and 1"),
     (lambda o: nn.OneCycleLR(o, 0.1), "needs total_steps, or epochs and steps_per_epoch"),
+    (lambda o: nn.OneCycleLR(o, 0.1, epochs=2), "needs total_steps, or epochs and steps_per_epoch"),
     (lambda o: nn.OneCycleLR(o, 0.1, 5, pct_start=2), "pct_start"),
     (lambda o: nn.OneCycleLR(o, [0.1], 5), "max_lr has 1 rates for 2 groups"),
     (lambda o: nn.SequentialLR(o, [nn.StepLR(o, 1)], [1]), "1 schedules need 0 milestones"),

@@ -116,7 +116,7 @@ def test_take_along_axis_broadcasts_indices_and_values_also_in_the_gradient(shap
     (lambda: tg.take_along_axis(A, [[0]], None), TypeError, "take_along_axis: axis must be a whole number, got None"),
     (lambda: tg.take_along_axis(A, [0], 0), TypeError, r"take_along_axis: indices must be integers with 2 axes, got int64 of shape \(1,\)"),
     (lambda: tg.concatenate([A, A[:, :2]]), ValueError, r"shapes must be equal except along axis 0, got \(3, 4\), \(3, 2\)"),
-    (lambda: tg.stack([A, A[:2]]), ValueError, "stack: expects tensors of one shape"),
+    (lambda: tg.stack([A, A], 3), IndexError, "^stack: axis 3"), (lambda: tg.stack([A, A[:2]]), ValueError, "stack: expects tensors of one shape"),
     (lambda: tg.split(A, 3, 1), ValueError, r"split: axis 1 of shape \(3, 4\) cannot be cut into 3"),
     (lambda: tg.pad(A, 1, "wrap"), ValueError, "pad: mode must be"), (lambda: tg.pad(A, 5, "reflect"), ValueError, "cannot reflect"),
     (lambda: tg.pad([1, 2], 1, constant_values=0.5), ValueError, "pad: constant_values 0.5 does not fit x's dtype, int64"),
