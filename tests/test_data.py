@@ -194,6 +194,7 @@ def test_shift_with_a_probability_leaves_some_images(rng):
     same = np.mean([np.array_equal(a, b) for a, b in zip(x, y)])
     assert 0.45 < same < 0.65  # half, and a ninth of the other half
     assert np.array_equal(nn.data.shift(1, 0.0)(x, rng), x)
+    assert np.array_equal(nn.data.shift(0)(x, rng), x)
 
 
 def test_flip_mirrors_half_of_the_images(rng):
