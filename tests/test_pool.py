@@ -255,8 +255,8 @@ def test_max_unpool2d_inverts_max_pool2d_at_the_maxima():
 
 def test_pools_along_a_line_take_tuples_of_one():
     x = np.random.default_rng(0).standard_normal((2, 3, 9))
-    for pool in (tg.max_pool1d, tg.avg_pool1d):
-        assert np.array_equal(pool(x, (3,), (2,), (1,)).data, pool(x, 3, 2, 1).data)
+    for pooled in (tg.max_pool1d, tg.avg_pool1d):
+        assert np.array_equal(pooled(x, (3,), (2,), (1,)).data, pooled(x, 3, 2, 1).data)
 
 
 @pytest.mark.parametrize("size, plane", [(5, (5, 5)), ((1, 1, 5, 4), (5, 4)), (None, (4, 4))])
