@@ -16,7 +16,7 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 def _sizes(name: str, what: str, value: Any, dims: int, least: int = 1) -> tuple[int, ...]:
     """An int, or one int per axis, as a tuple of `dims`."""
     sizes = tuple(value) if isinstance(value, list | tuple) else (value,) * dims
-    if len(sizes) != dims or not all(hasattr(k, "__index__") and k >= least for k in sizes):
+    if len(sizes) != dims or not all(isinstance(k, int | np.integer) and k >= least for k in sizes):
         form = "an int" if dims == 1 else f"an int or {dims} ints"
         raise ValueError(f"{name}: {what} must be {form} of at least {least}, got {value!r}")
     return tuple(int(k) for k in sizes)
@@ -37,7 +37,8 @@ class _Conv(Module):
         if not whole or in_channels % groups or out_channels % groups:
             raise ValueError(f"{name}: in_channels={in_channels!r} and out_channels={out_channels!r} must be "
                              f"at least 1 and divisible by groups={groups!r}, all whole numbers")
-        if padding_mode not in (PADDING_MODES[:1] if self.transposed else PADDING_MODES):
+        modes = PADDING_MODES[:1] if self.transposed else PADDING_MODES
+        if not isinstance(padding_mode, str) or padding_mode not in modes:
             raise ValueError(f"{name}: padding_mode must be one of {', '.join(PADDING_MODES)} (a transposed "
                              f"convolution has only zeros), got {padding_mode!r}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups

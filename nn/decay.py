@@ -20,6 +20,8 @@ def no_decay(model: Module, weight_decay: float) -> list[dict[str, Any]]:
         >>> [(len(g["params"]), g["weight_decay"]) for g in groups]
         [(1, 0.01), (1, 0.0)]
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"no_decay: expects a module first, got {type(model).__name__}")
     params = list(model.parameters())
     spared = {id(p) for m in model.modules() if isinstance(m, NORMS) for p in m.parameters()}
     spared |= {id(p) for p in params if p.ndim <= 1}

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+import tinygrad_conv as tg
+
 from . import init
 from .parameter import Parameter
 
@@ -26,15 +28,15 @@ def default_rng(rng: np.random.Generator | None) -> np.random.Generator:
 
 def counts(*values: Any) -> bool:
     """Whether all are whole numbers of at least 1, as sizes and channels have to be."""
-    return all(hasattr(n, "__index__") and n >= 1 for n in values)
+    return all(isinstance(n, int | np.integer) and n >= 1 for n in values)
 
 
 def fresh_weight_and_bias(shape: tuple[int, ...], outputs: int, bias: bool, dtype: Any,
                           rng: np.random.Generator | None) -> tuple[Parameter, Parameter | None]:
     """PyTorch's default: both U(-1/sqrt(fan_in), 1/sqrt(fan_in)), that is kaiming with a=sqrt(5)."""
     rng = default_rng(rng)
-    weight = init.kaiming_uniform_(Parameter(np.empty(shape, dtype)), a=math.sqrt(5), rng=rng)
+    weight = init.kaiming_uniform_(Parameter(tg.zeros(shape, dtype=dtype)), a=math.sqrt(5), rng=rng)
     if not bias:
         return weight, None
     bound = 1 / math.sqrt(init.fans(shape)[0])
-    return weight, init.uniform_(Parameter(np.empty(outputs, dtype)), -bound, bound, rng=rng)
+    return weight, init.uniform_(Parameter(tg.zeros(outputs, dtype=dtype)), -bound, bound, rng=rng)

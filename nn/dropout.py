@@ -9,6 +9,7 @@ import tinygrad_conv as tg
 
 from .defaults import default_rng
 from .module import Module
+from .numbers import number
 from .options import not_in_place
 
 
@@ -31,8 +32,7 @@ class Dropout(Module):
                  rng: np.random.Generator | None = None) -> None:
         super().__init__()
         not_in_place(type(self).__name__, inplace)
-        if not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p must be between 0 and 1, got {p}")
+        number(type(self).__name__, "p", p, 0, 1)
         self.p, self.rng = p, default_rng(rng)
 
     def forward(self, x: Any) -> tg.Tensor:

@@ -1,11 +1,13 @@
 """How a layer changes the variance of what passes through: fan-in, fan-out, gains of nonlinearities.
 
-Names and numbers are PyTorch's torch.nn.init. Imports the standard library only.
+Names and numbers are PyTorch's torch.nn.init. Imports the check of numbers.
 """
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
+from .numbers import number
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:
@@ -37,9 +39,10 @@ def calculate_gain(nonlinearity: str, a: float = 0.01) -> float:
         >>> calculate_gain("tanh")
         1.6666666666666667
     """
+    number("calculate_gain", "a", a)
     gains = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv_transpose1d": 1.0,
              "conv_transpose2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3,
              "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / (1 + a * a)), "selu": 0.75}
-    if nonlinearity not in gains:
+    if not isinstance(nonlinearity, str) or nonlinearity not in gains:
         raise ValueError(f"calculate_gain: expects one of {', '.join(gains)}, got {nonlinearity!r}")
     return gains[nonlinearity]

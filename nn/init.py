@@ -12,6 +12,7 @@ import numpy as np
 import tinygrad_conv as tg
 
 from .gain import calculate_gain, fans
+from .numbers import number as _number
 
 TRUNCATED_STD = 0.87962566103423978  # of a standard normal cut at 2
 
@@ -24,23 +25,23 @@ def _generator(op: str, rng: np.random.Generator | None) -> np.random.Generator:
     return rng
 
 
-def _fill(op: str, t: tg.Tensor, values: np.ndarray | float) -> tg.Tensor:
+def _check(op: str, t: tg.Tensor) -> None:
     if not isinstance(t, tg.Tensor) or t.dtype.kind != "f":
         got = (t.dtype if isinstance(t, tg.Tensor) else
                f"{type(t).__name__}; give the tensor itself, not its .data")
         raise TypeError(f"{op}: expects a floating point tensor to fill, got {got}")
+
+
+def _fill(op: str, t: tg.Tensor, values: np.ndarray | float) -> tg.Tensor:
+    _check(op, t)
     t.mutate()[...] = values
     return t
-
-
-def _at_least(op: str, name: str, value: float, least: float) -> None:
-    if not value >= least:
-        raise ValueError(f"{op}: {name} must be at least {least}, got {value}")
 
 
 def _fan(op: str, t: tg.Tensor, mode: str) -> int:
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"{op}: mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    _check(op, t)
     return max(1, fans(t.shape)[mode == "fan_out"])
 
 
@@ -53,8 +54,10 @@ def uniform_(t: tg.Tensor, a: float = 0.0, b: float = 1.0, *,
         >>> bool((abs(t.numpy()) < 1).all())
         True
     """
-    _at_least("uniform_", "b", b, a)
-    return _fill("uniform_", t, _generator("uniform_", rng).uniform(a, b, np.shape(t)))
+    _check("uniform_", t)
+    _number("uniform_", "a", a)
+    _number("uniform_", "b", b, a)
+    return _fill("uniform_", t, _generator("uniform_", rng).uniform(a, b, t.shape))
 
 
 def normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, *,
@@ -65,8 +68,10 @@ def normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, *,
         >>> normal_(tg.zeros(2), 5.0, 0.0, rng=np.random.default_rng(0)).numpy().tolist()
         [5.0, 5.0]
     """
-    _at_least("normal_", "std", std, 0)
-    return _fill("normal_", t, _generator("normal_", rng).normal(mean, std, np.shape(t)))
+    _check("normal_", t)
+    _number("normal_", "mean", mean)
+    _number("normal_", "std", std, 0)
+    return _fill("normal_", t, _generator("normal_", rng).normal(mean, std, t.shape))
 
 
 def trunc_normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
@@ -82,15 +87,18 @@ def trunc_normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, a: float = 
         True
     """
     _generator("trunc_normal_", rng)
+    _check("trunc_normal_", t)
+    for name, value in (("mean", mean), ("std", std), ("a", a), ("b", b)):
+        _number("trunc_normal_", name, value)
     if not std > 0:
         raise ValueError(f"trunc_normal_: std must be above 0, got {std}")
     inside = math.erf((b - mean) / std / math.sqrt(2)) - math.erf((a - mean) / std / math.sqrt(2))
     if inside < 1e-3:
         raise ValueError(f"trunc_normal_: hardly any of N({mean}, {std}) lies between {a} and {b}")
-    values = rng.normal(mean, std, math.prod(np.shape(t)))
+    values = rng.normal(mean, std, math.prod(t.shape))
     while (outside := (values < a) | (values > b)).any():
         values[outside] = rng.normal(mean, std, outside.sum())
-    return _fill("trunc_normal_", t, values.reshape(np.shape(t)))
+    return _fill("trunc_normal_", t, values.reshape(t.shape))
 
 
 def constant_(t: tg.Tensor, value: float) -> tg.Tensor:
@@ -100,6 +108,7 @@ def constant_(t: tg.Tensor, value: float) -> tg.Tensor:
         >>> constant_(tg.zeros(2), 3.0).numpy().tolist()
         [3.0, 3.0]
     """
+    _number("constant_", "value", value)
     return _fill("constant_", t, value)
 
 
@@ -110,7 +119,7 @@ def zeros_(t: tg.Tensor) -> tg.Tensor:
         >>> zeros_(tg.ones(2)).numpy().tolist()
         [0.0, 0.0]
     """
-    return constant_(t, 0.0)
+    return _fill("zeros_", t, 0.0)
 
 
 def ones_(t: tg.Tensor) -> tg.Tensor:
@@ -120,7 +129,7 @@ def ones_(t: tg.Tensor) -> tg.Tensor:
         >>> ones_(tg.zeros(2)).numpy().tolist()
         [1.0, 1.0]
     """
-    return constant_(t, 1.0)
+    return _fill("ones_", t, 1.0)
 
 
 def kaiming_uniform_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
@@ -166,6 +175,8 @@ def xavier_uniform_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator
         >>> bool(abs(w.numpy()).max() <= 1)
         True
     """
+    _check("xavier_uniform_", t)
+    _number("xavier_uniform_", "gain", gain)
     bound = gain * math.sqrt(6 / max(1, sum(fans(t.shape))))
     return uniform_(t, -bound, bound, rng=_generator("xavier_uniform_", rng))
 
@@ -178,6 +189,8 @@ def xavier_normal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator 
         >>> round(float(w.numpy().std()), 2)
         0.1
     """
+    _check("xavier_normal_", t)
+    _number("xavier_normal_", "gain", gain)
     std = gain * math.sqrt(2 / max(1, sum(fans(t.shape))))
     return normal_(t, 0.0, std, rng=_generator("xavier_normal_", rng))
 
@@ -214,6 +227,8 @@ def orthogonal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator | N
         >>> bool(np.allclose(w @ w.T, np.eye(2), atol=1e-6))
         True
     """
+    _check("orthogonal_", t)
+    _number("orthogonal_", "gain", gain)
     if t.ndim < 2:
         raise ValueError(f"orthogonal_: expects at least two axes, got shape {t.shape}")
     rows, columns = t.shape[0], math.prod(t.shape[1:])

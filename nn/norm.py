@@ -17,8 +17,8 @@ class _Affine(Module):
     """A weight of ones and a bias of zeros, if asked for."""
 
     def _init_affine(self, shape: int | tuple[int, ...], weight: bool, bias: bool, dtype: Any) -> None:
-        self.register_parameter("weight", Parameter(np.ones(shape, dtype)) if weight else None)
-        self.register_parameter("bias", Parameter(np.zeros(shape, dtype)) if bias else None)
+        self.register_parameter("weight", Parameter(tg.ones(shape, dtype=dtype)) if weight else None)
+        self.register_parameter("bias", Parameter(tg.zeros(shape, dtype=dtype)) if bias else None)
 
 
 class _Running(_Affine):
@@ -131,7 +131,11 @@ class LayerNorm(_Affine):
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5,
                  elementwise_affine: bool = True, bias: bool = True, *, dtype: Any = np.float32) -> None:
         super().__init__()
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        several = isinstance(normalized_shape, Sequence)
+        shape = tuple(normalized_shape) if several else (normalized_shape,)
+        if not shape or not counts(*shape):
+            raise ValueError(f"LayerNorm: normalized_shape must be whole numbers of at least 1, got "
+                             f"{normalized_shape!r}")
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
         self._init_affine(shape, elementwise_affine, elementwise_affine and bias, dtype)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .optim import Optimizer
-from .schedule import Schedule, at_least
+from .numbers import number
+from .optim import Optimizer, check_optimizer
+from .schedule import Schedule
 
 
 class OneCycleLR(Schedule):
@@ -46,7 +47,14 @@ class OneCycleLR(Schedule):
             if epochs is None or steps_per_epoch is None:
                 raise ValueError("OneCycleLR: needs total_steps, or epochs and steps_per_epoch")
             total_steps = epochs * steps_per_epoch
-        at_least("OneCycleLR", "total_steps", total_steps, 1)
+        check_optimizer("OneCycleLR", optimizer)
+        number("OneCycleLR", "total_steps", total_steps, 1)
+        for name, value in (("pct_start", pct_start), ("base_momentum", base_momentum),
+                            ("max_momentum", max_momentum), ("div_factor", div_factor),
+                            ("final_div_factor", final_div_factor)):
+            number("OneCycleLR", name, value, 0)
+        if not div_factor or not final_div_factor:
+            raise ValueError("OneCycleLR: div_factor and final_div_factor must be above 0, they divide")
         if not 0 <= pct_start <= 1 or anneal_strategy not in ("cos", "linear"):
             raise ValueError(f"OneCycleLR: expects pct_start in [0, 1] and anneal_strategy 'cos' or "
                              f"'linear', got {pct_start} and {anneal_strategy!r}")
@@ -67,6 +75,8 @@ class OneCycleLR(Schedule):
         if self.cycle_momentum and not all("betas" in g or "momentum" in g for g in groups):
             raise ValueError(f"OneCycleLR: {type(optimizer).__name__} has no momentum to cycle; pass "
                              f"cycle_momentum=False")
+        for rate in rates:
+            number("OneCycleLR", "max_lr", rate, 0)
         for group, rate in zip(groups, rates):
             group["initial_lr"] = rate / self.div_factor
 

@@ -76,7 +76,8 @@ class Optimizer:
             TypeError, ValueError: naming the option and its value.
         """
         for key in self.defaults:
-            numbers = group[key] if isinstance(group[key], tuple | list) else (group[key],)
+            several = key == "betas" and isinstance(group[key], tuple | list)
+            numbers = group[key] if several else (group[key],)
             if not all(isinstance(n, int | float | np.number) for n in numbers):
                 raise TypeError(f"{type(self).__name__}: {key} must be a number, got {group[key]!r}")
             if not all(n >= 0 for n in numbers):
@@ -188,6 +189,12 @@ class Optimizer:
         self.state = new
         for group, saved in zip(self.param_groups, groups):
             group.update(saved)
+
+
+def check_optimizer(op: str, optimizer: Any) -> None:
+    """Refuse what is no optimiser."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{op}: expects an optimiser first, got {type(optimizer).__name__}")
 
 
 def _listed(name: str, params: Any) -> list[Any]:

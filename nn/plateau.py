@@ -5,7 +5,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .optim import Optimizer
+from .numbers import number
+from .optim import Optimizer, check_optimizer
 
 
 class ReduceLROnPlateau:
@@ -31,11 +32,15 @@ class ReduceLROnPlateau:
     def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,
                  threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0,
                  min_lr: float | Sequence[float] = 0.0, eps: float = 1e-8) -> None:
-        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs") or not 0 <= factor < 1:
+        op = "ReduceLROnPlateau"
+        check_optimizer(op, optimizer)
+        rates = min_lr if isinstance(min_lr, list | tuple) else (min_lr,)
+        for name, value in (("factor", factor), ("patience", patience), ("threshold", threshold),
+                            ("cooldown", cooldown), ("eps", eps), *(("min_lr", rate) for rate in rates)):
+            number(op, name, value, 0)
+        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs") or factor >= 1:
             raise ValueError(f"ReduceLROnPlateau: expects mode 'min' or 'max', threshold_mode 'rel' or "
                              f"'abs', factor in [0, 1), got {mode!r}, {threshold_mode!r}, {factor}")
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"ReduceLROnPlateau: expects an optimiser first, got {type(optimizer).__name__}")
         if isinstance(min_lr, list | tuple) and len(min_lr) != len(optimizer.param_groups):
             raise ValueError(f"ReduceLROnPlateau: min_lr has {len(min_lr)} rates for "
                              f"{len(optimizer.param_groups)} groups")

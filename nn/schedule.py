@@ -11,15 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from .optim import Optimizer
-
-
-def at_least(op: str, name: str, value: Any, least: float) -> None:
-    """Raise a ValueError that names the option, unless it is a number of at least `least`."""
-    if not isinstance(value, int | float | np.number) or not value >= least:
-        raise ValueError(f"{op}: {name} must be a number of at least {least}, got {value!r}")
+from .numbers import number
+from .optim import Optimizer, check_optimizer
 
 
 class Schedule:
@@ -37,9 +30,7 @@ class Schedule:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(self).__name__}: expects an optimiser first, got "
-                            f"{type(optimizer).__name__}")
+        check_optimizer(type(self).__name__, optimizer)
         self.optimizer = optimizer
         self._move(0)
 
@@ -96,7 +87,8 @@ class StepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        at_least("StepLR", "step_size", step_size, 1)
+        number("StepLR", "step_size", step_size, 1)
+        number("StepLR", "gamma", gamma)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
@@ -115,6 +107,9 @@ class MultiStepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
+        number("MultiStepLR", "gamma", gamma)
+        for milestone in milestones:
+            number("MultiStepLR", "a milestone", milestone)
         self.milestones, self.gamma = sorted(milestones), gamma
         super().__init__(optimizer)
 
@@ -132,6 +127,7 @@ class ExponentialLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
+        number("ExponentialLR", "gamma", gamma)
         self.gamma = gamma
         super().__init__(optimizer)
 
@@ -152,7 +148,8 @@ class CosineAnnealingLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        at_least("CosineAnnealingLR", "T_max", T_max, 1)
+        number("CosineAnnealingLR", "T_max", T_max, 1)
+        number("CosineAnnealingLR", "eta_min", eta_min)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 
@@ -174,7 +171,9 @@ class LinearLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0,
                  total_iters: int = 5) -> None:
-        at_least("LinearLR", "total_iters", total_iters, 1)
+        number("LinearLR", "total_iters", total_iters, 1)
+        number("LinearLR", "start_factor", start_factor)
+        number("LinearLR", "end_factor", end_factor)
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
             raise ValueError(f"LinearLR: factors must be between 0 and 1, the first above 0, got "
                              f"{start_factor} and {end_factor}")
@@ -200,6 +199,8 @@ class SequentialLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[Schedule],
                  milestones: Sequence[int]) -> None:
+        for milestone in milestones:
+            number("SequentialLR", "a milestone", milestone)
         if len(milestones) != len(schedulers) - 1 or list(milestones) != sorted(milestones):
             raise ValueError(f"SequentialLR: {len(schedulers)} schedules need {len(schedulers) - 1} "
                              f"milestones in order, got {list(milestones)}")

@@ -152,7 +152,7 @@ def test_random_tensors_can_require_gradients():
     (lambda: tg.arange(3, -1, -1, dtype=np.uint8).shape == (4,) and tg.arange(3, -2, -1, dtype=np.uint8), ValueError,
      "arange: numbers from -1 to 3 do not fit into uint8"),
     (lambda: tg.tensor([300], dtype=np.uint8), TypeError, "tensor: cannot make an array of list: .* out of bounds"),
-    (lambda: tg.permutation([1, 2], np.random.default_rng(0)), TypeError, "^permutation: .*whole numbers"),
+    (lambda: tg.permutation([1, 2], np.random.default_rng(0)), TypeError, "^permutation: .*whole number"),
     (lambda: tg.randint(2, 2, 3, np.random.default_rng(0)), ValueError,
      "randint: low must be below high, got 2 and 2"),
 ])

@@ -212,7 +212,7 @@ def test_compose_applies_in_order(rng):
 
 @pytest.mark.parametrize("make,match", [
     (lambda: nn.data.shift(-1), "cells must be a whole number of at least 0, got -1"),
-    (lambda: nn.data.shift(1.5), "got 1.5"), (lambda: nn.data.shift(1, 2.0), r"p must be in \[0, 1\], got 2.0"),
+    (lambda: nn.data.shift(1.5), "got 1.5"), (lambda: nn.data.shift(1, 2.0), r"p must be between 0 and 1, got 2.0"),
     (lambda: nn.data.shift(1)(np.ones((2, 3)), np.random.default_rng(0)), r"shift: expects .*\(N, C, H, W\), got shape \(2, 3\)"),
     (lambda: nn.data.flip()(np.ones((2, 3)), np.random.default_rng(0)), r"flip: expects .*\(N, C, H, W\), got shape \(2, 3\)")])
 def test_augmentation_refuses(make, match):

@@ -367,7 +367,7 @@ def test_comparisons_are_boolean_and_end_the_graph():
     (lambda: tg.gelu([1.0], approximate="erf"), ValueError, "gelu: approximate must be.*'erf'"),
     (lambda: tg.hardtanh([1.0], 2, 1), ValueError, "hardtanh: min_val must not exceed max_val, got 2"),
     (lambda: tg.softplus([1.0], beta=0), ValueError, "softplus: beta must not be 0"),
-    (lambda: tg.astype([1.0], complex), TypeError, "astype: expects a real dtype, got complex128"),
+    (lambda: tg.astype([1.0], complex), TypeError, "astype: dtype must be .*complex"),
     (lambda: tg.exp("a"), TypeError, "exp argument 0"),
 ])
 def test_errors_name_the_op_and_what_is_wrong(call, error, text):

@@ -112,7 +112,7 @@ def test_an_initialiser_given_data_asks_for_the_tensor():
 
 @pytest.mark.parametrize("dtype", ["cuda", object()])
 def test_what_is_no_dtype_is_told(dtype):
-    with pytest.raises(TypeError, match="^astype: expects a float, integer or boolean dtype, got"):
+    with pytest.raises(TypeError, match="^astype: dtype must be a float, integer or boolean dtype, got"):
         tg.zeros(2).to(dtype)
 
 

@@ -79,7 +79,7 @@ def test_init_default_bound_of_conventions(rng):
 def test_init_constants_and_refusals(rng):
     assert init.zeros_(tg.ones(2)).data.tolist() == [0, 0] and init.ones_(tg.zeros(1)).data.tolist() == [1]
     assert init.constant_(tg.zeros(2), 5).data.tolist() == [5, 5]
-    with pytest.raises(TypeError, match="constant_: expects a floating point tensor to fill, got ndarray"):
+    with pytest.raises(TypeError, match="zeros_: expects a floating point tensor to fill, got ndarray"):
         init.zeros_(np.zeros(2))
     with pytest.raises(TypeError, match="got int64"):
         init.normal_(tg.tensor([1, 2]), rng=rng)

@@ -125,7 +125,7 @@ def test_plateau_state_goes_on():
 
 
 @pytest.mark.parametrize("make, match", [
-    (lambda o: nn.StepLR(o, 0), "step_size must be a number of at least 1, got 0"),
+    (lambda o: nn.StepLR(o, 0), "step_size must be at least 1, got 0"),
     (lambda o: nn.CosineAnnealingLR(o, 0), "T_max must be"), (lambda o: nn.LinearLR(o, total_iters=0), "total_iters"),
     (lambda o: nn.LinearLR(o, 0.0), "factors must be between 0 and 1"),
     (lambda o: nn.OneCycleLR(o, 0.1), "needs total_steps, or epochs and steps_per_epoch"),

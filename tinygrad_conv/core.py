@@ -140,6 +140,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if not isinstance(value, bool | np.bool):  # a dtype, given where PyTorch has none either
+            raise TypeError(f"requires_grad: expects True or False, got {value!r}")
         if value and self._data.dtype.kind != "f":
             raise TypeError(f"requires_grad: only floating point tensors can be differentiated, "
                             f"got {self._data.dtype}; use tg.tensor(x, dtype=np.float32)")
@@ -192,6 +194,9 @@ def as_array(data: Any, copy: bool, dtype: Any = None, shape: tuple[int, ...] | 
     if isinstance(data, list | tuple) and state.recording and _is_part_of_a_graph(data):
         raise TypeError(f"{what}: got a {type(data).__name__} of tensors that require gradients, "
                         f"which would be lost; join them with tg.stack, or detach() them")
+    if isinstance(data, np.ndarray) and hasattr(data, "mask"):  # np.ma is imported at need
+        raise TypeError(f"{what}: a masked array would lose its mask; fill it first, e.g. "
+                        f"a.filled(0), and compute with the mask by tg.where")
     try:
         array = np.array(data, dtype=dtype, copy=True if copy else None)
     except (ValueError, TypeError, OverflowError) as e:

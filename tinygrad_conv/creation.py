@@ -1,6 +1,6 @@
 """Tensors from data, filled with a value, or counted; sampling.py makes the random ones.
 
-float32 unless said otherwise. Imports core only.
+float32 unless said otherwise. Imports core and the checks of arguments.
 """
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .core import Tensor, as_array, share
+from .ops.arguments import checked_dtype, number
 
 
 def finished(array: np.ndarray, requires_grad: bool) -> Tensor:
@@ -16,18 +17,6 @@ def finished(array: np.ndarray, requires_grad: bool) -> Tensor:
     t = share(array)
     t.requires_grad = requires_grad
     return t
-
-
-def checked_dtype(op: str, dtype: Any, kinds: str = "fiub") -> np.dtype:
-    """The dtype, of one of the kinds a tensor may have."""
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = None
-    if found is None or found.kind not in kinds:
-        what = "a floating point dtype" if kinds == "f" else "a float, integer or boolean dtype"
-        raise TypeError(f"{op}: dtype must be {what}, got {dtype!r}; e.g. dtype=np.float32")
-    return found
 
 
 def checked_shape(op: str, *shape: Any) -> tuple[int, ...]:
@@ -158,6 +147,7 @@ def full_like(t: Any, value: float, dtype: Any = None, requires_grad: bool = Fal
     """
     like = as_array(t, copy=False, what="full_like")
     kind = like.dtype if dtype is None else checked_dtype("full_like", dtype)
+    value = as_array(value, copy=False, shape=(), what="full_like value")
     return finished(np.full_like(like, value, dtype=kind), requires_grad)
 
 
@@ -173,6 +163,8 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
         [0, 1, 2]
     """
     start, stop = (0, start) if stop is None else (start, stop)
+    for name, value in (("start", start), ("stop", stop), ("step", step)):
+        number(value, "arange", name)
     if step == 0:
         raise ValueError("arange: step must not be 0")
     whole = all(isinstance(v, int | np.integer) for v in (start, stop, step))
@@ -191,6 +183,7 @@ def linspace(start: float, stop: float, num: int = 50, dtype: Any = np.float32,
         [0.0, 0.5, 1.0]
     """
     (num,) = checked_shape("linspace", (num,))
+    start, stop = number(start, "linspace", "start"), number(stop, "linspace", "stop")
     return finished(np.linspace(start, stop, num, dtype=checked_dtype("linspace", dtype)), requires_grad)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from .autodiff import vjp
 from .core import Tensor, share
+from .ops.arguments import generator, is_whole, number
 from .state import no_grad
 
 STEP = 1e-5          # the two step sizes are STEP and STEP / 2, extrapolated (error STEP**4)
@@ -53,6 +54,12 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
         >>> tg.check_grads(lambda x, y: x * y, (np.array([1.0, 2.0]), np.array([3.0, -4.0])),
         ...                linear=(0, 1))
     """
+    if not callable(f):
+        raise TypeError(f"check_grads: expects a function first, got {type(f).__name__}")
+    if not is_whole(order) or order < 1:
+        raise ValueError(f"check_grads: order must be a whole number of at least 1, got {order!r}")
+    eps = number(eps, "check_grads", "eps") if eps else STEP
+    atol, rtol = number(atol, "check_grads", "atol"), number(rtol, "check_grads", "rtol")
     if not isinstance(args, tuple | list):
         raise TypeError(f"check_grads: args must be a tuple of the function's arguments, got "
                         f"{type(args).__name__}; write (x,)")
@@ -68,8 +75,8 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
         return tuple(y for y in _as_outputs(out) if y.dtype.kind == "f")
 
     case = _Case(only_floats, list(own.values()), _name(f), _labels(f, list(own)),
-                 [i in linear for i in own], 1, eps or STEP, atol, rtol,
-                 np.random.default_rng(0) if rng is None else rng)
+                 [i in linear for i in own], 1, eps, atol, rtol,
+                 np.random.default_rng(0) if rng is None else generator(rng, "check_grads"))
     while True:
         case.check()
         if case.order >= order:

@@ -23,7 +23,10 @@ def _weak(value: Any, dtypes: list[np.dtype]) -> np.ndarray:
     try:
         return np.asarray(value, dtype)
     except OverflowError:  # 300 beside uint8
-        return np.asarray(value, np.result_type(np.min_scalar_type(value), *dtypes))
+        dtype = np.result_type(np.min_scalar_type(value), *dtypes)
+        if dtype.kind == "O":
+            raise
+        return np.asarray(value, dtype)
 
 
 def tensors_of(name: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
@@ -36,7 +39,11 @@ def tensors_of(name: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
             out.append(a)
         elif strong and (isinstance(a, bool | int | float) or isinstance(a, np.generic | np.ndarray)
                          and a.ndim == 0 and a.dtype.kind in "fiub"):
-            out.append(share(_weak(a, strong)))
+            try:
+                out.append(share(_weak(a, strong)))
+            except OverflowError:
+                raise ValueError(f"{name}: argument {i}, an integer of {a.bit_length()} bits, fits into no "
+                                 f"dtype of a tensor") from None
         else:
             array = as_array(a, copy=False, what=f"{name} argument {i}")
             floats = [d for d in strong if d.kind == "f"]

@@ -13,7 +13,7 @@ import numpy as np
 from . import ops
 from .autodiff import backward
 from .core import Tensor
-from .ops.arguments import axis_of
+from .ops.arguments import axis_of, is_whole
 from .spelling import IN_PLACE, METHODS, missing
 
 
@@ -72,7 +72,11 @@ def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
 def _expand(self: Tensor, *sizes: Any) -> Tensor:
     """Broadcast to the sizes; -1 keeps an axis."""
     sizes = _sizes(sizes)
-    own = (1,) * (len(sizes) - self.ndim) + self.shape
+    new = len(sizes) - self.ndim
+    if -1 in sizes[:max(new, 0)]:
+        raise ValueError(f"expand: -1 keeps an axis, and {sizes} has it where shape {self.shape} has none; "
+                         f"say the size")
+    own = (1,) * new + self.shape
     return ops.broadcast_to(self, tuple(m if n == -1 else n for n, m in zip(sizes, own)))
 
 
@@ -80,7 +84,7 @@ def _split(self: Tensor, split_size: Any, dim: int = 0) -> list[Tensor]:
     """Pieces of `split_size` (the last may be smaller), or of the sizes in a list."""
     n = self.shape[axis_of(dim, self.ndim, "split")]
     sizes = split_size if isinstance(split_size, list | tuple) else (split_size,)
-    if not all(hasattr(size, "__index__") for size in sizes):
+    if not all(is_whole(size) for size in sizes):
         raise TypeError(f"split: split_size must be a whole number or a list of them, got {split_size!r}")
     if sizes is split_size:
         if sum(sizes) != n or min(sizes, default=0) < 0:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .core import Tensor
-from .creation import checked_dtype, checked_range, checked_shape, finished
-from .ops.arguments import generator
+from .creation import checked_range, checked_shape, finished
+from .ops.arguments import checked_dtype, generator, is_whole, number
 
 
 def _draw(draw: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -57,11 +57,12 @@ def normal(mean: float, std: float, shape: Any, rng: np.random.Generator | None 
         >>> normal(5.0, 0.0, (2,), rng=np.random.default_rng(0)).data.tolist()
         [5.0, 5.0]
     """
-    if std < 0:
+    mean, std = number(mean, "normal", "mean"), number(std, "normal", "std")
+    if not std >= 0:
         raise ValueError(f"normal: std must not be negative, got {std}")
     draw, kind = generator(rng, "normal").standard_normal, checked_dtype("normal", dtype, "f")
     array = _draw(draw, checked_shape("normal", shape), kind)
-    return finished(np.asarray(array * float(std) + float(mean)), requires_grad)
+    return finished(np.asarray(array * std + mean), requires_grad)
 
 
 def uniform(low: float, high: float, shape: Any, rng: np.random.Generator | None = None,
@@ -75,11 +76,12 @@ def uniform(low: float, high: float, shape: Any, rng: np.random.Generator | None
         >>> uniform(2.0, 2.0, (2,), rng=np.random.default_rng(0)).data.tolist()
         [2.0, 2.0]
     """
-    if low > high:
-        raise ValueError(f"uniform: low must not exceed high, got {low} and {high}")
+    low, high = number(low, "uniform", "low"), number(high, "uniform", "high")
+    if not low <= high:
+        raise ValueError(f"uniform: low must not exceed high, got {low:g} and {high:g}")
     draw, kind = generator(rng, "uniform").random, checked_dtype("uniform", dtype, "f")
     array = _draw(draw, checked_shape("uniform", shape), kind)
-    return finished(np.asarray(array * float(high - low) + float(low)), requires_grad)
+    return finished(np.asarray(array * (high - low) + low), requires_grad)
 
 
 def randint(low: int, high: int, shape: Any, rng: np.random.Generator | None = None,
@@ -94,6 +96,8 @@ def randint(low: int, high: int, shape: Any, rng: np.random.Generator | None = N
         [3, 3]
     """
     draw = generator(rng, "randint").integers
+    if not is_whole(low) or not is_whole(high):
+        raise TypeError(f"randint: low and high must be whole numbers, got {low!r} and {high!r}")
     if low >= high:
         raise ValueError(f"randint: low must be below high, got {low} and {high}")
     kind = checked_dtype("randint", dtype)
@@ -109,5 +113,7 @@ def permutation(n: int, rng: np.random.Generator | None = None) -> Tensor:
         >>> sorted(permutation(3, rng=np.random.default_rng(0)).data.tolist())
         [0, 1, 2]
     """
-    (n,) = checked_shape("permutation", (n,))
+    if not is_whole(n) or n < 0:
+        raise TypeError(f"permutation: n must be a whole number of at least 0, got {n!r}; shuffle data by "
+                        f"x[permutation(len(x), rng=rng)]")
     return finished(generator(rng, "permutation").permutation(n), False)

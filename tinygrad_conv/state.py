@@ -61,6 +61,8 @@ def scope(*names: str) -> Iterator[None]:
         leaf0 : leaf float32[2]
         %0 = exp(leaf0) -> float32[2]  # head.norm
     """
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"scope: names must be strings, got {names!r}")
     before, state.scope = state.scope, (*state.scope, *names)
     try:
         yield

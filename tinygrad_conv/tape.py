@@ -89,4 +89,6 @@ def tape(t: Tensor) -> Tape:
         %0 = mul(leaf0, leaf0) -> float32[2]
         %1 = sum(%0, axis=(0,), keepdims=False) -> float32[]
     """
+    if not isinstance(t, Tensor):
+        raise TypeError(f"tape: expects a tensor, got {type(t).__name__}")
     return Tape(t)

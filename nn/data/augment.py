@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..numbers import number
+
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -28,8 +30,7 @@ def shift(cells: int, p: float = 1.0) -> Transform:
     """
     if not isinstance(cells, int) or cells < 0:
         raise ValueError(f"shift: cells must be a whole number of at least 0, got {cells!r}")
-    if not 0 <= p <= 1:
-        raise ValueError(f"shift: p must be in [0, 1], got {p}")
+    number("shift", "p", p, 0, 1)
 
     def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _check("shift", x)
@@ -72,6 +73,10 @@ def compose(*transforms: Transform) -> Transform:
         >>> both(np.zeros((8, 1, 28, 28), np.float32), np.random.default_rng(0)).shape
         (8, 1, 28, 28)
     """
+    for t in transforms:
+        if not callable(t):
+            raise TypeError(f"compose: expects transforms, functions of (x, rng), got {t!r}")
+
     def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for t in transforms:
             x = t(x, rng)

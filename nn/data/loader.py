@@ -34,10 +34,10 @@ class DataLoader:
     def __init__(self, dataset: Any, batch_size: int = 64, shuffle: bool = False,
                  rng: np.random.Generator | None = None, drop_last: bool = False,
                  transform: Transform | None = None) -> None:
-        if isinstance(dataset, list | tuple | np.ndarray):
+        if isinstance(dataset, list | tuple | np.ndarray | dict | str) or not hasattr(dataset, "__getitem__"):
             raise TypeError(f"DataLoader: expects a data set, which takes an array of indices and gives a "
                             f"tuple of arrays, got {type(dataset).__name__}; pass nn.data.Dataset(x, y)")
-        if not hasattr(batch_size, "__index__") or batch_size < 1:
+        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise ValueError(f"DataLoader: batch_size must be a whole number of at least 1, got "
                              f"{batch_size!r}")
         if (shuffle or transform) and not isinstance(rng, np.random.Generator):

@@ -14,6 +14,7 @@ import numpy as np
 from ..core import Tensor
 from ..kernels import pointwise
 from ..primitive import primitive
+from .arguments import number
 from .compare import where
 from .elementwise import clip
 from .functions import erf, exp, sigmoid, tanh
@@ -62,7 +63,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     >>> leaky_relu([-1.0, 2.0], 0.5).data.tolist()
     [-0.5, 2.0]
     """
-    return _leaky_relu(x, negative_slope=float(negative_slope))
+    return _leaky_relu(x, negative_slope=number(negative_slope, "leaky_relu", "negative_slope"))
 
 
 @primitive
@@ -85,7 +86,7 @@ def elu(x: Any, alpha: float = 1.0) -> Tensor:
     >>> elu([0.0, 2.0]).data.tolist()
     [0.0, 2.0]
     """
-    return _elu(x, alpha=float(alpha))
+    return _elu(x, alpha=number(alpha, "elu", "alpha"))
 
 
 def selu(x: Any) -> Tensor:
@@ -139,9 +140,10 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     >>> [round(v, 4) for v in softplus([0.0, 1000.0]).data.tolist()]
     [0.6931, 1000.0]
     """
+    beta, threshold = number(beta, "softplus", "beta"), number(threshold, "softplus", "threshold")
     if beta == 0:
         raise ValueError("softplus: beta must not be 0, the result is divided by it")
-    return _softplus(x, beta=float(beta), threshold=float(threshold))
+    return _softplus(x, beta=beta, threshold=threshold)
 
 
 @primitive
@@ -187,7 +189,7 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     >>> gelu([0.0]).data.tolist()
     [0.0]
     """
-    if approximate not in ("none", "tanh"):
+    if not isinstance(approximate, str) or approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
     return _gelu(x, approximate=approximate)
 
@@ -210,9 +212,10 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     >>> hardtanh([-3.0, 0.5]).data.tolist()
     [-1.0, 0.5]
     """
-    if min_val > max_val:
+    min_val, max_val = number(min_val, "hardtanh", "min_val"), number(max_val, "hardtanh", "max_val")
+    if not min_val <= max_val:
         raise ValueError(f"hardtanh: min_val must not exceed max_val, got {min_val} and {max_val}")
-    return _hardtanh(x, min_val=float(min_val), max_val=float(max_val))
+    return _hardtanh(x, min_val=min_val, max_val=max_val)
 
 
 def relu6(x: Any) -> Tensor:

@@ -1,6 +1,7 @@
 """Arguments of ops, checked, so that an error names the op and what it got. Imports core only."""
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,16 +30,45 @@ def as_floats(x: Any, op: str, name: str = "x") -> Tensor:
     return t
 
 
+def number(value: Any, op: str, name: str) -> float:
+    """The option `name` as a float: a number, or an array or a tensor that holds one.
+
+    Raises:
+        TypeError, ValueError: for anything else, or a tensor whose gradient would be lost.
+    """
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise TypeError(f"{op}: {name} must be a number, the gradient of this tensor would be lost; "
+                        f"write {name}.item()")
+    held = isinstance(value, np.generic | np.ndarray | Tensor) and value.ndim == 0
+    plain = value.item() if held else value
+    if not isinstance(plain, int | float):
+        raise TypeError(f"{op}: {name} must be a number, got {value!r}")
+    try:
+        return float(plain)
+    except OverflowError:
+        raise ValueError(f"{op}: {name}, an integer of {plain.bit_length()} bits, fits into no "
+                         f"float") from None
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is one whole number, Python's or NumPy's; arrays and classes only look like it."""
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
+
+
 def axis_of(axis: Any, ndim: int, op: str) -> int:
     """The axis counted from the front.
 
     Raises:
         TypeError, IndexError: if it is not a whole number, or is out of range.
     """
-    if not hasattr(axis, "__index__") or isinstance(axis, bool | np.bool):
+    if not is_whole(axis) or isinstance(axis, bool | np.bool):
         got = f"a {type(axis).__name__} of shape {axis.shape}" if getattr(axis, "shape", ()) else repr(axis)
         raise TypeError(f"{op}: axis must be a whole number, got {got}")
-    axis = axis.__index__()
+    axis = operator.index(axis)
     if not -ndim <= axis < ndim:
         raise IndexError(f"{op}: axis {axis} is out of range for {ndim} dimensions")
     return axis % ndim
@@ -55,6 +85,18 @@ def axes_of(axis: Axis, ndim: int, op: str) -> tuple[int, ...]:
     if len(set(axes)) != len(axes):
         raise ValueError(f"{op}: axis {axis} names an axis twice")
     return axes
+
+
+def checked_dtype(op: str, dtype: Any, kinds: str = "fiub") -> np.dtype:
+    """The dtype, of one of the kinds a tensor may have; None, which NumPy reads as float64, is none."""
+    try:
+        found = None if dtype is None else np.dtype(dtype)
+    except (TypeError, ValueError):
+        found = None
+    if found is None or found.kind not in kinds:
+        what = "a floating point dtype" if kinds == "f" else "a float, integer or boolean dtype"
+        raise TypeError(f"{op}: dtype must be {what}, got {dtype!r}; e.g. dtype=np.float32")
+    return found
 
 
 def generator(rng: Any, op: str) -> np.random.Generator:

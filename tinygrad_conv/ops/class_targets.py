@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core import Tensor, share
 from . import shape as sh
-from .arguments import as_floats
+from .arguments import as_floats, as_tensor, is_whole
 
 
 def values_of(a: Any) -> np.ndarray:
@@ -34,6 +34,8 @@ def batched(op: str, input: Any, target: Any) -> tuple[Tensor, Any, bool]:
 def class_numbers(op: str, target: Any, shape: tuple[int, ...], ignore_index: int | None) -> np.ndarray:
     """Class numbers for input of `shape`, (N, C, ...), checked."""
     y, expected = values_of(target), (shape[0], *shape[2:])
+    if ignore_index is not None and not is_whole(ignore_index):
+        raise TypeError(f"{op}: ignore_index must be a whole number, got {ignore_index!r}")
     if y.shape != expected:
         hint = "; probability targets must be floating point" if y.shape == shape else ""
         raise ValueError(f"{op}: class targets must have shape {expected} for input of shape "
@@ -58,7 +60,7 @@ def class_weights(op: str, weight: Any, c: int, dtype: np.dtype) -> np.ndarray |
     if isinstance(weight, Tensor) and weight.requires_grad:
         raise ValueError(f"{op}: weight is a constant, it must not require a gradient; pass "
                          f"weight.detach()")
-    w = values_of(weight).astype(dtype)
+    w = as_tensor(weight, f"{op} weight")._data.astype(dtype)
     if w.shape != (c,):
         raise ValueError(f"{op}: weight must have shape ({c},), one number per class, got {w.shape}")
     return w

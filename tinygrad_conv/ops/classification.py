@@ -15,7 +15,7 @@ from ..primitive import primitive
 from . import reduce as rd
 from . import shape as sh
 from .activation import relu
-from .arguments import as_tensor
+from .arguments import as_tensor, is_whole, number
 from .class_targets import batched, class_coefficients, class_numbers, class_weights, values_of
 from .indexing import take_along_axis
 from .loss import check_reduction
@@ -113,6 +113,7 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
     """
     op = "cross_entropy"
     check_reduction(op, reduction)
+    label_smoothing = number(label_smoothing, op, "label_smoothing")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{op}: label_smoothing must be between 0 and 1, got {label_smoothing}")
     x, target, single = batched(op, input, target)
@@ -171,7 +172,8 @@ def hinge_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight:
     """
     op = "hinge_loss"
     check_reduction(op, reduction)
-    if p not in (1, 2):
+    margin = number(margin, op, "margin")
+    if not is_whole(p) or p not in (1, 2):
         raise ValueError(f"{op}: p must be 1 or 2, got {p!r}")
     x, target, single = batched(op, input, target)
     if x.ndim != 2:

@@ -15,7 +15,7 @@ from . import elementwise as ew
 from . import functions as fn
 from . import reduce as rd
 from . import shape as sh
-from .arguments import Axis, as_floats, as_tensor, axes_of, axis_of
+from .arguments import Axis, as_floats, as_tensor, axes_of, axis_of, number
 from .compare import equal, where
 from .indexing import getitem
 from .joining import concatenate
@@ -113,10 +113,8 @@ def _wide(x: Tensor) -> Tensor:
 
 def _var(x: Tensor, axis: Axis, correction: float, keepdims: bool, op: str) -> Tensor:
     axes = axes_of(axis, x.ndim, op)
-    if not isinstance(correction, int | float):
-        raise TypeError(f"{op}: correction must be a number, got {correction!r}")
     off = ew.sub(x, rd.mean(x, axes, keepdims=True))
-    n = rd._count(x, axes) - correction
+    n = rd._count(x, axes) - number(correction, op, "correction")
     return ew.mul(rd.sum(ew.mul(off, off), axes, keepdims), 1.0 / n if n > 0 else float("nan"))
 
 

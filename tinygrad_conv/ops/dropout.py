@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import Tensor, share
 from ..primitive import primitive
-from .arguments import as_floats, generator
+from .arguments import as_floats, generator, number
 
 
 @primitive
@@ -24,7 +24,7 @@ _dropout.defvjp(lambda g, ans, x, mask: _dropout(g, mask),
 
 
 def _drop(op: str, x: Any, p: float, training: bool, rng: Any, channels: bool) -> Tensor:
-    x = as_floats(x, op)
+    x, p = as_floats(x, op), number(p, op, "p")
     if not 0 <= p <= 1:
         raise ValueError(f"{op}: p must be a probability between 0 and 1, got {p!r}")
     if channels and x.ndim not in (3, 4):

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
+from .arguments import checked_dtype
 from .compare import sign, where
 
 
@@ -46,14 +47,7 @@ def astype(x: Any, dtype: Any) -> Tensor:
     >>> astype([1.0, 2.0], np.float64).dtype
     dtype('float64')
     """
-    try:
-        kind = np.dtype(dtype)
-    except TypeError:  # "cuda", or torch.float32
-        raise TypeError(f"astype: expects a float, integer or boolean dtype, got {dtype!r}; e.g. np.float32"
-                        ) from None
-    if kind.kind not in "fiub":
-        raise TypeError(f"astype: expects a real dtype, got {kind}")
-    return _astype(x, dtype=kind)
+    return _astype(x, dtype=checked_dtype("astype", dtype))
 
 
 @primitive

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from .arguments import as_tensor, axis_of
+from .arguments import as_tensor, axis_of, is_whole
 from .indexing import getitem
 from .shape import expand_dims
 
@@ -29,6 +29,12 @@ def _part(i, g, ans, *xs, axis):
 _concatenate.defvjp_variadic(_part)
 
 
+def _tensors(op: str, arrays: Any) -> list[Tensor]:
+    if not np.iterable(arrays):
+        raise TypeError(f"{op}: expects a list of tensors, got {arrays!r}")
+    return [as_tensor(x, op) for x in arrays]
+
+
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """Join tensors along an axis they have.
 
@@ -39,7 +45,7 @@ def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
         >>> concatenate([[1.0], [2.0, 3.0]]).data.tolist()
         [1.0, 2.0, 3.0]
     """
-    xs = [as_tensor(x, "concatenate") for x in arrays]
+    xs = _tensors("concatenate", arrays)
     if not xs:
         raise ValueError("concatenate: expects at least one tensor, got none")
     axis = axis_of(axis, xs[0].ndim, "concatenate")
@@ -62,7 +68,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
         >>> stack([[1.0, 2.0], [3.0, 4.0]], axis=1).data.tolist()
         [[1.0, 3.0], [2.0, 4.0]]
     """
-    xs = [as_tensor(x, "stack") for x in arrays]
+    xs = _tensors("stack", arrays)
     if len({x.shape for x in xs}) != 1:
         raise ValueError(f"stack: expects tensors of one shape, got {[x.shape for x in xs]}")
     axis = axis_of(axis, xs[0].ndim + 1, "stack")
@@ -82,12 +88,15 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     x = as_tensor(x, "split")
     axis = axis_of(axis, x.ndim, "split")
     n = x.shape[axis]
-    if hasattr(indices_or_sections, "__index__"):
+    if is_whole(indices_or_sections):
         if indices_or_sections < 1 or n % indices_or_sections:
             raise ValueError(f"split: axis {axis} of shape {x.shape} cannot be cut into "
                              f"{indices_or_sections} equal sections")
         cuts = list(range(0, n + 1, n // indices_or_sections or 1))
         cuts = cuts if n else [0] * (indices_or_sections + 1)
     else:
-        cuts = [0, *indices_or_sections, n]
+        cuts = [0, *(indices_or_sections if np.iterable(indices_or_sections) else [None]), n]
+        if not all(map(is_whole, cuts)):
+            raise TypeError(f"split: indices_or_sections must be a whole number or a list of them, got "
+                            f"{indices_or_sections!r}")
     return [getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in zip(cuts, cuts[1:])]

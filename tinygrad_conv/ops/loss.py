@@ -12,7 +12,7 @@ from . import elementwise as ew
 from . import functions as fn
 from . import reduce as rd
 from .activation import softplus
-from .arguments import as_floats, as_tensor
+from .arguments import as_floats, as_tensor, number
 from .compare import where
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -20,7 +20,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 def check_reduction(op: str, reduction: str, choices: tuple[str, ...] = REDUCTIONS) -> None:
     """Refuse an unknown reduction, naming the choices."""
-    if reduction not in choices:
+    if not isinstance(reduction, str) or reduction not in choices:
         raise ValueError(f"{op}: reduction must be one of {', '.join(map(repr, choices))}, got "
                          f"{reduction!r}")
 
@@ -106,6 +106,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 
     Source: Huber 1964; arguments as torch.nn.functional.huber_loss.
     """
+    delta = number(delta, "huber_loss", "delta")
     if not delta > 0:
         raise ValueError(f"huber_loss: delta must be above 0, got {delta}")
     return _reduced(_huber(*_pair("huber_loss", input, target, reduction), delta), reduction)
@@ -128,6 +129,7 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
 
     Source: Girshick 2015; arguments as torch.nn.functional.smooth_l1_loss.
     """
+    beta = number(beta, "smooth_l1_loss", "beta")
     if not beta >= 0:
         raise ValueError(f"smooth_l1_loss: beta must be at least 0, got {beta}")
     x, t = _pair("smooth_l1_loss", input, target, reduction)

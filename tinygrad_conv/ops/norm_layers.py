@@ -15,7 +15,7 @@ from ..core import Tensor, share
 from ..kernels import norm as kernels
 from ..primitive import primitive
 from . import shape as sh
-from .arguments import as_floats, as_tensor
+from .arguments import as_floats, as_tensor, is_whole, number
 from .normalize import normalize
 
 
@@ -34,6 +34,13 @@ def _checked(op: str, x: Any, least: int) -> Tensor:
     if x.ndim < least:
         raise ValueError(f"{op}: x must have at least {least} axes, got shape {x.shape}")
     return x
+
+
+def _eps(op: str, eps: Any) -> float:
+    eps = number(eps, op, "eps")
+    if not eps >= 0:
+        raise ValueError(f"{op}: eps must be at least 0, got {eps}; the root of the variance + eps is taken")
+    return eps
 
 
 def _affine(op: str, weight: Any, bias: Any, shape: tuple[int, ...],
@@ -108,7 +115,7 @@ def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, 
     Source: Ioffe & Szegedy 2015; arguments as torch.nn.functional.batch_norm.
     """
     op = "batch_norm"
-    x = _checked(op, x, 2)
+    x, eps = _checked(op, x, 2), _eps(op, eps)
     c = x.shape[1]
     view = (1, c, *[1] * (x.ndim - 2))
     _check_running(op, {"running_mean": running_mean, "running_var": running_var}, c, not training)
@@ -152,7 +159,7 @@ def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tenso
     Source: Ulyanov et al. 2016; arguments as torch.nn.functional.instance_norm.
     """
     op = "instance_norm"
-    x = _checked(op, x, 3)
+    x, eps = _checked(op, x, 3), _eps(op, eps)
     c, n = x.shape[1], math.prod(x.shape[2:])
     view = (1, c, *[1] * (x.ndim - 2))
     _check_running(op, {"running_mean": running_mean, "running_var": running_var}, c,
@@ -184,7 +191,7 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
     """
     shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (
         normalized_shape,)
-    x = _checked("layer_norm", x, len(shape))
+    x, eps = _checked("layer_norm", x, len(shape)), _eps("layer_norm", eps)
     if not shape or x.shape[-len(shape):] != shape:
         raise ValueError(f"layer_norm: x must end in normalized_shape {shape}, got shape {x.shape}")
     weight, bias = _affine("layer_norm", weight, bias, shape, shape)
@@ -211,9 +218,9 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
 
     Source: Wu & He 2018; arguments as torch.nn.functional.group_norm.
     """
-    x = _checked("group_norm", x, 2)
+    x, eps = _checked("group_norm", x, 2), _eps("group_norm", eps)
     n, c, *rest = x.shape
-    if not hasattr(num_groups, "__index__") or num_groups < 1 or c % num_groups:
+    if not is_whole(num_groups) or num_groups < 1 or c % num_groups:
         raise ValueError(f"group_norm: {c} channels cannot be cut into {num_groups!r} groups (shape "
                          f"{x.shape})")
     grouped = (num_groups, c // num_groups)

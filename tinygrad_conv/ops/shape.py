@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from .arguments import Axis, as_tensor, axes_of, axis_of
+from .arguments import Axis, as_tensor, axes_of, axis_of, is_whole
 from .indexing import getitem
 
 
@@ -37,7 +37,7 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
     """
     x = as_tensor(x, "reshape")
     shape = tuple(shape) if isinstance(shape, Sequence | np.ndarray) else (shape,)
-    if not all(hasattr(n, "__index__") for n in shape):
+    if not all(is_whole(n) for n in shape):
         raise TypeError(f"reshape: shape must be whole numbers, got {shape!r}")
     known = math.prod(n for n in shape if n != -1)
     if shape.count(-1) == 1 and known > 0 and x.size % known == 0:
@@ -153,6 +153,10 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     """
     x, shape = as_tensor(x, "broadcast_to"), shape if isinstance(shape, Sequence) else (shape,)
     shape = tuple(shape)
+    if not all(map(is_whole, shape)):
+        raise TypeError(f"broadcast_to: shape must be whole numbers, got {shape!r}")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"broadcast_to: a shape has no negative sizes, got {shape}")
     tail = shape[len(shape) - x.ndim:] if len(shape) >= x.ndim else None
     if tail is None or any(n not in (1, m) for n, m in zip(x.shape, tail)):
         raise ValueError(f"broadcast_to: shape {x.shape} does not broadcast to {shape}; an axis must "
@@ -197,6 +201,6 @@ def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
     shifts = tuple(shift) if isinstance(shift, Sequence) else (shift,)
     if len(axes) != len(shifts):
         raise ValueError(f"roll: expects one shift per axis, got shift={shift} and axis={axis}")
-    if not all(hasattr(s, "__index__") for s in shifts):
+    if not all(is_whole(s) for s in shifts):
         raise TypeError(f"roll: shift must be a whole number, got {shift!r}")
     return _roll(x, shift=shifts, axis=tuple(axis_of(a, x.ndim, "roll") for a in axes))

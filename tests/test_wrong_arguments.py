@@ -1,0 +1,145 @@
+"""Wrong arguments are refused by the name the user called, at the call, and leave nothing behind."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import nn
+import tinygrad_conv as tg
+
+X = np.linspace(-1.0, 1.0, 8, dtype=np.float32).reshape(2, 4)
+T = tg.tensor(X)
+IMAGE = X.reshape(1, 2, 2, 2)
+MEAN, VAR = tg.zeros(4), tg.ones(4)
+MASKED = np.ma.masked_array([1.0, 2.0], [False, True])
+HUGE = 10 ** 400
+
+
+def weight():
+    return nn.Parameter(np.ones((2, 2), np.float32))
+
+
+def sgd(**options):
+    return nn.SGD([weight()], **options)
+
+
+NUMBERS = {  # name in the message, and the call with one number in it
+    "leaky_relu: negative_slope": lambda v: tg.leaky_relu(X, v),
+    "elu: alpha": lambda v: tg.elu(X, v),
+    "softplus: beta": lambda v: tg.softplus(X, v),
+    "softplus: threshold": lambda v: tg.softplus(X, 1.0, v),
+    "hardtanh: min_val": lambda v: tg.hardtanh(X, v),
+    "hardtanh: max_val": lambda v: tg.hardtanh(X, -1.0, v),
+    "dropout: p": lambda v: tg.dropout(X, v, rng=np.random.default_rng(0)),
+    "huber_loss: delta": lambda v: tg.huber_loss(X, X, delta=v),
+    "smooth_l1_loss: beta": lambda v: tg.smooth_l1_loss(X, X, beta=v),
+    "cross_entropy: label_smoothing": lambda v: tg.cross_entropy(X, [0, 1], label_smoothing=v),
+    "hinge_loss: margin": lambda v: tg.hinge_loss(X, [0, 1], margin=v),
+    "batch_norm: eps": lambda v: tg.batch_norm(X, MEAN, VAR, eps=v),
+    "instance_norm: eps": lambda v: tg.instance_norm(IMAGE, eps=v),
+    "layer_norm: eps": lambda v: tg.layer_norm(X, 4, eps=v),
+    "group_norm: eps": lambda v: tg.group_norm(X, 2, eps=v),
+    "var: correction": lambda v: tg.var(X, correction=v),
+    "normal: mean": lambda v: tg.normal(v, 1.0, (2,), np.random.default_rng(0)),
+    "normal: std": lambda v: tg.normal(0.0, v, (2,), np.random.default_rng(0)),
+    "uniform: low": lambda v: tg.uniform(v, 1.0, (2,), np.random.default_rng(0)),
+    "uniform: high": lambda v: tg.uniform(0.0, v, (2,), np.random.default_rng(0)),
+    "linspace: start": lambda v: tg.linspace(v, 1),
+    "linspace: stop": lambda v: tg.linspace(0, v),
+    "arange: step": lambda v: tg.arange(0, 3, v),
+    "check_grads: atol": lambda v: tg.check_grads(tg.exp, (np.ones(2),), atol=v),
+    "Dropout: p": lambda v: nn.Dropout(v),
+    "SGD: lr": lambda v: sgd(lr=v),
+    "Adam: eps": lambda v: nn.Adam([weight()], eps=v),
+    "StepLR: gamma": lambda v: nn.StepLR(sgd(), 2, v),
+    "MultiStepLR: gamma": lambda v: nn.MultiStepLR(sgd(), [2], v),
+    "MultiStepLR: a milestone": lambda v: nn.MultiStepLR(sgd(), [v]),
+    "ExponentialLR: gamma": lambda v: nn.ExponentialLR(sgd(), v),
+    "CosineAnnealingLR: eta_min": lambda v: nn.CosineAnnealingLR(sgd(), 3, v),
+    "LinearLR: start_factor": lambda v: nn.LinearLR(sgd(), v),
+    "OneCycleLR: max_lr": lambda v: nn.OneCycleLR(sgd(), [v], 10),
+    "OneCycleLR: div_factor": lambda v: nn.OneCycleLR(sgd(), 0.1, 10, div_factor=v),
+    "ReduceLROnPlateau: patience": lambda v: nn.ReduceLROnPlateau(sgd(), patience=v),
+    "ReduceLROnPlateau: min_lr": lambda v: nn.ReduceLROnPlateau(sgd(), min_lr=[v]),
+    "constant_: value": lambda v: nn.init.constant_(weight(), v),
+    "normal_: mean": lambda v: nn.init.normal_(weight(), v, rng=np.random.default_rng(0)),
+    "uniform_: b": lambda v: nn.init.uniform_(weight(), 0.0, v, rng=np.random.default_rng(0)),
+    "trunc_normal_: a": lambda v: nn.init.trunc_normal_(weight(), a=v, rng=np.random.default_rng(0)),
+    "xavier_normal_: gain": lambda v: nn.init.xavier_normal_(weight(), v, rng=np.random.default_rng(0)),
+    "orthogonal_: gain": lambda v: nn.init.orthogonal_(weight(), v, rng=np.random.default_rng(0)),
+    "calculate_gain: a": lambda v: nn.init.calculate_gain("leaky_relu", v),
+    "shift: p": lambda v: nn.data.shift(1, v),
+}
+NO_NUMBERS = {"None": None, "text": "1", "list": [], "array": X, "object": object(), "complex": 1j,
+              "parameter": tg.tensor(1.0, requires_grad=True)}
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS.values(), ids=NO_NUMBERS.keys())
+@pytest.mark.parametrize("name", NUMBERS)
+def test_an_option_that_is_no_number_is_refused_by_name(name, value):
+    with pytest.raises(TypeError, match=f"^{name} must be a number"):
+        NUMBERS[name](value)
+
+
+@pytest.mark.parametrize(("call", "error", "text"), [
+    (lambda: tg.layer_norm(X, 4, eps=-1.0), ValueError, "^layer_norm: eps must be at least 0"),
+    (lambda: tg.group_norm(X, 2, eps=float("nan")), ValueError, "^group_norm: eps must be at least 0"),
+    (lambda: tg.elu(X, HUGE), ValueError, "^elu: alpha, an integer of 1329 bits"),
+    (lambda: T * HUGE, ValueError, "^mul: argument 1, an integer of 1329 bits"),
+    (lambda: tg.tensor([1]) * 10 ** 30, ValueError, "^mul: argument 1, an integer of 100 bits"),
+    (lambda: tg.tensor(MASKED), TypeError, "^tensor: a masked array would lose its mask"),
+    (lambda: tg.from_numpy(MASKED), TypeError, "^from_numpy: a masked array would lose its mask"),
+    (lambda: T[0, :2] + MASKED, TypeError, "^add argument 1: a masked array would lose its mask"),
+    (lambda: tg.Tensor([1.0], np.float64), TypeError, "^requires_grad: expects True or False"),
+    (lambda: nn.Parameter([1.0], np.float64), TypeError, "^requires_grad: expects True or False"),
+    (lambda: tg.zeros(2, dtype=None), TypeError, "^zeros: dtype must be .*None"),
+    (lambda: T.astype(None), TypeError, "^astype: dtype must be .*None"),
+    (lambda: T.to("cuda"), TypeError, "^astype: dtype must be .*'cuda'"),
+    (lambda: nn.Linear(2, 2, dtype=None), TypeError, "dtype must be .*None"),
+    (lambda: tg.full_like(X, None), TypeError, "^full_like value: expects real numbers"),
+    (lambda: tg.full_like(X, [1.0, 2.0, 3.0, 4.0]), ValueError, r"^full_like value: expects shape \(\)"),
+    (lambda: tg.randint(1.5, 4, (2,), np.random.default_rng(0)), TypeError, "^randint: low and high must be whole"),
+    (lambda: tg.permutation([1, 2], np.random.default_rng(0)), TypeError, "^permutation: n must be a whole number"),
+    (lambda: tg.check_grads(tg.exp, (np.ones(2),), order=0), ValueError, "^check_grads: order must be .* at least 1"),
+    (lambda: tg.check_grads(tg.exp, (np.ones(2),), order=np.inf), ValueError, "^check_grads: order must be"),
+    (lambda: tg.check_grads(3, (np.ones(2),)), TypeError, "^check_grads: expects a function first"),
+    (lambda: tg.check_grads(tg.exp, (np.ones(2),), rng=3), TypeError, "^check_grads: rng must be"),
+    (lambda: tg.tape(3), TypeError, "^tape: expects a tensor, got int"),
+    (lambda: tg.scope(3).__enter__(), TypeError, "^scope: names must be strings, got"),
+    (lambda: tg.ones(3).expand(-1, 3), ValueError, "^expand: -1 keeps an axis"),
+    (lambda: tg.broadcast_to(1.0, (-2,)), ValueError, "^broadcast_to: a shape has no negative sizes"),
+    (lambda: tg.broadcast_to(1.0, "x"), TypeError, "^broadcast_to: shape must be whole numbers"),
+    (lambda: tg.sum(X, np.array([0, 1])), TypeError, "^sum: axis must be a whole number"),
+    (lambda: tg.sum(X, int), TypeError, "^sum: axis must be a whole number"),
+    (lambda: tg.stack(3), TypeError, "^stack: expects a list of tensors, got 3"),
+    (lambda: tg.concatenate(None), TypeError, "^concatenate: expects a list of tensors"),
+    (lambda: tg.split(X, None), TypeError, "^split: indices_or_sections must be"),
+    (lambda: tg.split(X, [0.5]), TypeError, "^split: indices_or_sections must be"),
+    (lambda: tg.mse_loss(X, X, X), ValueError, "^mse_loss: reduction must be one of"),
+    (lambda: tg.nll_loss(X, [0, 1], ignore_index="x"), TypeError, "^nll_loss: ignore_index must be a whole number"),
+    (lambda: tg.nll_loss(X, [0, 1], weight=["a"] * 4), TypeError, "^nll_loss weight: expects real numbers"),
+    (lambda: nn.Linear(X, 2), ValueError, "^Linear: "),
+    (lambda: nn.LayerNorm("x"), ValueError, "^LayerNorm: normalized_shape must be whole numbers"),
+    (lambda: nn.Conv2d(1, 2, 3, padding_mode=X), ValueError, "^Conv2d: padding_mode must be one of"),
+    (lambda: nn.init.zeros_(X), TypeError, "^zeros_: expects a floating point tensor"),
+    (lambda: nn.init.xavier_uniform_(None, rng=np.random.default_rng(0)), TypeError, "^xavier_uniform_: expects a"),
+    (lambda: nn.no_decay(None, 0.1), TypeError, "^no_decay: expects a module first"),
+    (lambda: nn.OneCycleLR(None, 0.1, 10), TypeError, "^OneCycleLR: expects an optimiser first"),
+    (lambda: nn.OneCycleLR(sgd(), 0.1, 10, div_factor=0), ValueError, "^OneCycleLR: div_factor .* above 0"),
+    (lambda: nn.ReduceLROnPlateau(None), TypeError, "^ReduceLROnPlateau: expects an optimiser first"),
+    (lambda: nn.data.compose(nn.data.flip(), None), TypeError, "^compose: expects transforms"),
+    (lambda: nn.data.DataLoader(None), TypeError, "^DataLoader: expects a data set"),
+])
+def test_wrong_arguments_are_told_by_name(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
+    assert tg.is_recording()
+
+
+def test_a_refused_start_of_a_cycle_leaves_the_optimiser_as_it_was():
+    opt = sgd(lr=0.5, momentum=0.9)
+    for options in ({"max_lr": "x"}, {"max_lr": 0.1, "div_factor": 0}, {"max_lr": 0.1, "base_momentum": None}):
+        with pytest.raises((TypeError, ValueError)):
+            nn.OneCycleLR(opt, total_steps=10, **options)
+    (group,) = opt.param_groups
+    assert "initial_lr" not in group and (group["lr"], group["momentum"]) == (0.5, 0.9)
