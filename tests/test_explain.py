@@ -204,6 +204,8 @@ def test_a_sample_of_height_1_is_no_line(rng):
     y = tg.conv2d(x, w)
     why = tg.explain.output(y, (0, 0, 2))
     assert str(why).startswith("conv2d 1x3\n  y[o,i,j] = ")
+    flat = tg.tensor(w.data.reshape(1, 9), requires_grad=True)  # no conv1d's weight either
+    assert str(tg.explain.output(tg.conv2d(x, flat.reshape(w.shape)), (0, 0, 2))).startswith("conv2d 1x3\n  y[o,i,j] = ")
     assert tg.explain.weight(y, (0, 2, 0, 1)).value == pytest.approx(x.data[2, 0, 1:6].sum())
 
 
@@ -377,3 +379,11 @@ def test_a_short_number_fits_its_cell(v):
 def test_the_large_side_knows_which_cells_no_window_covers():
     axis = line((3, 1, 7), 3, 1, (0, 0), i=0)
     assert axis.read == {0, 3, 6}
+
+
+def test_the_cells_a_line_reads_begin_at_the_padding_before_it():
+    assert line((3, 2, 8), 3, 1, (2, 0), u=0).read == {-2, -1, 1, 2, 4, 5}
+
+
+def test_positions_around_hits_that_can_be_read_once():
+    assert cut(0, 99, iter([50, 52]), 11) == cut(0, 99, [50, 52], 11)
