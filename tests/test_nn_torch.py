@@ -295,7 +295,8 @@ def test_clip_grad_norm_equals_torch(norm_type, max_norm, rng):
 
 
 def test_initialisation_gains_and_fans_are_torchs():
-    for name in ("linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"):
+    for name in ("linear", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "sigmoid", "tanh", "relu", "leaky_relu",
+                 "selu"):
         assert nn.init.calculate_gain(name) == pytest.approx(torch.nn.init.calculate_gain(name))
     assert nn.init.calculate_gain("leaky_relu", 0.3) == pytest.approx(torch.nn.init.calculate_gain("leaky_relu", 0.3))
     for shape in ((4, 3), (8, 2, 3), (8, 2, 3, 5)):
