@@ -15,6 +15,7 @@ import nn
 import tinygrad_conv as tg
 from tinygrad_conv.explain.grid import cut
 from tinygrad_conv.explain.meet import line
+from tinygrad_conv.explain.svg import Sheet
 from tinygrad_conv.explain.text import short
 
 small = st.integers(1, 3)
@@ -387,3 +388,9 @@ def test_the_cells_a_line_reads_begin_at_the_padding_before_it():
 
 def test_positions_around_hits_that_can_be_read_once():
     assert cut(0, 99, iter([50, 52]), 11) == cut(0, 99, [50, 52], 11)
+
+
+def test_the_sheet_ends_a_margin_beyond_the_feet_of_its_lowest_line():
+    sheet = Sheet()
+    width = sheet.text(10, 20, "words", 10)
+    assert f'viewBox="0 0 {round(10 + width + 14)} 37"' in sheet.svg("", "")
