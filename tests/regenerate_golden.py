@@ -89,6 +89,8 @@ DRAWINGS: dict[str, Callable[[], tg.Drawing]] = {
     "deep_depth1": lambda: nn.draw(Deep(), tg.zeros(1, 3, 16, 16), depth=1),
     "deep_depth2": lambda: nn.draw(Deep(), tg.zeros(1, 3, 16, 16), depth=2),
     "deep_folded": lambda: nn.draw(Deep(), tg.zeros(1, 3, 16, 16)),
+    "deep_gradient_folded": lambda: nn.draw(
+        Deep(), tg.zeros(1, 3, 16, 16), loss=lambda y: tg.cross_entropy(y, np.array([3]))),
 }
 
 if __name__ == "__main__":

@@ -297,6 +297,58 @@ def test_dense_skips_do_not_fold():
     assert times(fold(tg.graph(out))) == {}
 
 
+def slots(graph, ids):
+    """The shape that arrives at each slot of some boxes."""
+    return {(e.target, e.slot): e.shape for e in graph.edges if e.target in ids}
+
+
+@pytest.mark.parametrize("order, first, count", [(1, "0", 5), (2, "1", 4), (3, "1", 3)])
+def test_blocks_fold_together_with_their_backward(order, first, count):
+    """At the ends of the chain higher derivatives have other sums."""
+    def inner(y, i):
+        return tg.tanh(y * leaf(3, name=f"{i}.w"))
+    x = leaf(3)
+    y = tg.sum(tg.sin(chain(5, tg.sin(x), inner)))
+    for _ in range(order):
+        x.grad = None
+        y.backward(create_graph=True)
+        y = tg.sum(x.grad)
+    whole = tg.graph(y)
+    g = fold(whole)
+    assert times(g) == {"backward." * level + first: count for level in range(order + 1)}
+    ids = {box.id for box in g.boxes}
+    assert {e.source for e in g.edges} <= ids and slots(g, ids) == slots(whole, ids)
+    assert fold(g) == g
+
+
+def test_arrows_around_a_folded_backward_are_those_of_its_ends():
+    x = leaf(3)
+    tg.sum(tg.sin(chain(4, tg.sin(x), lambda y, i: tg.tanh(y)))).backward(create_graph=True)
+    g = fold(without(tg.graph(x.grad), ["constant"]))
+    scopes = {box.id: box.scope for box in g.boxes}
+    assert times(g) == {"0": 4, "backward.0": 4}
+    across = {(e.source, e.target) for e in g.edges if ("0" in scopes[e.source]) != ("0" in scopes[e.target])}
+    assert across == {("op0", "op1"), ("op1", "op5"), ("op6", "op18"), ("op18", "op20")}
+
+
+def test_first_block_without_a_gradient_by_its_input_stays_apart():
+    net = nn.Sequential(*[nn.Linear(3, 3) for _ in range(5)])
+    g = nn.draw(net, tg.ones(2, 3), loss=lambda y: tg.sum(y * y)).graph
+    assert times(g) == {"1": 4, "backward.1": 4}
+
+
+def test_block_whose_gradient_is_used_elsewhere_does_not_fold():
+    kept = []
+
+    def inner(y, i):
+        kept.append(leaf(3, name=f"{i}.w"))
+        return y * kept[-1]
+    x = leaf(3)
+    tg.sum(chain(4, tg.sin(x), inner)).backward(create_graph=True)
+    g = fold(tg.graph(x.grad + tg.exp(kept[0].grad)))
+    assert "0" not in times(g)
+
+
 def test_nested_repetitions_fold_inside_the_folded():
     def outer(y, i):
         return chain(3, y, name="inner{}")

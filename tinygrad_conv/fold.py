@@ -7,17 +7,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .graph import CALLS, Box, Edge, Graph, Path, total
+from .graph import CALLS, Box, Edge, Graph, Path, backwards, total
+
+
+Place = tuple[int, int]  # of an input: number of the box in its block, slot
 
 
 @dataclass
 class _Block:
-    """A module's boxes in the order of the tape, and the edges that cross its border."""
+    """A module's boxes in the order of the tape, backward ones too, and the edges that cross its border."""
 
     path: Path
     boxes: list[Box] = field(default_factory=list)
     inner: list[tuple[Any, ...]] = field(default_factory=list)
-    inputs: dict[tuple[int, int], Edge] = field(default_factory=dict)  # by place and slot of the target
+    inputs: dict[Place, Edge] = field(default_factory=dict)  # by place of the target
     outputs: list[Edge] = field(default_factory=list)
     look: Any = ()  # equal if the blocks look the same
 
@@ -28,9 +31,10 @@ def fold(graph: Graph) -> Graph:
     Modules fold if they are consecutive children of the same module; if they hold the same
     calls with the same parameters, shapes and figures, joined by the same edges (names and
     values of tensors may differ; measured times and gradients always do, so drawings with those
-    show every module); and if they form a chain: what leaves one enters the next, at the same
-    place each time, and goes nowhere else. Other inputs must come from the same box for all but
-    the first. Outer modules are folded before those inside them. Figures are added up.
+    show every module); and if they form a chain: what leaves one enters those beside it, at the
+    same place each time, and goes nowhere else. Other inputs must come from the same box. A
+    module's backward is part of it: both fold, or neither. Outer modules are folded before those
+    inside them. Figures are added up.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -48,9 +52,14 @@ def fold(graph: Graph) -> Graph:
     return graph
 
 
+def _own(path: Path) -> Path:
+    """The module's path, of its backward too."""
+    return path[backwards(path):]
+
+
 def _fold_level(graph: Graph, level: int) -> Graph:
-    parents = [path[:-1] for path in graph.scopes if len(path) == level]
-    if len(set(parents)) == len(parents):  # nobody has a sibling
+    paths = dict.fromkeys(own for path in graph.scopes if len(own := _own(path)) == level)
+    if len({path[:-1] for path in paths}) == len(paths):  # nobody has a sibling
         return graph
     blocks = _blocks(graph, level)
     families: dict[Path, list[_Block]] = {}
@@ -74,8 +83,8 @@ def _blocks(graph: Graph, level: int) -> dict[Path, _Block]:
     blocks: dict[Path, _Block] = {}
     place: dict[str, tuple[Path, int]] = {}
     for box in graph.boxes:
-        if len(box.scope) >= level:
-            block = blocks.setdefault(box.scope[:level], _Block(box.scope[:level]))
+        if len(own := _own(box.scope)) >= level:
+            block = blocks.setdefault(own[:level], _Block(own[:level]))
             place[box.id] = block.path, len(block.boxes)
             block.boxes.append(box)
     nowhere = ((), 0)
@@ -92,55 +101,76 @@ def _blocks(graph: Graph, level: int) -> dict[Path, _Block]:
 
 
 def _look(graph: Graph, block: _Block, level: int) -> Any:
-    boxes = [(box.kind, box.label if box.kind in CALLS else "", box.shape, box.dtype,
-              box.scope[level:], box.notes, box.mark, graph.figures.get(box.id)) for box in block.boxes]
+    boxes = [(box.kind, box.label if box.kind in CALLS else "", box.shape, box.dtype, backwards(box.scope),
+              _own(box.scope)[level:], [note for note in box.notes if not note.startswith("= ")],
+              box.mark, graph.figures.get(box.id)) for box in block.boxes]  # "= name" may differ
     kinds = [graph.scopes[path] for path in dict.fromkeys(
-        box.scope[:i] for box in block.boxes for i in range(level, len(box.scope) + 1))]
+        box.scope[:i] for box in block.boxes
+        for i in range(level + backwards(box.scope), len(box.scope) + 1))]
     inputs = [(place, edge.shape, edge.dtype) for place, edge in block.inputs.items()]
-    return boxes, [(s.path[level:], s.kind, s.times) for s in kinds], block.inner, inputs
+    return boxes, [(_own(s.path)[level:], s.kind, s.times) for s in kinds], block.inner, inputs
 
 
 def _run(family: list[_Block], start: int, place: dict[str, tuple[_Block, int]]) -> int:
     """How many equal blocks follow one another from `start` on."""
     end, link = start + 1, None
     while end < len(family):
-        step = _link(family[end - 1], family[end], place)
+        one, two = family[end - 1], family[end]
+        step = _link(one, two, place)
         if step is None or link not in (None, step):
             break
-        link, end = step, end + 1
-    leaving = {source for source, _ in link[0]} if link else set()
-    while end > start + 1 and not {place[e.source][1] for e in family[end - 1].outputs} <= leaving:
+        back = {source for source, _ in step[1]} if end == start + 1 else set()
+        if not _leaving(one, [*family[max(start, end - 2):end - 1], two], place) <= back:
+            break
+        end, link = end + 1, step
+    onward = {source for source, _ in link[0]} if link else set()
+    while end > start + 1 and not _leaving(family[end - 1], [family[end - 2]], place) <= onward:
         end -= 1
     return end - start
 
 
+def _leaving(block: _Block, near: list[_Block], place: dict[str, tuple[_Block, int]]) -> set[int]:
+    """The boxes from which something goes to others than the blocks beside."""
+    return {place[e.source][1] for e in block.outputs
+            if not any(place.get(e.target, (None,))[0] is other for other in near)}
+
+
 def _link(one: _Block, two: _Block, place: dict[str, tuple[_Block, int]]) -> Any:
-    """How `two` follows `one`: places the edges lead from and to; None if it does not follow."""
-    if one.look != two.look or any(place.get(e.target, (None,))[0] is not two for e in one.outputs):
+    """Where edges lead on from `one` to `two`, where back; None if `two` does not follow `one`."""
+    if one.look != two.look:
         return None
-    chain, others = [], []
-    for at, edge in two.inputs.items():
-        if place.get(edge.source, (None,))[0] is one:
-            chain.append((place[edge.source][1], at))
-        else:
-            others.append((at, edge.source))
-    return (tuple(chain), tuple(others)) if chain else None
+    onward, back = [tuple([(place[e.source][1], at) for at, e in b.inputs.items()
+                           if place.get(e.source, (None,))[0] is a]) for a, b in ((one, two), (two, one))]
+    joined = {at for _, at in onward + back}
+    others = [{at: e.source for at, e in b.inputs.items() if at not in joined} for b in (one, two)]
+    return (onward, back) if onward and others[0] == others[1] else None
 
 
 def _folded(graph: Graph, runs: list[list[_Block]]) -> Graph:
     """The graph with the first block of each run standing for all of it."""
+    home = {box.id: i for i, run in enumerate(runs) for block in run for box in block.boxes}
     gone = {box.id for run in runs for block in run[1:] for box in block.boxes}
     stand_in = {b.id: a.id for run in runs for a, b in zip(run[0].boxes, run[-1].boxes)}
-    edges = [replace(e, source=stand_in.get(e.source, e.source)) for e in graph.edges
-             if e.target not in gone and (e.source not in gone or e.source in stand_in)]
+    entered = {(run[0].boxes[i].id, slot) for run in runs for (i, slot), e in run[0].inputs.items()
+               if home.get(e.source) == home[e.target]}  # by what comes back: the last block is the first
+
+    def kept(e: Edge) -> bool:
+        if e.target in home and home[e.target] == home.get(e.source):
+            return not {e.source, e.target} & gone
+        return e.target not in gone or (stand_in.get(e.target), e.slot) in entered
+
+    order = {box.id: i for i, box in enumerate(graph.boxes)}
+    edges = [replace(e, source=stand_in.get(e.source, e.source), target=stand_in.get(e.target, e.target))
+             for e in graph.edges if kept(e)]
+    edges.sort(key=lambda e: (order[e.target], e.slot))
     figures = {box: own for box, own in graph.figures.items() if box not in gone}
     for run in runs:
         for same in zip(*(block.boxes for block in run)):
             if same[0].id in figures:
                 figures[same[0].id] = total(graph.figures.get(box.id, {}) for box in same)
     level, paths = len(runs[0][0].path), {block.path for run in runs for block in run[1:]}
-    scopes = {path: scope for path, scope in graph.scopes.items() if path[:level] not in paths}
-    for run in runs:
-        scopes[run[0].path] = replace(scopes[run[0].path], times=len(run))
+    times = {run[0].path: len(run) for run in runs}
+    scopes = {path: replace(scope, times=times.get(_own(path), scope.times))
+              for path, scope in graph.scopes.items() if _own(path)[:level] not in paths}
     return replace(graph, boxes=tuple([box for box in graph.boxes if box.id not in gone]),
                    edges=tuple(edges), scopes=scopes, figures=figures)
