@@ -1,9 +1,8 @@
 """Sizes of sliding windows: what stride, padding and dilation mean, in one place."""
 from __future__ import annotations
 
+import operator
 from typing import Any
-
-import numpy as np
 
 Sides = tuple[tuple[int, int], tuple[int, int]]  # ((top, bottom), (left, right))
 
@@ -15,17 +14,22 @@ def pair(value: Any, op: str, name: str, least: int = 1) -> tuple[int, int]:
         TypeError, ValueError: naming the op, the argument and the value.
     """
     values = tuple(value) if isinstance(value, list | tuple) else (value, value)
-    if len(values) != 2 or not all(is_int(v) for v in values):
+    if len(values) != 2 or not all(is_whole(v) for v in values):
         raise TypeError(f"{op}: {name} expects an int or a pair of ints, got {value!r}")
     if min(values) < least:
         raise ValueError(f"{op}: {name} must be at least {least}, got {value!r}")
     return int(values[0]), int(values[1])
 
 
-def is_int(v: Any) -> bool:
-    """Whether v is one whole number, Python's or NumPy's; not a bool or an array of one."""
-    return type(v) is int or (
-        hasattr(v, "__index__") and not isinstance(v, bool) and np.ndim(v) == 0)
+def is_whole(value: Any) -> bool:
+    """Whether it is one integer, Python's or NumPy's; booleans, arrays and classes only look like it."""
+    if isinstance(value, bool):
+        return False
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
 
 
 def single(value: Any, op: str, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Arguments of ops, checked, so that an error names the op and what it got. Imports core only."""
+"""Arguments of ops, checked, so that an error names the op and what it got. Imports core and kernels."""
 from __future__ import annotations
 
 import operator
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor, as_array, share
+from ..kernels.geometry import is_whole
 
 Axis = int | Sequence[int] | None
 
@@ -50,22 +51,13 @@ def number(value: Any, op: str, name: str) -> float:
                          f"float") from None
 
 
-def is_whole(value: Any) -> bool:
-    """Whether it is one whole number, Python's or NumPy's; arrays and classes only look like it."""
-    try:
-        operator.index(value)
-    except TypeError:
-        return False
-    return True
-
-
 def axis_of(axis: Any, ndim: int, op: str) -> int:
     """The axis counted from the front.
 
     Raises:
         TypeError, IndexError: if it is not a whole number, or is out of range.
     """
-    if not is_whole(axis) or isinstance(axis, bool | np.bool):
+    if not is_whole(axis):
         got = f"a {type(axis).__name__} of shape {axis.shape}" if getattr(axis, "shape", ()) else repr(axis)
         raise TypeError(f"{op}: axis must be a whole number, got {got}")
     axis = operator.index(axis)

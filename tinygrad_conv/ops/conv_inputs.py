@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Tensor
-from ..kernels.geometry import is_int
+from ..kernels.geometry import is_whole
 from .arguments import as_floats
 
 
@@ -28,7 +28,7 @@ def as_conv_inputs(op: str, x: Any, w: Any, bias: Any, groups: int, axes: str) -
 
 def check_groups(op: str, groups: Any) -> None:
     """Raise unless it is a whole number of at least 1."""
-    if not is_int(groups) or groups < 1:
+    if not is_whole(groups) or groups < 1:
         raise ValueError(f"{op}: groups must be a whole number of at least 1, got {groups!r}")
 
 
