@@ -32,14 +32,6 @@ def _blas_libraries() -> list[Any]:
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
-def _limit(libraries: list[Any], sizes: list[int]) -> None:
-    """Tell each BLAS how many threads it may use, from whatever thread this is."""
-    for library, n in zip(libraries, sizes):
-        if hasattr(library, "clear_controlling_thread"):  # else only who asked first is heard
-            library.clear_controlling_thread(force=True)
-        library.set_num_threads(n)
-
-
 def _cpus() -> int:
     """How many CPUs this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -62,6 +54,7 @@ class _Team:
         self.lock = threading.Lock()
         self.inside: set[object] = set()  # calls under way that hold BLAS to one thread
         self.before: list[int] = []       # how many threads each BLAS had before the first of them
+        self.teller = 0                   # the thread that last told BLAS how many
 
     def start(self) -> None:
         with self.lock:
@@ -85,13 +78,22 @@ class _Team:
                 if not self.inside:
                     self.before = [library.get_num_threads() for library in self.blas]
                 self.inside.add(call)
-                _limit(self.blas, [1] * len(self.blas))
+                self._limit([1] * len(self.blas))
             yield
         finally:
             with self.lock:
                 self.inside.discard(call)
                 if not self.inside:
-                    _limit(self.blas, self.before)
+                    self._limit(self.before)
+
+    def _limit(self, sizes: list[int]) -> None:
+        """Tell each BLAS how many threads it may use, from whatever thread this is."""
+        here = threading.get_ident()
+        for library, n in zip(self.blas, sizes):
+            if here != self.teller and hasattr(library, "clear_controlling_thread"):
+                library.clear_controlling_thread(force=True)  # else only who asked first is heard
+            library.set_num_threads(n)
+        self.teller = here
 
 
 _team = _Team(_cpus())
