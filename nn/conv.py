@@ -7,8 +7,9 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .defaults import counts, fresh_weight_and_bias
+from .defaults import fresh_weight_and_bias
 from .module import Module
+from .numbers import counts
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -16,7 +17,7 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 def _sizes(name: str, what: str, value: Any, dims: int, least: int = 1) -> tuple[int, ...]:
     """An int, or one int per axis, as a tuple of `dims`."""
     sizes = tuple(value) if isinstance(value, list | tuple) else (value,) * dims
-    if len(sizes) != dims or not all(isinstance(k, int | np.integer) and k >= least for k in sizes):
+    if len(sizes) != dims or not counts(*sizes, least=least):
         form = "an int" if dims == 1 else f"an int or {dims} ints"
         raise ValueError(f"{name}: {what} must be {form} of at least {least}, got {value!r}")
     return tuple(int(k) for k in sizes)

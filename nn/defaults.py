@@ -26,11 +26,6 @@ def default_rng(rng: np.random.Generator | None) -> np.random.Generator:
     return np.random.default_rng() if rng is None else rng
 
 
-def counts(*values: Any) -> bool:
-    """Whether all are whole numbers of at least 1, as sizes and channels have to be."""
-    return all(isinstance(n, int | np.integer) and n >= 1 for n in values)
-
-
 def fresh_weight_and_bias(shape: tuple[int, ...], outputs: int, bias: bool, dtype: Any,
                           rng: np.random.Generator | None) -> tuple[Parameter, Parameter | None]:
     """PyTorch's default: both U(-1/sqrt(fan_in), 1/sqrt(fan_in)), that is kaiming with a=sqrt(5)."""

@@ -8,8 +8,9 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .defaults import counts, fresh_weight_and_bias
+from .defaults import fresh_weight_and_bias
 from .module import Module
+from .numbers import counts
 
 
 class Linear(Module):

@@ -8,8 +8,8 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .defaults import counts
 from .module import Module
+from .numbers import counts
 from .parameter import Parameter
 
 

@@ -1,10 +1,15 @@
-"""Options that must be numbers, checked in one wording. Imports NumPy only."""
+"""Options that must be numbers, checked in one way. Imports NumPy only."""
 from __future__ import annotations
 
 import math
 from typing import Any
 
 import numpy as np
+
+
+def counts(*values: Any, least: int = 1) -> bool:
+    """Whether all are integers, Python's or NumPy's, of at least `least`."""
+    return all(isinstance(n, int | np.integer) and n >= least for n in values)
 
 
 def number(op: str, name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> None:
