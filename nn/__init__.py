@@ -6,44 +6,44 @@ import sys as _sys
 import typing as _typing
 
 from . import data, init
-from . import spelling as _spelling
-from .activation import (
-    ELU, GELU, SELU, Hardtanh, LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, SiLU, Softmax, Softplus,
-    Tanh,
+from . import advice as _advice
+from .layers.activation import (
+    ELU, GELU, SELU, Hardtanh, LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, SiLU, Softmax,
+    Softplus, Tanh,
 )
-from .adagrad import Adagrad
-from .adam import Adam, AdamW
-from .clip import clip_grad_norm_
-from .containers import ModuleDict, ModuleList, Sequential
-from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from .decay import no_decay
+from .optim.adagrad import Adagrad
+from .optim.adam import Adam, AdamW
+from .optim.clip import clip_grad_norm_
+from .layers.containers import ModuleDict, ModuleList, Sequential
+from .layers.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .optim.decay import no_decay
 from .drawing import draw
-from .dropout import Dropout, Dropout2d
-from .fit import evaluate, fit
-from .history import History
-from .linear import Flatten, Identity, Linear
-from .loss import (
+from .layers.dropout import Dropout, Dropout2d
+from .train.fit import evaluate, fit
+from .train.history import History
+from .layers.linear import Flatten, Identity, Linear
+from .layers.loss import (
     BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, MultiMarginLoss,
     NLLLoss, SmoothL1Loss,
 )
-from .module import Module
-from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
-from .one_cycle import OneCycleLR
-from .optim import Optimizer
-from .parameter import Parameter
-from .plateau import ReduceLROnPlateau
-from .pool import (
+from .layers.module import Module
+from .layers.norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
+from .optim.one_cycle import OneCycleLR
+from .optim.optimizer import Optimizer
+from .layers.parameter import Parameter
+from .optim.plateau import ReduceLROnPlateau
+from .layers.pool import (
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool2d, GlobalMaxPool2d,
     MaxPool1d, MaxPool2d, MaxUnpool2d,
 )
-from .progress import Callback, ProgressBar
-from .rmsprop import RMSprop
-from .schedule import (
+from .train.progress import Callback, ProgressBar
+from .optim.rmsprop import RMSprop
+from .optim.schedule import (
     CosineAnnealingLR, ExponentialLR, LinearLR, MultiStepLR, Schedule, SequentialLR, StepLR,
 )
-from .sgd import SGD
+from .optim.sgd import SGD
 from .summary import Summary, summary
-from .weights import load, save
+from .train.weights import load, save
 
 __all__ = [
     "Adagrad", "Adam", "AdamW", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d",
@@ -61,5 +61,5 @@ __all__ = [
 
 if not _typing.TYPE_CHECKING:  # a checker would take every name for one that exists
     def __getattr__(name):
-        text = _spelling.missing("nn", name, _spelling.NAMES)
+        text = _advice.missing("nn", name, _advice.NAMES)
         raise AttributeError(text, name=name, obj=_sys.modules[__name__])

@@ -13,8 +13,8 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .module import Module
-from .tree import evaluating, tensors_in
+from .layers.module import Module
+from .layers.tree import evaluating, tensors_in
 
 MARK = "(summary)"  # the scope that the pass is recorded in
 

@@ -8,9 +8,9 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from tinygrad_conv.annotate import annotate
-from tinygrad_conv.collapse import collapse
-from tinygrad_conv.notes import told
+from tinygrad_conv.draw.annotate import annotate
+from tinygrad_conv.draw.collapse import collapse
+from tinygrad_conv.draw.notes import told
 
 WORDS = ["parameters", "flops", "memory", "time", "grad", "nan"]
 

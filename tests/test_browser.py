@@ -16,7 +16,7 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from tinygrad_conv.render.page import page
+from tinygrad_conv.draw.page.page import page
 
 EVIL = "<script>alert(1)</script>"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

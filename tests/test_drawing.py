@@ -19,10 +19,10 @@ import pytest
 import nn
 import tinygrad_conv as tg
 from tests.regenerate_golden import DRAWINGS, FOLDER, Deep, Residual, lenet, lenet_loss
-from tinygrad_conv.render import picture
-from tinygrad_conv.render.dot import dot
-from tinygrad_conv.render.style import INK, KINDS, MARKS, look
-from tinygrad_conv.render.words import printable
+from tinygrad_conv.draw import picture
+from tinygrad_conv.draw.dot import dot
+from tinygrad_conv.draw.style import INK, KINDS, MARKS, look
+from tinygrad_conv.draw.words import printable
 
 ROOT = Path(__file__).parent.parent
 PURE = Path(sys.executable).parent / "graphviz-pure"
@@ -229,7 +229,7 @@ def test_listing_indents_modules_and_names_inputs_from_afar():
 def test_listing_shows_notes_and_marks_in_a_line():
     g = tg.graph(square("two\nlines"))
     g = replace(g, boxes=(g.boxes[0], replace(g.boxes[1], notes=("a", "b"), mark="nan")), legend=(("nan", "why"),))
-    from tinygrad_conv.render.listing import listing
+    from tinygrad_conv.draw.listing import listing
     assert listing(g).splitlines() == [
         "leaf0  two\\nlines  -> 2  (parameter)", "op0    mul         -> 2  <- leaf0, leaf0  a; b  [nan]", "nan: why"]
 

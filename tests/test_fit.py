@@ -13,7 +13,7 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from nn import weights
+from nn.train import weights
 
 X = np.random.default_rng(0).standard_normal((20, 5)).astype(np.float32)
 Y = np.arange(20) % 3

@@ -8,8 +8,8 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from nn import spelling as nn_spelling
-from tinygrad_conv import spelling
+from nn import advice as nn_advice
+from tinygrad_conv import advice
 
 A = np.random.default_rng(0).standard_normal((2, 3, 4))
 
@@ -46,11 +46,11 @@ def test_size_is_a_number_that_says_what_size_with_brackets_is_called():
         t.view(t.size(1), -1)
 
 
-LACKING = {**{("tg", name): text for name, text in spelling.FUNCTIONS.items()},
-           **{("t", name): text for name, text in spelling.METHODS.items()},
-           **{("nn", name): text for name, text in nn_spelling.NAMES.items()},
-           **{("data", name): text for name, text in nn_spelling.DATA.items()},
-           **{("model", name): text for name, text in nn_spelling.METHODS.items()}}
+LACKING = {**{("tg", name): text for name, text in advice.FUNCTIONS.items()},
+           **{("t", name): text for name, text in advice.METHODS.items()},
+           **{("nn", name): text for name, text in nn_advice.NAMES.items()},
+           **{("data", name): text for name, text in nn_advice.DATA.items()},
+           **{("model", name): text for name, text in nn_advice.METHODS.items()}}
 HERE = {"tg": tg, "nn": nn, "data": nn.data, "t": tg.tensor(A), "model": nn.Linear(2, 3), "np": np}
 
 

@@ -12,12 +12,12 @@ import pytest
 import nn
 import tinygrad_conv as tg
 from tests.regenerate_golden import Deep, lenet, lenet_loss
-from tinygrad_conv.collapse import collapse, without
-from tinygrad_conv.fold import fold
-from tinygrad_conv.graph import title
-from tinygrad_conv.labels import call_label
-from tinygrad_conv.notes import told
-from tinygrad_conv.render.dot import dot
+from tinygrad_conv.draw.collapse import collapse, without
+from tinygrad_conv.draw.fold import fold
+from tinygrad_conv.draw.graph import title
+from tinygrad_conv.draw.labels import call_label
+from tinygrad_conv.draw.notes import told
+from tinygrad_conv.draw.dot import dot
 
 
 def leaf(*shape, name=""):

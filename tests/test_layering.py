@@ -15,29 +15,24 @@ ENGINE = ROOT / "tinygrad_conv"
 
 # A module may import from its own line and the lines above it.
 LAYERS = [
-    ["kernels", "config", "files", "state", "spelling"],
+    ["kernels", "config", "files", "state", "advice"],
     ["core"],
+    ["arguments"],
     ["operands"],
     ["primitive"],
     ["tape"],
-    ["labels"],
-    ["graph"],
     ["ops"],
     ["pullback"],
     ["autodiff"],
-    ["costs", "replay", "calls", "collapse", "fold", "failure"],
-    ["annotate"],
-    ["notes"],
-    ["render"],
+    ["draw"],
     ["creation", "sampling", "operators", "numpy_protocol"],
     ["gradcheck", "extend", "explain"],
     ["__init__"],
 ]
 # The record knows no op and no derivative; kernels know no tensor; ops know no derivative.
-ONLY = {"state": set(), "core": {"state"}, "operands": {"core"}, "primitive": {"core", "operands", "state"}, "tape": {"core", "primitive"},
-        "labels": {"primitive"}, "graph": {"core", "primitive", "tape", "labels"},
-        "collapse": {"graph", "labels"}, "fold": {"graph"}, "calls": {"graph", "tape"}, "costs": {"core", "primitive", "tape"},
-        "kernels": {"kernels"}, "ops": {"core", "primitive", "kernels", "ops"}}
+ONLY = {"state": set(), "core": {"state"}, "arguments": {"core", "kernels"}, "operands": {"core"},
+        "primitive": {"core", "operands", "state"}, "tape": {"core", "primitive"},
+        "kernels": {"kernels"}, "ops": {"core", "primitive", "kernels", "arguments", "ops"}}
 OPTIONAL = {"threadpoolctl", "graphviz", "matplotlib", "safetensors", "tqdm", "torch", "numba",
             "PIL"}
 
@@ -218,4 +213,4 @@ def test_no_user_error_is_an_assert_and_nothing_prints(name):
     for node in ast.walk(SOURCES[name]):
         assert not isinstance(node, ast.Assert), f"{name} line {node.lineno}: assert"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id != "print" or name == "nn.progress", f"{name} line {node.lineno}"
+            assert node.func.id != "print" or name == "nn.train.progress", f"{name} line {node.lineno}"

@@ -11,12 +11,12 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from tinygrad_conv.failure import failed_graph
-from tinygrad_conv.render.gradients import gradients
-from tinygrad_conv.render.page import HERE, PROGRAM, page
-from tinygrad_conv.render.statistics import BINS, statistics
-from tinygrad_conv.render.story import story
-from tinygrad_conv.render.thumbnails import BUDGET, SIZES, _cost, affordable, thumbnails
+from tinygrad_conv.draw.failure import failed_graph
+from tinygrad_conv.draw.page.gradients import gradients
+from tinygrad_conv.draw.page.page import HERE, PROGRAM, page
+from tinygrad_conv.draw.page.statistics import BINS, statistics
+from tinygrad_conv.draw.page.story import story
+from tinygrad_conv.draw.page.thumbnails import BUDGET, SIZES, _cost, affordable, thumbnails
 
 EVIL = "</script><script>alert(1)</script><!--"
 

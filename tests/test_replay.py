@@ -9,7 +9,7 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from tinygrad_conv import replay
+from tinygrad_conv.draw import replay
 
 LINE = "test_replay.py"
 

@@ -9,22 +9,22 @@ from . import explain
 from . import numpy_protocol as _numpy_protocol  # np.exp(t), np_array @ t
 from . import operators as _operators  # t + t, t.sum(), ...
 from . import ops
-from . import spelling as _spelling
+from . import advice as _advice
 from .autodiff import grad, vjp
 from .config import show_config
 from .core import Tensor
-from .costs import multiply_adds
+from .draw.costs import multiply_adds
 from .creation import (
     arange, eye, from_numpy, full, full_like, linspace, ones, ones_like, tensor, zeros, zeros_like,
 )
-from .failure import attach_failure, failed_graph
+from .draw.failure import attach_failure, failed_graph
 from .files import write_atomically
 from .gradcheck import check_grads
-from .graph import graph
+from .draw.graph import graph
 from .kernels.parallel import get_num_threads, set_num_threads
 from .ops import *
 from .primitive import primitive
-from .render.drawing import Drawing, draw
+from .draw.drawing import Drawing, draw
 from .sampling import normal, permutation, rand, randint, randn, uniform
 from .state import is_recording, no_grad, scope
 from .tape import tape
@@ -43,5 +43,5 @@ __version__ = "0.1.0"
 if not _typing.TYPE_CHECKING:  # a checker would take every name for one that exists
     def __getattr__(name):
         methods = [own for own, value in vars(Tensor).items() if callable(value)]
-        text = _spelling.missing("tinygrad_conv", name, _spelling.FUNCTIONS, methods, "t.{}(...)")
+        text = _advice.missing("tinygrad_conv", name, _advice.FUNCTIONS, methods, "t.{}(...)")
         raise AttributeError(text, name=name, obj=_sys.modules[__name__])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .core import Tensor, as_array, share
-from .ops.arguments import checked_dtype, number
+from .arguments import checked_dtype, number
 
 
 def finished(array: np.ndarray, requires_grad: bool) -> Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .autodiff import vjp
 from .core import Tensor, share
-from .ops.arguments import generator, is_whole, number
+from .arguments import generator, is_whole, number
 from .state import no_grad
 
 STEP = 1e-5          # the two step sizes are STEP and STEP / 2, extrapolated (error STEP**4)

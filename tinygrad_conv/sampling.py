@@ -10,7 +10,7 @@ import numpy as np
 
 from .core import Tensor
 from .creation import checked_range, checked_shape, finished
-from .ops.arguments import checked_dtype, generator, is_whole, number
+from .arguments import checked_dtype, generator, is_whole, number
 
 
 def _draw(draw: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

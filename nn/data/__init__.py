@@ -2,7 +2,7 @@
 import sys as _sys
 import typing as _typing
 
-from .. import spelling as _spelling
+from .. import advice as _advice
 from .augment import compose, flip, shift
 from .cifar10 import cifar10
 from .dataset import Dataset
@@ -17,5 +17,5 @@ __all__ = [
 
 if not _typing.TYPE_CHECKING:  # a checker would take every name for one that exists
     def __getattr__(name):
-        text = _spelling.missing("nn.data", name, _spelling.DATA)
+        text = _advice.missing("nn.data", name, _advice.DATA)
         raise AttributeError(text, name=name, obj=_sys.modules[__name__])

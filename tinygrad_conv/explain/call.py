@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor, as_array, share
-from ..labels import call_label
+from ..draw.labels import call_label
 from ..primitive import Freed
 from ..pullback import pull
 from ..state import no_grad

@@ -14,7 +14,7 @@ import numpy as np
 from ..core import Tensor
 from ..kernels import pointwise
 from ..primitive import primitive
-from .arguments import number
+from ..arguments import number
 from .compare import where
 from .elementwise import clip
 from .functions import erf, exp, sigmoid, tanh

@@ -15,7 +15,7 @@ from ..primitive import primitive
 from . import reduce as rd
 from . import shape as sh
 from .activation import relu
-from .arguments import as_tensor, is_whole, number
+from ..arguments import as_tensor, is_whole, number
 from .class_targets import batched, class_coefficients, class_numbers, class_weights, values_of
 from .indexing import take_along_axis
 from .loss import check_reduction

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from .arguments import checked_dtype
+from ..arguments import checked_dtype
 from .compare import sign, where
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from .arguments import as_tensor, axis_of
+from ..arguments import as_tensor, axis_of
 
 
 def _is_plain(index: tuple[Any, ...]) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from .arguments import as_tensor, axis_of, is_whole
+from ..arguments import as_tensor, axis_of, is_whole
 from .indexing import getitem
 from .shape import expand_dims
 

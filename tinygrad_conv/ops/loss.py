@@ -12,7 +12,7 @@ from . import elementwise as ew
 from . import functions as fn
 from . import reduce as rd
 from .activation import softplus
-from .arguments import as_floats, as_tensor, number
+from ..arguments import as_floats, as_tensor, number
 from .compare import where
 
 REDUCTIONS = ("mean", "sum", "none")

@@ -15,7 +15,7 @@ from ..core import Tensor, share
 from ..kernels import norm as kernels
 from ..primitive import primitive
 from . import shape as sh
-from .arguments import as_floats, as_tensor, is_whole, number
+from ..arguments import as_floats, as_tensor, is_whole, number
 from .normalize import normalize
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from .arguments import Axis, as_tensor, axes_of, axis_of, is_whole
+from ..arguments import Axis, as_tensor, axes_of, axis_of, is_whole
 from .indexing import getitem
 
 

@@ -15,7 +15,7 @@ from ..kernels.total import total
 from ..primitive import primitive
 from . import functions as fn
 from . import reduce as rd
-from .arguments import as_floats, axis_of
+from ..arguments import as_floats, axis_of
 
 
 def _shifted(x: np.ndarray, axis: int) -> np.ndarray:

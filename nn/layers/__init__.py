@@ -1,0 +1,1 @@
+"""Layers, the containers that hold them, and what they are made of."""

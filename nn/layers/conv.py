@@ -1,0 +1,170 @@
+"""Convolution layers, with PyTorch's arguments, attribute names and default initialisation."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import tinygrad_conv as tg
+
+from .defaults import fresh_weight_and_bias
+from .module import Module
+from ..numbers import counts
+
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+def _sizes(name: str, what: str, value: Any, dims: int, least: int = 1) -> tuple[int, ...]:
+    """An int, or one int per axis, as a tuple of `dims`."""
+    sizes = tuple(value) if isinstance(value, list | tuple) else (value,) * dims
+    if len(sizes) != dims or not counts(*sizes, least=least):
+        form = "an int" if dims == 1 else f"an int or {dims} ints"
+        raise ValueError(f"{name}: {what} must be {form} of at least {least}, got {value!r}")
+    return tuple(int(k) for k in sizes)
+
+
+class _Conv(Module):
+    """What the four layers share: parameters and printing."""
+
+    dims, transposed = 2, False
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
+                 padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True,
+                 padding_mode: str = "zeros", *, dtype: Any = np.float32,
+                 rng: np.random.Generator | None = None) -> None:
+        super().__init__()
+        name, dims = type(self).__name__, self.dims
+        whole = counts(in_channels, out_channels, groups)
+        if not whole or in_channels % groups or out_channels % groups:
+            raise ValueError(f"{name}: in_channels={in_channels!r} and out_channels={out_channels!r} must be "
+                             f"at least 1 and divisible by groups={groups!r}, all whole numbers")
+        modes = PADDING_MODES[:1] if self.transposed else PADDING_MODES
+        if not isinstance(padding_mode, str) or padding_mode not in modes:
+            raise ValueError(f"{name}: padding_mode must be one of {', '.join(PADDING_MODES)} (a transposed "
+                             f"convolution has only zeros), got {padding_mode!r}")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size = _sizes(name, "kernel_size", kernel_size, dims)
+        self.stride = _sizes(name, "stride", stride, dims)
+        self.padding = (padding,) * dims if hasattr(padding, "__index__") else padding
+        self.dilation = _sizes(name, "dilation", dilation, dims)
+        self.padding_mode = padding_mode
+        first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
+        shape = (first, second // groups, *self.kernel_size)
+        weight, b = fresh_weight_and_bias(shape, out_channels, bias, dtype, rng)
+        self.weight = weight
+        self.register_parameter("bias", b)
+
+    def _sides(self, size: tuple[int, ...]) -> list[tuple[int, int]]:
+        """(before, after) of each axis, for borders that are not zeros; "same" as in `tg.conv2d`."""
+        if isinstance(self.padding, str):
+            if self.padding not in ("same", "valid"):
+                raise ValueError(f"{type(self).__name__}: padding must be numbers, 'same' or 'valid', got "
+                                 f"{self.padding!r}")
+            totals = [max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n) if self.padding == "same" else 0
+                      for n, k, s, d in zip(size, self.kernel_size, self.stride, self.dilation)]
+            return [(total // 2, total - total // 2) for total in totals]
+        return [tuple(p) if isinstance(p, list | tuple) else (p, p) for p in self.padding]
+
+    def _bordered(self, x: Any) -> tuple[Any, Any]:
+        """x with its border, and the padding that is left to the convolution."""
+        if self.padding_mode == "zeros":
+            return x, self.padding
+        lead = np.ndim(x) - self.dims
+        sides = self._sides(np.shape(x)[lead:])
+        if self.padding_mode != "circular":
+            return tg.pad(x, [(0, 0)] * lead + sides, self.padding_mode), 0
+        for axis, (before, after) in enumerate(sides, lead):
+            n = np.shape(x)[axis]
+            if n == 0:
+                raise ValueError(f"{type(self).__name__}: nothing to wrap around in shape {np.shape(x)}")
+            x = tg.getitem(x, (slice(None),) * axis + (np.arange(-before, n + after) % n,))
+        return x, 0
+
+    def extra_repr(self) -> str:
+        dims = self.dims
+        text = (f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+                f"stride={self.stride}")
+        for name, usual in (("padding", (0,) * dims), ("dilation", (1,) * dims),
+                            ("output_padding", (0,) * dims), ("groups", 1)):
+            value = getattr(self, name, usual)
+            text += f", {name}={value}" if value != usual else ""
+        text += ", bias=False" if self.bias is None else ""
+        return text + (f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "")
+
+
+class Conv2d(_Conv):
+    """`tg.conv2d` with its own weight (out, in/groups, KH, KW) and bias.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, dilation, groups, bias: as in PyTorch.
+        padding: as in PyTorch, or per side (see `tg.conv2d`).
+        padding_mode: what the border holds: "zeros", "reflect", "replicate" or "circular".
+        dtype, rng: of the initial parameters; `rng` by default is a fresh generator.
+
+    Raises:
+        ValueError: for sizes, groups or modes that do not make a convolution.
+
+    Example:
+        >>> Conv2d(3, 8, 3, padding=1)(tg.ones(2, 3, 6, 6)).shape
+        (2, 8, 6, 6)
+    """
+
+    def forward(self, x: Any) -> tg.Tensor:
+        x, padding = self._bordered(x)
+        return tg.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+
+class Conv1d(_Conv):
+    """`tg.conv1d` with its own weight (out, in/groups, K) and bias; arguments as `Conv2d`.
+
+    Example:
+        >>> Conv1d(3, 8, 3)(tg.ones(2, 3, 6)).shape
+        (2, 8, 4)
+    """
+
+    dims = 1
+
+    def forward(self, x: Any) -> tg.Tensor:
+        x, padding = self._bordered(x)
+        return tg.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+
+class _ConvTranspose(_Conv):
+    transposed = True
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
+                 padding: Any = 0, output_padding: Any = 0, groups: int = 1, bias: bool = True,
+                 dilation: Any = 1, padding_mode: str = "zeros", *, dtype: Any = np.float32,
+                 rng: np.random.Generator | None = None) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+                         bias, padding_mode, dtype=dtype, rng=rng)
+        self.output_padding = _sizes(type(self).__name__, "output_padding", output_padding, self.dims, 0)
+
+
+class ConvTranspose2d(_ConvTranspose):
+    """`tg.conv_transpose2d` with its own weight (in, out/groups, KH, KW) and bias.
+
+    Example:
+        >>> up = ConvTranspose2d(3, 8, 2, stride=2)
+        >>> up(tg.ones(2, 3, 5, 5)).shape, up(tg.ones(2, 3, 5, 5), output_size=(11, 10)).shape
+        ((2, 8, 10, 10), (2, 8, 11, 10))
+    """
+
+    def forward(self, x: Any, output_size: Any = None) -> tg.Tensor:
+        return tg.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding,
+                                   self.output_padding, self.groups, self.dilation, output_size)
+
+
+class ConvTranspose1d(_ConvTranspose):
+    """`tg.conv_transpose1d` with its own weight (in, out/groups, K) and bias.
+
+    Example:
+        >>> ConvTranspose1d(3, 8, 2, stride=2)(tg.ones(2, 3, 5)).shape
+        (2, 8, 10)
+    """
+
+    dims = 1
+
+    def forward(self, x: Any, output_size: Any = None) -> tg.Tensor:
+        return tg.conv_transpose1d(x, self.weight, self.bias, self.stride, self.padding,
+                                   self.output_padding, self.groups, self.dilation, output_size)

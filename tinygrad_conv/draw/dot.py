@@ -1,0 +1,204 @@
+"""A graph as DOT text, by the classes of the `graphviz` package.
+
+Boxes and edges come in the order of the graph, frames are numbered: the same graph gives the same
+text, byte for byte. Names are text, whatever they look like. May import graph.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import TYPE_CHECKING
+
+from .graph import CALLS, Box, Edge, Graph, Path, backwards, title
+from .style import FAINT, FONT, INK, extra, look, swatch
+from .words import printable, tensor_text
+
+if TYPE_CHECKING:
+    from graphviz import Digraph
+
+CURVED = 100  # dashed lines between forward and backward that are led around boxes
+MOST = 4  # tensors on one line between modules whose shapes are told
+FRAMES = ("#f7f7f7", "#efefef")  # every other depth of nesting
+
+
+def dot(graph: Graph) -> str:
+    """The graph as DOT text.
+
+    Ops are rounded boxes, parameters ellipses, inputs pentagons, constants sheets with a folded
+    corner, modules drawn as one box are blocks. Shapes are written on the edges between calls, in the leaves
+    and in the last results, with the dtype where it is not float32, the library's default.
+    A gradient's calls have a frame of their own beside the forward ones and run upwards, so that each
+    is level with the call it belongs to: there, and where a leaf is drawn right of its call,
+    `a -> b [dir=back]` is an edge from b to a.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> dot(tg.graph(x * x)).count("leaf0 -> op0")
+        2
+    """
+    root = _root(graph)
+    frames = _frames(graph, root)
+    ids = _ids(graph)
+    boxes = {box.id: box for box in graph.boxes}
+    sides = _sides(graph, boxes)
+    used = {edge.source for edge in graph.edges}
+    for box in graph.boxes:
+        frames[box.scope].node(ids[box.id], _label(box, box.id not in used), **extra(box.kind, box.mark))
+    for call, leaves in sides.items():
+        level = "; ".join(ids[box] for box in (*leaves[:1], call, *leaves[1:]))
+        frames[boxes[call].scope].body.append(f"\t{{rank=same; {level}}}\n")
+    for path in sorted(frames, key=len, reverse=True):
+        if path:
+            frames[path[:-1]].subgraph(frames[path])
+    for edges in _bundles(graph, boxes):
+        right = edges[0].source in sides.get(edges[0].target, ())[1:]
+        _draw_edge(root, (ids[edges[0].source], ids[edges[0].target]), edges, boxes, right)
+    _order(graph, root, ids, boxes)
+    _legend(graph, root)
+    return root.source
+
+
+def _root(graph: Graph) -> Digraph:
+    from graphviz import Digraph
+    boxes = {box.id: backwards(box.scope) for box in graph.boxes}
+    across = sum(boxes[edge.source] != boxes[edge.target] for edge in graph.edges)
+    straight = {"splines": "line"} if across > CURVED else {}  # else Graphviz takes minutes
+    return Digraph("graph", graph_attr={
+        **FONT, "fontcolor": INK, "rankdir": "TB", "nodesep": "0.25", "ranksep": "0.35",
+        "newrank": "true", **straight},
+        node_attr={**FONT, "fontcolor": INK, "color": INK, "margin": "0.2,0.05", "height": "0.3",
+                   **look("op", "")},
+        edge_attr={**FONT, "fontcolor": INK, "fontsize": "9", "color": INK, "arrowsize": "0.6"})
+
+
+def _ids(graph: Graph) -> dict[str, str]:
+    """Names in the text: those that are not plain words, such as modules' paths, become numbers."""
+    odd = [box.id for box in graph.boxes if not (box.id.isascii() and box.id.isalnum())]
+    return {box.id: box.id for box in graph.boxes} | {box: f"module{i}" for i, box in enumerate(odd)}
+
+
+def _sides(graph: Graph, boxes: dict[str, Box]) -> dict[str, list[str]]:
+    """By call: a leaf to stand left of it and one to stand right, so that calls make a column.
+
+    They are the first two that it alone uses, its module's own.
+    """
+    users: dict[str, set[str]] = {}
+    for edge in graph.edges:
+        if backwards(boxes[edge.target].scope) == backwards(boxes[edge.source].scope):
+            users.setdefault(edge.source, set()).add(edge.target)
+    sides: dict[str, list[str]] = {}
+    for leaf, calls in users.items():
+        call, box = min(calls), boxes[leaf]
+        level = sides.get(call, ())
+        if len(calls) == 1 and len(level) < 2 and box.kind not in CALLS and box.scope == boxes[call].scope:
+            sides[call] = [*level, leaf]
+    return sides
+
+
+def text(lines: Iterable[str]) -> str:
+    """Lines as a label that shows exactly them: no escapes, entities or markup of DOT's.
+
+    Example:
+        >>> text(["<b>", 'a "b" \\\\N', "&lt;"])
+        '<b>\\\\na "b" \\\\\\\\N\\\\n&amp;lt;'
+    """
+    from graphviz import nohtml
+    return nohtml("\\n".join(
+        printable(line).replace("\\", "\\\\").replace("&", "&amp;") for line in lines))
+
+
+def _frames(graph: Graph, root: Digraph) -> dict[Path, Digraph]:
+    """One cluster per scope, not yet nested; the root under ()."""
+    frames = {(): root}
+    for number, scope in enumerate(graph.scopes.values()):
+        label = text([title(scope)])  # twice as wide, so that edges enter the frame beside it
+        frame = type(root)(f"cluster{number}", graph_attr={
+            "label": label + " " * 2 * len(label) + r"\l", "labeljust": "l", "color": FAINT,
+            "style": "rounded,filled" + ",dashed" * (scope.times > 1),
+            "penwidth": "2" if scope.times > 1 else "1", "fillcolor": FRAMES[len(scope.path) % 2]})
+        frames[scope.path] = frame
+    return frames
+
+
+def _label(box: Box, last: bool) -> str:
+    lines = [box.label, *box.notes]
+    if box.kind not in CALLS:
+        lines.insert(1, tensor_text(box.shape, box.dtype))
+    elif last and box.dtype and not any("-> " in note for note in box.notes):
+        lines.insert(1, f"-> {tensor_text(box.shape, box.dtype)}")
+    return text([*lines, *([f"[{box.mark}]"] if box.mark else [])])
+
+
+def _bundles(graph: Graph, boxes: dict[str, Box]) -> list[list[Edge]]:
+    """Edges that are drawn as one line: those between the same two boxes, if one is a module."""
+    bundles: dict[tuple[str, ...], list[Edge]] = {}
+    for number, edge in enumerate(graph.edges):
+        module = "module" in (boxes[edge.source].kind, boxes[edge.target].kind)
+        key = (edge.source, edge.target) if module else (str(number),)
+        bundles.setdefault(key, []).append(edge)
+    return list(bundles.values())
+
+
+def _draw_edge(root: Digraph, ends: tuple[str, str], edges: list[Edge], boxes: dict[str, Box],
+               right: bool) -> None:
+    source, target = boxes[edges[0].source], boxes[edges[0].target]
+    lines = [tensor_text(edge.shape, edge.dtype) for edge in edges[:MOST]]
+    more = [f"and {len(edges) - MOST} more"] if len(edges) > MOST else []
+    drawn = {"label": text([f" {line}" for line in (*lines, *more)])}  # off the line it belongs to
+    if source.kind not in CALLS:
+        drawn = {"color": FAINT}
+    level = backwards(source.scope)
+    if level != backwards(target.scope):  # must not pull one picture below the other
+        root.edge(*ends, **drawn, constraint="false", style="dashed")
+    elif right or level % 2 and source.kind in CALLS:
+        root.edge(*reversed(ends), **drawn, dir="back")
+    else:
+        root.edge(*ends, **drawn)
+
+
+def _legend(graph: Graph, root: Digraph) -> None:
+    """A frame that explains the marks in use and holds other remarks."""
+    present = {box.mark for box in graph.boxes}
+    lines = [(mark, meaning) for mark, meaning in graph.legend if not mark or mark in present]
+    rows = "".join(
+        f'<TR><TD BORDER="{swatch(mark)[1] if mark else 0}" BGCOLOR="{swatch(mark)[0] if mark else "white"}">'
+        f'{_html(mark) or " "}</TD><TD ALIGN="LEFT">{_html(meaning)}</TD></TR>'
+        for mark, meaning in lines)
+    if rows:
+        with root.subgraph(name="cluster_legend") as frame:
+            frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded")
+            table = f'<<TABLE BORDER="0" CELLSPACING="4">{rows}</TABLE>>'
+            frame.node("legend", table, shape="plain", style="solid")
+
+
+def _html(line: str) -> str:
+    """A line in an HTML-like label of DOT's, where a backslash would still be an escape."""
+    return escape(printable(line)).replace("\\", "\\\\")
+
+
+def _order(graph: Graph, root: Digraph, ids: dict[str, str], boxes: dict[str, Box]) -> None:
+    """Invisible edges: calls on leaves alone stand below what their module gets, not beside it.
+
+    Else the module's frame would reach up beside the one before it, and a chain become a staircase.
+    A backward's start, if nothing leads to it (the gradient of a sum is ones), is on the ground:
+    above the last forward call, or level with it if it is that one's derivative.
+    """
+    number = {box.id: i for i, box in enumerate(graph.boxes)}
+    fed: dict[str, bool] = {box.id: False for box in graph.boxes if box.kind in CALLS}
+    enters: dict[Path, str] = {}
+    for edge in graph.edges:
+        source, target = boxes[edge.source], boxes[edge.target]
+        if source.kind in CALLS and backwards(source.scope) == backwards(target.scope):
+            fed[target.id] = True
+            if source.scope[:len(target.scope)] != target.scope:
+                enters.setdefault(target.scope, source.id)
+    joined = {(edge.source, edge.target) for edge in graph.edges}
+    ground = next((box for box in reversed(fed) if not backwards(boxes[box].scope)), None)
+    for box, has in fed.items():
+        back = backwards(boxes[box].scope) % 2
+        above = enters.get(boxes[box].scope) or (ground if back else None)
+        if not has and above and number[above] < number[box]:
+            ends = ids[above], ids[box]
+            level = {"minlen": "0"} if (above, box) in joined and back else {}
+            root.edge(*(reversed(ends) if back else ends), style="invis", **level)

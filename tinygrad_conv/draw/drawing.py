@@ -1,0 +1,164 @@
+"""Draw what led to a tensor, or to an error: one call, and the result goes to any format.
+
+May import everything below the renderers.
+"""
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .annotate import annotate
+from .calls import calls_apart
+from .collapse import collapse, without
+from ..core import Tensor
+from .failure import failed_graph
+from ..files import write_atomically
+from .fold import fold as folded
+from .graph import Graph, graph
+from .notes import told
+from .dot import dot
+from .listing import listing
+from .page.page import page
+from .picture import FORMATS, picture
+
+NOTEBOOK = 20.0  # seconds that a notebook waits for its picture
+
+
+class Drawing:
+    """What `draw` returns: prints as a listing, shows itself in a notebook, saves as a file.
+
+    `graph` is what is drawn, `whole` the same with nothing folded, collapsed or left out.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> tg.draw(x * x)
+        leaf0  x    -> 2  (parameter)
+        op0    mul  -> 2  <- leaf0, leaf0
+    """
+
+    def __init__(self, graph: Graph, whole: Graph) -> None:
+        self.graph, self.whole = graph, whole
+
+    @property
+    def dot(self) -> str:
+        """The DOT text."""
+        return dot(self.graph)
+
+    def listing(self) -> str:
+        """The text for a terminal."""
+        return listing(self.graph)
+
+    __repr__ = listing
+
+    def html(self, title: str = "") -> str:
+        """The interactive page as text; it holds the whole graph, whose modules fold when clicked."""
+        return page(self.whole, title)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a file in the format of its ending: .dot, .svg, .png, .pdf, .html or .txt (the listing).
+
+        Pictures need a renderer (picture.py); where there is none, or it fails, the DOT text is
+        kept beside it. The page holds the whole graph; its modules fold when clicked.
+
+        Returns:
+            the file written: `path`, or, without a renderer, the .dot file, with a warning that says
+            what to install.
+
+        Raises:
+            ValueError: for another ending. RuntimeError: if the renderer fails; quotes its message.
+        """
+        path = Path(path)
+        kind = path.suffix.lower().removeprefix(".")
+        texts = {"dot": dot, "gv": dot, "txt": listing}
+        if kind == "html":
+            write_atomically(path, self.html(path.stem).encode())
+        elif kind in texts:
+            write_atomically(path, (texts[kind](self.graph) + "\n" * (kind == "txt")).encode())
+        elif kind in FORMATS:
+            return self._save_picture(path, kind)
+        else:
+            raise ValueError(f"save: expects a file ending .dot, .svg, .png, .pdf, .html or .txt, got "
+                             f"{path.name!r}")
+        return path
+
+    def _save_picture(self, path: Path, format: str) -> Path:
+        kept = path.with_suffix(".dot")
+        try:
+            write_atomically(path, picture(self.dot, format))
+        except FileNotFoundError as e:
+            write_atomically(kept, self.dot.encode())
+            warnings.warn(f"{e}; {kept} is written instead", stacklevel=3)
+            return kept
+        except RuntimeError as e:
+            write_atomically(kept, self.dot.encode())
+            raise RuntimeError(f"{e} (the DOT text is in {kept})") from None
+        return path
+
+    def _repr_svg_(self) -> str | None:
+        """The picture for a notebook; None where none can be made."""
+        try:
+            return picture(self.dot, "svg", NOTEBOOK).decode()
+        except (FileNotFoundError, RuntimeError):
+            return None
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        makers = {"text/plain": self.listing, "image/svg+xml": self._repr_svg_}
+        wanted = [kind for kind in makers if (not include or kind in include) and kind not in (exclude or ())]
+        return {kind: made for kind in wanted if (made := makers[kind]()) is not None}
+
+
+def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth: int | None = None,
+         fold: bool = True, hide: Iterable[str] = ("constant",),
+         kinds: Mapping[str, str] | None = None) -> Drawing:
+    """Draw what was computed to get `outputs`; or, given an error, what failed.
+
+    Each call of a module is a frame; the second call of `relu` is named "relu#2".
+
+    Args:
+        outputs: tensors that were recorded: results, a loss, gradients made with
+            `create_graph=True` (each is drawn beside the call it belongs to); or one exception.
+        show: numbers to write into the boxes: any of "parameters", "flops", "memory", "time",
+            "grad", "nan".
+        depth: modules nested deeper than this become one box each: 0 closes every module, None none.
+        fold: whether runs of equal modules are drawn once, as "x8".
+        hide: kinds of leaves to leave out: "constant", "input", "parameter". A constant that is
+            a number is then written into its call.
+        kinds: the modules' kinds by dotted path, e.g. {"features.conv1": "Conv2d"}; of a
+            model {path: type(m).__name__ for path, m in model.named_modules()}.
+
+    Returns:
+        a `Drawing`: print it, leave it as a notebook cell's last line, or `.save("net.svg")`.
+
+    Raises:
+        TypeError: for anything but tensors or one exception.
+        ValueError: if nothing was recorded, or for an unknown word in `show` or `hide`.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> draw((2.0 * x).sum())
+        leaf1  y           -> 2  (parameter)
+        op0    mul (2, _)  -> 2
+        op1    sum axis 0  -> scalar
+    """
+    whole = annotate(_read(outputs, kinds), show)
+    drawn = calls_apart(without(whole, hide))
+    drawn = folded(drawn) if fold else drawn
+    drawn = drawn if depth is None else collapse(drawn, depth)
+    return Drawing(told(drawn), told(whole))
+
+
+def _read(outputs: tuple[Any, ...], kinds: Mapping[str, str] | None) -> Graph:
+    if len(outputs) == 1 and isinstance(outputs[0], BaseException):
+        return failed_graph(outputs[0])
+    for t in outputs:
+        if not isinstance(t, Tensor):
+            raise TypeError(f"draw: expects tensors, or one exception, got {type(t).__name__}")
+    if all(t.node is None for t in outputs):
+        raise ValueError(f"draw: nothing was recorded behind {[t.shape for t in outputs]}; compute from "
+                         f"tensors with requires_grad=True, outside no_grad()")
+    return graph(*outputs, kinds=kinds)

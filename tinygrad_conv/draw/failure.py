@@ -1,0 +1,240 @@
+"""The picture of a forward pass that raised: what was computed until then, and the failing call.
+
+Read off the traceback: the library function called by the user's innermost line is the call
+that failed, and its arguments lead back along the tape. May import core, primitive, graph, labels.
+"""
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import re
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import FrameType
+
+import numpy as np
+
+from ..core import Tensor, share
+from .graph import Box, Edge, Graph, Path, Scope, graph
+from .labels import place, slot_name
+from ..primitive import OURS, Primitive
+from ..state import is_recording, state
+from ..tape import Entry
+
+ENGINE = OURS[0]
+NUMPY = os.path.join(os.path.dirname(np.__file__), "")
+WIDTH = 90  # columns of the message in its box
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The call that failed: its name, arguments that are tensors, and the user's file and line."""
+
+    name: str
+    inputs: tuple[tuple[str, Tensor], ...]
+    where: tuple[str, int]
+
+
+def failed_graph(error: BaseException) -> Graph:
+    """The calls that led to an error, and the one that raised it, marked "failed".
+
+    Args:
+        error: as caught. One raised inside an `nn.Module` already carries its picture as `.graph`;
+            otherwise the traceback is read.
+
+    Returns:
+        a `Graph`; without a tape (under `no_grad`) it is the failing call and its arguments.
+
+    Raises:
+        TypeError: if it is not an exception. ValueError: if it was never raised.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.ones(2, 3, requires_grad=True)
+        >>> try:
+        ...     tg.exp(x) @ tg.ones(4, 5)
+        ... except ValueError as error:
+        ...     g = failed_graph(error)
+        >>> [(box.label, box.mark) for box in g.boxes]
+        [('x', ''), ('exp', ''), ('y', ''), ('matmul', 'failed')]
+    """
+    if not isinstance(error, BaseException):
+        raise TypeError(f"failed_graph: expects a caught exception, got {type(error).__name__}")
+    known = getattr(error, "graph", None)
+    if isinstance(known, Graph):
+        return known
+    if error.__traceback__ is None:
+        raise ValueError("failed_graph: this exception has no traceback; pass it as it was caught")
+    return _picture(failing_call(error), (), error)
+
+
+def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
+    """Give an error on its way out of a module `.graph`, and notes on where its inputs came from.
+
+    Call it in each scope that the error leaves, innermost first. The picture is made at once, while the
+    scopes are still known, and holds only text and shapes: keeping the error keeps no tensor alive.
+
+    Args:
+        error: the exception.
+        kinds: kind of each scope, by dotted path from the present scope; "" is the present one.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> try:
+        ...     with tg.scope("head"):
+        ...         try:
+        ...             tg.matmul(tg.ones(2, 3, requires_grad=True), tg.ones(4, 5))
+        ...         except ValueError as error:
+        ...             tg.attach_failure(error, {"": "Head"})
+        ...             raise
+        ... except ValueError as error:
+        ...     [(box.label, box.mark) for box in tg.failed_graph(error).boxes if box.mark]
+        [('matmul', 'failed')]
+    """
+    with contextlib.suppress(Exception):  # whatever goes wrong here must not hide the user's error
+        here = state.scope
+        if not isinstance(getattr(error, "graph", None), Graph):
+            call = failing_call(error)
+            for note in _origins(call):
+                error.add_note(note)
+            error.graph = replace(_picture(call, here, error), sources={})
+        found = {".".join(filter(None, [*here, path])): kind for path, kind in kinds.items()}
+        error.graph = replace(error.graph, scopes={
+            path: replace(scope, kind=scope.kind or found.get(".".join(path), ""))
+            for path, scope in error.graph.scopes.items()})
+
+
+def failing_call(error: BaseException) -> Call:
+    """The call of an op, or of a module's `forward`, in which an error was raised."""
+    frames = _frames(error)
+    start = _start(frames)
+    op = start < len(frames)
+    if not op:
+        start = max((i for i, (frame, _) in enumerate(frames) if frame.f_code.co_name == "forward"),
+                    default=len(frames) - 1)
+    users = [*_callers(frames[0][0]), *frames[:start], *([] if op else frames[start:])]
+    where = next(((frame.f_code.co_filename, line) for frame, line in reversed(users)
+                  if not frame.f_code.co_filename.startswith((*OURS, NUMPY))), ("", 0))
+    return Call(_name(frames[start][0]), tuple(_arguments(frames[start][0])), where)
+
+
+def _frames(error: BaseException) -> list[tuple[FrameType, int]]:
+    """Frames and lines of the traceback, outermost first."""
+    frames, tb = [], error.__traceback__
+    while tb is not None:
+        frames.append((tb.tb_frame, tb.tb_lineno))
+        tb = tb.tb_next
+    return frames
+
+
+def _callers(frame: FrameType) -> list[tuple[FrameType, int]]:
+    """What is outside the traceback as yet, outermost first."""
+    outer = []
+    while frame.f_back is not None:
+        frame = frame.f_back
+        outer.append((frame, frame.f_lineno))
+    return outer[::-1]
+
+
+def _start(frames: list[tuple[FrameType, int]]) -> int:
+    """Where the last stretch of the engine's frames begins, if the error came from there."""
+    def inside(i: int) -> bool:
+        return frames[i][0].f_code.co_filename.startswith(ENGINE)
+
+    last = max((i for i in range(len(frames)) if inside(i)), default=-1)
+    calls_out = last >= 0 and frames[last][0].f_code is Primitive.__call__.__code__
+    below = all(frame.f_code.co_filename.startswith(NUMPY) for frame, _ in frames[last + 1:])
+    if last < 0 or not (calls_out or below):
+        return len(frames)
+    start = last
+    while start and inside(start - 1):
+        start -= 1
+    while start < last and _passes_on(frames[start][0]):
+        start += 1
+    return start
+
+
+def _passes_on(frame: FrameType) -> bool:
+    """Whether a function of the engine only calls the op: x + y is a lambda, np.exp(x) a protocol."""
+    return frame.f_code.co_name.startswith("<") or frame.f_globals["__name__"].endswith("numpy_protocol")
+
+
+def _name(frame: FrameType) -> str:
+    own = frame.f_locals.get(next(iter(frame.f_code.co_varnames), ""))  # `self`, whatever it is called
+    if isinstance(own, Primitive):
+        return own.name
+    if frame.f_code.co_name in ("forward", "__call__") and own is not None:
+        return type(own).__name__
+    return frame.f_code.co_name.strip("_<>")
+
+
+def _arguments(frame: FrameType) -> list[tuple[str, Tensor]]:
+    """Names and values of the arguments that are tensors or arrays; of all locals of a `forward`."""
+    code, values = frame.f_code, frame.f_locals
+    if code is Primitive.__call__.__code__:
+        named = [(slot_name(values["self"], i), t) for i, t in enumerate(values["inputs"])]
+    else:
+        named = []
+        count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
+        for name in code.co_varnames[:None if code.co_name == "forward" else count]:
+            value = values.get(name)
+            several = isinstance(value, tuple | list)  # the tensors that concat joins
+            named += [(f"{name}{j}", v) for j, v in enumerate(value)] if several else [(name, value)]
+    return [("x" if name == "self" else name, share(v) if isinstance(v, np.ndarray) else v)
+            for name, v in named if isinstance(v, Tensor) or isinstance(v, np.ndarray) and v.ndim]
+
+
+def _origins(call: Call) -> list[str]:
+    """A line for each argument that was computed: its shape, and what made it where."""
+    lines = []
+    for name, t in call.inputs:
+        if t.node is not None:
+            lines.append(f"{name} {t.shape} came from {_origin(t)}")
+        elif not is_recording() and not t.name:
+            lines.append(f"{name} {t.shape}: nothing is recorded under no_grad(), so what made it "
+                         f"is not known")
+    return lines
+
+
+def _origin(t: Tensor) -> str:
+    """The module, op and line that made a tensor; for a reshape also those of what it reshaped."""
+    text = _maker(t)
+    while t.node.primitive.name == "reshape" and t.node.inputs[0].node is not None:
+        t = t.node.inputs[0]
+        text += f", from {t.shape} of {_maker(t)}"
+    return text
+
+
+def _maker(t: Tensor) -> str:
+    name, path = t.node.primitive.name, ".".join(t.node.scope)
+    line = place(t.node.where).split(": ", 1)[0]
+    return f"{path} ({name}, {line})" if path else f"{name} at {line}"
+
+
+def _picture(call: Call, scope: Path, error: BaseException) -> Graph:
+    """The tape behind the arguments and a box for the call."""
+    scope = tuple(".".join(scope).split(".")) if scope else ()
+    inside = ".".join((*scope, ""))
+    g = graph(*[t for _, t in call.inputs])
+    ids = {source.node.order if isinstance(source, Entry) else -id(source): box
+           for box, source in g.sources.items()}
+    boxes, edges, sources = [*g.boxes], [*g.edges], dict(g.sources)
+    for slot, (name, t) in enumerate(call.inputs):
+        key = t.node.order if t.node is not None else -id(t)
+        if key not in ids:
+            ids[key] = f"given{slot}"
+            kind = "parameter" if t.requires_grad else "input" if t.shape else "constant"
+            own = scope if inside and t.name.startswith(inside) else ()
+            label = t.name[len(inside):] if own else t.name or name
+            boxes.append(Box(ids[key], kind, label, t.shape, str(t.dtype), own))
+            sources[ids[key]] = t
+        edges.append(Edge(ids[key], "failed", t.shape, str(t.dtype), slot))
+    at = place(call.where).split(": ", 1) if call.where[0] else []
+    parts = re.split(r"; |(?<=\S) +(?=\([\w.]*shape|\(inputs)", str(error) or type(error).__name__)
+    text = [line for part in parts for line in textwrap.wrap(part, WIDTH)]
+    boxes.append(Box("failed", "op", call.name, (), "", scope, (*text, *at), "failed"))
+    scopes = {scope[:depth]: Scope(scope[:depth]) for depth in range(1, len(scope) + 1)}
+    return Graph(tuple(boxes), tuple(edges), {**scopes, **g.scopes},
+                 (("failed", f"the call that raised {type(error).__name__}"),), sources)

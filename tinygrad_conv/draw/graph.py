@@ -1,0 +1,216 @@
+"""The plain model of a drawing: boxes, edges and nested scopes, read off a tape.
+
+Pure and deterministic: boxes are numbered in the order of the tape, so the same program gives the
+same graph, before and after `backward()`. Scopes are paths of names without dots: a scope called
+"blocks.0" is the part "0" of "blocks". Renderers and annotations are other files; this one may
+import core, primitive, tape and labels.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ..core import Tensor
+from .labels import call_label, conv_notes, dtype_name, slot_name
+from ..primitive import Freed, Node
+from ..tape import Entry, walk
+
+Path = tuple[str, ...]
+CALLS, LEAVES = ("op", "module"), ("parameter", "input", "constant")  # kinds of boxes
+ARITHMETIC = {"add", "sub", "mul", "div", "pow"}
+BACKWARD = "backward"  # the scope of what a gradient's computation records
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One thing drawn: the call of an op, a leaf, or a module drawn as one box.
+
+    `kind` is one of CALLS or LEAVES; `shape` and `dtype` are those of
+    the output; `notes` are lines of annotation; `mark` names what its colour means ("": nothing).
+    """
+
+    id: str
+    kind: str
+    label: str
+    shape: tuple[int, ...]
+    dtype: str
+    scope: Path
+    notes: tuple[str, ...] = ()
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A tensor on its way from `source` to argument `slot` of `target`."""
+
+    source: str
+    target: str
+    shape: tuple[int, ...]
+    dtype: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A module as a frame around its boxes; it stands for `times` equal ones."""
+
+    path: Path
+    kind: str = ""
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A drawing: boxes in the order of the tape, edges by target and slot, scopes by path.
+
+    `sources` maps a box's id to what it shows: the tape's Entry, or the leaf. `figures` are numbers
+    about boxes by id and name, all of which can be added up (annotate.py).
+    """
+
+    boxes: tuple[Box, ...]
+    edges: tuple[Edge, ...]
+    scopes: Mapping[Path, Scope]
+    legend: tuple[tuple[str, str], ...] = ()  # (mark, what it means)
+    sources: Mapping[str, Entry | Tensor | Freed] = field(default_factory=dict, compare=False, repr=False)
+    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict, compare=False, repr=False)
+
+
+def total(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The figures of several boxes as those of one that stands for all of them."""
+    sums: dict[str, float] = {}
+    for own in figures:
+        for name, value in own.items():
+            sums[name] = sums.get(name, 0.0) + value
+    return sums
+
+
+def backwards(scope: Path) -> int:
+    """The order of derivative a scope belongs to: 0 forward, 1 backward, 2 the backward of that.
+
+    Example:
+        >>> backwards(("features", "0")), backwards(("backward", "features", "0"))
+        (0, 1)
+    """
+    if scope[:1] != (BACKWARD,):
+        return 0
+    return next((i for i, name in enumerate(scope) if name != BACKWARD), len(scope))
+
+
+def common(a: Path, b: Path) -> int:
+    """How many names two paths share from the start."""
+    return next((i for i, (m, n) in enumerate(zip(a, b)) if m != n), min(len(a), len(b)))
+
+
+def title(scope: Scope) -> str:
+    """Path, kind and number of repetitions of a scope.
+
+    Example:
+        >>> title(Scope(("backward", "features", "0"), "Conv2d", 3))
+        'backward of features.0  Conv2d  x3'
+    """
+    level = backwards(scope.path)
+    path = " of ".join([BACKWARD] * level + [".".join(scope.path[level:])] * (len(scope.path) > level))
+    return "  ".join(filter(None, [path, scope.kind, f"x{scope.times}" if scope.times > 1 else ""]))
+
+
+def _shared(scopes: list[Path]) -> Path:
+    """The deepest scope around all of them; forward ones decide, if there are any."""
+    forward = [scope for scope in scopes if not backwards(scope)] or scopes
+    first, last = min(forward), max(forward)
+    return first[:common(first, last)]
+
+
+def _is_data(node: Node, slot: int) -> bool:
+    """Whether an unnamed array is what the call works on, not something that helps it to."""
+    scaled = node.primitive.name in ARITHMETIC and any(t.node is not None for t in node.inputs)
+    return slot == 0 and not scaled
+
+
+def _placed(box: Box, t: Tensor | Freed, users: list[Path], data: bool) -> Box:
+    """A leaf with its kind, its own name, and the scope it belongs to; see `graph`."""
+    scope = _shared(users)
+    own = bool(scope) and t.name.startswith(".".join((*scope, "")))
+    outside = not backwards(scope) and not own and (bool(t.name) or data or not scope)
+    kind = "parameter" if t.requires_grad else "input" if outside and t.shape else "constant"
+    if outside and not (kind == "parameter" and t.name):
+        scope = () if t.shape else scope
+    label = t.name[len(".".join((*scope, ""))):] if own else t.name or box.label
+    return replace(box, kind=kind, label=label, scope=scope)
+
+
+class _Reader:
+    """The boxes, edges and scopes of a tape, collected call by call."""
+
+    def __init__(self, kinds: Mapping[str, str], entries: list[Entry]) -> None:
+        self.kinds, self.boxes, self.edges = kinds, list[Box](), list[Edge]()
+        self.sources: dict[str, Entry | Tensor | Freed] = {}
+        self.scopes: dict[Path, Scope] = {}
+        self.users: dict[str, list[Path]] = {}  # of leaves
+        self.data: dict[str, bool] = {}         # whether a leaf is
+        self.ids: dict[int, str] = {}           # of calls by order, of leaves by -id
+        self.paths: dict[Path, Path] = {}       # a node's scope: without dots in its names
+        self.told = any(backwards(entry.node.scope) for entry in entries)
+        for entry in entries:
+            self.call(entry)
+
+    def path(self, scope: Path) -> Path:
+        if scope not in self.paths:
+            path = self.paths[scope] = tuple(".".join(scope).split(".")) if scope else ()
+            for depth in range(1, len(path) + 1):
+                part = path[:depth]
+                name = ".".join(part[backwards(part):])
+                kind = self.kinds.get(name, "") if name else ""
+                self.scopes.setdefault(part, Scope(part, kind))
+        return self.paths[scope]
+
+    def call(self, entry: Entry) -> None:
+        node, out, scope = entry.node, entry.output, self.path(entry.node.scope)
+        op = self.ids[node.order] = f"op{len(self.sources) - len(self.users)}"
+        for slot, t in enumerate(node.inputs):
+            key = -id(t) if t.node is None else t.node.order
+            if key not in self.ids:
+                self.leaf(t, node, slot)
+            if t.node is None:
+                self.users[self.ids[key]].append(scope)
+            self.edges.append(Edge(self.ids[key], op, t.shape, dtype_name(t.dtype), slot))
+        shapes, name = [t.shape for t in node.inputs], node.primitive.name
+        notes = conv_notes(name, shapes, out.shape) if self.told else ()
+        notes = (f"= {out.name}", *notes) if out.name else notes
+        label = call_label(name, shapes, node.params)
+        self.boxes.append(Box(op, "op", label, out.shape, dtype_name(out.dtype), scope, notes))
+        self.sources[op] = entry
+
+    def leaf(self, t: Tensor | Freed, node: Node, slot: int) -> None:
+        leaf = self.ids[-id(t)] = f"leaf{len(self.users)}"
+        self.boxes.append(Box(leaf, "", slot_name(node.primitive, slot), t.shape, dtype_name(t.dtype), ()))
+        self.sources[leaf], self.users[leaf], self.data[leaf] = t, [], _is_data(node, slot)
+
+
+def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
+    """The calls behind some tensors as a plain model of a drawing.
+
+    A leaf that requires a gradient is a parameter. Of the others, arrays are inputs if they are
+    used outside all modules, have a name not given by a module, or are the first argument of a call
+    (and not merely added to or multiplied with something computed); the rest (single numbers,
+    running means, masks) are constants. Inputs, and parameters that would be inputs by
+    these rules and have no name, lie outside all modules; other leaves lie in the deepest scope
+    around all calls that use them, or all forward calls if there are any.
+
+    Args:
+        outputs: tensors: an output, a loss, gradients made with `create_graph=True`.
+        kinds: the kind of each scope by its dotted path, e.g. {"features.conv1": "Conv2d"}.
+
+    Returns:
+        a `Graph`; if it contains a backward pass, convolutions note their shapes and what they sum over.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> g = tg.graph(x * x)
+        >>> [box.label for box in g.boxes], len(g.edges)
+        (['x', 'mul'], 2)
+    """
+    read = _Reader(kinds or {}, walk(outputs))
+    boxes = tuple([_placed(box, read.sources[box.id], read.users[box.id], read.data[box.id])
+                   if box.id in read.data else box for box in read.boxes])
+    return Graph(boxes, tuple(read.edges), read.scopes, sources=read.sources)

@@ -1,0 +1,1 @@
+"""The interactive page: its program, and what Python puts into it."""
