@@ -5,7 +5,7 @@
 import sys as _sys
 import typing as _typing
 
-from . import explain
+from . import arguments, explain
 from . import numpy_protocol as _numpy_protocol  # np.exp(t), np_array @ t
 from . import operators as _operators  # t + t, t.sum(), ...
 from . import ops
@@ -30,7 +30,7 @@ from .state import is_recording, no_grad, scope
 from .tape import tape
 
 __all__ = [
-    "Drawing", "Tensor", "arange", "attach_failure", "check_grads", "draw", "eye", "failed_graph",
+    "Drawing", "Tensor", "arange", "arguments", "attach_failure", "check_grads", "draw", "eye", "failed_graph",
     "from_numpy", "full", "full_like", "get_num_threads", "grad", "graph", "is_recording", "linspace",
     "multiply_adds", "no_grad", "normal", "ones", "ones_like", "permutation", "primitive", "rand",
     "randint", "randn", "scope", "set_num_threads", "show_config", "tape", "tensor",

@@ -1,49 +1,86 @@
-"""Arguments of ops, checked, so that an error names the op and what it got. Imports core and kernels."""
+"""What users pass, checked in one way for engine and nn: an error names the op, the argument and the value.
+
+Pure checks of numbers, axes, dtypes and generators; they know no op and no tensor. Public as `tg.arguments`.
+"""
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .core import Tensor, as_array, share
-from .kernels.geometry import is_whole
-
 Axis = int | Sequence[int] | None
 
 
-def as_tensor(x: Any, op: str) -> Tensor:
-    """`x` itself, or a tensor of what it holds."""
-    return x if isinstance(x, Tensor) else share(as_array(x, copy=True, what=op))
+def is_whole(value: Any) -> bool:
+    """Whether it is one integer, Python's or NumPy's; booleans, arrays and classes only look like it."""
+    if isinstance(value, bool):
+        return False
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
 
 
-def as_floats(x: Any, op: str, name: str = "x") -> Tensor:
-    """The argument `name` as a tensor, which must be floating point.
-
-    Raises:
-        TypeError: if it is not.
-    """
-    t = as_tensor(x, f"{op} {name}")
-    if t.dtype.kind != "f":
-        raise TypeError(f"{op}: {name} must be floating point, got {t.dtype}; convert it, e.g. "
-                        f"{name}.astype(np.float32)")
-    return t
-
-
-def number(value: Any, op: str, name: str) -> float:
-    """The option `name` as a float: a number, or an array or a tensor that holds one.
+def whole(value: Any, op: str, name: str, least: float = -math.inf) -> int:
+    """The argument `name` as an int.
 
     Raises:
-        TypeError, ValueError: for anything else, or a tensor whose gradient would be lost.
+        TypeError, ValueError: if it is not a whole number, or below `least`.
+
+    Example:
+        >>> whole(np.int8(3), "conv2d", "groups", 1)
+        3
     """
-    if isinstance(value, Tensor) and value.requires_grad:
+    if not is_whole(value):
+        raise TypeError(f"{op}: {name} must be a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"{op}: {name} must be at least {least}, got {value!r}")
+    return operator.index(value)
+
+
+def sizes(value: Any, op: str, name: str, dims: int, least: float = 1) -> tuple[int, ...]:
+    """One int, or one for each of `dims` axes, as a tuple.
+
+    Raises:
+        TypeError, ValueError: if it is not, or one is below `least`.
+
+    Example:
+        >>> sizes(3, "conv2d", "stride", 2), sizes([1, 2], "conv2d", "stride", 2)
+        ((3, 3), (1, 2))
+    """
+    values = tuple(value) if isinstance(value, list | tuple) else (value,) * dims
+    if len(values) != dims or not all(map(is_whole, values)):
+        form = "an int" if dims == 1 else "an int or a pair of ints" if dims == 2 else f"an int or {dims} ints"
+        raise TypeError(f"{op}: {name} expects {form}, got {value!r}")
+    if min(values) < least:
+        raise ValueError(f"{op}: {name} must be at least {least}, got {value!r}")
+    return tuple(map(operator.index, values))
+
+
+def number(value: Any, op: str, name: str, least: float = -math.inf, most: float = math.inf) -> float:
+    """The argument `name` as a float: a number, or an array or a tensor that holds one.
+
+    Raises:
+        TypeError, ValueError: for anything else, a tensor whose gradient would be lost, a number
+            outside [least, most], or nan where there are such bounds.
+
+    Example:
+        >>> number(np.float32(0.5), "dropout", "p", 0, 1)
+        0.5
+    """
+    if getattr(value, "requires_grad", False):
         raise TypeError(f"{op}: {name} must be a number, the gradient of this tensor would be lost; "
                         f"write {name}.item()")
-    held = isinstance(value, np.generic | np.ndarray | Tensor) and value.ndim == 0
-    plain = value.item() if held else value
+    plain = value.item() if getattr(value, "ndim", None) == 0 else value
     if not isinstance(plain, int | float):
         raise TypeError(f"{op}: {name} must be a number, got {value!r}")
+    if (least, most) != (-math.inf, math.inf) and not least <= plain <= most:
+        where = f"at least {least}" if most == math.inf else f"between {least} and {most}"
+        raise ValueError(f"{op}: {name} must be {where}, got {value!r}")
     try:
         return float(plain)
     except OverflowError:

@@ -53,3 +53,21 @@ def tensors_of(name: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
             t.memory.exposed = isinstance(a, np.ndarray)
             out.append(t)
     return tuple(out)
+
+
+def as_tensor(x: Any, op: str) -> Tensor:
+    """`x` itself, or a tensor of what it holds."""
+    return x if isinstance(x, Tensor) else share(as_array(x, copy=True, what=op))
+
+
+def as_floats(x: Any, op: str, name: str = "x") -> Tensor:
+    """The argument `name` as a tensor, which must be floating point.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    t = as_tensor(x, f"{op} {name}")
+    if t.dtype.kind != "f":
+        raise TypeError(f"{op}: {name} must be floating point, got {t.dtype}; convert it, e.g. "
+                        f"{name}.astype(np.float32)")
+    return t

@@ -102,6 +102,10 @@ class Primitive:
         self.names = code.co_varnames[:code.co_argcount] if code else ()
         self.vjps: tuple[Callable[..., Any] | None, ...] = ()
         self.variadic_vjp: Callable[..., Any] | None = None
+        self.cost: Callable[..., int] | None = None
+        self.label: Callable[..., str] | None = None
+        self.notes: dict[str, str] = {}
+        self.broadcasts = False
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -121,6 +125,27 @@ class Primitive:
     def defvjp_variadic(self, vjp: Callable[..., Any]) -> None:
         """One VJP for ops of any number of arguments: `vjp(argnum, g, ans, *inputs, **params)`."""
         self.variadic_vjp = vjp
+
+    # ----- facets: what a reader of the tape may ask about a call -----
+
+    def defcost(self, cost: Callable[..., int]) -> None:
+        """The multiply-adds of a call: `cost(output, *inputs, **params)`, of shapes; 0 if none is given."""
+        self.cost = cost
+
+    def deflabel(self, label: Callable[..., str]) -> None:
+        """What pictures write behind the op's name: `label(*inputs, **params)`, of shapes."""
+        self.label = label
+
+    def defnotes(self, ans: str = "", **arguments: str) -> None:
+        """A few words on how the result, and the gradient of each argument, come about.
+
+        `conv2d.defnotes("summed over c, kh, kw", x="summed over o, kh, kw", ...)`.
+        """
+        self.notes = {"ans": ans, **arguments}
+
+    def defbroadcast(self) -> None:
+        """The op works entry by entry: its arguments broadcast, their gradients are summed back."""
+        self.broadcasts = True
 
     def vjp_for(self, argnum: int) -> Callable[..., Any] | None:
         """The VJP of an argument.

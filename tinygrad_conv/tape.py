@@ -14,24 +14,37 @@ from .primitive import Freed, Node
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A node and what it produced (`Freed` once `backward()` has used it)."""
+    """A node and what it produced (`Freed` once `backward()` has used it).
+
+    `output` is the one by which the walk came, `outputs` are all of the call.
+    """
 
     node: Node
     output: Tensor | Freed
+    outputs: tuple[Tensor | Freed, ...]
 
 
 def walk(outputs: Iterable[Tensor | Freed]) -> list[Entry]:
-    """Every node that `outputs` depend on, in order of creation, each with an output."""
-    seen: dict[int, Entry] = {}
+    """Every node that `outputs` depend on, in order of creation, with its outputs."""
+    seen: dict[int, dict[int, Tensor | Freed]] = {}  # by order of the node, then by index of the output
     stack = list(outputs)
     while stack:
         t = stack.pop()
-        node = t.node
-        if node is None or node.order in seen:
+        if t.node is None:
             continue
-        seen[node.order] = Entry(node, t)
-        stack.extend(node.inputs)
-    return [seen[order] for order in sorted(seen)]
+        made = seen.get(t.node.order)
+        if made is None:
+            made = seen[t.node.order] = {}
+            stack.extend(t.node.inputs)
+        made.setdefault(t.index, t)
+    return [_entry(seen[order]) for order in sorted(seen)]
+
+
+def _entry(made: dict[int, Tensor | Freed]) -> Entry:
+    first = next(iter(made.values()))
+    values = first.node.values
+    return Entry(first.node, first, (first,) if values is None else
+                 tuple([made.get(i, v) for i, v in enumerate(values)]))
 
 
 class Tape:

@@ -1,8 +1,9 @@
 """Sizes of sliding windows: what stride, padding and dilation mean, in one place."""
 from __future__ import annotations
 
-import operator
 from typing import Any
+
+from ..arguments import is_whole
 
 Sides = tuple[tuple[int, int], tuple[int, int]]  # ((top, bottom), (left, right))
 
@@ -19,17 +20,6 @@ def pair(value: Any, op: str, name: str, least: int = 1) -> tuple[int, int]:
     if min(values) < least:
         raise ValueError(f"{op}: {name} must be at least {least}, got {value!r}")
     return int(values[0]), int(values[1])
-
-
-def is_whole(value: Any) -> bool:
-    """Whether it is one integer, Python's or NumPy's; booleans, arrays and classes only look like it."""
-    if isinstance(value, bool):
-        return False
-    try:
-        operator.index(value)
-    except TypeError:
-        return False
-    return True
 
 
 def single(value: Any, op: str, name: str) -> Any:

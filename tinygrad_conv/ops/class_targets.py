@@ -12,7 +12,8 @@ import numpy as np
 
 from ..core import Tensor, share
 from . import shape as sh
-from ..arguments import as_floats, as_tensor, is_whole
+from ..arguments import is_whole
+from ..operands import as_floats, as_tensor
 
 
 def values_of(a: Any) -> np.ndarray:

@@ -15,7 +15,8 @@ from ..primitive import primitive
 from . import reduce as rd
 from . import shape as sh
 from .activation import relu
-from ..arguments import as_tensor, is_whole, number
+from ..arguments import is_whole, number
+from ..operands import as_tensor
 from .class_targets import batched, class_coefficients, class_numbers, class_weights, values_of
 from .indexing import take_along_axis
 from .loss import check_reduction

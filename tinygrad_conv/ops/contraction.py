@@ -13,7 +13,7 @@ import numpy as np
 from ..core import Tensor, share
 from ..kernels.parallel import split
 from ..primitive import primitive
-from ..arguments import as_tensor
+from ..operands import as_tensor
 from .shape import broadcast_to, reshape
 
 

@@ -33,7 +33,7 @@ from ..kernels import conv as kernels
 from ..kernels.geometry import conv_padding, conv_size, pair, reach
 from ..kernels.window import window
 from ..primitive import primitive
-from ..arguments import as_floats
+from ..operands import as_floats
 from .conv_inputs import as_conv_inputs, check_channels, check_cotangent, check_groups
 from .reduce import sum as _sum
 from .shape import reshape, transpose

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Tensor
-from ..kernels.geometry import is_whole
-from ..arguments import as_floats
+from ..arguments import is_whole
+from ..operands import as_floats
 
 
 def as_conv_inputs(op: str, x: Any, w: Any, bias: Any, groups: int, axes: str) -> list[Tensor]:

@@ -15,7 +15,8 @@ from . import elementwise as ew
 from . import functions as fn
 from . import reduce as rd
 from . import shape as sh
-from ..arguments import Axis, as_floats, as_tensor, axes_of, axis_of, number
+from ..arguments import Axis, axes_of, axis_of, number
+from ..operands import as_floats, as_tensor
 from .compare import equal, where
 from .indexing import getitem
 from .joining import concatenate

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..core import Tensor, share
 from ..primitive import primitive
-from ..arguments import as_floats, generator, number
+from ..arguments import generator, number
+from ..operands import as_floats
 
 
 @primitive

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from ..arguments import as_tensor, axis_of
+from ..arguments import axis_of
+from ..operands import as_tensor
 
 
 def _is_plain(index: tuple[Any, ...]) -> bool:

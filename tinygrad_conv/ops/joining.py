@@ -11,7 +11,8 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from ..arguments import as_tensor, axis_of, is_whole
+from ..arguments import axis_of, is_whole
+from ..operands import as_tensor
 from .indexing import getitem
 from .shape import expand_dims
 

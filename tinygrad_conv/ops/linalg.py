@@ -14,7 +14,7 @@ import numpy as np
 from ..core import Tensor
 from ..kernels.product import product
 from ..primitive import primitive
-from ..arguments import as_tensor
+from ..operands import as_tensor
 from .shape import expand_dims, reshape, swapaxes
 
 

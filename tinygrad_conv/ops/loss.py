@@ -12,7 +12,8 @@ from . import elementwise as ew
 from . import functions as fn
 from . import reduce as rd
 from .activation import softplus
-from ..arguments import as_floats, as_tensor, number
+from ..arguments import number
+from ..operands import as_floats, as_tensor
 from .compare import where
 
 REDUCTIONS = ("mean", "sum", "none")

@@ -15,7 +15,8 @@ from ..core import Tensor, share
 from ..kernels import norm as kernels
 from ..primitive import primitive
 from . import shape as sh
-from ..arguments import as_floats, as_tensor, is_whole, number
+from ..arguments import is_whole, number
+from ..operands import as_floats, as_tensor
 from .normalize import normalize
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from ..arguments import as_tensor
+from ..operands import as_tensor
 from .indexing import getitem
 
 

@@ -18,7 +18,7 @@ from ..kernels import pool as kernels
 from ..kernels.geometry import pair, reach
 from ..kernels.pool_geometry import Windows, windows
 from ..primitive import primitive
-from ..arguments import as_floats
+from ..operands import as_floats
 from .shape import reshape
 
 

@@ -15,7 +15,8 @@ from ..kernels.total import total
 from ..primitive import primitive
 from . import elementwise as ew
 from . import shape as sh
-from ..arguments import Axis, as_floats, as_tensor, axes_of, axis_of
+from ..arguments import Axis, axes_of, axis_of
+from ..operands import as_floats, as_tensor
 from .compare import equal
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..core import Tensor
 from ..primitive import primitive
-from ..arguments import Axis, as_tensor, axes_of, axis_of, is_whole
+from ..arguments import Axis, axes_of, axis_of, is_whole
+from ..operands import as_tensor
 from .indexing import getitem
 
 

@@ -15,7 +15,8 @@ from ..kernels.total import total
 from ..primitive import primitive
 from . import functions as fn
 from . import reduce as rd
-from ..arguments import as_floats, axis_of
+from ..arguments import axis_of
+from ..operands import as_floats
 
 
 def _shifted(x: np.ndarray, axis: int) -> np.ndarray:

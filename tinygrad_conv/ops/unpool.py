@@ -9,7 +9,7 @@ from ..core import Tensor
 from ..kernels import planes as kernels
 from ..kernels.geometry import pair
 from ..primitive import primitive
-from ..arguments import as_tensor
+from ..operands import as_tensor
 from .elementwise import astype
 from .pool import as_planes, with_lead
 from .shape import reshape
