@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..kernels import pointwise
 from ..primitive import primitive
 from ..arguments import number

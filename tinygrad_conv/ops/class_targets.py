@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, share
+from ..tensor import Tensor, share
 from . import shape as sh
 from ..arguments import is_whole
 from ..operands import as_floats, as_tensor

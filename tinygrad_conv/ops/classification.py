@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, share
+from ..tensor import Tensor, share
 from ..kernels import pointwise
 from ..primitive import primitive
 from . import reduce as rd

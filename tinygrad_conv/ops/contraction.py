@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, share
+from ..tensor import Tensor, share
 from ..kernels.parallel import split
 from ..primitive import primitive
 from ..operands import as_tensor

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, share
+from ..tensor import Tensor, share
 from ..primitive import primitive
 from ..arguments import generator, number
 from ..operands import as_floats

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..kernels.product import product
 from ..primitive import primitive
 from ..operands import as_tensor

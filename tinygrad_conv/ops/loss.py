@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core import Tensor
+from ..tensor import Tensor
 from . import elementwise as ew
 from . import functions as fn
 from . import reduce as rd

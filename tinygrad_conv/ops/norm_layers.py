@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, share
+from ..tensor import Tensor, share
 from ..kernels import norm as kernels
 from ..primitive import primitive
 from . import shape as sh

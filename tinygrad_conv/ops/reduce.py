@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..kernels.total import total
 from ..primitive import primitive
 from . import elementwise as ew

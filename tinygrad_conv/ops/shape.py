@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..primitive import primitive
 from ..arguments import Axis, axes_of, axis_of, is_whole
 from ..operands import as_tensor
