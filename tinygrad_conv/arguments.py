@@ -136,3 +136,15 @@ def generator(rng: Any, op: str) -> np.random.Generator:
     got = "it is missing" if rng is None else f"got {rng!r}"
     raise TypeError(f"{op}: rng must be a np.random.Generator, {got}; make one with "
                     f"rng=np.random.default_rng({seed}) and pass it to every call")
+
+
+def one_of(value: Any, op: str, name: str, choices: Sequence[str]) -> str:
+    """The argument `name`, which must be one of the words in `choices`; else a ValueError that lists them.
+
+    Example:
+        >>> one_of("sum", "mse_loss", "reduction", ("mean", "sum"))
+        'sum'
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{op}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value

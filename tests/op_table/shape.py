@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_conv.ops import indexing, joining, padding, shape
+from tinygrad_conv.ops import indexing, padding, shape
 
 from .row import Row
 
@@ -87,7 +87,7 @@ ROWS = [
         lambda x, *, axes: np.moveaxis(x, axes, range(len(axes))), linear=(0,)),
     Row(shape._broadcast_to, sampled(((3, 1), {"shape": (2, 3, 4)}), ((), {"shape": (2,)})),
         lambda x, *, shape: x + np.zeros(shape), linear=(0,)),
-    Row(joining._concatenate, joined, lambda *xs, axis: np.concatenate(xs, axis), linear=(0, 1)),
+    Row(shape._concatenate, joined, lambda *xs, axis: np.concatenate(xs, axis), linear=(0, 1)),
     Row(shape._roll, sampled(((4, 3), {"shift": (1,), "axis": (0,)}),
                              ((4, 3), {"shift": (-2, 5), "axis": (0, 1)})),
         lambda x, *, shift, axis: np.roll(x, shift, axis), linear=(0,)),

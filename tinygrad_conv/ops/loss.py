@@ -1,49 +1,37 @@
 """Losses on real values: squared, absolute, Huber; binary cross entropy on logits; KL divergence.
 
-All end in `_reduced`. Shapes must be equal: a loss that broadcasts (N, 1) against (N,) is nearly
+All end in `reduced`. Shapes must be equal: a loss that broadcasts (N, 1) against (N,) is nearly
 always a mistake, so it is refused (PyTorch warns). Composites of other ops, no primitives.
 """
 from __future__ import annotations
 
 from typing import Any
 
+from ..arguments import number, one_of
 from ..core import Tensor
-from . import elementwise as ew
-from . import functions as fn
-from . import reduce as rd
-from .activation import softplus
-from ..arguments import number
 from ..operands import as_floats, as_tensor
-from .compare import where
+from . import elementwise as ew
+from .activation import softplus
+from .reduce import mean, sum
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def check_reduction(op: str, reduction: str, choices: tuple[str, ...] = REDUCTIONS) -> None:
-    """Refuse an unknown reduction, naming the choices."""
-    if not isinstance(reduction, str) or reduction not in choices:
-        raise ValueError(f"{op}: reduction must be one of {', '.join(map(repr, choices))}, got "
-                         f"{reduction!r}")
-
-
-def _reduced(loss: Tensor, reduction: str) -> Tensor:
-    return loss if reduction == "none" else rd.mean(loss) if reduction == "mean" else rd.sum(loss)
+def reduced(loss: Tensor, reduction: str) -> Tensor:
+    """One number for the whole batch, or the losses themselves."""
+    return loss if reduction == "none" else mean(loss) if reduction == "mean" else sum(loss)
 
 
 def _pair(op: str, input: Any, target: Any, reduction: str,
           choices: tuple[str, ...] = REDUCTIONS) -> tuple[Tensor, Tensor]:
-    check_reduction(op, reduction, choices)
+    one_of(reduction, op, "reduction", choices)
     x, t = as_floats(input, op, "input"), as_tensor(target, op)
     if x.shape != t.shape:
-        raise ValueError(f"{op}: input and target must have one shape, got {x.shape} and "
-                         f"{t.shape}; {_fix(x.shape, t.shape)}")
+        fix = "nothing is broadcast here, since (N, 1) against (N,) would compare all pairs"
+        if [n for n in x.shape if n != 1] == [n for n in t.shape if n != 1]:
+            fix = f"reshape one of them, e.g. target.reshape({x.shape})"
+        raise ValueError(f"{op}: input and target must have one shape, got {x.shape} and {t.shape}; {fix}")
     return x, t if t.dtype.kind == "f" else ew.astype(t, x.dtype)
-
-
-def _fix(x: tuple[int, ...], t: tuple[int, ...]) -> str:
-    if [n for n in x if n != 1] == [n for n in t if n != 1]:
-        return f"reshape one of them, e.g. target.reshape({x})"
-    return "nothing is broadcast here, since (N, 1) against (N,) would compare all pairs"
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -62,7 +50,7 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """
     x, t = _pair("mse_loss", input, target, reduction)
     r = x - t
-    return _reduced(r * r, reduction)
+    return reduced(r * r, reduction)
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -80,7 +68,7 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
         1.5
     """
     x, t = _pair("l1_loss", input, target, reduction)
-    return _reduced(ew.abs(x - t), reduction)
+    return reduced(ew.abs(x - t), reduction)
 
 
 def _huber(x: Tensor, t: Tensor, delta: float) -> Tensor:
@@ -110,7 +98,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     delta = number(delta, "huber_loss", "delta")
     if not delta > 0:
         raise ValueError(f"huber_loss: delta must be above 0, got {delta}")
-    return _reduced(_huber(*_pair("huber_loss", input, target, reduction), delta), reduction)
+    return reduced(_huber(*_pair("huber_loss", input, target, reduction), delta), reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
@@ -130,15 +118,9 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
 
     Source: Girshick 2015; arguments as torch.nn.functional.smooth_l1_loss.
     """
-    beta = number(beta, "smooth_l1_loss", "beta")
-    if not beta >= 0:
-        raise ValueError(f"smooth_l1_loss: beta must be at least 0, got {beta}")
+    beta = number(beta, "smooth_l1_loss", "beta", 0)
     x, t = _pair("smooth_l1_loss", input, target, reduction)
-    return _reduced(_huber(x, t, beta) * (1.0 / beta) if beta else ew.abs(x - t), reduction)
-
-
-def _minus_log_sigmoid(x: Tensor) -> Tensor:
-    return softplus(-x, threshold=float("inf"))
+    return reduced(_huber(x, t, beta) * (1.0 / beta) if beta else ew.abs(x - t), reduction)
 
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None,
@@ -170,9 +152,9 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None
             raise ValueError(f"{op}: {name} must broadcast to the shape of input, {x.shape}, got "
                              f"{w.shape}")
     ones = t if pos_weight is None else t * pos_weight
-    loss = ones * _minus_log_sigmoid(x) + (1.0 - t) * _minus_log_sigmoid(-x)
-    loss = loss if weight is None else loss * weight
-    return _reduced(loss, reduction)
+    inf = float("inf")                                          # softplus(-x) = -log(sigmoid(x))
+    loss = ones * softplus(-x, threshold=inf) + (1.0 - t) * softplus(x, threshold=inf)
+    return reduced(loss if weight is None else loss * weight, reduction)
 
 
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
@@ -197,11 +179,11 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     """
     x, t = _pair("kl_div", input, target, reduction, (*REDUCTIONS, "batchmean"))
     if log_target:
-        loss = fn.exp(t) * (t - x)
+        loss = ew.exp(t) * (t - x)
     else:
         some = t != 0.0
-        loss = where(some, t * (fn.log(where(some, t, 1.0)) - where(some, x, 0.0)), 0.0)
+        loss = ew.where(some, t * (ew.log(ew.where(some, t, 1.0)) - ew.where(some, x, 0.0)), 0.0)
     if reduction != "batchmean":
-        return _reduced(loss, reduction)
+        return reduced(loss, reduction)
     n = x.shape[0] if x.ndim else 1
-    return rd.sum(loss) * (1.0 / n if n else float("nan"))
+    return sum(loss) * (1.0 / n if n else float("nan"))

@@ -1,8 +1,7 @@
 """softmax and log_softmax: shifted by the largest value of each row, so that nothing overflows.
 
 A logit of -inf has probability 0 and a finite gradient; a row of only -inf, or with +inf, gives
-nan, without a warning. Imports core, primitive, functions, reduce, arguments and
-the kernel of sums.
+nan, without a warning.
 """
 from __future__ import annotations
 
@@ -10,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import axis_of
 from ..core import Tensor
 from ..kernels.total import total
-from ..primitive import primitive
-from . import functions as fn
-from . import reduce as rd
-from ..arguments import axis_of
 from ..operands import as_floats
+from ..primitive import Primitive, primitive
+from . import reduce as rd
+from .elementwise import exp
 
 
 def _shifted(x: np.ndarray, axis: int) -> np.ndarray:
@@ -77,15 +76,13 @@ def log_softmax_vjp(g, ans, *, axis):
 
 _log_softmax.defvjp(lambda g, ans, x, *, axis: log_softmax_vjp(g, ans, axis=axis))
 log_softmax_vjp.defvjp(
-    lambda h, out, g, ans, *, axis: h - rd.sum(h * fn.exp(ans), axis, keepdims=True),
-    lambda h, out, g, ans, *, axis: -(h * fn.exp(ans)) * rd.sum(g, axis, keepdims=True))
+    lambda h, out, g, ans, *, axis: h - rd.sum(h * exp(ans), axis, keepdims=True),
+    lambda h, out, g, ans, *, axis: -(h * exp(ans)) * rd.sum(g, axis, keepdims=True))
 
 
-def _along(primitive_: Any, x: Any, axis: int) -> Tensor:
-    op = primitive_.name
-    x = as_floats(x, op)
-    axis = axis_of(axis, x.ndim, op)
-    return primitive_(x, axis=axis) if x.size else x
+def _along(op: Primitive, x: Any, axis: int) -> Tensor:
+    x = as_floats(x, op.name)
+    return op(x, axis=axis_of(axis, x.ndim, op.name))
 
 
 def softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
