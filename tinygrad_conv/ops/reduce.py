@@ -55,8 +55,8 @@ def kept(x: Any, axis: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _back(t: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
-    """A reduced tensor with its lost axes back, of length 1; a single number needs none."""
-    return t if t.ndim in (0, x.ndim) else _reshape(t, shape=kept(x, axis))
+    """A reduced tensor with its lost axes back, of length 1."""
+    return _reshape(t, shape=kept(x, axis))
 
 
 def _spread(g: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
