@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .core import Tensor, as_array, share
+from .core import as_array
+from .tensor import Tensor, share
 from .arguments import checked_dtype, number
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .core import Tensor, as_array, share
+from .core import as_array
+from .tensor import Tensor, share
 
 
 def _weak(value: Any, dtypes: list[np.dtype]) -> np.ndarray:

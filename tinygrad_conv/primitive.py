@@ -1,8 +1,8 @@
-"""The record, second half: Primitive, a named op with its derivatives, and Node, one call of it.
+"""An op and everything about it: Primitive, a named function on arrays, and Node, one recorded call of it.
 
-Calling a primitive runs its function on arrays and, if any input requires a gradient and the
-recording flag is on, records a Node. Whatever a derivative may rely on is locked or stamped here,
-so that a later change is noticed.
+Calling a primitive runs its function on arrays and, if any input requires a gradient and the recording flag
+is on, records a Node. Whatever a derivative may rely on is fixed or stamped here, so that a later
+change is noticed. Derivatives, costs and labels are registered on the primitive, beside one another.
 """
 from __future__ import annotations
 
@@ -11,64 +11,84 @@ import itertools
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from types import CodeType
+from typing import Any, Generic, ParamSpec
 
 import numpy as np
 
-from .core import Tensor, share
+from .core import Fixed, Memory
 from .operands import tensors_of
-from .state import state
+from .state import current
+from .tensor import Tensor
 
+P = ParamSpec("P")
 _home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = tuple(os.path.join(_home, package, "") for package in ("tinygrad_conv", "nn"))
-ARRAYS = (Tensor, np.ndarray)
 _creation = itertools.count()  # creation order is a topological order
+_new = Tensor.__new__
 
 
-def _caller() -> tuple[str, int]:
-    """File and line of the innermost frame that is not this library's: where the user called."""
+class _Files(dict[str, bool]):
+    """Whether a file is this library's."""
+
+    def __missing__(self, name: str) -> bool:
+        ours = self[name] = name.startswith(OURS)
+        return ours
+
+
+_is_ours = _Files()
+
+
+def _caller() -> tuple[CodeType, int]:
+    """The innermost frame that is not this library's, as code and instruction: what to find its line by."""
     frame = sys._getframe(3)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(OURS):
+    while _is_ours[frame.f_code.co_filename] and frame.f_back is not None:
         frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
+    return frame.f_code, frame.f_lasti
 
 
 class Node:
     """One recorded call: `primitive(*inputs, **params)`.
 
-    `order` is the creation number, `scope` the path of enclosing scopes, `where` the file and line
-    of the caller, `stamps` the state of the inputs' memory at the call. `values` holds what an op
+    `order` is the creation number, `scope` the path of enclosing scopes, `stamps` the state of each input's
+    memory at the call (None where it is fixed). `values` holds what an op
     with several outputs made, detached.
     """
 
-    __slots__ = ("primitive", "inputs", "params", "order", "scope", "where", "stamps", "values",
-                 "freed")
+    __slots__ = ("primitive", "inputs", "params", "order", "scope", "caller", "stamps", "values", "freed")
 
-    def __init__(self, primitive: Primitive, inputs: tuple[Tensor, ...], params: dict[str, Any]):
-        self.primitive, self.inputs = primitive, inputs
-        self.params = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in params.items()}
-        self.order, self.scope, self.where = next(_creation), state.scope, _caller()
-        self.stamps = tuple([t.memory.stamp(t._data) for t in inputs])
-        self.values: tuple[Tensor | Freed, ...] | None = None
+    def __init__(self, primitive: Primitive[Any], inputs: tuple[Any, ...], params: dict[str, Any],
+                 scope: tuple[str, ...], stamps: list[Any]) -> None:
+        self.primitive, self.inputs, self.params = primitive, inputs, params
+        self.order, self.scope, self.stamps, self.caller = next(_creation), scope, stamps, _caller()
+        self.values: tuple[Any, ...] | None = None
         self.freed = False
+        for t in inputs:
+            if t.memory.__class__ is not Fixed:
+                t.memory.recorded = True
 
-    def lock(self) -> list[tuple[Tensor, bool]]:
-        """Make the inputs read-only; returns those that were not, with whether a graph knew them."""
-        free = [(t, t.memory.recorded) for t in self.inputs if t._data.flags.writeable]
-        for t in self.inputs:
-            t._data.flags.writeable = False
-            t.memory.recorded = True
-        return free
+    @property
+    def where(self) -> tuple[str, int]:
+        """File and line of the user's call."""
+        code, instruction = self.caller
+        line = next(itertools.islice(code.co_positions(), instruction // 2, None))[0]
+        return code.co_filename, line or code.co_firstlineno
 
-    def free(self, stand_ins: dict[int, tuple[Tensor | Freed, Freed]]) -> None:
+    def free(self, stand_ins: dict[int, tuple[Any, Freed]]) -> None:
         """Release the arrays kept for the derivative; structure and shapes stay, to be drawn.
 
         Leaves that require gradients and single numbers stay too. The nodes of a graph share
         `stand_ins`, so that a tensor used twice keeps one identity.
         """
-        self.inputs = tuple([
-            t if t.node is None and (t.requires_grad or t.shape == ())
-            else stand_ins.setdefault(id(t), (t, Freed(t)))[1] for t in self.inputs])
+        inputs = []
+        for t in self.inputs:
+            if t.node is not None or not (t._requires_grad or t.shape == ()):
+                known = stand_ins.get(id(t))
+                if known is None:
+                    known = stand_ins[id(t)] = t, Freed(t)
+                t = known[1]
+            inputs.append(t)
+        self.inputs = tuple(inputs)
         self.values = self.values and tuple([Freed(t) for t in self.values])
         self.freed = True
 
@@ -76,14 +96,19 @@ class Node:
 class Freed:
     """What is left of a tensor once `backward()` has used it: all but its values."""
 
-    __slots__ = ("node", "index", "shape", "dtype", "name", "requires_grad", "memory")
+    __slots__ = ("node", "index", "shape", "dtype", "name", "_requires_grad", "memory")
 
     def __init__(self, t: Tensor | Freed) -> None:
         self.node, self.index, self.name, self.memory = t.node, t.index, t.name, t.memory
-        self.shape, self.dtype, self.requires_grad = t.shape, t.dtype, t.requires_grad
+        self.shape, self.dtype, self._requires_grad = t.shape, t.dtype, t._requires_grad
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether the tensor did."""
+        return self._requires_grad
 
 
-class Primitive:
+class Primitive(Generic[P]):
     """A named function on arrays with a vector-Jacobian product for each argument.
 
     Call it with tensors (arrays and numbers are converted) and pass metadata by keyword. `fn` gets
@@ -95,11 +120,13 @@ class Primitive:
         (<primitive tanh>, 'tanh')
     """
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
+    def __init__(self, fn: Callable[P, Any]) -> None:
         functools.update_wrapper(self, fn)
-        self.fn, self.name = fn, fn.__name__.strip("_")  # a wrapper `conv2d` calls `_conv2d`
+        self.fn: Callable[..., Any] = fn
+        self.name = fn.__name__.strip("_")  # a wrapper `conv2d` calls `_conv2d`
         code = getattr(fn, "__code__", None)  # a NumPy ufunc has none
-        self.names = code.co_varnames[:code.co_argcount] if code else ()
+        self.names: tuple[str, ...] = code.co_varnames[:code.co_argcount] if code else ()
+        self.required = len(self.names) - len(getattr(fn, "__defaults__", None) or ())
         self.vjps: tuple[Callable[..., Any] | None, ...] = ()
         self.variadic_vjp: Callable[..., Any] | None = None
         self.cost: Callable[..., int] | None = None
@@ -147,6 +174,8 @@ class Primitive:
         """The op works entry by entry: its arguments broadcast, their gradients are summed back."""
         self.broadcasts = True
 
+    # ----- calling -----
+
     def vjp_for(self, argnum: int) -> Callable[..., Any] | None:
         """The VJP of an argument.
 
@@ -163,52 +192,48 @@ class Primitive:
 
     def _by_position(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, ...]:
         """All arrays, also those given by name as in `mul(x, y=w)`, which are taken from `params`."""
-        names = self.names[len(args):]
-        given = [i for i, n in enumerate(names) if isinstance(params.get(n), ARRAYS)]
-        for name in names[:max(given, default=-1) + 1]:
-            if name not in params:
+        for i in range(len(args), len(self.names)):
+            value = params.get(self.names[i])
+            if value is None or i >= self.required and not isinstance(value, Tensor | np.ndarray):
                 break
-            args += (params.pop(name),)
+            args += (params.pop(self.names[i]),)
         for name, value in params.items():
             if isinstance(value, Tensor):
                 raise TypeError(f"{self.name}: parameter {name!r} is a tensor, its gradient would be "
                                 f"lost; arrays are positional: {self.name}({', '.join(self.names)})")
         return args
 
-    def __call__(self, *args: Any, **params: Any) -> Tensor:  # or a tuple, which unpacks alike
-        if params and any([isinstance(v, ARRAYS) for v in params.values()]):
-            args = self._by_position(args, params)
-        inputs = args
+    def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:  # or a tuple, which unpacks alike
+        if params:
+            args = self._by_position(args, params)  # type: ignore[assignment]
+        inputs: Any = args
         for a in args:
             if not isinstance(a, Tensor):
                 inputs = tensors_of(self.name, args)
                 break
-        node = None
-        if state.recording and any([t._requires_grad for t in inputs]):
-            node = Node(self, inputs, params)
-            free = node.lock()
+        state = current()
+        record = state.recording and any([t._requires_grad for t in inputs])
+        if record:
+            stamps = [None if t.memory.__class__ is Fixed else t.memory.stamp(t._data) for t in inputs]
+            kept = {key: _frozen(value) for key, value in params.items()}
         arrays = [t._data for t in inputs]
         try:
             values = self.fn(*arrays, **params)
-            several = isinstance(values, tuple)
-            values = [_real(v) for v in values] if several else _real(values)
-        except BaseException as e:
-            if node is not None:
-                _unlock(free)
-            explained = str(e).startswith(f"{self.name}: ")
-            if explained or not isinstance(e, ValueError | IndexError | TypeError):
+            several = values.__class__ is tuple
+            made = [_result(v, arrays, params) for v in (values if several else (values,))]
+        except (ValueError, IndexError, TypeError) as e:
+            if str(e).startswith(f"{self.name}: "):
                 raise
             raise self._explain(e, arrays, params) from e
-        if "dtype" in params:  # an op that is told its dtype (astype) may widen
-            arrays.append(np.empty(0, params["dtype"]))
+        node = None
+        if record and (several or made[0].dtype.kind == "f"):
+            node = Node(self, inputs, kept, state.scope, stamps)
         if not several:
-            return _output(values, arrays, inputs, node, 0)
-        if node is not None:
-            node.values = ()  # several outputs: also the integer ones are kept for the derivative
-        outputs = tuple([_output(v, arrays, inputs, node, i) for i, v in enumerate(values)])
-        if node is not None:
+            return _output(made[0], inputs, node, 0)
+        outputs = tuple([_output(value, inputs, node, i) for i, value in enumerate(made)])
+        if node is not None:  # also the integer ones are kept for the derivative
             node.values = tuple([t.detach() for t in outputs])
-        return outputs
+        return outputs  # type: ignore[return-value]
 
     def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:
         if str(e).startswith("operands could not be broadcast"):
@@ -220,43 +245,64 @@ class Primitive:
         return kind(f"{self.name}: {e}{written} (inputs {shapes}, parameters {params})")
 
 
-def _unlock(free: list[tuple[Tensor, bool]]) -> None:
-    """As before `Node.lock`: a call that failed leaves nothing behind. Owners of memory first."""
-    for t, recorded in sorted(free, key=lambda item: item[0]._data.base is not None):
-        t.memory.recorded = recorded
-        t._data.flags.writeable = True
+def _frozen(value: Any) -> Any:
+    """A parameter that later changes by the caller do not reach."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, list | set):
+        return type(value)(map(_frozen, value))
+    if isinstance(value, dict):
+        return {k: _frozen(v) for k, v in value.items()}
+    if type(value) is tuple:
+        return tuple(map(_frozen, value))
+    return value
 
 
-def _real(value: Any) -> np.ndarray:
-    """What a primitive returned, as an array."""
-    array = value if type(value) is np.ndarray else np.asarray(value)
+def _result(value: Any, arrays: list[np.ndarray], params: dict[str, Any]) -> np.ndarray:
+    """What a primitive returned, as an array of a dtype no wider than the inputs'."""
+    array = value if value.__class__ is np.ndarray else np.asarray(value)
+    if arrays and array.dtype is arrays[0].dtype:
+        return array
     if array.dtype.kind not in "fiub":
         raise TypeError(f"the function must return an array of real numbers, got "
                         f"{type(value).__name__} of dtype {array.dtype}")
-    return array
+    if array.dtype.kind != "f":
+        return array
+    floats = [a.dtype for a in arrays if a.dtype.kind == "f"] or [np.dtype(np.float32)]
+    told = [np.dtype(params["dtype"])] if "dtype" in params else []  # astype may widen
+    widest = max(floats + told, key=lambda d: d.itemsize)
+    return array.astype(widest) if array.dtype.itemsize > widest.itemsize else array
 
 
-def _output(value: np.ndarray, arrays: list[np.ndarray], inputs: tuple[Tensor, ...],
-            node: Node | None, index: int) -> Tensor:
-    """Wrap what a primitive returned: dtype no wider than the inputs', memory known as shared."""
-    if value.dtype.kind == "f" and value.dtype != (arrays[0].dtype if arrays else None):
-        floats = [a.dtype for a in arrays if a.dtype.kind == "f"] or [np.dtype(np.float32)]
-        widest = max(floats, key=lambda d: d.itemsize)
-        value = value.astype(widest) if value.dtype.itemsize > widest.itemsize else value
-    memory = None
-    if value.base is not None or any([value is a for a in arrays]):
-        memory = next((t.memory for t in inputs if np.may_share_memory(value, t._data)), None)
-        value = value.view() if memory else value
-    t = share(value, memory)
-    if node is not None and (value.dtype.kind == "f" or node.values is not None):
-        t.memory.recorded, t.memory.result = True, t.memory.result or memory is None
-        value.flags.writeable = False
-        if value.dtype.kind == "f":
-            t.node, t.index, t._requires_grad = node, index, True
-    return t
+def _owner(array: np.ndarray) -> Any:
+    """What holds the memory: the array itself, or its base (NumPy keeps no views of views)."""
+    return array if array.base is None else array.base
 
 
-def primitive(fn: Callable[..., Any]) -> Primitive:
+def _output(value: np.ndarray, inputs: tuple[Tensor, ...], node: Node | None, index: int) -> Tensor:
+    """Wrap what a primitive returned, on an input's memory, on fixed memory, or on memory free to change."""
+    owner, memory = _owner(value), None
+    for t in inputs:
+        if _owner(t._data) is owner:
+            memory = t.memory
+    if owner is not value and memory is None:
+        if isinstance(owner, np.ndarray):
+            owner.setflags(False)  # a buffer that the op may use again, or that somebody holds
+        else:  # as_strided, or memory that is not NumPy's
+            memory = next((t.memory for t in inputs if np.may_share_memory(value, t._data)), None)
+            value = value.copy() if memory is None else value
+    value.setflags(False)
+    out: Tensor = _new(Tensor)
+    out._data, out.grad, out.index, out.name = value, None, index, ""
+    if node is None or value.dtype.kind != "f":
+        out.node, out._requires_grad = None, False
+    else:
+        out.node, out._requires_grad = node, True
+    out.memory = memory or (Memory() if node is None else Fixed())
+    return out
+
+
+def primitive(fn: Callable[P, Any]) -> Primitive[P]:
     """Make a function on arrays an op; `.defvjp` gives it derivatives.
 
     Arrays are positional, metadata keyword-only.

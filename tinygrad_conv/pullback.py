@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core import Tensor, share
+from .core import Memory
 from .primitive import Node
-from .state import scope, state
-from .tape import Entry, walk
+from .state import State, current, enter
+from .tape import Made, reach
+from .tensor import Tensor, share
 
 
 def _fit(g: Any, x: Tensor, node: Node, argnum: int) -> Tensor:
     """What a VJP returned, with x's shape and dtype: broadcasting and dtype promotion undone."""
     if not isinstance(g, Tensor):  # a raw array could not be differentiated again
         raise TypeError(f"{node.primitive.name}: the VJP for argument {argnum} must return a tensor, "
-                        f"got {type(g).__name__}; write it in tensor ops")
+                        f"got {type(g).__name__}; write it in tensor ops, as vjp(g, ans, *inputs, **params), "
+                        f"or register None if no gradient flows there")
     if g.shape != x.shape:
         lead = g.ndim - x.ndim
         pairs = list(zip(g.shape[lead:], x.shape)) if lead >= 0 else []
@@ -34,14 +36,20 @@ def _fit(g: Any, x: Tensor, node: Node, argnum: int) -> Tensor:
     return g if g.dtype == x.dtype else ops.astype(g, dtype=x.dtype)
 
 
-def _check(node: Node) -> None:
-    """Refuse a call whose graph was freed or whose values have changed, even during the pass."""
+def check_unchanged(node: Node) -> None:
+    """Refuse a call whose graph was freed or whose inputs have changed since.
+
+    Raises:
+        RuntimeError: naming the call and the input.
+    """
     name = node.primitive.name
     if node.freed:
         raise RuntimeError(
             f"backward: the graph at {name} was already used by a backward(); call the first "
             f"one with retain_graph=True, or compute the output again")
     for i, (t, stamp) in enumerate(zip(node.inputs, node.stamps)):
+        if stamp is None or not isinstance(t.memory, Memory):
+            continue
         now = t.memory.stamp(t._data, stamp)
         if now != stamp:
             label = repr(t.name) if t.name else f"of shape {t.shape}"
@@ -51,11 +59,11 @@ def _check(node: Node) -> None:
                 f"{name} used it ({how}); change it after backward(), or compute the output again")
 
 
-def answer(entry: Entry) -> Any:
-    """What the call returned, as its VJPs expect it: a tensor, or a tuple of them."""
-    node = entry.node
+def answer(output: Made) -> Any:
+    """What the call behind `output` returned, as its VJPs expect it: a tensor, or a tuple of them."""
+    node = output.node
     if node.values is None:
-        return entry.output
+        return output
     outs = []
     for i, value in enumerate(node.values):
         t = value.detach()
@@ -73,19 +81,17 @@ def joined_cotangent(node: Node, parts: dict[int, Tensor]) -> Any:
                  for i, v in enumerate(node.values))
 
 
-def _needed(entries: list[Entry], targets: Sequence[Tensor] | None) -> Callable[[Tensor], bool]:
+def _between(nodes: list[Node], targets: Sequence[Tensor]) -> Callable[[Tensor], bool]:
     """Whether a tensor lies between the outputs and what is asked for: other VJPs never run."""
-    if targets is None:
-        return lambda t: t.requires_grad
     leaves = {id(t) for t in targets}
-    nodes = {t.node.order for t in targets if t.node is not None}
+    orders = {t.node.order for t in targets if t.node is not None}
 
     def needed(t: Tensor) -> bool:
-        return id(t) in leaves if t.node is None else t.node.order in nodes
+        return id(t) in leaves if t.node is None else t.node.order in orders
 
-    for entry in entries:
-        if any(needed(t) for t in entry.node.inputs):
-            nodes.add(entry.node.order)
+    for node in nodes:
+        if any(map(needed, node.inputs)):
+            orders.add(node.order)
     return needed
 
 
@@ -95,41 +101,56 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
 
     Runs under the recording flag as it stands. Changes no tensor.
     """
-    entries = walk(outputs)
+    calls = reach(outputs)
+    order = sorted(calls)
+    needed = None if targets is None else _between([calls[i][0].node for i in order], targets)
     inner = {(t.node.order, t.index): t for t in targets or () if t.node is not None}
-    needed = _needed(entries, targets)
     pending: dict[int, dict[int, Tensor]] = {}
     found: dict[int, tuple[Tensor, Tensor]] = {}
 
     def add(t: Tensor, g: Tensor) -> None:
-        if t.node is not None:
-            parts = pending.setdefault(t.node.order, {})
-            parts[t.index] = ops.add(parts[t.index], g) if t.index in parts else g
+        if g.memory.__class__ is Memory:
+            g.memory.recorded = True  # several VJPs get it: none may change it
+        if t.node is None:
+            known = found.get(id(t))
+            found[id(t)] = t, g if known is None else ops.add(known[1], g)
+            return
+        parts = pending.get(t.node.order)
+        if parts is None:
+            pending[t.node.order] = {t.index: g}
         else:
-            found[id(t)] = (t, ops.add(found[id(t)][1], g) if id(t) in found else g)
+            parts[t.index] = ops.add(parts[t.index], g) if t.index in parts else g
 
     for t, g in zip(outputs, cotangents):
-        if needed(t):
+        if needed is None or needed(t):
             add(t, g)
-    with scope():
-        while entries:
-            entry = entries.pop()
-            node = entry.node
-            if (parts := pending.pop(node.order, None)) is None:
+    before = current()
+    try:
+        while order:
+            number = order.pop()
+            output = calls.pop(number)[0]
+            if (parts := pending.pop(number, None)) is None:
                 continue
-            for index, g in parts.items():
-                g._data.flags.writeable = False  # several VJPs get it: none may change it
-                target = inner.get((node.order, index))
+            for index, g in parts.items() if inner else ():
+                target = inner.get((number, index))
                 if target is not None:
                     found[id(target)] = (target, g)
-            _check(node)
-            g, ans = joined_cotangent(node, parts), answer(entry)
-            del entry, parts
-            state.scope = ("backward", *node.scope)
-            for i, x in enumerate(node.inputs):
-                if x._requires_grad and needed(x):
+            node = output.node
+            check_unchanged(node)
+            if before.recording:
+                enter(State(True, (*before.scope, "backward", *node.scope), before))
+            g, ans = joined_cotangent(node, parts), answer(output)
+            del output, parts
+            inputs, params = node.inputs, node.params
+            for i, x in enumerate(inputs):
+                if x._requires_grad and (needed is None or needed(x)):
                     vjp = node.primitive.vjp_for(i)
-                    gx = None if vjp is None else vjp(g, ans, *node.inputs, **node.params)
-                    if gx is not None:
-                        add(x, _fit(gx, x, node, i))
+                    if vjp is not None:
+                        gx = vjp(g, ans, *inputs, **params)
+                        if gx.__class__ is not Tensor or gx._data.shape != x._data.shape or (
+                                gx._data.dtype is not x._data.dtype):
+                            gx = _fit(gx, x, node, i)
+                        add(x, gx)
+    finally:
+        enter(before)
     return found

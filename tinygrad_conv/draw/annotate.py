@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from . import replay
-from ..core import Tensor
+from ..tensor import Tensor
 from .costs import multiply_adds, saved_bytes
 from .graph import Graph, backwards
 from .labels import place

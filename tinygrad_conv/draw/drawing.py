@@ -13,7 +13,7 @@ from typing import Any
 from .annotate import annotate
 from .calls import calls_apart
 from .collapse import collapse, without
-from ..core import Tensor
+from ..tensor import Tensor
 from .failure import failed_graph
 from ..files import write_atomically
 from .fold import fold as folded

@@ -16,11 +16,11 @@ from types import FrameType
 
 import numpy as np
 
-from ..core import Tensor, share
+from ..tensor import Tensor, share
 from .graph import Box, Edge, Graph, Path, Scope, graph
 from .labels import place, slot_name
 from ..primitive import OURS, Primitive
-from ..state import is_recording, state
+from ..state import current, is_recording
 from ..tape import Entry
 
 ENGINE = OURS[0]
@@ -94,7 +94,7 @@ def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
         [('matmul', 'failed')]
     """
     with contextlib.suppress(Exception):  # whatever goes wrong here must not hide the user's error
-        here = state.scope
+        here = current().scope
         if not isinstance(getattr(error, "graph", None), Graph):
             call = failing_call(error)
             for note in _origins(call):

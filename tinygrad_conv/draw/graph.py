@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..core import Tensor
+from ..tensor import Tensor
 from .labels import call_label, conv_notes, dtype_name, slot_name
 from ..primitive import Freed, Node
 from ..tape import Entry, walk

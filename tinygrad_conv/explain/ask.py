@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..state import no_grad
 from .call import Call, cotangent, place, recorded
 from .explanation import Explanation

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, as_array, share
+from ..core import as_array
+from ..tensor import Tensor, share
 from ..draw.labels import call_label
 from ..primitive import Freed
 from ..pullback import pull

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..arguments import number, one_of
-from ..core import Tensor
 from ..kernels import pointwise
 from ..primitive import primitive
+from ..tensor import Tensor
 from .elementwise import clip, erf, exp, sigmoid, tanh, unary, where
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..kernels import planes as kernels
 from ..kernels.geometry import pair
 from ..primitive import primitive

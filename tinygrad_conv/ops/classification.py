@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..arguments import is_whole, number, one_of
-from ..core import Tensor, share
 from ..kernels.pointwise import keep
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
+from ..tensor import Tensor, share
 from .activation import relu
 from .indexing import take_along_axis
 from .loss import REDUCTIONS, reduced

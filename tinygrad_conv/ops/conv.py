@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..kernels import conv as kernels
 from ..kernels.geometry import conv_padding, conv_size, pair, reach
 from ..kernels.window import window

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..kernels.geometry import single
 from .conv import convolve, convolve_transposed
 from .conv_inputs import as_conv_inputs, check_channels

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..arguments import is_whole
 from ..operands import as_floats
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, share
 from ..primitive import primitive
+from ..tensor import Tensor, share
 from ..arguments import generator, number
 from ..operands import as_floats
 

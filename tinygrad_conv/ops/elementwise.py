@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..arguments import checked_dtype
-from ..core import Tensor
 from ..kernels import pointwise
 from ..primitive import Primitive, primitive
+from ..tensor import Tensor
 
 
 def _row(template: Callable[..., Any], name: str, fn: Callable[..., Any], doc: str, vjps: tuple) -> Primitive:

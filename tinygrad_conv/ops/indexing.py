@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
 from ..primitive import primitive
+from ..tensor import Tensor
 from ..arguments import axis_of
 from ..operands import as_tensor
 

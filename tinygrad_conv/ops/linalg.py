@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, share
 from ..kernels.parallel import split
 from ..kernels.product import product
 from ..operands import as_tensor
 from ..primitive import primitive
+from ..tensor import Tensor, share
 from .shape import _broadcast_to, _reshape, _transpose, expand_dims
 
 Shape = tuple[int, ...]

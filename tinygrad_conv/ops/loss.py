@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from ..arguments import number, one_of
-from ..core import Tensor
 from ..operands import as_floats, as_tensor
 from . import elementwise as ew
 from .activation import softplus

@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 
 from ..arguments import is_whole, number
-from ..core import Tensor, share
 from ..kernels import norm as kernels
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
+from ..tensor import Tensor, share
 from .reduce import count, mean, sum
 from .shape import _broadcast_to, _reshape
 

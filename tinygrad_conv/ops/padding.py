@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..primitive import primitive
 from ..operands import as_tensor
 from .indexing import getitem

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..kernels import pool as kernels
 from ..kernels.geometry import pair, reach
 from ..kernels.pool_geometry import Windows, windows

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..kernels.geometry import single
 from .pool import as_planes, avg_planes, max_planes
 from .shape import reshape

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..arguments import Axis, axes_of, axis_of, number
-from ..core import Tensor
 from ..kernels.pointwise import floating
 from ..kernels.total import total
 from ..operands import as_floats, as_tensor
 from ..primitive import Primitive, primitive
+from ..tensor import Tensor
 from . import elementwise as ew
 from .indexing import getitem
 from .shape import _broadcast_to, _reshape, concatenate, flip, transpose

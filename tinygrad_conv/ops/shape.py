@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..arguments import Axis, axes_of, axis_of, is_whole
-from ..core import Tensor
 from ..operands import as_tensor
 from ..primitive import primitive
+from ..tensor import Tensor
 from .indexing import getitem
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..arguments import axis_of
-from ..core import Tensor
 from ..kernels.total import total
 from ..operands import as_floats
 from ..primitive import Primitive, primitive
+from ..tensor import Tensor
 from . import reduce as rd
 from .elementwise import exp
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..kernels import planes as kernels
 from ..kernels.geometry import pair
 from ..primitive import primitive

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..annotate import ends
-from ...core import Tensor
+from ...tensor import Tensor
 from ..graph import Graph, backwards
 from ..replay import pulled
 from ...tape import Entry

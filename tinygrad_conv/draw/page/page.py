@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..calls import calls_apart
-from ...core import Tensor
+from ...tensor import Tensor
 from ..graph import Box, Graph
 from ...tape import Entry
 from .gradients import gradients
