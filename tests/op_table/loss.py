@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_conv.ops.classification import _nll
-from tinygrad_conv.ops.softmax import _log_softmax, _softmax, log_softmax_vjp, softmax_vjp
+from tinygrad_conv.ops.activation import _log_softmax, _softmax, log_softmax_vjp, softmax_vjp
+from tinygrad_conv.ops.loss import _nll
 
 from .row import Row
 

@@ -1,9 +1,10 @@
 """The ops, one file per family; `__all__` is what is public on `tg`."""
-from .activation import elu, gelu, hardtanh, leaky_relu, relu, relu6, relu_vjp, selu, silu, softplus
+from .activation import (
+    elu, gelu, hardtanh, leaky_relu, log_softmax, relu, relu6, relu_vjp, selu, silu, softmax, softplus,
+)
 from .adaptive_pool import (
     adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d,
 )
-from .classification import cross_entropy, hinge_loss, nll_loss
 from .conv import conv2d, conv2d_weight, conv_transpose2d
 from .conv1d import conv1d, conv_transpose1d
 from .dropout import dropout, dropout2d
@@ -12,10 +13,10 @@ from .elementwise import (
     identity, isfinite, isnan, less, less_equal, log, log1p, logical_and, logical_not, logical_or, maximum,
     minimum, mul, neg, not_equal, pow, sigmoid, sign, sin, sqrt, sub, tanh, where,
 )
-from .indexing import getitem, take_along_axis
 from .linalg import einsum, linear, matmul, outer
 from .loss import (
-    binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss,
+    binary_cross_entropy_with_logits, cross_entropy, hinge_loss, huber_loss, kl_div, l1_loss, mse_loss, nll_loss,
+    smooth_l1_loss,
 )
 from .normalize import batch_norm, group_norm, instance_norm, layer_norm
 from .padding import pad
@@ -25,10 +26,9 @@ from .reduce import (
     all, amax, amin, any, argmax, argmin, cumsum, logsumexp, max, mean, min, norm, prod, std, sum, var,
 )
 from .shape import (
-    broadcast_to, concat, concatenate, expand_dims, flatten, flip, reshape, roll, split, squeeze, stack,
-    swapaxes, transpose,
+    broadcast_to, concat, concatenate, expand_dims, flatten, flip, getitem, reshape, roll, split, squeeze, stack,
+    swapaxes, take_along_axis, transpose,
 )
-from .softmax import log_softmax, softmax
 from .unpool import max_unpool2d
 
 __all__ = [

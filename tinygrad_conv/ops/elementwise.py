@@ -19,11 +19,16 @@ from ..primitive import Primitive, primitive
 from ..tensor import Tensor
 
 
-def _row(template: Callable[..., Any], name: str, fn: Callable[..., Any], doc: str, vjps: tuple) -> Primitive:
-    """The op `name`, whose arguments are called as the template's."""
-    template.__name__ = template.__qualname__ = name
-    template.__doc__ = doc
-    op = primitive(template)
+def named(function: Any, name: str, doc: str) -> Any:
+    """The function, called `name` and documented."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+def row(template: Callable[..., Any], name: str, fn: Callable[..., Any], doc: str, vjps: Any) -> Primitive[Any]:
+    """The op `name`: `fn`, whose arguments are called as the template's."""
+    op = primitive(named(template, name, doc))
     op.fn = fn  # called without the template in between
     op.defvjp(*vjps)
     return op
@@ -33,7 +38,7 @@ def unary(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]
     """A row of the table: an op of one array."""
     def op(x: Any) -> Any:
         return fn(x)
-    return _row(op, name, fn, doc, vjps)
+    return row(op, name, fn, doc, vjps)
 
 
 def real(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]) -> Primitive[[Any]]:
@@ -45,7 +50,7 @@ def binary(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any
     """A row for an op of two arrays, which broadcast."""
     def op(x: Any, y: Any) -> Any:
         return fn(x, y)
-    op = _row(op, name, fn, doc, vjps)
+    op = row(op, name, fn, doc, vjps)
     op.defbroadcast()
     return op
 
@@ -114,19 +119,9 @@ where.defvjp(None,
 where.defbroadcast()
 
 
-def _zero(g, ans, x):
-    """The derivative of a step function, where it has one."""
-    return where(False, g, 0.0)
-
-
-def _to_the_larger(g, ans, x, y):
-    return where(x < y, 0.0, where(x == y, g * 0.5, g))
-
-
-def _to_the_smaller(g, ans, x, y):
-    return where(x > y, 0.0, where(x == y, g * 0.5, g))
-
-
+_zero = lambda g, ans, x: where(False, g, 0.0)  # of a step function, where it has a derivative
+_to_the_larger = lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g * 0.5, g))
+_to_the_smaller = lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g * 0.5, g))
 sign = unary("sign", np.sign, "-1, 0 or 1 by the sign of x; nan stays nan. Zero gradient.", _zero)
 floor = unary("floor", np.floor, "The largest whole number not above x. Zero gradient.", _zero)
 abs = unary("abs", np.abs, "The absolute value; derivative 0 at 0.", lambda g, ans, x: g * sign(x))
@@ -231,8 +226,8 @@ def div_no_nan(x, y):
 div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),
                   lambda g, ans, x, y: -div_no_nan(g * ans, y))
 
-_SHORT = {0.0: np.ones_like, 0.5: np.sqrt, 1.0: lambda x: x, 2.0: np.square,
-          3.0: lambda x: x * x * x, -1.0: np.reciprocal}
+_SHORT: dict[float, Callable[..., Any]] = {
+    0.0: np.ones_like, 0.5: np.sqrt, 1.0: lambda x: x, 2.0: np.square, 3.0: lambda x: x * x * x, -1.0: np.reciprocal}
 
 
 def _power(x: np.ndarray, y: np.ndarray) -> np.ndarray:

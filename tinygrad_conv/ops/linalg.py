@@ -158,11 +158,6 @@ def _einsum(*xs, subscripts):
     return split(1, False, lambda lo, hi: np.einsum(subscripts, *xs, optimize=len(xs) > 1))[0]
 
 
-def _terms(subscripts: str) -> tuple[list[str], str]:
-    left, out = subscripts.split("->")
-    return left.split(","), out
-
-
 def _sizes(terms: list[str], shapes: Sequence[Shape]) -> dict[str, int]:
     """The length of each label; 1 broadcasts to any other."""
     sizes: dict[str, int] = {}
@@ -178,7 +173,7 @@ def _einsum_vjp(i, g, ans, *xs, subscripts):
     A label that i repeats (a diagonal) gets a new name at its second place and an identity matrix
     that ties the two; one that no other term has was summed out of i alone: g is repeated along it.
     """
-    terms, out = _terms(subscripts)
+    *terms, out = subscripts.replace("->", ",").split(",")
     sizes = _sizes(terms, [x.shape for x in xs])
     own = ""
     names = [out, *terms[:i], *terms[i + 1:]]
@@ -204,7 +199,7 @@ def _einsum_vjp(i, g, ans, *xs, subscripts):
 
 def _einsum_cost(ans: Shape, *shapes: Shape, subscripts: str) -> int:
     """Pair by pair as NumPy contracts them: the product of the lengths of all labels of a pair."""
-    letters, out = _terms(subscripts)
+    *letters, out = subscripts.replace("->", ",").split(",")
     sizes, terms = _sizes(letters, shapes), [set(labels) for labels in letters]
     blanks = [np.broadcast_to(np.float32(0), shape) for shape in shapes]
     path = np.einsum_path(subscripts, *blanks, optimize="greedy")[0][1:]

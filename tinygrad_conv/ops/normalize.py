@@ -149,14 +149,6 @@ def _by_running(x: Tensor, mean: Tensor, var: Tensor, weight: Any, bias: Any, ep
     return _scale(x, r * weight, bias - mean * weight)
 
 
-def _update(running: Tensor | None, new: np.ndarray, momentum: float) -> None:
-    """running = (1 - momentum) running + momentum new."""
-    if running is not None:
-        values = running.mutate()
-        values *= 1.0 - momentum
-        values += momentum * new
-
-
 def _by_channel(op: str, x: Any, least: int, running: dict[str, Any], weight: Any, bias: Any,
                 own: bool, momentum: float, eps: float) -> Tensor:
     """Batch norm, or with `least` = 3 axes instance norm, by x's own statistics or by the running ones."""
@@ -185,7 +177,10 @@ def _by_channel(op: str, x: Any, least: int, running: dict[str, Any], weight: An
     y, mean, var = normalize(x, weight, bias, axes=axes, eps=eps)
     if x.size:
         for t, new in zip(running.values(), (mean._data, var._data * (n / (n - 1)))):
-            _update(t, new.reshape(-1, c).mean(axis=0), momentum)
+            if t is not None:
+                values = t.mutate()
+                values *= 1.0 - momentum
+                values += momentum * new.reshape(-1, c).mean(axis=0)
     return y
 
 
@@ -219,8 +214,8 @@ def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, 
 
     Source: Ioffe & Szegedy 2015; arguments as torch.nn.functional.batch_norm.
     """
-    running = {"running_mean": running_mean, "running_var": running_var}
-    return _by_channel("batch_norm", x, 2, running, weight, bias, training, momentum, eps)
+    return _by_channel("batch_norm", x, 2, {"running_mean": running_mean, "running_var": running_var},
+                       weight, bias, training, momentum, eps)
 
 
 def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None,
@@ -244,8 +239,8 @@ def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tenso
 
     Source: Ulyanov et al. 2016; arguments as torch.nn.functional.instance_norm.
     """
-    running = {"running_mean": running_mean, "running_var": running_var}
-    return _by_channel("instance_norm", x, 3, running, weight, bias, use_input_stats, momentum, eps)
+    return _by_channel("instance_norm", x, 3, {"running_mean": running_mean, "running_var": running_var},
+                       weight, bias, use_input_stats, momentum, eps)
 
 
 def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None,
@@ -267,8 +262,7 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
     if not shape or x.shape[-len(shape):] != shape:
         raise ValueError(f"layer_norm: x must end in normalized_shape {shape}, got shape {x.shape}")
     weight, bias = _affine("layer_norm", weight, bias, shape, shape)
-    axes = tuple(range(x.ndim - len(shape), x.ndim))
-    return normalize(x, weight, bias, axes=axes, eps=eps)[0]
+    return normalize(x, weight, bias, axes=tuple(range(x.ndim - len(shape), x.ndim)), eps=eps)[0]
 
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,

@@ -18,14 +18,11 @@ from ..operands import as_floats, as_tensor
 from ..primitive import Primitive, primitive
 from ..tensor import Tensor
 from . import elementwise as ew
-from .indexing import getitem
-from .shape import _broadcast_to, _reshape, concatenate, flip, transpose
+from .shape import _broadcast_to, _reshape, concatenate, flip, getitem, transpose
 
 
 class Reduction(Protocol):
     """How the reductions of the table are called."""
-
-    __name__: str
 
     def __call__(self, x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
 
@@ -40,13 +37,8 @@ def reduction(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., 
     def reduce(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         x = operand(x, name)
         return made(x, axis=counted(axis, x.ndim, name), keepdims=bool(keepdims))
-    for function in (op, reduce):
-        function.__name__ = function.__qualname__ = name
-        function.__doc__ = doc
-    made = primitive(op)
-    made.fn = fn  # called without `op` in between
-    made.defvjp(*vjps)
-    return made, reduce
+    made = ew.row(op, name, fn, doc, vjps)
+    return made, ew.named(reduce, name, doc)
 
 
 def kept(x: Any, axis: tuple[int, ...]) -> tuple[int, ...]:
@@ -176,9 +168,10 @@ def _as(x: Tensor, dtype: Any) -> Tensor:
     return x if x.dtype == dtype else ew.astype(x, dtype)
 
 
-def _wide(x: Tensor) -> Tensor:
-    """Half precision, in which squares from 256 on and their sums overflow, as float32."""
-    return _as(x, np.result_type(x.dtype, np.float32))
+def _half_as_single(op: str, x: Any, f: Callable[[Tensor], Tensor]) -> Tensor:
+    """f(x); of half precision, in which squares from 256 on and their sums overflow, as float32."""
+    x = as_floats(x, op)
+    return _as(f(_as(x, np.result_type(x.dtype, np.float32))), x.dtype)
 
 
 def _var(x: Tensor, axis: Axis, correction: float, keepdims: bool, op: str) -> Tensor:
@@ -197,8 +190,7 @@ def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False
         >>> var([1.0, 2.0, 3.0, 4.0, 5.0]).item(), var([1.0, 3.0], correction=0).item()
         (2.5, 1.0)
     """
-    x = as_floats(x, "var")
-    return _as(_var(_wide(x), axis, correction, keepdims, "var"), x.dtype)
+    return _half_as_single("var", x, lambda y: _var(y, axis, correction, keepdims, "var"))
 
 
 @primitive
@@ -216,8 +208,7 @@ def std(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False
         >>> std([1.0, 3.0], correction=0).item()
         1.0
     """
-    x = as_floats(x, "std")
-    return _as(_root(_var(_wide(x), axis, correction, keepdims, "std")), x.dtype)
+    return _half_as_single("std", x, lambda y: _root(_var(y, axis, correction, keepdims, "std")))
 
 
 def norm(x: Any, p: Any = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -236,6 +227,5 @@ def norm(x: Any, p: Any = 2, axis: Axis = None, keepdims: bool = False) -> Tenso
     if not isinstance(p, int | float | str) or p not in (2, "fro"):
         raise ValueError(f"norm: expects p=2, the Euclidean norm, got {p!r}; an axis is given by name, "
                          f"axis= or dim=; other norms are made of tg.abs, tg.sum and tg.amax")
-    x = as_floats(x, "norm")
-    axes, y = axes_of(axis, x.ndim, "norm"), _wide(x)
-    return _as(_root(sum(ew.mul(y, y), axes, keepdims)), x.dtype)
+    return _half_as_single("norm", x, lambda y: _root(
+        sum(ew.mul(y, y), axes_of(axis, y.ndim, "norm"), keepdims)))

@@ -1,7 +1,7 @@
 """Ops that move values and compute nothing. Each is linear, and its VJP is its adjoint.
 
 Pairs: reshape and reshape, transpose and transpose, broadcast and sum, a roll and the roll back,
-concatenating and taking slices.
+concatenating and taking slices, picking by index and adding back.
 """
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from ..arguments import Axis, axes_of, axis_of, is_whole
 from ..operands import as_tensor
 from ..primitive import primitive
 from ..tensor import Tensor
-from .indexing import getitem
 
 
 @primitive
@@ -284,3 +283,79 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
         if not all(map(is_whole, cuts)):
             raise TypeError(f"split: indices_or_sections must be a whole number or a list of them, got {cut!r}")
     return [getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in zip(cuts, cuts[1:])]
+
+
+# ----- picking by index, and adding back: each is the other's VJP; a place named twice is added to twice -----
+
+
+@primitive
+def _getitem(x, *, index):
+    return x[index]
+
+
+@primitive
+def _scatter_add(g, *, index, shape):
+    again = any(isinstance(i, np.ndarray) and i.dtype.kind != "b" for i in index)  # a place may be named twice
+    out = np.zeros(shape, np.promote_types(g.dtype, np.float32) if again else g.dtype)  # float16: 2048 + 1 is 2048
+    if again:
+        np.add.at(out, index, g)
+    else:
+        out[index] = g
+    return out
+
+
+_getitem.defvjp(lambda g, ans, x, *, index: _scatter_add(g, index=index, shape=x.shape))
+_scatter_add.defvjp(lambda u, ans, g, *, index, shape: _getitem(u, index=index))
+
+
+def _plain(i: Any) -> Any:
+    """An index as plain slices, integers and arrays."""
+    if i is None or i is Ellipsis or isinstance(i, slice):
+        return i
+    try:
+        array = np.asarray(i._data if isinstance(i, Tensor) else i)
+    except ValueError as e:
+        raise TypeError(f"getitem: {i!r} is not an index: {e}") from None
+    if array.size == 0 and not isinstance(i, Tensor | np.ndarray):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iub":
+        raise TypeError(f"getitem: indices must be integers, booleans, slices, None or ..., got "
+                        f"{type(i).__name__} of dtype {array.dtype}")
+    return int(array) if array.ndim == 0 and array.dtype.kind != "b" else array
+
+
+def _picked(op: str, x: Tensor, index: tuple[Any, ...]) -> Tensor:
+    try:
+        return _getitem(x, index=index)
+    except IndexError as e:
+        raise IndexError(f"{op}: {e.__cause__} (index {index}, shape {x.shape})") from None
+
+
+def getitem(x: Any, index: Any) -> Tensor:
+    """x[index], NumPy's basic and advanced indexing.
+
+    Raises:
+        IndexError: if the index is out of range or has too many axes; names both.
+
+    Example:
+        >>> getitem([1.0, 2.0, 3.0], [0, 0, 2]).data.tolist()
+        [1.0, 1.0, 3.0]
+    """
+    x = as_tensor(x, "getitem")
+    return _picked("getitem", x, tuple([_plain(i) for i in (index if isinstance(index, tuple) else (index,))]))
+
+
+def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
+    """out[.., i, ..] = x[.., indices[.., i, ..], ..] (NumPy's name; PyTorch's gather).
+
+    Example:
+        >>> take_along_axis([[1.0, 2.0], [3.0, 4.0]], [[1], [0]], 1).data.tolist()
+        [[2.0], [3.0]]
+    """
+    x, indices = as_tensor(x, "take_along_axis"), np.asarray(indices)
+    if indices.dtype.kind not in "iu" or indices.ndim != x.ndim:
+        raise TypeError(f"take_along_axis: indices must be integers with {x.ndim} axes, got "
+                        f"{indices.dtype} of shape {indices.shape}")
+    axis = axis_of(axis, x.ndim, "take_along_axis")
+    grid = np.indices(x.shape, sparse=True)  # not of indices: they may broadcast
+    return _picked("take_along_axis", x, (*grid[:axis], indices, *grid[axis + 1:]))
