@@ -109,8 +109,9 @@ def axes_of(axis: Axis, ndim: int, op: str) -> tuple[int, ...]:
     Raises:
         TypeError, IndexError, ValueError: as `axis_of`, or if one is named twice.
     """
-    given = range(ndim) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
-    axes = tuple(axis_of(a, ndim, op) for a in given)
+    if axis is None:
+        return tuple(range(ndim))
+    axes = tuple([axis_of(a, ndim, op) for a in (axis if isinstance(axis, Sequence) else (axis,))])
     if len(set(axes)) != len(axes):
         raise ValueError(f"{op}: axis {axis} names an axis twice")
     return axes

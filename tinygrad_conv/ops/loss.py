@@ -247,7 +247,7 @@ def _class_numbers(op: str, target: Any, shape: tuple[int, ...], ignore_index: i
         raise TypeError(f"{op}: class targets must be integers, got {y.dtype}; convert them, e.g. "
                         f"target.astype(np.int64)")
     wrong = y.view(y.dtype.str.replace("i", "u")) >= shape[1]  # unsigned, those below 0 are too large as well
-    if ignore_index is not None:
+    if ignore_index is not None and np.count_nonzero(wrong):
         wrong &= y != ignore_index
     if np.count_nonzero(wrong):
         but = "" if ignore_index is None else f", ignore_index={ignore_index}"
