@@ -15,8 +15,8 @@ from .elementwise import (
 )
 from .linalg import einsum, linear, matmul, outer
 from .loss import (
-    binary_cross_entropy_with_logits, cross_entropy, hinge_loss, huber_loss, kl_div, l1_loss, mse_loss, nll_loss,
-    smooth_l1_loss,
+    binary_cross_entropy_with_logits, cross_entropy, hinge_loss, huber_loss, kl_div, l1_loss, mse_loss,
+    nll_loss, smooth_l1_loss,
 )
 from .normalize import batch_norm, group_norm, instance_norm, layer_norm
 from .padding import pad
@@ -26,8 +26,8 @@ from .reduce import (
     all, amax, amin, any, argmax, argmin, cumsum, logsumexp, max, mean, min, norm, prod, std, sum, var,
 )
 from .shape import (
-    broadcast_to, concat, concatenate, expand_dims, flatten, flip, getitem, reshape, roll, split, squeeze, stack,
-    swapaxes, take_along_axis, transpose,
+    broadcast_to, concat, concatenate, expand_dims, flatten, flip, getitem, reshape, roll, split, squeeze,
+    stack, swapaxes, take_along_axis, transpose,
 )
 from .unpool import max_unpool2d
 

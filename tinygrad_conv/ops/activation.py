@@ -123,11 +123,9 @@ _CUBIC = 0.044715 * _SLOPE
 
 @primitive
 def _gelu(x, *, approximate):
-    if approximate == "tanh":
-        with np.errstate(over="ignore"):
-            cdf = np.tanh(x * (_SLOPE + _CUBIC * np.square(x)))
-    else:
-        cdf = pointwise.erf(x * math.sqrt(0.5))
+    with np.errstate(over="ignore"):
+        cdf = (np.tanh(x * (_SLOPE + _CUBIC * np.square(x))) if approximate == "tanh" else
+               pointwise.erf(x * math.sqrt(0.5)))
     return x * (0.5 * cdf + 0.5)
 
 

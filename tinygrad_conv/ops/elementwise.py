@@ -8,7 +8,7 @@ PyTorch's. Values are IEEE's, with NumPy's warnings: log(0) is -inf and NumPy sa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ def named(function: Any, name: str, doc: str) -> Any:
     return function
 
 
-def row(template: Callable[..., Any], name: str, fn: Callable[..., Any], doc: str, vjps: Any) -> Primitive[Any]:
+def row(template: Callable[..., Any], name: str, fn: Callable[..., Any], doc: str,
+        vjps: Sequence[Callable[..., Any]]) -> Primitive[...]:
     """The op `name`: `fn`, whose arguments are called as the template's."""
     op = primitive(named(template, name, doc))
     op.fn = fn  # called without the template in between
@@ -189,7 +190,8 @@ cos = real("cos", np.cos, "The cosine of x in radians.", lambda g, ans, x: -g * 
 tanh = real("tanh", np.tanh, "The hyperbolic tangent.", lambda g, ans, x: g * (1.0 - ans * ans))
 sigmoid = unary("sigmoid", pointwise.sigmoid, "1 / (1 + e**-x).",
                 lambda g, ans, x: g * (ans * (1.0 - ans)))
-erf = unary("erf", pointwise.erf, "The error function, 2/sqrt(pi) times the integral of exp(-t**2) from 0 to x.",
+erf = unary("erf", pointwise.erf,
+            "The error function: 2/sqrt(pi) times the integral of exp(-t**2) from 0 to x.",
             lambda g, ans, x: g * (2 / math.sqrt(math.pi) * exp(-x * x)))
 
 
@@ -206,7 +208,8 @@ def sqrt_vjp(g, ans):
 
 sqrt_vjp.defvjp(lambda h, out, g, ans: sqrt_vjp(h, ans),
                 lambda h, out, g, ans: -2.0 * sqrt_vjp(h * out, ans))
-sqrt = real("sqrt", np.sqrt, "The square root. Its derivative at 0 is infinite, but a zero cotangent stays 0.",
+sqrt = real("sqrt", np.sqrt,
+            "The square root. The derivative at 0 is infinite, but a zero cotangent stays 0, not nan.",
             lambda g, ans, x: sqrt_vjp(g, ans))
 
 
@@ -227,7 +230,8 @@ div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),
                   lambda g, ans, x, y: -div_no_nan(g * ans, y))
 
 _SHORT: dict[float, Callable[..., Any]] = {
-    0.0: np.ones_like, 0.5: np.sqrt, 1.0: lambda x: x, 2.0: np.square, 3.0: lambda x: x * x * x, -1.0: np.reciprocal}
+    -1.0: np.reciprocal, 0.0: np.ones_like, 0.5: np.sqrt, 1.0: lambda x: x, 2.0: np.square,
+    3.0: lambda x: x * x * x}
 
 
 def _power(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -64,16 +64,14 @@ def _rows(x: Any) -> Any:
 
 def _t(x: Tensor) -> Tensor:
     """Every matrix of a stack transposed."""
-    n = x.ndim
-    return _transpose(x, axes=(*range(n - 2), n - 1, n - 2))
+    return _transpose(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
 def _matmul_x(g, ans, x, y):
     if y.ndim == 1:
         return expand_dims(g, -1) * y                             # (..., M, 1) * (K,)
     if x.ndim == 1:
-        column = matmul(y, expand_dims(g, -1))                    # (..., K, N) @ (..., N, 1)
-        return _reshape(column, shape=column.shape[:-1])
+        return _reshape(matmul(y, expand_dims(g, -1)), shape=y.shape[:-1])  # (..., K, N) @ (..., N, 1)
     return matmul(g, _t(y))                                       # (..., M, N) @ (..., N, K)
 
 

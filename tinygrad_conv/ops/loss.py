@@ -1,7 +1,7 @@
-"""Losses: squared, absolute, Huber, binary cross entropy, KL divergence; and on classes, cross entropy and hinge.
+"""Losses: squared, absolute, Huber, binary cross entropy, KL divergence; of classes, cross entropy and hinge.
 
-Where input and target are of one kind their shapes must be equal: a loss that broadcasts (N, 1) against
-(N,) is nearly always a mistake, so it is refused (PyTorch warns).
+The first five want input and target of one shape: a loss that broadcasts (N, 1) against (N,) is nearly
+always a mistake, so it is refused (PyTorch warns).
 
 The losses on classes are -sum(target * logp). Class numbers, weights, ignored rows, smoothing and the
 divisor of a mean only determine the coefficients `target`, (N, C, ...) like logp: for class numbers a
@@ -162,8 +162,8 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None
             raise ValueError(f"{op}: {name} must broadcast to the shape of input, {x.shape}, got "
                              f"{w.shape}")
     ones = t if pos_weight is None else t * pos_weight
-    inf = float("inf")                                          # softplus(-x) = -log(sigmoid(x))
-    loss = ones * softplus(-x, threshold=inf) + (1.0 - t) * softplus(x, threshold=inf)
+    # softplus(-x) is -log(sigmoid(x))
+    loss = ones * softplus(-x, threshold=math.inf) + (1.0 - t) * softplus(x, threshold=math.inf)
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
@@ -199,7 +199,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     return sum(loss) * (1.0 / n if n else float("nan"))
 
 
-# ----- on classes -----
+# ----- losses of classes -----
 
 
 @primitive
@@ -211,10 +211,7 @@ def _nll(logp, target, *, axis):
     return -total
 
 
-def _nll_vjp(g, other, axis):
-    return -(_reshape(g, shape=kept(other, axis)) if g.ndim else g) * other
-
-
+_nll_vjp = lambda g, other, axis: -(_reshape(g, shape=kept(other, axis)) if g.ndim else g) * other
 _nll.defvjp(lambda g, ans, logp, target, *, axis: _nll_vjp(g, target, axis),
             lambda g, ans, logp, target, *, axis: _nll_vjp(g, logp, axis))
 
@@ -223,7 +220,7 @@ _nll.defvjp(lambda g, ans, logp, target, *, axis: _nll_vjp(g, target, axis),
 
 
 def _batched(op: str, input: Any, target: Any, reduction: str) -> tuple[Tensor, Any, tuple[int, ...]]:
-    """Input and target with a batch axis, and the axes that "none" sums over: with those of a single row."""
+    """Input and target with a batch axis, and the axes that "none" sums over: both if there was no batch."""
     one_of(reduction, op, "reduction", REDUCTIONS)
     x = as_floats(input, op, "input")
     target = target if isinstance(target, Tensor) else np.asarray(target)
@@ -277,7 +274,7 @@ def _of_classes(op: str, x: Tensor, target: Any, weight: Any, ignore_index: int,
     w = _class_weights(op, weight, c, dtype)
     counted = y != ignore_index
     y = y * counted                                                         # (N, ...), in range
-    own = counted.astype(dtype) if w is None else w[y] * counted
+    own = counted.astype(dtype) if w is None else np.where(counted, w[y], dtype.type(0))
     divisor = np.count_nonzero(counted) if w is None else float(np.sum(own, dtype=np.float64))
     scale = 1.0 if reduction != "mean" else 1.0 / divisor if divisor else 0.0
     m = math.prod(rest)
@@ -404,7 +401,7 @@ def hinge_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight:
         raise ValueError(f"{op}: input must have shape (N, C) or (C,), got {x.shape}")
     y, c = _class_numbers(op, target, x.shape, None), x.shape[1]
     w = _class_weights(op, weight, c, x.dtype)
-    each = (np.arange(c) != y[:, None]) * x.dtype.type(1.0 / c)      # (N, C), the target itself 0
-    each = each if w is None else each * w[y][:, None]
+    own = x.dtype.type(1.0 / c) * (1 if w is None else w[y][:, None])
+    each = (np.arange(c) != y[:, None]) * own                        # (N, C), the target itself 0
     short = relu(x - take_along_axis(x, y[:, None], 1) + margin)
     return _reduced(sum((short if p == 1 else short * short) * share(each), row), reduction)

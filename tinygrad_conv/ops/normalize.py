@@ -23,7 +23,6 @@ tensors outside the tape; they change through `Tensor.mutate`.
 """
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -174,9 +173,9 @@ def _by_channel(op: str, x: Any, least: int, running: dict[str, Any], weight: An
     if n == 1 and x.size:
         raise ValueError(f"{op}: training needs more than one value per channel, got shape {x.shape}; use "
                          f"larger batches or images, or the running statistics (eval())")
-    y, mean, var = normalize(x, weight, bias, axes=axes, eps=eps)
+    y, own_mean, own_var = normalize(x, weight, bias, axes=axes, eps=eps)
     if x.size:
-        for t, new in zip(running.values(), (mean._data, var._data * (n / (n - 1)))):
+        for t, new in zip(running.values(), (own_mean._data, own_var._data * (n / (n - 1)))):
             if t is not None:
                 values = t.mutate()
                 values *= 1.0 - momentum

@@ -109,10 +109,10 @@ _logsumexp, logsumexp = reduction(
 _any, any = reduction("any", np.any, "Whether any entry is not 0.")
 _all, all = reduction("all", np.all, "Whether no entry is 0.")
 _argmax, argmax = reduction(
-    "argmax", np.argmax, "Where the first largest value is, as an integer, of all or along one axis; nan wins.",
+    "argmax", np.argmax, "Where the first largest value is, of all or along one axis; nan wins.",
     counted=_one_axis)
 _argmin, argmin = reduction(
-    "argmin", np.argmin, "Where the first smallest value is, as an integer, of all or along one axis; nan wins.",
+    "argmin", np.argmin, "Where the first smallest value is, of all or along one axis; nan wins.",
     counted=_one_axis)
 amax, amin = max, min
 _sum.defnotes(x="copied along the axes that were summed")
@@ -164,14 +164,12 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _reshape(y, shape=kept(x, axes) if keepdims else left)
 
 
-def _as(x: Tensor, dtype: Any) -> Tensor:
-    return x if x.dtype == dtype else ew.astype(x, dtype)
-
-
 def _half_as_single(op: str, x: Any, f: Callable[[Tensor], Tensor]) -> Tensor:
     """f(x); of half precision, in which squares from 256 on and their sums overflow, as float32."""
     x = as_floats(x, op)
-    return _as(f(_as(x, np.result_type(x.dtype, np.float32))), x.dtype)
+    if x.dtype != np.float16:
+        return f(x)
+    return ew.astype(f(ew.astype(x, np.float32)), np.float16)
 
 
 def _var(x: Tensor, axis: Axis, correction: float, keepdims: bool, op: str) -> Tensor:

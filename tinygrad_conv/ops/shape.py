@@ -276,16 +276,18 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     n, cut = x.shape[axis], indices_or_sections
     if is_whole(cut):
         if cut < 1 or n % cut:
-            raise ValueError(f"split: axis {axis} of shape {x.shape} cannot be cut into {cut} equal sections")
+            raise ValueError(f"split: axis {axis} of shape {x.shape} cannot be cut into {cut} equal "
+                             f"sections")
         cuts = [n * i // cut for i in range(cut + 1)]
     else:
         cuts = [0, *(cut if np.iterable(cut) else [None]), n]
         if not all(map(is_whole, cuts)):
-            raise TypeError(f"split: indices_or_sections must be a whole number or a list of them, got {cut!r}")
+            raise TypeError(f"split: indices_or_sections must be a whole number or a list of them, got "
+                            f"{cut!r}")
     return [getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in zip(cuts, cuts[1:])]
 
 
-# ----- picking by index, and adding back: each is the other's VJP; a place named twice is added to twice -----
+# ----- picking by index and adding back, each the other's VJP; to a place named twice it adds twice -----
 
 
 @primitive
@@ -295,9 +297,9 @@ def _getitem(x, *, index):
 
 @primitive
 def _scatter_add(g, *, index, shape):
-    again = any(isinstance(i, np.ndarray) and i.dtype.kind != "b" for i in index)  # a place may be named twice
-    out = np.zeros(shape, np.promote_types(g.dtype, np.float32) if again else g.dtype)  # float16: 2048 + 1 is 2048
-    if again:
+    out = np.zeros(shape, g.dtype)
+    if any(isinstance(i, np.ndarray) and i.dtype.kind != "b" for i in index):  # may name a place twice
+        out = out.astype(np.promote_types(g.dtype, np.float32))  # in float16 2048 + 1 is 2048
         np.add.at(out, index, g)
     else:
         out[index] = g
@@ -341,8 +343,8 @@ def getitem(x: Any, index: Any) -> Tensor:
         >>> getitem([1.0, 2.0, 3.0], [0, 0, 2]).data.tolist()
         [1.0, 1.0, 3.0]
     """
-    x = as_tensor(x, "getitem")
-    return _picked("getitem", x, tuple([_plain(i) for i in (index if isinstance(index, tuple) else (index,))]))
+    index = index if isinstance(index, tuple) else (index,)
+    return _picked("getitem", as_tensor(x, "getitem"), tuple([_plain(i) for i in index]))
 
 
 def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
