@@ -43,7 +43,7 @@ def unary(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]
 
 
 def real(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]) -> Primitive[[Any]]:
-    """A row for a function whose values are no whole numbers: integers are taken as floats."""
+    """A row for a function of real numbers: integers are taken as floats."""
     return unary(name, lambda x: fn(pointwise.floating(x)), doc, *vjps)
 
 

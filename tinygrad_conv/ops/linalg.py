@@ -199,10 +199,8 @@ def _einsum_cost(ans: Shape, *shapes: Shape, subscripts: str) -> int:
     """Pair by pair as NumPy contracts them: the product of the lengths of all labels of a pair."""
     *letters, out = subscripts.replace("->", ",").split(",")
     sizes, terms = _sizes(letters, shapes), [set(labels) for labels in letters]
-    blanks = [np.broadcast_to(np.float32(0), shape) for shape in shapes]
-    path = np.einsum_path(subscripts, *blanks, optimize="greedy")[0][1:]
-    cost = 0
-    for picked in path:
+    cost, blanks = 0, [np.broadcast_to(np.float32(0), shape) for shape in shapes]
+    for picked in np.einsum_path(subscripts, *blanks, optimize="greedy")[0][1:]:
         met = [terms.pop(i) for i in sorted(picked, reverse=True)]
         labels = set().union(*met)
         cost += math.prod([sizes[k] for k in labels]) * (len(met) > 1)

@@ -22,7 +22,7 @@ from ..tensor import Tensor, share
 from . import elementwise as ew
 from .activation import _log_softmax, relu, softplus
 from .reduce import kept, mean, sum
-from .shape import _reshape, expand_dims, take_along_axis
+from .shape import expand_dims, take_along_axis
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -211,9 +211,20 @@ def _nll(logp, target, *, axis):
     return -total
 
 
-_nll_vjp = lambda g, other, axis: -(_reshape(g, shape=kept(other, axis)) if g.ndim else g) * other
-_nll.defvjp(lambda g, ans, logp, target, *, axis: _nll_vjp(g, target, axis),
-            lambda g, ans, logp, target, *, axis: _nll_vjp(g, logp, axis))
+@primitive
+def nll_vjp(g, other, *, axis):
+    """-g * other, g repeated along the axes of the sum: nll is linear in both, this is its adjoint in either.
+
+    >>> nll_vjp(2.0, [0.5, 0.25], axis=(0,)).data.tolist()
+    [-1.0, -0.5]
+    """
+    return -(g.reshape(kept(other, axis)) if g.ndim else g) * other
+
+
+_nll.defvjp(lambda g, ans, logp, target, *, axis: nll_vjp(g, target, axis=axis),
+            lambda g, ans, logp, target, *, axis: nll_vjp(g, logp, axis=axis))
+nll_vjp.defvjp(lambda h, out, g, other, *, axis: _nll(h, other, axis=axis),
+               lambda h, out, g, other, *, axis: nll_vjp(g, h, axis=axis))
 
 
 # ----- targets: checked, and turned into coefficients of log-probabilities -----
@@ -226,9 +237,7 @@ def _batched(op: str, input: Any, target: Any, reduction: str) -> tuple[Tensor, 
     target = target if isinstance(target, Tensor) else np.asarray(target)
     if x.ndim == 0:
         raise ValueError(f"{op}: input must have shape (C,), (N, C) or (N, C, ...), got ()")
-    if x.ndim > 1:
-        return x, target, (1,)
-    return expand_dims(x, 0), target[None], (0, 1)
+    return (x, target, (1,)) if x.ndim > 1 else (expand_dims(x, 0), target[None], (0, 1))
 
 
 def _class_numbers(op: str, target: Any, shape: tuple[int, ...], ignore_index: int | None) -> np.ndarray:
@@ -281,8 +290,7 @@ def _of_classes(op: str, x: Tensor, target: Any, weight: Any, ignore_index: int,
     t = np.zeros((n, c, m), dtype)
     t[np.arange(n)[:, None], y.reshape(n, m), np.arange(m)] = own.reshape(n, m) * ((1.0 - smoothing) * scale)
     if smoothing:
-        even = np.ones(c, dtype) if w is None else w
-        t += counted.reshape(n, 1, m) * (even * (smoothing / c * scale))[:, None]
+        t += counted.reshape(n, 1, m) * (dtype.type(smoothing / c * scale) * (1 if w is None else w[:, None]))
     return share(t.reshape(x.shape)), divisor != 0
 
 
