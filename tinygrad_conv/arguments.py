@@ -109,8 +109,9 @@ def axes_of(axis: Axis, ndim: int, op: str) -> tuple[int, ...]:
     Raises:
         TypeError, IndexError, ValueError: as `axis_of`, or if one is named twice.
     """
-    given = range(ndim) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
-    axes = tuple(axis_of(a, ndim, op) for a in given)
+    if axis is None:
+        return tuple(range(ndim))
+    axes = tuple([axis_of(a, ndim, op) for a in (axis if isinstance(axis, Sequence) else (axis,))])
     if len(set(axes)) != len(axes):
         raise ValueError(f"{op}: axis {axis} names an axis twice")
     return axes
@@ -136,3 +137,15 @@ def generator(rng: Any, op: str) -> np.random.Generator:
     got = "it is missing" if rng is None else f"got {rng!r}"
     raise TypeError(f"{op}: rng must be a np.random.Generator, {got}; make one with "
                     f"rng=np.random.default_rng({seed}) and pass it to every call")
+
+
+def one_of(value: Any, op: str, name: str, choices: Sequence[str]) -> str:
+    """The argument `name`, which must be one of the words in `choices`; else a ValueError that lists them.
+
+    Example:
+        >>> one_of("sum", "mse_loss", "reduction", ("mean", "sum"))
+        'sum'
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{op}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value

@@ -128,6 +128,5 @@ def conv_notes(name: str, shapes: Sequence[Shape], output: Shape) -> tuple[str, 
 
 def slot_name(primitive: Primitive, slot: int) -> str:
     """What the op calls its argument: "w"; "x1" for the second of many."""
-    code = getattr(primitive.fn, "__code__", None)  # a NumPy ufunc has none
-    names = code.co_varnames[:code.co_argcount] if code else ()
+    names = primitive.names
     return names[slot] if slot < len(names) else f"x{slot}"

@@ -12,7 +12,7 @@ import numpy as np
 from ..tensor import Tensor
 from ..primitive import primitive
 from ..operands import as_tensor
-from .indexing import getitem
+from .shape import getitem
 
 
 @primitive
