@@ -10,12 +10,16 @@ from .options import Options
 
 
 class _Pooling(Options):
-    """Applies `function` with the options kept."""
+    """Applies `function` with the options kept; those `unprinted` PyTorch does not print either."""
 
     function: Callable[..., Any]
+    unprinted: tuple[str, ...] = ("return_indices",)
 
     def forward(self, x: Any) -> Any:
         return self.function(x, **self.options())
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{k}={v!r}" for k, v in self.options().items() if k not in self.unprinted)
 
 
 class _Pool(_Pooling):
@@ -29,11 +33,8 @@ class _Pool(_Pooling):
 class _MaxPool(_Pool):
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
                  return_indices: bool = False, ceil_mode: bool = False) -> None:
-        super().__init__(kernel_size, stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
-        self.return_indices = return_indices
-
-    def forward(self, x: Any) -> Any:
-        return self.function(x, **self.options(), return_indices=self.return_indices)
+        super().__init__(kernel_size, stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode,
+                         return_indices=return_indices)
 
 
 class MaxPool2d(_MaxPool):
@@ -83,6 +84,7 @@ class AvgPool2d(_Pool):
     """
 
     function = staticmethod(tg.avg_pool2d)
+    unprinted = ("ceil_mode", "count_include_pad", "divisor_override")
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
                  count_include_pad: bool = True, divisor_override: float | None = None) -> None:
@@ -99,6 +101,7 @@ class AvgPool1d(_Pool):
     """
 
     function = staticmethod(tg.avg_pool1d)
+    unprinted = ("ceil_mode", "count_include_pad")
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
                  count_include_pad: bool = True) -> None:
@@ -131,11 +134,7 @@ class AdaptiveMaxPool2d(_Pooling):
     function = staticmethod(tg.adaptive_max_pool2d)
 
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
-        super().__init__(output_size=output_size)
-        self.return_indices = return_indices
-
-    def forward(self, x: Any) -> Any:
-        return self.function(x, **self.options(), return_indices=self.return_indices)
+        super().__init__(output_size=output_size, return_indices=return_indices)
 
 
 class GlobalAvgPool2d(_Pooling):
