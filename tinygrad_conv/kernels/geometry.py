@@ -52,6 +52,7 @@ class Geometry:
     dilation: Sizes
     groups: int = 1
     ceil_mode: bool = False
+    line: bool = False  # of one axis, seen as a plane of height 1
 
     def __repr__(self) -> str:
         return f"Geometry({_times(self.size)}, {self.label()})"
@@ -110,6 +111,12 @@ class Geometry:
     def unpadded(self) -> Geometry:
         """The same on an image that has its padding."""
         return replace(self, size=self.padded, padding=((0, 0),) * len(self.size))
+
+    @cached_property
+    def given(self) -> Geometry:
+        """With the axes that the user sees."""
+        return replace(self, size=self.size[1:], kernel=self.kernel[1:], stride=self.stride[1:],
+                       padding=self.padding[1:], dilation=self.dilation[1:]) if self.line else self
 
     # ----- taps on the image itself, without a padded copy: one in the padding is left out -----
 
@@ -189,7 +196,7 @@ def _plane(line: Geometry) -> Geometry:
     if len(line.size) > 1:
         return line
     return replace(line, size=(1, *line.size), kernel=(1, *line.kernel), stride=(1, *line.stride),
-                   padding=((0, 0), *line.padding), dilation=(1, *line.dilation))
+                   padding=((0, 0), *line.padding), dilation=(1, *line.dilation), line=True)
 
 
 def _with_windows(op: str, geometry: Geometry) -> Geometry:
