@@ -155,10 +155,10 @@ def draw_plane(sheet: Sheet, view: View, x: float, y: float) -> tuple[float, flo
     across, gaps_across, right = _places(view.columns, left, width)
     down, gaps_down, bottom = _places(view.rows, top, height)
     _numbers(sheet, view, across, down, left, top, (width, height))
-    for gap in gaps_across:
-        sheet.text(gap + DOTS / 2, (top + bottom) / 2, "…", 14, "middle", fill="#555555")
-    for gap in gaps_down:
-        sheet.text((left + right) / 2, gap + DOTS / 2 + 4, "⋮", 14, "middle", fill="#555555")
+    dots = [(gap + DOTS / 2, (top + bottom) / 2, "…") for gap in gaps_across]
+    dots += [((left + right) / 2, gap + DOTS / 2 + 4, "⋮") for gap in gaps_down]
+    for gap in dots:
+        sheet.text(*gap, 14, "middle", fill="#555555")
     cells = [(r, c) for r in down for c in across]
     for cell in sorted(cells, key=view.hits.__contains__):  # outlines lie above their neighbours
         _cell(sheet, view, cell, (across[cell[1]], down[cell[0]], width, height))
@@ -175,18 +175,13 @@ def _numbers(sheet: Sheet, view: View, across: dict[int, float], down: dict[int,
              top: float, cell: tuple[int, int]) -> None:
     """Row and column numbers, those that meet in bold; every fifth on small cells."""
     every = 5 if view.small else 1
-    for c, place in across.items():
-        if c % every == 0:
-            sheet.text(place + cell[0] / 2, top - 6, view.columns.name(c), 9, "middle",
-                       **_weight(any(c == hit for _, hit in view.hits)))
-    for r, place in down.items():
-        if r % every == 0:
-            sheet.text(left - 6, place + cell[1] / 2 + 3, view.rows.name(r), 9, "end",
-                       **_weight(any(r == hit for hit, _ in view.hits)))
-
-
-def _weight(bold: bool) -> dict[str, str]:
-    return {"font_weight": "bold", "fill": "#000000"} if bold else {"fill": "#666666"}
+    for axis, span, starts in ((1, view.columns, across), (0, view.rows, down)):
+        for k in filter(lambda k: k % every == 0, starts):
+            bold = any(k == hit[axis] for hit in view.hits)
+            style = {"font_weight": "bold", "fill": "#000000"} if bold else {"fill": "#666666"}
+            x, y, anchor = ((starts[k] + cell[0] / 2, top - 6, "middle") if axis else
+                            (left - 6, starts[k] + cell[1] / 2 + 3, "end"))
+            sheet.text(x, y, span.name(k), 9, anchor, **style)
 
 
 def _cell(sheet: Sheet, view: View, cell: tuple[int, int], box: tuple[float, float, int, int]) -> None:
