@@ -159,7 +159,8 @@ def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geomet
     dtype, (o, cg, _, _), groups = compute_dtype(g, w), w.shape, geometry.groups
     wm = _matrix(w, groups, dtype).transpose(0, 2, 1)
     dx = np.zeros((len(g), *geometry.size, cg * groups), dtype)
-    dx += 0 if b is None else b
+    if b is not None:
+        dx[...] = b
     _, item, products = _sizes(geometry, cg * groups, o, dtype.itemsize)
 
     def work(slices, n):
