@@ -106,7 +106,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
         path = _below(entry.node.scope, model)
         outputs[path] = entry.output.shape
         work[path] = work.get(path, 0) + tg.multiply_adds(
-            entry.node.primitive.name, [t.shape for t in entry.node.inputs], entry.output.shape,
+            entry.node.primitive, [t.shape for t in entry.node.inputs], entry.output.shape,
             entry.node.params)
     lines = [Line(path or "(root)", type(m).__name__, outputs[path], _own(m), work[path])
              for path, m in dict(model._called()).items() if path in outputs]

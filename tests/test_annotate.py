@@ -8,9 +8,8 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from tinygrad_conv.draw.annotate import annotate
+from tinygrad_conv.draw.annotate import SHOW, Show, annotate, register, write_figures
 from tinygrad_conv.draw.collapse import collapse
-from tinygrad_conv.draw.notes import told
 
 WORDS = ["parameters", "flops", "memory", "time", "grad", "nan"]
 
@@ -24,7 +23,7 @@ def network(rng=0):
 
 def drawn(y, show, depth=None):
     g = annotate(tg.graph(y), show)
-    return told(g if depth is None else collapse(g, depth))
+    return write_figures(g if depth is None else collapse(g, depth))
 
 
 def marks(g):
@@ -235,7 +234,7 @@ def test_the_gravest_mark_wins_and_notes_stay():
     x = tg.tensor([np.nan], requires_grad=True)
     g = annotate(tg.graph(x * 2.0), ["nan", "grad"])
     g = replace(g, boxes=tuple(replace(b, notes=("before",)) for b in g.boxes))
-    box = by_label(told(g))["x"]
+    box = by_label(write_figures(g))["x"]
     assert box.mark == "nan" and box.notes[:2] == ("before", "no backward yet")
 
 
@@ -256,13 +255,13 @@ def test_no_box_is_hot_where_a_cost_is_spread_evenly():
     y = tg.tensor(np.ones((4, 4)), requires_grad=True)
     for _ in range(10):
         y = tg.tanh(y)
-    g = told(annotate(tg.graph(y), "memory"))
+    g = write_figures(annotate(tg.graph(y), "memory"))
     assert not any(box.mark == "hot" for box in g.boxes)
 
 
 def test_of_two_losses_it_is_said_that_gradients_are_of_their_sum():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
-    g = told(annotate(tg.graph(x.sum(), (x * x).sum()), "grad"))
+    g = write_figures(annotate(tg.graph(x.sum(), (x * x).sum()), "grad"))
     assert ("", "grad of results: the gradient of the sum of the outputs") in g.legend
 
 
@@ -273,7 +272,7 @@ def test_beside_a_drawn_backward_gradients_are_still_those_of_the_loss():
     before = by_label(drawn(loss, "grad"))["sqrt"].notes
     loss.backward(create_graph=True)
     found, x.grad = x.grad, None
-    boxes = told(annotate(tg.graph(loss, found), "grad")).boxes
+    boxes = write_figures(annotate(tg.graph(loss, found), "grad")).boxes
     assert [box.notes for box in boxes if box.label == "sqrt" and not box.scope] == [before]
 
 

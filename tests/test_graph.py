@@ -12,11 +12,10 @@ import pytest
 import nn
 import tinygrad_conv as tg
 from tests.regenerate_golden import Deep, lenet, lenet_loss
+from tinygrad_conv.draw.annotate import write_figures
 from tinygrad_conv.draw.collapse import collapse, without
 from tinygrad_conv.draw.fold import fold
 from tinygrad_conv.draw.graph import title
-from tinygrad_conv.draw.labels import call_label
-from tinygrad_conv.draw.notes import told
 from tinygrad_conv.draw.dot import dot
 
 
@@ -151,14 +150,20 @@ def test_forward_convolution_says_its_sum_once_a_backward_is_beside_it():
     assert forward.notes[1] == "sums over c, kh, kw"
 
 
-@pytest.mark.parametrize("name, shapes, params, said", [
-    ("conv2d", [(1, 4, 9, 9), (8, 1, 3, 3)], {"stride": (2, 2), "padding": ((0, 0), (0, 0)), "groups": 4}, "conv2d 3x3 stride 2 groups 4"),
-    ("conv2d", [(1, 4, 9, 9), (8, 4, 3, 5)], {"stride": (2, 1), "padding": ((1, 1), (2, 2))}, "conv2d 3x5 stride (2,1) padding (1,2)"),
-    ("max_pool2d", [(1, 4, 9, 9)], {"kernel": (2, 2), "stride": (1, 1), "padding": ((0, 0), (0, 0)), "ceil_mode": False}, "max_pool2d 2x2 stride 1"),
-    ("getitem", [(9, 9)], {"index": (slice(1, None), np.arange(3))}, "getitem index (1:,int64[3])"),
-    ("op", [()], {"text": "x" * 100}, "op text " + "x" * 29 + "...")])
-def test_call_label(name, shapes, params, said):
-    assert call_label(name, shapes, params) == said
+@tg.primitive
+def op(x, *, text):
+    return x
+
+
+@pytest.mark.parametrize("call, said", [
+    (lambda: tg.conv2d(tg.ones(1, 4, 9, 9), leaf(8, 1, 3, 3), stride=2, groups=4), "conv2d 3x3 stride 2 groups 4"),
+    (lambda: tg.conv2d(tg.ones(1, 4, 9, 9), leaf(8, 4, 3, 5), stride=(2, 1), padding=(1, 2)),
+     "conv2d 3x5 stride (2,1) padding (1,2)"),
+    (lambda: tg.max_pool2d(leaf(1, 4, 9, 9), 2, stride=1), "max_pool2d 2x2 stride 1"),
+    (lambda: leaf(9, 9)[1:, np.arange(3)], "getitem index (1:,int64[3])"),
+    (lambda: op(leaf(), text="x" * 100), "op text " + "x" * 29 + "...")])
+def test_call_label(call, said):
+    assert tg.graph(call()).boxes[-1].label == said
 
 
 # ----- leaves left out -----
@@ -367,7 +372,7 @@ def test_folded_and_collapsed_counts_all_parameters():
 def test_figures_of_folded_blocks_are_added_and_different_ones_keep_blocks_apart():
     g = tg.graph(chain(3, inner=lambda y, i: tg.exp(y)))
     same = fold(replace(g, figures={f"op{i}": {"flops": 2.0} for i in range(3)}))
-    assert same.figures == {"op0": {"flops": 6.0}} and "sums of all" in told(same).legend[0][1]
+    assert same.figures == {"op0": {"flops": 6.0}} and "sums of all" in write_figures(same).legend[0][1]
     other = fold(replace(g, figures={f"op{i}": {"ms": float(i)} for i in range(3)}))
     assert times(other) == {}
 

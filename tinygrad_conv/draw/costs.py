@@ -11,59 +11,31 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor
-from ..primitive import Freed
+from ..primitive import Freed, Primitive
 from ..tape import Entry
 
 Shape = tuple[int, ...]
 
 
-def multiply_adds(name: str, inputs: Sequence[Shape], output: Shape,
+def multiply_adds(op: Primitive, inputs: Sequence[Shape], output: Shape,
                   params: Mapping[str, Any] | None = None) -> int:
-    """The multiply-adds of one call of an op, from shapes alone; 0 for ops that are not sums of products.
+    """The multiply-adds of one call of an op, from shapes alone: what its `defcost` says, 0 if it has none.
 
     A convolution makes C/groups * KH * KW of them for each output value, whatever the stride,
     padding, dilation or groups: exactly the size of one filter. Products with padding count.
 
     Args:
-        name: of the primitive.
+        op: the primitive.
         inputs: the shapes of its arguments.
         output: the shape of what it returns.
-        params: the call's parameters; only einsum's `subscripts` are looked at.
+        params: the call's parameters.
 
     Example:
-        >>> multiply_adds("conv2d", [(1, 3, 8, 8), (16, 3, 3, 3)], (1, 16, 8, 8))
-        27648
+        >>> import tinygrad_conv as tg
+        >>> multiply_adds(tg.matmul, [(3, 4), (4, 5)], (3, 5))
+        60
     """
-    if name == "conv2d":
-        return math.prod(output) * math.prod(inputs[1][1:])
-    if name == "conv_transpose2d":
-        return math.prod(inputs[0]) * math.prod(inputs[1][1:])
-    if name == "conv2d_weight":  # each number of g meets one window of x
-        return math.prod(inputs[0]) * math.prod(output[1:])
-    if name in ("linear", "matmul"):
-        return math.prod(output) * inputs[0][-1]
-    if name == "einsum" and params:
-        return _einsum(params["subscripts"], inputs)
-    return 0
-
-
-def _einsum(subscripts: str, shapes: Sequence[Shape]) -> int:
-    """Pair by pair as NumPy contracts them: the product of the lengths of all labels of a pair."""
-    left, out = subscripts.split("->")
-    terms = [set(term) for term in left.split(",")]
-    sizes: dict[str, int] = {}
-    for labels, shape in zip(left.split(","), shapes):
-        for k, n in zip(labels, shape):
-            sizes[k] = n if sizes.get(k, 1) == 1 else sizes[k]
-    blanks = [np.broadcast_to(np.float32(0), shape) for shape in shapes]
-    path = np.einsum_path(subscripts, *blanks, optimize="greedy")[0][1:]
-    count = 0
-    for picked in path:
-        met = [terms.pop(i) for i in sorted(picked, reverse=True)]
-        labels = set().union(*met)
-        count += math.prod(sizes[k] for k in labels) * (len(met) > 1)
-        terms.append(labels & set(out).union(*terms))
-    return count
+    return op.cost(output, *inputs, **params or {}) if op.cost else 0
 
 
 def saved_bytes(sources: Iterable[Entry | Tensor | Freed]) -> list[int]:
@@ -83,19 +55,14 @@ def saved_bytes(sources: Iterable[Entry | Tensor | Freed]) -> list[int]:
         >>> saved_bytes(tg.graph(y).sources.values())         # w, exp, reshape
         [0, 16, 0]
     """
-    seen: set[int] = set()
-    return [_new_bytes(source, seen) for source in sources]
-
-
-def _new_bytes(source: Entry | Tensor | Freed, seen: set[int]) -> int:
-    extra, parameter = 0, False
-    if isinstance(source, Entry):
-        tensors: Sequence[Tensor | Freed] = source.node.values or [source.output]
-        extra = sum(v.nbytes for v in source.node.params.values() if isinstance(v, np.ndarray))
-    else:
-        tensors, parameter = [source], source.requires_grad
-    for t in tensors:
-        if id(t.memory) not in seen:
-            seen.add(id(t.memory))
-            extra += 0 if parameter else math.prod(t.shape) * t.dtype.itemsize
-    return extra
+    seen: set[Any] = set()  # of memory: an object that all tensors on it share
+    sizes = []
+    for source in sources:
+        call = isinstance(source, Entry)
+        new = [t for t in (source.outputs if call else (source,)) if t.memory not in seen]
+        seen.update(t.memory for t in new)
+        size = sum(v.nbytes for v in source.node.params.values() if isinstance(v, np.ndarray)) if call else 0
+        if call or not source.requires_grad:
+            size += sum({t.memory: math.prod(t.shape) * t.dtype.itemsize for t in reversed(new)}.values())
+        sizes.append(size)
+    return sizes

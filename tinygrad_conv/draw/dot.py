@@ -10,14 +10,14 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from .graph import CALLS, Box, Edge, Graph, Path, backwards, title
-from .style import FAINT, FONT, INK, extra, look, swatch
-from .words import printable, tensor_text
+from .style import FAINT, FONT, INK, MARKS, attributes
+from .text import printable, tensor_text
 
 if TYPE_CHECKING:
     from graphviz import Digraph
 
 CURVED = 100  # dashed lines between forward and backward that are led around boxes
-MOST = 4  # tensors on one line between modules whose shapes are told
+MOST = 4  # tensors on one line between modules whose shapes are written out
 FRAMES = ("#f7f7f7", "#efefef")  # every other depth of nesting
 
 
@@ -44,7 +44,8 @@ def dot(graph: Graph) -> str:
     sides = _sides(graph, boxes)
     used = {edge.source for edge in graph.edges}
     for box in graph.boxes:
-        frames[box.scope].node(ids[box.id], _label(box, box.id not in used), **extra(box.kind, box.mark))
+        extra = attributes(box.kind, box.mark) if box.mark or box.kind != "op" else {}  # beyond the default
+        frames[box.scope].node(ids[box.id], _label(box, box.id not in used), **extra)
     for call, leaves in sides.items():
         level = "; ".join(ids[box] for box in (*leaves[:1], call, *leaves[1:]))
         frames[boxes[call].scope].body.append(f"\t{{rank=same; {level}}}\n")
@@ -68,7 +69,7 @@ def _root(graph: Graph) -> Digraph:
         **FONT, "fontcolor": INK, "rankdir": "TB", "nodesep": "0.25", "ranksep": "0.35",
         "newrank": "true", **straight},
         node_attr={**FONT, "fontcolor": INK, "color": INK, "margin": "0.2,0.05", "height": "0.3",
-                   **look("op", "")},
+                   **attributes("op", "")},
         edge_attr={**FONT, "fontcolor": INK, "fontsize": "9", "color": INK, "arrowsize": "0.6"})
 
 
@@ -160,11 +161,13 @@ def _draw_edge(root: Digraph, ends: tuple[str, str], edges: list[Edge], boxes: d
 def _legend(graph: Graph, root: Digraph) -> None:
     """A frame that explains the marks in use and holds other remarks."""
     present = {box.mark for box in graph.boxes}
-    lines = [(mark, meaning) for mark, meaning in graph.legend if not mark or mark in present]
-    rows = "".join(
-        f'<TR><TD BORDER="{swatch(mark)[1] if mark else 0}" BGCOLOR="{swatch(mark)[0] if mark else "white"}">'
-        f'{_html(mark) or " "}</TD><TD ALIGN="LEFT">{_html(meaning)}</TD></TR>'
-        for mark, meaning in lines)
+    rows = ""
+    for mark, meaning in graph.legend:
+        if not mark or mark in present:
+            changes = MARKS.get(mark, {})
+            line, colour = changes.get("penwidth", "1") if mark else 0, changes.get("fillcolor", "white")
+            rows += (f'<TR><TD BORDER="{line}" BGCOLOR="{colour}">{_html(mark) or " "}</TD>'
+                     f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>')
     if rows:
         with root.subgraph(name="cluster_legend") as frame:
             frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded")

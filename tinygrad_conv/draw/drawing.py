@@ -10,19 +10,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .annotate import annotate
-from .calls import calls_apart
-from .collapse import collapse, without
 from ..core import Tensor
-from .failure import failed_graph
 from ..files import write_atomically
+from .annotate import annotate, write_figures
+from .collapse import collapse, frame_each_call, without
+from .dot import dot
+from .failure import failed_graph
 from .fold import fold as folded
 from .graph import Graph, graph
-from .notes import told
-from .dot import dot
 from .listing import listing
 from .page.page import page
-from .picture import FORMATS, picture
+from .render import FORMATS, render
 
 NOTEBOOK = 20.0  # seconds that a notebook waits for its picture
 
@@ -61,7 +59,7 @@ class Drawing:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file in the format of its ending: .dot, .svg, .png, .pdf, .html or .txt (the listing).
 
-        Pictures need a renderer (picture.py); where there is none, or it fails, the DOT text is
+        Pictures need a renderer (render.py); where there is none, or it fails, the DOT text is
         kept beside it. The page holds the whole graph; its modules fold when clicked.
 
         Returns:
@@ -88,7 +86,7 @@ class Drawing:
     def _save_picture(self, path: Path, format: str) -> Path:
         kept = path.with_suffix(".dot")
         try:
-            write_atomically(path, picture(self.dot, format))
+            write_atomically(path, render(self.dot, format))
         except FileNotFoundError as e:
             write_atomically(kept, self.dot.encode())
             warnings.warn(f"{e}; {kept} is written instead", stacklevel=3)
@@ -101,7 +99,7 @@ class Drawing:
     def _repr_svg_(self) -> str | None:
         """The picture for a notebook; None where none can be made."""
         try:
-            return picture(self.dot, "svg", NOTEBOOK).decode()
+            return render(self.dot, "svg", NOTEBOOK).decode()
         except (FileNotFoundError, RuntimeError):
             return None
 
@@ -146,10 +144,10 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
         op1    sum axis 0  -> scalar
     """
     whole = annotate(_read(outputs, kinds), show)
-    drawn = calls_apart(without(whole, hide))
+    drawn = frame_each_call(without(whole, hide))
     drawn = folded(drawn) if fold else drawn
     drawn = drawn if depth is None else collapse(drawn, depth)
-    return Drawing(told(drawn), told(whole))
+    return Drawing(write_figures(drawn), write_figures(whole))
 
 
 def _read(outputs: tuple[Any, ...], kinds: Mapping[str, str] | None) -> Graph:

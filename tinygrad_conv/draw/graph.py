@@ -3,21 +3,21 @@
 Pure and deterministic: boxes are numbered in the order of the tape, so the same program gives the
 same graph, before and after `backward()`. Scopes are paths of names without dots: a scope called
 "blocks.0" is the part "0" of "blocks". Renderers and annotations are other files; this one may
-import core, primitive, tape and labels.
+import core, primitive, tape and text.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..core import Tensor
-from .labels import call_label, conv_notes, dtype_name, slot_name
 from ..primitive import Freed, Node
 from ..tape import Entry, walk
+from .text import argument_name, call_label, dtype_name, shape_text, tensor_text
 
 Path = tuple[str, ...]
 CALLS, LEAVES = ("op", "module"), ("parameter", "input", "constant")  # kinds of boxes
-ARITHMETIC = {"add", "sub", "mul", "div", "pow"}
 BACKWARD = "backward"  # the scope of what a gradient's computation records
 
 
@@ -25,8 +25,8 @@ BACKWARD = "backward"  # the scope of what a gradient's computation records
 class Box:
     """One thing drawn: the call of an op, a leaf, or a module drawn as one box.
 
-    `kind` is one of CALLS or LEAVES; `shape` and `dtype` are those of
-    the output; `notes` are lines of annotation; `mark` names what its colour means ("": nothing).
+    `kind` is one of CALLS or LEAVES; `shape` and `dtype` are those of the output, of a call with several
+    the first one in use; `notes` are lines of annotation; `mark` names what its colour means ("": nothing).
     """
 
     id: str
@@ -75,7 +75,7 @@ class Graph:
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict, compare=False, repr=False)
 
 
-def total(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
+def sum_figures(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """The figures of several boxes as those of one that stands for all of them."""
     sums: dict[str, float] = {}
     for own in figures:
@@ -122,8 +122,8 @@ def _shared(scopes: list[Path]) -> Path:
 
 def _is_data(node: Node, slot: int) -> bool:
     """Whether an unnamed array is what the call works on, not something that helps it to."""
-    scaled = node.primitive.name in ARITHMETIC and any(t.node is not None for t in node.inputs)
-    return slot == 0 and not scaled
+    return slot == 0 and not (node.primitive.broadcasts and any(
+        t.node is not None and math.prod(t.shape) >= math.prod(node.inputs[0].shape) for t in node.inputs))
 
 
 def _placed(box: Box, t: Tensor | Freed, users: list[Path], data: bool) -> Box:
@@ -138,52 +138,62 @@ def _placed(box: Box, t: Tensor | Freed, users: list[Path], data: bool) -> Box:
     return replace(box, kind=kind, label=label, scope=scope)
 
 
+def shown(source: Entry | Tensor | Freed | None) -> list[Tensor | Freed]:
+    """What a box shows: the leaf, or all outputs of the call; first those that something drawn uses."""
+    if isinstance(source, Entry):
+        return sorted(source.outputs, key=lambda t: t.node is None)
+    return [] if source is None else [source]
+
+
 class _Reader:
     """The boxes, edges and scopes of a tape, collected call by call."""
 
-    def __init__(self, kinds: Mapping[str, str], entries: list[Entry]) -> None:
-        self.kinds, self.boxes, self.edges = kinds, list[Box](), list[Edge]()
+    def __init__(self, kinds: Mapping[str, str], explained: bool) -> None:
+        self.kinds, self.explained = kinds, explained  # whether ops write how their results come about
+        self.boxes, self.edges = list[Box](), list[Edge]()
         self.sources: dict[str, Entry | Tensor | Freed] = {}
         self.scopes: dict[Path, Scope] = {}
         self.users: dict[str, list[Path]] = {}  # of leaves
         self.data: dict[str, bool] = {}         # whether a leaf is
-        self.ids: dict[int, str] = {}           # of calls by order, of leaves by -id
-        self.paths: dict[Path, Path] = {}       # a node's scope: without dots in its names
-        self.told = any(backwards(entry.node.scope) for entry in entries)
-        for entry in entries:
-            self.call(entry)
+        self.ids: dict[Node | int, str] = {}    # of calls by node, of leaves by id: `sources` keeps them alive
 
     def path(self, scope: Path) -> Path:
-        if scope not in self.paths:
-            path = self.paths[scope] = tuple(".".join(scope).split(".")) if scope else ()
-            for depth in range(1, len(path) + 1):
-                part = path[:depth]
-                name = ".".join(part[backwards(part):])
-                kind = self.kinds.get(name, "") if name else ""
-                self.scopes.setdefault(part, Scope(part, kind))
-        return self.paths[scope]
+        """A node's scope, without dots in its names; frames for it and those around it."""
+        path = tuple(".".join(scope).split(".")) if scope else ()
+        for depth in range(1, len(path) + 1) if path not in self.scopes else ():
+            part = path[:depth]
+            name = ".".join(part[backwards(part):])
+            self.scopes.setdefault(part, Scope(part, self.kinds.get(name, "") if name else ""))
+        return path
 
     def call(self, entry: Entry) -> None:
-        node, out, scope = entry.node, entry.output, self.path(entry.node.scope)
-        op = self.ids[node.order] = f"op{len(self.sources) - len(self.users)}"
+        node, scope, outputs = entry.node, self.path(entry.node.scope), shown(entry)
+        out = outputs[0]
+        box = self.ids[node] = f"op{len(self.sources) - len(self.users)}"
         for slot, t in enumerate(node.inputs):
-            key = -id(t) if t.node is None else t.node.order
+            key = t.node or id(t)
             if key not in self.ids:
                 self.leaf(t, node, slot)
             if t.node is None:
                 self.users[self.ids[key]].append(scope)
-            self.edges.append(Edge(self.ids[key], op, t.shape, dtype_name(t.dtype), slot))
-        shapes, name = [t.shape for t in node.inputs], node.primitive.name
-        notes = conv_notes(name, shapes, out.shape) if self.told else ()
-        notes = (f"= {out.name}", *notes) if out.name else notes
-        label = call_label(name, shapes, node.params)
-        self.boxes.append(Box(op, "op", label, out.shape, dtype_name(out.dtype), scope, notes))
-        self.sources[op] = entry
+            self.edges.append(Edge(self.ids[key], box, t.shape, dtype_name(t.dtype), slot))
+        shapes = [t.shape for t in node.inputs]
+        label = call_label(node.primitive, shapes, node.params, out)
+        notes = (f"= {out.name}",) if out.name else ()
+        used = [tensor_text(t.shape, dtype_name(t.dtype)) for t in outputs if t.node is not None]
+        if len(used) > 1:
+            notes += (f"-> {', '.join(used)}",)
+        if self.explained and (how := node.primitive.notes.get("ans")):
+            notes += (f"{', '.join(map(shape_text, shapes[:2]))} -> {shape_text(out.shape)}",
+                      how.replace("summed over", "sums over"))
+        self.boxes.append(Box(box, "op", label, out.shape, dtype_name(out.dtype), scope, notes))
+        self.sources[box] = entry
 
     def leaf(self, t: Tensor | Freed, node: Node, slot: int) -> None:
-        leaf = self.ids[-id(t)] = f"leaf{len(self.users)}"
-        self.boxes.append(Box(leaf, "", slot_name(node.primitive, slot), t.shape, dtype_name(t.dtype), ()))
-        self.sources[leaf], self.users[leaf], self.data[leaf] = t, [], _is_data(node, slot)
+        box = self.ids[id(t)] = f"leaf{len(self.users)}"
+        name = argument_name(node.primitive, slot)
+        self.boxes.append(Box(box, "", name, t.shape, dtype_name(t.dtype), ()))
+        self.sources[box], self.users[box], self.data[box] = t, [], _is_data(node, slot)
 
 
 def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
@@ -201,7 +211,7 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
         kinds: the kind of each scope by its dotted path, e.g. {"features.conv1": "Conv2d"}.
 
     Returns:
-        a `Graph`; if it contains a backward pass, convolutions note their shapes and what they sum over.
+        a `Graph`; if it contains a backward pass, ops with notes on their result (`defnotes`) show them.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -210,7 +220,10 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
         >>> [box.label for box in g.boxes], len(g.edges)
         (['x', 'mul'], 2)
     """
-    read = _Reader(kinds or {}, walk(outputs))
+    entries = walk(outputs)
+    read = _Reader(kinds or {}, any(backwards(entry.node.scope) for entry in entries))
+    for entry in entries:
+        read.call(entry)
     boxes = tuple([_placed(box, read.sources[box.id], read.users[box.id], read.data[box.id])
                    if box.id in read.data else box for box in read.boxes])
     return Graph(boxes, tuple(read.edges), read.scopes, sources=read.sources)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor, as_array, share
-from ..draw.labels import call_label
+from ..draw.text import call_label
 from ..primitive import Freed
 from ..pullback import pull
 from ..state import no_grad
@@ -60,11 +60,11 @@ class Call:
     @property
     def label(self) -> str:
         node = self.y.node
-        name, shapes, params = node.primitive.name, [t.shape for t in node.inputs], node.params
+        shapes, params = [t.shape for t in node.inputs], node.params
         if self.line:
             shapes = [(*s[:2], *s[3:]) for s in shapes]
             params = params | {key: params[key][-1:] for key in ("stride", "padding", "dilation")}
-        text = call_label(name, shapes, params)
+        text = call_label(node.primitive, shapes, params)
         text = text.replace("2d", "1d", 1) if self.line else text
         return ".".join(node.scope) + ": " + text if node.scope else text
 

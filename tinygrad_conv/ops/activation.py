@@ -55,6 +55,8 @@ def _leaky_relu(x, *, negative_slope):
 
 _leaky_relu.defvjp(lambda g, ans, x, *, negative_slope:
                    where(x > 0, g, g * negative_slope))
+_leaky_relu.deflabel(lambda x, *, negative_slope:
+                     "" if negative_slope == 0.01 else f"negative_slope {negative_slope}")
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:

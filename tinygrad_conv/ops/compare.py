@@ -147,6 +147,7 @@ def where(condition, x, y):
 where.defvjp(None,
              lambda g, ans, condition, x, y: where(condition, g, 0.0),
              lambda g, ans, condition, x, y: where(logical_not(condition), g, 0.0))
+where.defbroadcast()
 
 
 @primitive

@@ -5,6 +5,7 @@ core, primitive, arguments and shape.
 """
 from __future__ import annotations
 
+import math
 import string
 from typing import Any
 
@@ -56,6 +57,22 @@ def _einsum_vjp(i, g, ans, *xs, subscripts):
 
 
 _einsum.defvjp_variadic(_einsum_vjp)
+
+
+def _einsum_cost(out, *shapes, subscripts):
+    """Pair by pair as NumPy contracts them: the product of the lengths of all labels of a pair."""
+    blanks = [np.broadcast_to(np.float32(0), shape) for shape in shapes]
+    names, kept = _terms(subscripts)
+    sizes, terms, count = _sizes(names, blanks), [set(labels) for labels in names], 0
+    for picked in np.einsum_path(subscripts, *blanks, optimize="greedy")[0][1:]:
+        met = [terms.pop(i) for i in sorted(picked, reverse=True)]
+        labels = set().union(*met)
+        count += math.prod(sizes[k] for k in labels) * (len(met) > 1)
+        terms.append(labels & set(kept).union(*terms))
+    return count
+
+
+_einsum.defcost(_einsum_cost)
 
 
 def _terms(subscripts: str) -> tuple[list[str], str]:

@@ -76,6 +76,36 @@ _conv2d_weight.defvjp(
     lambda v, ans, g, x, *, kernel, **geo: _conv_transpose2d(g, v, size=x.shape[2:], **geo))
 
 
+def _pairs(**params):
+    """Each parameter in a word, a pair of equal numbers as one; until the geometry writes itself."""
+    def text(v):
+        texts = [*map(text, v)] if isinstance(v, tuple) else [str(v)]
+        return texts[0] if len(set(texts)) == 1 else f"({','.join(texts)})"
+    return {key: text(v) for key, v in params.items()}
+
+
+def _label(x, w, b=None, *, stride, padding, dilation, groups, size=None):
+    extra = tuple(max(0, lo - hi) for lo, hi in padding) if size and any(lo > hi for lo, hi in padding) else ()
+    padding = tuple((lo, hi + e) for (lo, hi), e in zip(padding, extra)) if extra else padding
+    said = {**_pairs(stride=stride, padding=padding, dilation=dilation, groups=groups),
+            **(_pairs(output_padding=extra) if extra else {})}
+    plain = {"stride": "1", "padding": "0", "dilation": "1", "groups": "1"}
+    return " ".join(["x".join(map(str, w[2:])), *(f"{k} {v}" for k, v in said.items() if plain.get(k) != v)])
+
+
+_conv2d.deflabel(_label)
+_conv2d.defcost(lambda y, x, w, b=None, **geo: math.prod(y) * math.prod(w[1:]))
+_conv2d.defnotes("summed over c, kh, kw", x="summed over o, kh, kw", w="summed over n, oh, ow",
+                 b="summed over n, oh, ow")
+_conv_transpose2d.deflabel(_label)
+_conv_transpose2d.defcost(lambda y, g, w, b=None, **geo: math.prod(g) * math.prod(w[1:]))
+_conv_transpose2d.defnotes("summed over o, kh, kw", g="summed over c, kh, kw", w="summed over n, oh, ow",
+                           b="summed over n, h, w")
+_conv2d_weight.deflabel(lambda g, x, *, kernel, **geo: _label(g, (0, 0, *kernel), **geo))
+_conv2d_weight.defcost(lambda y, g, x, **geo: math.prod(g) * math.prod(y[1:]))
+_conv2d_weight.defnotes("summed over n, oh, ow", g="summed over c, kh, kw", x="summed over o, kh, kw")
+
+
 def convolve(op: str, tensors: list[Tensor], stride: Any, padding: Any, dilation: Any,
              groups: int) -> Tensor:
     """The call behind `op`: its x (N, C, H, W) and w fit, the geometry is still to be checked."""

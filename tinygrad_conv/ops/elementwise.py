@@ -62,6 +62,7 @@ def add(x, y):
 
 add.defvjp(lambda g, ans, x, y: g,
            lambda g, ans, x, y: g)
+add.defbroadcast()
 
 
 @primitive
@@ -76,6 +77,7 @@ def sub(x, y):
 
 sub.defvjp(lambda g, ans, x, y: g,
            lambda g, ans, x, y: -g)
+sub.defbroadcast()
 
 
 @primitive
@@ -90,6 +92,7 @@ def mul(x, y):
 
 mul.defvjp(lambda g, ans, x, y: g * y,
            lambda g, ans, x, y: g * x)
+mul.defbroadcast()
 
 
 @primitive
@@ -104,6 +107,7 @@ def div(x, y):
 
 div.defvjp(lambda g, ans, x, y: g / y,
            lambda g, ans, x, y: -(g * ans) / y)
+div.defbroadcast()
 
 
 @primitive
@@ -121,6 +125,7 @@ def div_no_nan(x, y):
 
 div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),
                   lambda g, ans, x, y: -div_no_nan(g * ans, y))
+div_no_nan.defbroadcast()
 
 
 @primitive
@@ -170,8 +175,10 @@ def minimum(x, y):
 
 maximum.defvjp(lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g * 0.5, g)),
                lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g * 0.5, g)))
+maximum.defbroadcast()
 minimum.defvjp(lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g * 0.5, g)),
                lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g * 0.5, g)))
+minimum.defbroadcast()
 
 
 @primitive

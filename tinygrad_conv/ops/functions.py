@@ -49,6 +49,7 @@ def _pow_y(g, ans, x, y):
 
 
 pow.defvjp(_pow_x, _pow_y)
+pow.defbroadcast()
 
 
 @primitive

@@ -28,6 +28,7 @@ def _scale(x, a, b):
 _scale.defvjp(lambda g, ans, x, a, b: g * a,
               lambda g, ans, x, a, b: g * x,
               lambda g, ans, x, a, b: g)
+_scale.defbroadcast()
 
 
 def _checked(op: str, x: Any, least: int) -> Tensor:

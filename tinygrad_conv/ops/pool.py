@@ -72,6 +72,20 @@ _avg_pool2d.defvjp(lambda g, ans, x, **geo: avg_pool2d_spread(g, size=x.shape[2:
 avg_pool2d_spread.defvjp(lambda u, ans, g, *, size, **geo: _avg_pool2d(u, **geo))
 
 
+def _label(*shapes, kernel, size=None, **params):
+    def text(v):
+        texts = [*map(text, v)] if isinstance(v, tuple) else [str(v)]
+        return texts[0] if len(set(texts)) == 1 else f"({','.join(texts)})"
+    plain = {"padding": "0", "dilation": "1", "ceil_mode": "False", "count_include_pad": "True",
+             "divisor_override": "None"}
+    return " ".join(["x".join(map(str, kernel)), *(
+        f"{key} {text(v)}" for key, v in params.items() if text(v) != plain.get(key))])
+
+
+for _op in (_max_pool2d, max_pool2d_scatter, max_pool2d_gather, max_pool2d_indices, _avg_pool2d, avg_pool2d_spread):
+    _op.deflabel(_label)
+
+
 def as_planes(op: str, x: Any, axes: str = "NCHW") -> tuple[Tensor, tuple[int, ...]]:
     """x as a float tensor (N, C, H, W), and the leading axes its results should have."""
     x = as_floats(x, op)

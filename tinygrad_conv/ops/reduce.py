@@ -44,6 +44,7 @@ def _sum(x, *, axis, keepdims):
 
 
 _sum.defvjp(lambda g, ans, x, *, axis, keepdims: _spread(g, x, axis))
+_sum.defnotes(x="copied along the axes that were summed")
 
 
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:

@@ -140,6 +140,7 @@ def _broadcast_to(x, *, shape):
 
 
 _broadcast_to.defvjp(lambda g, ans, x, *, shape: g)  # summed in pullback.py, like all broadcasting
+_broadcast_to.defbroadcast()
 
 
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:

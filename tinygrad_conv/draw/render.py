@@ -23,7 +23,7 @@ def renderers(format: str) -> list[str]:
     return [command for command in found if command]
 
 
-def picture(dot: str, format: str, patience: float = PATIENCE) -> bytes:
+def render(dot: str, format: str, patience: float = PATIENCE) -> bytes:
     """The picture of some DOT text.
 
     Args:
@@ -37,7 +37,7 @@ def picture(dot: str, format: str, patience: float = PATIENCE) -> bytes:
         RuntimeError: if every program there is fails; quotes their messages.
     """
     if format not in FORMATS:
-        raise ValueError(f"picture: expects one of {', '.join(FORMATS)}, got {format!r}")
+        raise ValueError(f"render: expects one of {', '.join(FORMATS)}, got {format!r}")
     commands = renderers(format)
     if not commands:
         extra = "pip install 'tinygrad_conv[viz]', or " if format in PURE else ""
@@ -57,4 +57,4 @@ def picture(dot: str, format: str, patience: float = PATIENCE) -> bytes:
             if done.returncode == 0 and done.stdout:
                 return done.stdout
             said.append(f"{command}: {done.stderr.decode(errors='replace').strip() or 'no output'}")
-    raise RuntimeError(f"picture: drawing .{format} failed: {'; '.join(said)}")
+    raise RuntimeError(f"render: drawing .{format} failed: {'; '.join(said)}")

@@ -1,0 +1,113 @@
+"""What happens op by op, in sentences: the forward calls, then what each does with its gradient.
+
+From a graph and its sources alone, no values needed. May import primitive, text, graph and tape.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...tape import Entry
+from ..graph import CALLS, Box, Edge, Graph, backwards
+from ..text import argument_name
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One moment of the replay: `box` is at work; `phase` is "forward" or "backward"."""
+
+    phase: str
+    box: str
+    text: str
+
+
+def spoken_shape(shape: Sequence[int]) -> str:
+    """A shape as it is read: "(8, 16, 26, 26)", "(4)", "one number".
+
+    Example:
+        >>> spoken_shape((8, 16)), spoken_shape((4,)), spoken_shape(())
+        ('(8, 16)', '(4)', 'one number')
+    """
+    return f"({', '.join(map(str, shape))})" if shape else "one number"
+
+
+def narration(graph: Graph) -> list[Step]:
+    """The steps of a replay: ops in the order of the tape, then their derivatives, last op first.
+
+    Why a gradient has its shape is what the op's `defnotes` say. A recorded backward
+    (`create_graph=True`) is described by its own boxes; after a failed forward there is none.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> for step in narration(tg.graph((x * 3.0).sum())):
+        ...     print(step.text)
+        forward 1: mul: x (2) and y one number give (2)
+        forward 2: sum axis 0: x (2) gives one number
+        backward 1: sum axis 0: g one number gives dx (2), copied along the axes that were summed
+        backward 2: mul: g (2) gives dx (2)
+    """
+    into: dict[str, list[Edge]] = {box.id: [] for box in graph.boxes}
+    uses: dict[str, int] = {}
+    for edge in graph.edges:
+        into[edge.target].append(edge)
+        uses[edge.source] = uses.get(edge.source, 0) + 1
+    calls = [box for box in graph.boxes if box.kind in CALLS]
+    forward = [box for box in calls if not backwards(box.scope)]
+    backward = [box for box in calls if backwards(box.scope)]
+    texts = [("forward", box, _forward(graph, box, into[box.id])) for box in forward]
+    if backward:
+        texts += [("backward", box, _forward(graph, box, into[box.id]) + _because(_note(graph, box.id, "ans")))
+                  for box in backward]
+    elif not any(box.mark == "failed" for box in forward):
+        texts += [("backward", box, _backward(graph, box, into[box.id], uses.get(box.id, 0)))
+                  for box in reversed(forward)]
+    return [Step(phase, box.id, f"{phase} {i + 1 - len(forward) * (phase == 'backward')}: {text}")
+            for i, (phase, box, text) in enumerate(texts)]
+
+
+def argument(graph: Graph, edge: Edge) -> str:
+    """What the op calls the argument an edge leads to; "" for a module's."""
+    source = graph.sources.get(edge.target)
+    return argument_name(source.node.primitive, edge.slot) if isinstance(source, Entry) else ""
+
+
+def wants_gradient(graph: Graph, edge: Edge) -> bool:
+    """Whether a gradient runs back along an edge; into a module it is taken to."""
+    source = graph.sources.get(edge.target)
+    return not isinstance(source, Entry) or bool(source.node.inputs[edge.slot].requires_grad)
+
+
+def _note(graph: Graph, box: str, name: str) -> str:
+    source = graph.sources.get(box)
+    return source.node.primitive.notes.get(name, "") if isinstance(source, Entry) else ""
+
+
+def _because(note: str) -> str:
+    return f", {note}" if note else ""
+
+
+def _forward(graph: Graph, box: Box, edges: Sequence[Edge]) -> str:
+    parts = [f"{argument(graph, e)} {spoken_shape(e.shape)}".strip() for e in edges]
+    joined = " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+    if box.mark == "failed":
+        return f"{box.label}: fails with {joined or 'its arguments'}"
+    gives = "" if not parts else " gives " if len(parts) == 1 else " give "
+    return f"{box.label}: {joined}{gives}{spoken_shape(box.shape)}"
+
+
+def _backward(graph: Graph, box: Box, edges: Sequence[Edge], uses: int) -> str:
+    start = f"{box.label}: g {spoken_shape(box.shape)}" + f", summed over {uses} uses," * (uses > 1)
+    parts = [_part(graph, box, e) for e in edges if wants_gradient(graph, e)]
+    return f"{start} gives {'; '.join(parts)}" if parts else f"{start} goes no further"
+
+
+def _part(graph: Graph, box: Box, edge: Edge) -> str:
+    """ "dw (16, 6, 3, 3), summed over n, oh, ow"."""
+    source, name = graph.sources.get(edge.target), argument(graph, edge)
+    note = _note(graph, edge.target, name)
+    if not note and isinstance(source, Entry) and source.node.primitive.broadcasts and edge.shape != box.shape:
+        lead = len(box.shape) - len(edge.shape)
+        axes = [a for a, n in enumerate(box.shape) if a < lead or edge.shape[a - lead] != n]
+        note = f"summed over {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
+    return f"d{name} {spoken_shape(edge.shape)}{_because(note)}"
