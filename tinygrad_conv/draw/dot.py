@@ -114,21 +114,18 @@ def _frames(graph: Graph, root: Digraph) -> dict[Path, Digraph]:
     frames = {(): root}
     for number, scope in enumerate(graph.scopes.values()):
         label = text([title(scope)])  # twice as wide, so that edges enter the frame beside it
-        frame = type(root)(f"cluster{number}", graph_attr={
+        frames[scope.path] = type(root)(f"cluster{number}", graph_attr={
             "label": label + " " * 2 * len(label) + r"\l", "labeljust": "l", "color": FAINT,
             "style": "rounded,filled" + ",dashed" * (scope.times > 1),
             "penwidth": "2" if scope.times > 1 else "1", "fillcolor": FRAMES[len(scope.path) % 2]})
-        frames[scope.path] = frame
     return frames
 
 
 def _label(box: Box, last: bool) -> str:
-    lines = [box.label, *box.notes]
-    if box.kind not in CALLS:
-        lines.insert(1, tensor_text(box.shape, box.dtype))
-    elif last and box.dtype and not any("-> " in note for note in box.notes):
-        lines.insert(1, f"-> {tensor_text(box.shape, box.dtype)}")
-    return text([*lines, *([f"[{box.mark}]"] if box.mark else [])])
+    tensor = tensor_text(box.shape, box.dtype)
+    shown = [tensor] if box.kind not in CALLS else [f"-> {tensor}"] if last and box.dtype and not any(
+        "-> " in note for note in box.notes) else []
+    return text([box.label, *shown, *box.notes, *([f"[{box.mark}]"] if box.mark else [])])
 
 
 def _bundles(graph: Graph, boxes: dict[str, Box]) -> list[list[Edge]]:
@@ -151,11 +148,10 @@ def _draw_edge(root: Digraph, ends: tuple[str, str], edges: list[Edge], boxes: d
         drawn = {"color": FAINT}
     level = backwards(source.scope)
     if level != backwards(target.scope):  # must not pull one picture below the other
-        root.edge(*ends, **drawn, constraint="false", style="dashed")
+        drawn |= {"constraint": "false", "style": "dashed"}
     elif right or level % 2 and source.kind in CALLS:
-        root.edge(*reversed(ends), **drawn, dir="back")
-    else:
-        root.edge(*ends, **drawn)
+        ends, drawn = ends[::-1], {**drawn, "dir": "back"}
+    root.edge(*ends, **drawn)
 
 
 def _legend(graph: Graph, root: Digraph) -> None:

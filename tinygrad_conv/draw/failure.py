@@ -30,7 +30,7 @@ WIDTH = 90  # columns of the message in its box
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class FailedCall:
     """The call that failed: its name, arguments that are tensors, and the user's file and line."""
 
     name: str
@@ -107,7 +107,7 @@ def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
             for path, scope in error.graph.scopes.items()})
 
 
-def failing_call(error: BaseException) -> Call:
+def failing_call(error: BaseException) -> FailedCall:
     """The call of an op, or of a module's `forward`, in which an error was raised."""
     frames = [*traceback.walk_tb(error.__traceback__)]  # with their lines, outermost first
     start = _start([frame for frame, _ in frames])
@@ -119,7 +119,7 @@ def failing_call(error: BaseException) -> Call:
     users = [*outside, *frames[:start], *([] if op else frames[start:])]
     where = next(((frame.f_code.co_filename, line) for frame, line in reversed(users)
                   if not frame.f_code.co_filename.startswith((*OURS, NUMPY))), ("", 0))
-    return Call(_name(frames[start][0]), tuple(_arguments(frames[start][0])), where)
+    return FailedCall(_name(frames[start][0]), tuple(_arguments(frames[start][0])), where)
 
 
 def _start(frames: list[FrameType]) -> int:
@@ -166,7 +166,7 @@ def _arguments(frame: FrameType) -> list[tuple[str, Tensor]]:
             for name, v in named if isinstance(v, Tensor) or isinstance(v, np.ndarray) and v.ndim]
 
 
-def _origins(call: Call) -> list[str]:
+def _origins(call: FailedCall) -> list[str]:
     """A line for each argument that was computed: its shape, and what made it where."""
     lines = []
     for name, t in call.inputs:
@@ -194,7 +194,7 @@ def _maker(t: Tensor) -> str:
     return f"{path} ({name}, {position})" if path else f"{name} at {position}"
 
 
-def _picture(call: Call, scope: Path, error: BaseException) -> Graph:
+def _picture(call: FailedCall, scope: Path, error: BaseException) -> Graph:
     """The tape behind the arguments and a box for the call."""
     scope = tuple(".".join(scope).split(".")) if scope else ()
     inside = ".".join((*scope, ""))

@@ -24,6 +24,10 @@ class _Block:
     appearance: Any = ()  # equal if the blocks look the same
 
 
+Positions = dict[str, tuple[_Block | None, int]]  # of boxes: the block and the number in it
+NOWHERE = (None, 0)
+
+
 def fold(graph: Graph) -> Graph:
     """The graph with runs of equal modules drawn as the first of them, `Scope.times` saying how many.
 
@@ -44,10 +48,8 @@ def fold(graph: Graph) -> Graph:
         >>> [box.label for box in fold(tg.graph(y)).boxes]
         ['x', 'neg', 'exp']
     """
-    level = 1
-    while any(len(path) >= level for path in graph.scopes):
+    for level in range(1, max(map(len, graph.scopes), default=0) + 1):
         graph = _fold_level(graph, level)
-        level += 1
     return graph
 
 
@@ -60,13 +62,9 @@ def _fold_level(graph: Graph, level: int) -> Graph:
     paths = dict.fromkeys(own for path in graph.scopes if len(own := _own(path)) == level)
     if len({path[:-1] for path in paths}) == len(paths):  # nobody has a sibling
         return graph
-    blocks = _blocks(graph, level)
-    families: dict[Path, list[_Block]] = {}
-    for block in blocks.values():
-        families.setdefault(block.path[:-1], []).append(block)
-    position = {box.id: (block, i) for block in blocks.values() for i, box in enumerate(block.boxes)}
+    families, position = _families(graph, level)
     runs = []
-    for family in families.values():
+    for family in families:
         for block in family if len(family) > 1 else ():
             block.appearance = _appearance(graph, block, level)
         start = 0
@@ -77,26 +75,28 @@ def _fold_level(graph: Graph, level: int) -> Graph:
     return _folded(graph, runs) if runs else graph
 
 
-def _blocks(graph: Graph, level: int) -> dict[Path, _Block]:
-    """The modules at one level of nesting, in the order of their first box."""
+def _families(graph: Graph, level: int) -> tuple[list[list[_Block]], Positions]:
+    """The modules at one level of nesting, siblings together, in the order of their first box."""
     blocks: dict[Path, _Block] = {}
-    position: dict[str, tuple[Path, int]] = {}
+    position: Positions = {}
     for box in graph.boxes:
         if len(own := _own(box.scope)) >= level:
             block = blocks.setdefault(own[:level], _Block(own[:level]))
-            position[box.id] = block.path, len(block.boxes)
+            position[box.id] = block, len(block.boxes)
             block.boxes.append(box)
-    nowhere = ((), 0)
     for edge in graph.edges:
-        (a, i), (b, j) = position.get(edge.source, nowhere), position.get(edge.target, nowhere)
-        if a == b and a:
-            blocks[a].inner.append((i, j, edge.slot, edge.shape, edge.dtype))
+        (a, i), (b, j) = position.get(edge.source, NOWHERE), position.get(edge.target, NOWHERE)
+        if a and a is b:
+            a.inner.append((i, j, edge.slot, edge.shape, edge.dtype))
             continue
         if a:
-            blocks[a].outputs.append(edge)
+            a.outputs.append(edge)
         if b:
-            blocks[b].inputs[j, edge.slot] = edge
-    return blocks
+            b.inputs[j, edge.slot] = edge
+    families: dict[Path, list[_Block]] = {}
+    for block in blocks.values():
+        families.setdefault(block.path[:-1], []).append(block)
+    return [*families.values()], position
 
 
 def _appearance(graph: Graph, block: _Block, level: int) -> Any:
@@ -110,7 +110,7 @@ def _appearance(graph: Graph, block: _Block, level: int) -> Any:
     return boxes, [(_own(s.path)[level:], s.kind, s.times) for s in kinds], block.inner, inputs
 
 
-def _run(family: list[_Block], start: int, position: dict[str, tuple[_Block, int]]) -> int:
+def _run(family: list[_Block], start: int, position: Positions) -> int:
     """How many equal blocks follow one another from `start` on."""
     end, link = start + 1, None
     while end < len(family):
@@ -128,18 +128,18 @@ def _run(family: list[_Block], start: int, position: dict[str, tuple[_Block, int
     return end - start
 
 
-def _leaving(block: _Block, near: list[_Block], position: dict[str, tuple[_Block, int]]) -> set[int]:
+def _leaving(block: _Block, near: list[_Block], position: Positions) -> set[int]:
     """The boxes from which something goes to others than the blocks beside."""
     return {position[e.source][1] for e in block.outputs
-            if not any(position.get(e.target, (None,))[0] is other for other in near)}
+            if not any(position.get(e.target, NOWHERE)[0] is other for other in near)}
 
 
-def _link(one: _Block, two: _Block, position: dict[str, tuple[_Block, int]]) -> Any:
+def _link(one: _Block, two: _Block, position: Positions) -> Any:
     """Where edges lead on from `one` to `two`, where back; None if `two` does not follow `one`."""
     if one.appearance != two.appearance:
         return None
     onward, back = [tuple([(position[e.source][1], at) for at, e in b.inputs.items()
-                           if position.get(e.source, (None,))[0] is a]) for a, b in ((one, two), (two, one))]
+                           if position.get(e.source, NOWHERE)[0] is a]) for a, b in ((one, two), (two, one))]
     joined = {at for _, at in onward + back}
     others = [{at: e.source for at, e in b.inputs.items() if at not in joined} for b in (one, two)]
     return (onward, back) if onward and others[0] == others[1] else None

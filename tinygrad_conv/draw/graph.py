@@ -17,6 +17,7 @@ from ..tape import Entry, walk
 from .text import argument_name, call_label, dtype_name, shape_text, tensor_text
 
 Path = tuple[str, ...]
+Use = tuple[Node, int, Path]  # of a leaf: the call, which of its arguments, and the call's scope
 CALLS, LEAVES = ("op", "module"), ("parameter", "input", "constant")  # kinds of boxes
 BACKWARD = "backward"  # the scope of what a gradient's computation records
 
@@ -113,11 +114,11 @@ def title(scope: Scope) -> str:
     return "  ".join(filter(None, [path, scope.kind, f"x{scope.times}" if scope.times > 1 else ""]))
 
 
-def _shared(scopes: list[Path]) -> Path:
-    """The deepest scope around all of them; forward ones decide, if there are any."""
-    forward = [scope for scope in scopes if not backwards(scope)] or scopes
-    first, last = min(forward), max(forward)
-    return first[:common(first, last)]
+def shown(source: Entry | Tensor | Freed | None) -> list[Tensor | Freed]:
+    """What a box shows: the leaf, or all outputs of the call; first those that something drawn uses."""
+    if isinstance(source, Entry):
+        return sorted(source.outputs, key=lambda t: t.node is None)
+    return [] if source is None else [source]
 
 
 def _is_data(node: Node, slot: int) -> bool:
@@ -126,23 +127,19 @@ def _is_data(node: Node, slot: int) -> bool:
         t.node is not None and math.prod(t.shape) >= math.prod(node.inputs[0].shape) for t in node.inputs))
 
 
-def _placed(box: Box, t: Tensor | Freed, users: list[Path], data: bool) -> Box:
-    """A leaf with its kind, its own name, and the scope it belongs to; see `graph`."""
-    scope = _shared(users)
-    own = bool(scope) and t.name.startswith(".".join((*scope, "")))
-    outside = not backwards(scope) and not own and (bool(t.name) or data or not scope)
+def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use]) -> Box:
+    """A leaf with its kind, its name, and the scope it belongs to; see `graph`."""
+    node, slot, _ = uses[0]
+    scopes = [scope for *_, scope in uses if not backwards(scope)] or [scope for *_, scope in uses]
+    scope = min(scopes)[:common(min(scopes), max(scopes))]  # the deepest around all of them
+    inside = ".".join((*scope, ""))
+    own = bool(scope) and t.name.startswith(inside)
+    outside = not backwards(scope) and not own and (bool(t.name) or _is_data(node, slot) or not scope)
     kind = "parameter" if t.requires_grad else "input" if outside and t.shape else "constant"
-    if outside and not (kind == "parameter" and t.name):
-        scope = () if t.shape else scope
-    label = t.name[len(".".join((*scope, ""))):] if own else t.name or box.label
-    return replace(box, kind=kind, label=label, scope=scope)
-
-
-def shown(source: Entry | Tensor | Freed | None) -> list[Tensor | Freed]:
-    """What a box shows: the leaf, or all outputs of the call; first those that something drawn uses."""
-    if isinstance(source, Entry):
-        return sorted(source.outputs, key=lambda t: t.node is None)
-    return [] if source is None else [source]
+    if outside and t.shape and not (kind == "parameter" and t.name):
+        scope = ()
+    label = t.name[len(inside):] if own else t.name or argument_name(node.primitive, slot)
+    return Box(box, kind, label, t.shape, dtype_name(t.dtype), scope)
 
 
 class _Reader:
@@ -150,11 +147,11 @@ class _Reader:
 
     def __init__(self, kinds: Mapping[str, str], explained: bool) -> None:
         self.kinds, self.explained = kinds, explained  # whether ops write how their results come about
-        self.boxes, self.edges = list[Box](), list[Edge]()
         self.sources: dict[str, Entry | Tensor | Freed] = {}
+        self.edges: list[Edge] = []
         self.scopes: dict[Path, Scope] = {}
-        self.users: dict[str, list[Path]] = {}  # of leaves
-        self.data: dict[str, bool] = {}         # whether a leaf is
+        self.calls: dict[str, Box] = {}
+        self.uses: dict[str, list[Use]] = {}   # of leaves
         self.ids: dict[Node | int, str] = {}    # of calls by node, of leaves by id: `sources` keeps them alive
 
     def path(self, scope: Path) -> Path:
@@ -168,32 +165,27 @@ class _Reader:
 
     def call(self, entry: Entry) -> None:
         node, scope, outputs = entry.node, self.path(entry.node.scope), shown(entry)
-        out = outputs[0]
-        box = self.ids[node] = f"op{len(self.sources) - len(self.users)}"
+        box = self.ids[node] = f"op{len(self.calls)}"
         for slot, t in enumerate(node.inputs):
-            key = t.node or id(t)
-            if key not in self.ids:
-                self.leaf(t, node, slot)
+            source = self.ids.setdefault(t.node or id(t), f"leaf{len(self.uses)}")
             if t.node is None:
-                self.users[self.ids[key]].append(scope)
-            self.edges.append(Edge(self.ids[key], box, t.shape, dtype_name(t.dtype), slot))
-        shapes = [t.shape for t in node.inputs]
-        label = call_label(node.primitive, shapes, node.params, out)
-        notes = (f"= {out.name}",) if out.name else ()
-        used = [tensor_text(t.shape, dtype_name(t.dtype)) for t in outputs if t.node is not None]
-        if len(used) > 1:
-            notes += (f"-> {', '.join(used)}",)
-        if self.explained and (how := node.primitive.notes.get("ans")):
-            notes += (f"{', '.join(map(shape_text, shapes[:2]))} -> {shape_text(out.shape)}",
-                      how.replace("summed over", "sums over"))
-        self.boxes.append(Box(box, "op", label, out.shape, dtype_name(out.dtype), scope, notes))
+                self.sources.setdefault(source, t)
+                self.uses.setdefault(source, []).append((node, slot, scope))
+            self.edges.append(Edge(source, box, t.shape, dtype_name(t.dtype), slot))
+        out, label = outputs[0], call_label(node.primitive, [t.shape for t in node.inputs], node.params, outputs[0])
+        self.calls[box] = Box(box, "op", label, out.shape, dtype_name(out.dtype), scope, self.notes(node, outputs))
         self.sources[box] = entry
 
-    def leaf(self, t: Tensor | Freed, node: Node, slot: int) -> None:
-        box = self.ids[id(t)] = f"leaf{len(self.users)}"
-        name = argument_name(node.primitive, slot)
-        self.boxes.append(Box(box, "", name, t.shape, dtype_name(t.dtype), ()))
-        self.sources[box], self.users[box], self.data[box] = t, [], _is_data(node, slot)
+    def notes(self, node: Node, outputs: list[Tensor | Freed]) -> tuple[str, ...]:
+        """The name of a result; all results if several are used; how they come about beside a backward."""
+        out, used = outputs[0], [tensor_text(t.shape, dtype_name(t.dtype)) for t in outputs if t.node is not None]
+        notes = [f"= {out.name}"] if out.name else []
+        if len(used) > 1:
+            notes.append(f"-> {', '.join(used)}")
+        if self.explained and (how := node.primitive.notes.get("ans")):
+            given = ", ".join([shape_text(t.shape) for t in node.inputs[:2]])
+            notes += [f"{given} -> {shape_text(out.shape)}", how.replace("summed over", "sums over")]
+        return tuple(notes)
 
 
 def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
@@ -224,6 +216,6 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
     read = _Reader(kinds or {}, any(backwards(entry.node.scope) for entry in entries))
     for entry in entries:
         read.call(entry)
-    boxes = tuple([_placed(box, read.sources[box.id], read.users[box.id], read.data[box.id])
-                   if box.id in read.data else box for box in read.boxes])
-    return Graph(boxes, tuple(read.edges), read.scopes, sources=read.sources)
+    boxes = [_leaf_box(box, source, read.uses[box]) if box in read.uses else read.calls[box]
+             for box, source in read.sources.items()]
+    return Graph(tuple(boxes), tuple(read.edges), read.scopes, sources=read.sources)
