@@ -410,3 +410,59 @@ def test_deep_and_nested_graphs_need_no_recursion():
     assert dot(g).count(" -> ") == 3 * limit + 1
     assert len(collapse(g, 0).boxes) == 3 * limit // 2 + 2
     assert times(fold(g))["0"] == 3 * limit // 2
+
+
+# ----- ops from outside -----
+
+def named(name, fn=lambda *xs: xs[0] * 2.0, vjp=None):
+    """An op of the user's with the name of a built-in one."""
+    fn.__name__ = name
+    op = tg.primitive(fn)
+    op.defvjp_variadic(vjp or (lambda i, g, ans, *xs, **params: g * (2.0 if i == 0 else 0.0)))
+    return op
+
+
+@pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d", "conv2d_weight", "max_pool2d", "linear", "matmul",
+                                  "einsum", "sum", "reshape", "add"])
+def test_an_op_from_outside_is_drawn_as_what_it_is_whatever_its_name(name):
+    op = named(name, lambda a: a * 2.0)
+    x = leaf(3, name="x")
+    y = op(x)
+    tg.sum(y).backward(create_graph=True)
+    g = tg.graph(x.grad, y)
+    assert [(box.label, box.notes) for box in g.boxes if box.label.startswith(name)][0] == (name, ())
+    drawn = tg.draw(op(x), show=("flops", "memory", "grad", "time", "nan"))
+    assert "multiply-adds" not in repr(drawn) and name in drawn.dot
+    assert f"{name}: a (3) gives (3)" in drawn.html()
+    assert f"{name}: g (3) gives da (3)\"" in drawn.html()
+
+
+def test_an_op_from_outside_has_the_same_facets():
+    op = named("mix", lambda a, b, *, size, how="both": a * 2.0 + 0.0 * b)
+    a, b = leaf(4, 3, name="a"), leaf(3, name="b")
+
+    def labels_of():
+        return tg.graph(op(a, b, size=(4, 3), how="one")).boxes[-1].label, tg.graph(
+            op(a, b, size=(), how="both")).boxes[-1].label
+    assert labels_of() == ("mix size (4,3) how one", "mix")     # () is the end of the output's shape
+    op.deflabel(lambda a, b, *, size, how: f"{how} of {a[0]}")
+    op.defcost(lambda out, a, b, **params: a[0] * b[0] * 10)
+    op.defbroadcast()
+    assert labels_of()[0] == "mix one of 4"
+    shown = tg.draw(op(a, b, size=3, how="one"), show="flops")
+    assert "120 multiply-adds" in repr(shown)
+    assert 'gives da (4, 3); db (3), summed over axis 0"' in shown.html()
+    op.defnotes("mixed", a="spread", b="gathered")
+    assert 'gives da (4, 3), spread; db (3), gathered"' in shown.html()
+    y = op(a, b, size=3, how="one")
+    tg.sum(y * y).backward(create_graph=True)
+    box = next(box for box in tg.graph(y, a.grad).boxes if box.label == "mix one of 4")
+    assert box.notes == ("4x3, 3 -> 4x3", "mixed")
+
+
+def test_a_call_with_several_results_in_use_shows_them_all():
+    op = named("split", lambda x: (x[:1], x[1:] * 1.0), vjp=lambda i, g, ans, x: tg.concatenate(list(g)))
+    one, two = op(leaf(3))
+    assert tg.graph(one).boxes[-1].notes == ()                   # the other leads nowhere
+    box = next(b for b in tg.graph(two.sum() * one).boxes if b.label == "split")
+    assert box.notes == ("-> 1, 2",) and box.shape == (1,)

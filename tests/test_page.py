@@ -348,3 +348,29 @@ def test_the_page_of_two_thousand_boxes_is_bounded(rng):
         y = tg.relu(y + 0.1)
     text = page(tg.graph(y.sum()))
     assert len(content(text)["boxes"]) > 2000 and len(text) < 6_000_000
+
+
+def test_all_results_of_a_call_are_described():
+    @tg.primitive
+    def halve(x):
+        return x[:, :1] * 1.0, x[:, 1:] * 2.0, np.argsort(x, axis=1)
+    halve.defvjp(lambda g, ans, x: tg.concatenate([g[0], g[1]], axis=1))
+    one, two, _ = halve(tg.ones(1, 3, 2, 2, requires_grad=True))
+    y = one.sum() * two.sum()
+    box = next(box for box in content(page(tg.graph(y)))["boxes"] if box["label"] == "halve")
+    assert box["shape"] == [1, 1, 2, 2] and box["gradient"]["max"] == 16 and "picture" in box
+    second, third = box["outputs"]
+    assert second["shape"] == [1, 2, 2, 2] and second["values"]["max"] == 2 and second["gradient"]["max"] == 4
+    assert third["dtype"] == "int64" and third["values"]["count"] == 12 and "gradient" not in third
+    y.backward()
+    box = next(box for box in content(page(tg.graph(y)))["boxes"] if box["label"] == "halve")
+    assert box["freed"] and all(each["freed"] for each in box["outputs"])
+
+
+def test_gradients_of_weights_are_drawn_as_kernels():
+    x, w = tg.ones(1, 2, 5, 5), tg.ones(3, 2, 3, 3, requires_grad=True)
+    y = tg.conv2d(x, w)
+    (y * y).sum().backward(create_graph=True)
+    boxes = {box["label"]: box for box in content(page(tg.graph(y, w.grad)))["boxes"]}
+    assert boxes["conv2d_weight 3x3"]["picture"]["title"] == boxes["w"]["picture"]["title"] == "Kernels"
+    assert boxes["conv2d 3x3"]["picture"]["title"] == "Feature maps"

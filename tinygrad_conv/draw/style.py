@@ -39,10 +39,12 @@ def attributes(kind: str, mark: str) -> dict[str, str]:
 
 
 def gravest(marks: set[str]) -> str:
-    """The most serious of some marks; one that is not in the table (a user's) comes last.
+    """The most serious of some marks; one that is not in the table (a user's) comes before "hot" alone.
 
     Example:
-        >>> gravest({"hot", "nan"}), gravest({"mine", ""}), gravest(set())
+        >>> gravest({"hot", "nan"}), gravest({"mine", "hot"}), gravest({""})
         ('nan', 'mine', '')
     """
-    return next((mark for mark in (*MARKS, *sorted(marks)) if mark and mark in marks), "")
+    known = [*MARKS]
+    return min(filter(None, marks), default="", key=lambda mark: (
+        known.index(mark if mark in known else "hot"), mark == "hot", mark))
