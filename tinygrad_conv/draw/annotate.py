@@ -200,25 +200,18 @@ def _why(e: Exception) -> str:
 
 # ----- parameters and costs -----
 
-def _parameter_lines(own: Own, *_: object) -> list[str]:
-    count = own.get("parameters")
-    return [f"{count:,.0f} parameter{'s' * (count > 1)}"] if count else []
-
-
 def _cost_lines(name: str, what: str) -> Callable[..., list[str]]:
     return lambda own, sums, *_: [
         f"{_short(own[name])} {what}{_share(own, sums, name)}"] if own.get(name) else []
 
 
 def _flops(graph: Graph, legend: Legend) -> Figures:
-    counts = {box: multiply_adds(e.node.primitive, [t.shape for t in e.node.inputs], e.output.shape,
-                                 e.node.params) for box, e in calls(graph).items()}
-    return {box: {"flops": count} for box, count in counts.items() if count}
+    return {box: {"flops": count} for box, e in calls(graph).items() if (count := multiply_adds(
+        e.node.primitive, [t.shape for t in e.node.inputs], e.output.shape, e.node.params))}
 
 
 def _memory(graph: Graph, legend: Legend) -> Figures:
-    sizes = zip(graph.sources, saved_bytes(graph.sources.values()))
-    return {box: {"memory": size} for box, size in sizes if size}
+    return {box: {"memory": size} for box, size in zip(graph.sources, saved_bytes(graph.sources.values())) if size}
 
 
 def _time(graph: Graph, legend: Legend) -> Figures:
@@ -227,17 +220,19 @@ def _time(graph: Graph, legend: Legend) -> Figures:
                   "backward": measured[e.node.order].backward} for box, e in calls(graph).items()}
 
 
-def _time_lines(own: Own, sums: Own, *_: object) -> list[str]:
-    return [f"{own['forward']:.2g} + {own['backward']:.2g} ms{_share(own, sums, 'forward', 'backward')}"
-            ] if "forward" in own else []
-
-
-register(Show("parameters", lambda graph, legend: {
-    box.id: {"parameters": math.prod(box.shape)} for box in graph.boxes if box.kind == "parameter"},
-    _parameter_lines, shapes_suffice=True))
+register(Show(
+    "parameters",
+    lambda graph, legend: {box.id: {"parameters": math.prod(box.shape)} for box in graph.boxes
+                           if box.kind == "parameter"},
+    lambda own, *_: [f"{count:,.0f} parameter{'s' * (count > 1)}"] if (count := own.get("parameters")) else [],
+    shapes_suffice=True))
 register(Show("flops", _flops, _cost_lines("flops", "multiply-adds"), hot=("flops",)))
 register(Show("memory", _memory, _cost_lines("memory", "bytes kept"), hot=("memory",)))
-register(Show("time", _time, _time_lines, hot=("forward", "backward")))
+register(Show(
+    "time", _time,
+    lambda own, sums, *_: [f"{own['forward']:.2g} + {own['backward']:.2g} ms"
+                           f"{_share(own, sums, 'forward', 'backward')}"] if "forward" in own else [],
+    hot=("forward", "backward")))
 
 
 # ----- gradients -----

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Any
 
 from .graph import CALLS, Box, Edge, Graph, Path, backwards, title
 from .style import FAINT, FONT, INK, MARKS, attributes
 from .text import printable, tensor_text
-
-if TYPE_CHECKING:
-    from graphviz import Digraph
 
 CURVED = 100  # dashed lines between forward and backward that are led around boxes
 MOST = 4  # tensors on one line between modules whose shapes are written out
@@ -39,8 +36,9 @@ def dot(graph: Graph) -> str:
     """
     root = _root(graph)
     frames = _frames(graph, root)
-    ids = _ids(graph)
     boxes = {box.id: box for box in graph.boxes}
+    odd = [box for box in boxes if not (box.isascii() and box.isalnum())]  # such as modules' paths
+    ids = {box: box for box in boxes} | {box: f"module{i}" for i, box in enumerate(odd)}
     sides = _sides(graph, boxes)
     used = {edge.source for edge in graph.edges}
     for box in graph.boxes:
@@ -49,9 +47,8 @@ def dot(graph: Graph) -> str:
     for call, leaves in sides.items():
         level = "; ".join(ids[box] for box in (*leaves[:1], call, *leaves[1:]))
         frames[boxes[call].scope].body.append(f"\t{{rank=same; {level}}}\n")
-    for path in sorted(frames, key=len, reverse=True):
-        if path:
-            frames[path[:-1]].subgraph(frames[path])
+    for path in sorted(filter(None, frames), key=len, reverse=True):
+        frames[path[:-1]].subgraph(frames[path])
     for edges in _bundles(graph, boxes):
         right = edges[0].source in sides.get(edges[0].target, ())[1:]
         _draw_edge(root, (ids[edges[0].source], ids[edges[0].target]), edges, boxes, right)
@@ -60,7 +57,7 @@ def dot(graph: Graph) -> str:
     return root.source
 
 
-def _root(graph: Graph) -> Digraph:
+def _root(graph: Graph) -> Any:
     from graphviz import Digraph
     boxes = {box.id: backwards(box.scope) for box in graph.boxes}
     across = sum(boxes[edge.source] != boxes[edge.target] for edge in graph.edges)
@@ -71,12 +68,6 @@ def _root(graph: Graph) -> Digraph:
         node_attr={**FONT, "fontcolor": INK, "color": INK, "margin": "0.2,0.05", "height": "0.3",
                    **attributes("op", "")},
         edge_attr={**FONT, "fontcolor": INK, "fontsize": "9", "color": INK, "arrowsize": "0.6"})
-
-
-def _ids(graph: Graph) -> dict[str, str]:
-    """Names in the text: those that are not plain words, such as modules' paths, become numbers."""
-    odd = [box.id for box in graph.boxes if not (box.id.isascii() and box.id.isalnum())]
-    return {box.id: box.id for box in graph.boxes} | {box: f"module{i}" for i, box in enumerate(odd)}
 
 
 def _sides(graph: Graph, boxes: dict[str, Box]) -> dict[str, list[str]]:
@@ -109,7 +100,7 @@ def text(lines: Iterable[str]) -> str:
         printable(line).replace("\\", "\\\\").replace("&", "&amp;") for line in lines))
 
 
-def _frames(graph: Graph, root: Digraph) -> dict[Path, Digraph]:
+def _frames(graph: Graph, root: Any) -> dict[Path, Any]:
     """One cluster per scope, not yet nested; the root under ()."""
     frames = {(): root}
     for number, scope in enumerate(graph.scopes.values()):
@@ -138,7 +129,7 @@ def _bundles(graph: Graph, boxes: dict[str, Box]) -> list[list[Edge]]:
     return list(bundles.values())
 
 
-def _draw_edge(root: Digraph, ends: tuple[str, str], edges: list[Edge], boxes: dict[str, Box],
+def _draw_edge(root: Any, ends: tuple[str, str], edges: list[Edge], boxes: dict[str, Box],
                right: bool) -> None:
     source, target = boxes[edges[0].source], boxes[edges[0].target]
     lines = [tensor_text(edge.shape, edge.dtype) for edge in edges[:MOST]]
@@ -154,7 +145,7 @@ def _draw_edge(root: Digraph, ends: tuple[str, str], edges: list[Edge], boxes: d
     root.edge(*ends, **drawn)
 
 
-def _legend(graph: Graph, root: Digraph) -> None:
+def _legend(graph: Graph, root: Any) -> None:
     """A frame that explains the marks in use and holds other remarks."""
     present = {box.mark for box in graph.boxes}
     rows = ""
@@ -176,7 +167,7 @@ def _html(line: str) -> str:
     return escape(printable(line)).replace("\\", "\\\\")
 
 
-def _order(graph: Graph, root: Digraph, ids: dict[str, str], boxes: dict[str, Box]) -> None:
+def _order(graph: Graph, root: Any, ids: dict[str, str], boxes: dict[str, Box]) -> None:
     """Invisible edges: calls on leaves alone stand below what their module gets, not beside it.
 
     Else the module's frame would reach up beside the one before it, and a chain become a staircase.

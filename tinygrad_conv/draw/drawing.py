@@ -4,6 +4,7 @@ May import everything below the renderers.
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -71,37 +72,32 @@ class Drawing:
         """
         path = Path(path)
         kind = path.suffix.lower().removeprefix(".")
-        texts = {"dot": dot, "gv": dot, "txt": listing}
-        if kind == "html":
-            write_atomically(path, self.html(path.stem).encode())
-        elif kind in texts:
-            write_atomically(path, (texts[kind](self.graph) + "\n" * (kind == "txt")).encode())
-        elif kind in FORMATS:
+        texts = {"dot": lambda: self.dot, "gv": lambda: self.dot, "txt": lambda: self.listing() + "\n",
+                 "html": lambda: self.html(path.stem)}
+        if kind in FORMATS:
             return self._save_picture(path, kind)
-        else:
+        if kind not in texts:
             raise ValueError(f"save: expects a file ending .dot, .svg, .png, .pdf, .html or .txt, got "
                              f"{path.name!r}")
+        write_atomically(path, texts[kind]().encode())
         return path
 
     def _save_picture(self, path: Path, format: str) -> Path:
         kept = path.with_suffix(".dot")
         try:
             write_atomically(path, render(self.dot, format))
-        except FileNotFoundError as e:
+            return path
+        except (FileNotFoundError, RuntimeError) as e:
             write_atomically(kept, self.dot.encode())
+            if isinstance(e, RuntimeError):
+                raise RuntimeError(f"{e} (the DOT text is in {kept})") from None
             warnings.warn(f"{e}; {kept} is written instead", stacklevel=3)
             return kept
-        except RuntimeError as e:
-            write_atomically(kept, self.dot.encode())
-            raise RuntimeError(f"{e} (the DOT text is in {kept})") from None
-        return path
 
     def _repr_svg_(self) -> str | None:
         """The picture for a notebook; None where none can be made."""
-        try:
+        with contextlib.suppress(FileNotFoundError, RuntimeError):
             return render(self.dot, "svg", NOTEBOOK).decode()
-        except (FileNotFoundError, RuntimeError):
-            return None
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         makers = {"text/plain": self.listing, "image/svg+xml": self._repr_svg_}

@@ -16,13 +16,6 @@ PURE = ("svg", "png")  # what graphviz-pure can write
 PATIENCE = 120.0       # seconds
 
 
-def renderers(format: str) -> list[str]:
-    """The commands that can make this format, best first."""
-    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    found = [shutil.which("dot"), shutil.which("graphviz-pure", path=beside) if format in PURE else None]
-    return [command for command in found if command]
-
-
 def render(dot: str, format: str, patience: float = PATIENCE) -> bytes:
     """The picture of some DOT text.
 
@@ -38,7 +31,9 @@ def render(dot: str, format: str, patience: float = PATIENCE) -> bytes:
     """
     if format not in FORMATS:
         raise ValueError(f"render: expects one of {', '.join(FORMATS)}, got {format!r}")
-    commands = renderers(format)
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    pure = shutil.which("graphviz-pure", path=beside) if format in PURE else None
+    commands = [command for command in (shutil.which("dot"), pure) if command]
     if not commands:
         extra = "pip install 'tinygrad_conv[viz]', or " if format in PURE else ""
         raise FileNotFoundError(f"to draw .{format}: {extra}install Graphviz "

@@ -22,7 +22,6 @@ from ..pullback import answer, joined_cotangent, pull
 from ..state import recording
 from ..tape import Entry, walk
 
-WORSE = ["", "inf", "nan"]  # each worse than the one before
 
 
 @contextmanager
@@ -169,16 +168,14 @@ def first_nonfinite(outputs: Iterable[Tensor | Freed]) -> NonFinite | None:
     meant: list[NonFinite] = []
     for entry in _live("first_nonfinite", outputs):
         node = entry.node
-        given = [NonFinite(t, node.where, _kind(t)) for t in node.inputs if t.node is None]
-        bad = [leaf for leaf in given if leaf.kind]
+        bad = [NonFinite(t, node.where, kind) for t in node.inputs if t.node is None and (kind := _kind(t))]
         for leaf in bad:
             if leaf.kind == "nan" or leaf.source.requires_grad:
                 return leaf
         came = [leaf.kind for leaf in bad] + [kinds[t.node] for t in node.inputs if t.node is not None]
-        made = _worst(map(_kind, entry.outputs))
-        if WORSE.index(made) > WORSE.index(_worst(came)):
-            return bad[0] if bad else NonFinite(entry, node.where, made)
-        kinds[node] = made
+        kinds[node] = max(map(_kind, entry.outputs))
+        if kinds[node] > max(came, default=""):
+            return bad[0] if bad else NonFinite(entry, node.where, kinds[node])
         meant += bad
     return meant[0] if meant and any(_kind(t) for t in outputs) else None
 
@@ -206,10 +203,7 @@ def first_nonfinite_gradient(*outputs: Tensor) -> NonFinite | None:
 
 
 def _kind(t: Tensor) -> str:
+    """"nan", "inf" or "" for finite: the worse the later in the alphabet."""
     if t.dtype.kind != "f" or np.isfinite(t._data).all():
         return ""
     return "nan" if np.isnan(t._data).any() else "inf"
-
-
-def _worst(kinds: Iterable[str]) -> str:
-    return max(kinds, key=WORSE.index, default="")

@@ -56,18 +56,13 @@ def page(graph: Graph, title: str = "") -> str:
               "base-uri 'none'; form-action 'none'")
     template = Template((HERE / "page.html").read_text(encoding="utf-8"))
     return template.substitute(
-        title=escape(_sound(title) or f"Graph of {len(graph.boxes)} boxes"),
+        title=escape(title.encode("utf-8", "replace").decode() or f"Graph of {len(graph.boxes)} boxes"),
         policy=escape(policy, quote=True), style=style, program=program,
         data=_embedded(_content(frame_each_call(graph))))
 
 
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _sound(text: str) -> str:
-    """Text that can be encoded: names of files need not be."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _embedded(content: Any) -> str:
@@ -122,51 +117,42 @@ def _content(graph: Graph) -> dict[str, Any]:
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
                    "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e),
                    "gradient": wants_gradient(graph, e)} for e in graph.edges],
-        "scopes": [{"path": _names(s.path), "kind": s.kind, "times": s.times} for s in graph.scopes.values()],
+        "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times} for s in graph.scopes.values()],
         "legend": graph.legend, "about": about,
         "steps": [{"phase": s.phase, "box": number[s.box], "text": s.text} for s in narration(graph)]}
 
 
-def _names(path: tuple[str, ...]) -> list[str]:
-    return [printable(name) for name in path]
-
-
 def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, int],
          kernels: set[tuple[int, ...]]) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        "id": box.id, "kind": box.kind, "label": printable(box.label), "shape": box.shape, "dtype": box.dtype,
-        "scope": _names(box.scope), "notes": [*map(printable, box.notes)], "mark": box.mark}
     # a weight, or something of its shape in the backward: its gradient
     weight = box.kind == "parameter" or bool(backwards(box.scope)) and box.shape in kernels
-    described = [_described(t, found, size, weight) for t in shown(source)]
+    first, *others = [_described(t, found, size, weight) for t in shown(source)] or [{}]
+    content = {**first, "id": box.id, "kind": box.kind, "label": printable(box.label), "shape": box.shape,
+               "dtype": box.dtype, "scope": [*map(printable, box.scope)], "mark": box.mark,
+               "notes": [*map(printable, box.notes)]}
     if isinstance(source, Entry):
-        content |= {"op": source.node.primitive.name, "where": _where(source.node.where),
+        content |= {"op": source.node.primitive.name, "where": _where(source.node.where), "outputs": others,
                     "parameters": {k: repr(v) for k, v in source.node.params.items()}}
-        if len(described) > 1:
-            content["outputs"] = described[1:]
     elif box.kind == "constant" and isinstance(source, Tensor) and not source.shape:
         content["label"] += f" = {source.item():g}"
-    return {**(described[0] if described else {}), **content}
+    return content
 
 
 def _described(t: Tensor | Freed, found: dict[int, np.ndarray], size: tuple[int, int],
                kernels: bool) -> dict[str, Any]:
     """What the panel shows of a tensor."""
     content: dict[str, Any] = {"shape": t.shape, "dtype": str(t.dtype)}
-    if isinstance(t, Tensor):
-        content["values"] = statistics(t._data)
-        if is_picture(t.shape) and size[0]:
-            content["picture"] = thumbnails(t._data, *size, kernels=kernels)
-    else:
-        content["freed"] = True
     if id(t) in found:
         content["gradient"] = statistics(found[id(t)])
-    return content
+    if not isinstance(t, Tensor):
+        return content | {"freed": True}
+    if is_picture(t.shape) and size[0]:
+        content["picture"] = thumbnails(t._data, *size, kernels=kernels)
+    return content | {"values": statistics(t._data)}
 
 
 def _where(where: tuple[str, int]) -> str:
     """File and line, short: from the working directory, or the file and its folder alone."""
     path = Path(where[0])
     inside = path.is_relative_to(os.getcwd())
-    shown = path.relative_to(os.getcwd()) if inside else Path(*path.parts[-2:])
-    return f"{shown}:{where[1]}"
+    return f"{path.relative_to(os.getcwd()) if inside else Path(*path.parts[-2:])}:{where[1]}"
