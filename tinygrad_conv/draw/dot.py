@@ -49,7 +49,11 @@ def dot(graph: Graph) -> str:
         frames[boxes[call].scope].body.append(f"\t{{rank=same; {level}}}\n")
     for path in sorted(filter(None, frames), key=len, reverse=True):
         frames[path[:-1]].subgraph(frames[path])
-    for edges in _bundles(graph, boxes):
+    bundles: dict[Any, list[Edge]] = {}  # drawn as one line: between the same two boxes, if one is a module
+    for number, edge in enumerate(graph.edges):
+        module = "module" in (boxes[edge.source].kind, boxes[edge.target].kind)
+        bundles.setdefault((edge.source, edge.target) if module else number, []).append(edge)
+    for edges in bundles.values():
         right = edges[0].source in sides.get(edges[0].target, ())[1:]
         _draw_edge(root, (ids[edges[0].source], ids[edges[0].target]), edges, boxes, right)
     _order(graph, root, ids, boxes)
@@ -117,16 +121,6 @@ def _label(box: Box, last: bool) -> str:
     shown = [tensor] if box.kind not in CALLS else [f"-> {tensor}"] if last and box.dtype and not any(
         "-> " in note for note in box.notes) else []
     return text([box.label, *shown, *box.notes, *([f"[{box.mark}]"] if box.mark else [])])
-
-
-def _bundles(graph: Graph, boxes: dict[str, Box]) -> list[list[Edge]]:
-    """Edges that are drawn as one line: those between the same two boxes, if one is a module."""
-    bundles: dict[tuple[str, ...], list[Edge]] = {}
-    for number, edge in enumerate(graph.edges):
-        module = "module" in (boxes[edge.source].kind, boxes[edge.target].kind)
-        key = (edge.source, edge.target) if module else (str(number),)
-        bundles.setdefault(key, []).append(edge)
-    return list(bundles.values())
 
 
 def _draw_edge(root: Any, ends: tuple[str, str], edges: list[Edge], boxes: dict[str, Box],

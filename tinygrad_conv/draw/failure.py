@@ -13,7 +13,7 @@ import re
 import textwrap
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import FrameType
 
 import numpy as np
@@ -27,15 +27,6 @@ from .text import argument_name, source_line
 ENGINE = OURS[0]
 NUMPY = os.path.join(os.path.dirname(np.__file__), "")
 WIDTH = 90  # columns of the message in its box
-
-
-@dataclass(frozen=True, slots=True)
-class FailedCall:
-    """The call that failed: its name, arguments that are tensors, and the user's file and line."""
-
-    name: str
-    inputs: tuple[tuple[str, Tensor], ...]
-    where: tuple[str, int]
 
 
 def failed_graph(error: BaseException) -> Graph:
@@ -68,7 +59,7 @@ def failed_graph(error: BaseException) -> Graph:
         return known
     if error.__traceback__ is None:
         raise ValueError("failed_graph: this exception has no traceback; pass it as it was caught")
-    return _picture(failing_call(error), (), error)
+    return _picture(error, (), *failing_call(error))
 
 
 def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
@@ -97,18 +88,22 @@ def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
     with contextlib.suppress(Exception):  # whatever goes wrong here must not hide the user's error
         here = state.scope
         if not isinstance(getattr(error, "graph", None), Graph):
-            call = failing_call(error)
-            for note in _origins(call):
+            name, inputs, where = failing_call(error)
+            for note in _origins(inputs):
                 error.add_note(note)
-            error.graph = replace(_picture(call, here, error), sources={})
+            error.graph = replace(_picture(error, here, name, inputs, where), sources={})
         found = {".".join(filter(None, [*here, path])): kind for path, kind in kinds.items()}
         error.graph = replace(error.graph, scopes={
             path: replace(scope, kind=scope.kind or found.get(".".join(path), ""))
             for path, scope in error.graph.scopes.items()})
 
 
-def failing_call(error: BaseException) -> FailedCall:
-    """The call of an op, or of a module's `forward`, in which an error was raised."""
+def failing_call(error: BaseException) -> tuple[str, list[tuple[str, Tensor]], tuple[str, int]]:
+    """The call of an op, or of a module's `forward`, in which an error was raised.
+
+    Returns:
+        its name; its arguments that are tensors, with their names; the user's file and line.
+    """
     frames = [*traceback.walk_tb(error.__traceback__)]  # with their lines, outermost first
     start = _start([frame for frame, _ in frames])
     op = start < len(frames)
@@ -119,7 +114,7 @@ def failing_call(error: BaseException) -> FailedCall:
     users = [*outside, *frames[:start], *([] if op else frames[start:])]
     where = next(((frame.f_code.co_filename, line) for frame, line in reversed(users)
                   if not frame.f_code.co_filename.startswith((*OURS, NUMPY))), ("", 0))
-    return FailedCall(_name(frames[start][0]), tuple(_arguments(frames[start][0])), where)
+    return _name(frames[start][0]), _arguments(frames[start][0]), where
 
 
 def _start(frames: list[FrameType]) -> int:
@@ -133,21 +128,17 @@ def _start(frames: list[FrameType]) -> int:
     start = last
     while start and inside[start - 1]:
         start -= 1
-    return next((i for i in range(start, last) if not _passes_on(frames[i])), last)
-
-
-def _passes_on(frame: FrameType) -> bool:
-    """Whether a function of the engine only calls the op: x + y is a lambda, np.exp(x) a protocol."""
-    return frame.f_code.co_name.startswith("<") or frame.f_globals["__name__"].endswith("numpy_protocol")
+    return next((i for i in range(start, last) if not (  # x + y is a lambda, np.exp(x) a protocol: they only call
+        frames[i].f_code.co_name.startswith("<") or frames[i].f_globals["__name__"].endswith("numpy_protocol"))),
+        last)
 
 
 def _name(frame: FrameType) -> str:
     own = frame.f_locals.get(next(iter(frame.f_code.co_varnames), ""))  # `self`, whatever it is called
     if isinstance(own, Primitive):
         return own.name
-    if frame.f_code.co_name in ("forward", "__call__") and own is not None:
-        return type(own).__name__
-    return frame.f_code.co_name.strip("_<>")
+    method = own is not None and frame.f_code.co_name in ("forward", "__call__")
+    return type(own).__name__ if method else frame.f_code.co_name.strip("_<>")
 
 
 def _arguments(frame: FrameType) -> list[tuple[str, Tensor]]:
@@ -166,10 +157,10 @@ def _arguments(frame: FrameType) -> list[tuple[str, Tensor]]:
             for name, v in named if isinstance(v, Tensor) or isinstance(v, np.ndarray) and v.ndim]
 
 
-def _origins(call: FailedCall) -> list[str]:
+def _origins(inputs: list[tuple[str, Tensor]]) -> list[str]:
     """A line for each argument that was computed: its shape, and what made it where."""
     lines = []
-    for name, t in call.inputs:
+    for name, t in inputs:
         if t.node is not None:
             lines.append(f"{name} {t.shape} came from {_origin(t)}")
         elif not is_recording() and not t.name:
@@ -194,27 +185,27 @@ def _maker(t: Tensor) -> str:
     return f"{path} ({name}, {position})" if path else f"{name} at {position}"
 
 
-def _picture(call: FailedCall, scope: Path, error: BaseException) -> Graph:
+def _picture(error: BaseException, scope: Path, name: str, inputs: list[tuple[str, Tensor]],
+             where: tuple[str, int]) -> Graph:
     """The tape behind the arguments and a box for the call."""
     scope = tuple(".".join(scope).split(".")) if scope else ()
     inside = ".".join((*scope, ""))
-    g = graph(*[t for _, t in call.inputs])
+    g = graph(*[t for _, t in inputs])
     ids = {source.node or id(source): box for box, source in g.sources.items()}
     boxes, edges, sources = [*g.boxes], [*g.edges], dict(g.sources)
-    for slot, (name, t) in enumerate(call.inputs):
+    for slot, (argument, t) in enumerate(inputs):
         key = t.node or id(t)
         if key not in ids:
             ids[key] = f"given{slot}"
             kind = "parameter" if t.requires_grad else "input" if t.shape else "constant"
             own = scope if inside and t.name.startswith(inside) else ()
-            label = t.name[len(inside):] if own else t.name or name
+            label = t.name[len(inside):] if own else t.name or argument
             boxes.append(Box(ids[key], kind, label, t.shape, str(t.dtype), own))
             sources[ids[key]] = t
         edges.append(Edge(ids[key], "failed", t.shape, str(t.dtype), slot))
     parts = re.split(r"; |(?<=\S) +(?=\([\w.]*shape|\(inputs)", str(error) or type(error).__name__)
     text = [line for part in parts for line in textwrap.wrap(part, WIDTH)]
-    at = source_line(call.where) if call.where[0] else ()
-    boxes.append(Box("failed", "op", call.name, (), "", scope, (*text, *at), "failed"))
+    boxes.append(Box("failed", "op", name, (), "", scope, (*text, *source_line(where)) if where[0] else (*text,), "failed"))
     scopes = {scope[:depth]: Scope(scope[:depth]) for depth in range(1, len(scope) + 1)}
     return Graph(tuple(boxes), tuple(edges), {**scopes, **g.scopes},
                  (("failed", f"the call that raised {type(error).__name__}"),), sources)

@@ -92,8 +92,6 @@ def backwards(scope: Path) -> int:
         >>> backwards(("features", "0")), backwards(("backward", "features", "0"))
         (0, 1)
     """
-    if scope[:1] != (BACKWARD,):
-        return 0
     return next((i for i, name in enumerate(scope) if name != BACKWARD), len(scope))
 
 

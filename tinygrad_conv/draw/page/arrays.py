@@ -118,8 +118,6 @@ def thumbnails(array: np.ndarray, side: int, planes: int, kernels: bool) -> dict
 
 def _shrunk(planes: np.ndarray, step: int) -> np.ndarray:
     """Means over blocks of step by step; the last ones may be smaller."""
-    if step == 1:
-        return planes
     for axis in (1, 2):
         starts = np.arange(0, planes.shape[axis], step)
         sizes = np.diff([*starts, planes.shape[axis]]).reshape([-1 if i == axis else 1 for i in range(3)])

@@ -1,13 +1,13 @@
 """What happens op by op, in sentences: the forward calls, then what each does with its gradient.
 
-From a graph and its sources alone, no values needed. May import primitive, text, graph and tape.
+From a graph and its sources alone, no values needed. May import primitive, text and graph.
 """
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...tape import Entry
+from ...primitive import Node
 from ..graph import CALLS, Box, Edge, Graph, backwards
 from ..text import argument_name
 
@@ -56,10 +56,11 @@ def narration(graph: Graph) -> list[Step]:
     forward = [box for box in calls if not backwards(box.scope)]
     backward = [box for box in calls if backwards(box.scope)]
     texts = [("forward", box, _forward(graph, box, into[box.id])) for box in forward]
-    if backward:
-        texts += [("backward", box, _forward(graph, box, into[box.id]) + _because(_note(graph, box.id, "ans")))
-                  for box in backward]
-    elif not any(box.mark == "failed" for box in forward):
+    for box in backward:
+        node = _node(graph, box.id)
+        how = node.primitive.notes.get("ans", "") if node else ""
+        texts.append(("backward", box, ", ".join(filter(None, [_forward(graph, box, into[box.id]), how]))))
+    if not backward and not any(box.mark == "failed" for box in forward):
         texts += [("backward", box, _backward(graph, box, into[box.id], uses.get(box.id, 0)))
                   for box in reversed(forward)]
     return [Step(phase, box.id, f"{phase} {i + 1 - len(forward) * (phase == 'backward')}: {text}")
@@ -68,23 +69,18 @@ def narration(graph: Graph) -> list[Step]:
 
 def argument(graph: Graph, edge: Edge) -> str:
     """What the op calls the argument an edge leads to; "" for a module's."""
-    source = graph.sources.get(edge.target)
-    return argument_name(source.node.primitive, edge.slot) if isinstance(source, Entry) else ""
+    node = _node(graph, edge.target)
+    return argument_name(node.primitive, edge.slot) if node else ""
 
 
 def wants_gradient(graph: Graph, edge: Edge) -> bool:
     """Whether a gradient runs back along an edge; into a module it is taken to."""
-    source = graph.sources.get(edge.target)
-    return not isinstance(source, Entry) or bool(source.node.inputs[edge.slot].requires_grad)
+    node = _node(graph, edge.target)
+    return node is None or bool(node.inputs[edge.slot].requires_grad)
 
 
-def _note(graph: Graph, box: str, name: str) -> str:
-    source = graph.sources.get(box)
-    return source.node.primitive.notes.get(name, "") if isinstance(source, Entry) else ""
-
-
-def _because(note: str) -> str:
-    return f", {note}" if note else ""
+def _node(graph: Graph, box: str) -> Node | None:
+    return getattr(graph.sources.get(box), "node", None)
 
 
 def _forward(graph: Graph, box: Box, edges: Sequence[Edge]) -> str:
@@ -104,10 +100,10 @@ def _backward(graph: Graph, box: Box, edges: Sequence[Edge], uses: int) -> str:
 
 def _part(graph: Graph, box: Box, edge: Edge) -> str:
     """ "dw (16, 6, 3, 3), summed over n, oh, ow"."""
-    source, name = graph.sources.get(edge.target), argument(graph, edge)
-    note = _note(graph, edge.target, name)
-    if not note and isinstance(source, Entry) and source.node.primitive.broadcasts and edge.shape != box.shape:
+    node, name = _node(graph, edge.target), argument(graph, edge)
+    note = node.primitive.notes.get(name, "") if node else ""
+    if not note and node and node.primitive.broadcasts and edge.shape != box.shape:
         lead = len(box.shape) - len(edge.shape)
         axes = [a for a, n in enumerate(box.shape) if a < lead or edge.shape[a - lead] != n]
         note = f"summed over {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
-    return f"d{name} {spoken_shape(edge.shape)}{_because(note)}"
+    return ", ".join(filter(None, [f"d{name} {spoken_shape(edge.shape)}", note]))
