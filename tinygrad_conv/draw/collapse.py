@@ -6,12 +6,14 @@ text, style and graph.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from ..arguments import is_whole
 from ..tape import Entry
-from .graph import CALLS, LEAVES, Box, Edge, Graph, Path, Scope, backwards, common, sum_figures, title
+from .graph import (
+    CALLS, LEAVES, Box, Edge, Graph, Path, Scope, backwards, common, grouped, sum_figures, title,
+)
 from .style import gravest
 from .text import shape_text
 
@@ -41,17 +43,13 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
     if unknown:
         raise ValueError(f"without: knows leaves of kind {', '.join(LEAVES)}, got {unknown[0]!r}")
     gone = {box.id for box in graph.boxes if box.kind in kinds}
-    slots: dict[str, list[str]] = {}
-    for edge in graph.edges:
-        slots.setdefault(edge.target, []).append(_number(graph, edge) if edge.source in gone else "_")
+    slots = grouped((edge.target, _number(graph, edge) if edge.source in gone else "_") for edge in graph.edges)
     boxes = [replace(box, label=f"{box.label} ({', '.join(slots[box.id])})")
              if set(slots.get(box.id, "_")) != {"_"} and "" not in slots[box.id] else box
              for box in graph.boxes if box.id not in gone]
     edges = tuple([edge for edge in graph.edges if edge.source not in gone])
     heirs = {edge.source: edge.target for edge in reversed(graph.edges) if edge.source in gone}
-    figures: dict[str, list[Mapping[str, float]]] = {}
-    for box, own in graph.figures.items():
-        figures.setdefault(heirs.get(box, box), []).append(own)
+    figures = grouped((heirs.get(box, box), own) for box, own in graph.figures.items())
     return replace(graph, boxes=tuple(boxes), edges=edges,
                    figures={box: sum_figures(own) for box, own in figures.items()})
 
@@ -137,10 +135,8 @@ def collapse(graph: Graph, depth: int) -> Graph:
     if not is_whole(depth) or depth < 0:
         raise ValueError(f"collapse: depth must be a whole number, 0 or more, got {depth!r}")
     paths = {box.id: box.scope[:depth + 1 + backwards(box.scope)] for box in graph.boxes}
-    inside: dict[Path, list[Box]] = {}
-    for box in graph.boxes:
-        if len(paths[box.id]) > depth + backwards(box.scope):
-            inside.setdefault(paths[box.id], []).append(box)
+    inside = grouped((paths[box.id], box) for box in graph.boxes
+                     if len(paths[box.id]) > depth + backwards(box.scope))
     ids = {box.id: f"module:{'.'.join(path)}" for path, own in inside.items() for box in own}
     crossing = [e for e in graph.edges if ids.get(e.source, e.source) != ids.get(e.target, e.target)]
     leaves = {box.id: backwards(box.scope) for box in graph.boxes if box.kind in LEAVES and box.id in ids}

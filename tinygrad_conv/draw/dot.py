@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from .graph import CALLS, Box, Edge, Graph, Path, backwards, title
+from .graph import CALLS, Box, Edge, Graph, Path, backwards, grouped, title
 from .style import FAINT, FONT, INK, MARKS, attributes
 from .text import printable, tensor_text
 
@@ -49,10 +49,8 @@ def dot(graph: Graph) -> str:
         frames[boxes[call].scope].body.append(f"\t{{rank=same; {level}}}\n")
     for path in sorted(filter(None, frames), key=len, reverse=True):
         frames[path[:-1]].subgraph(frames[path])
-    bundles: dict[Any, list[Edge]] = {}  # drawn as one line: between the same two boxes, if one is a module
-    for number, edge in enumerate(graph.edges):
-        module = "module" in (boxes[edge.source].kind, boxes[edge.target].kind)
-        bundles.setdefault((edge.source, edge.target) if module else number, []).append(edge)
+    bundles = grouped(((e.source, e.target) if "module" in (boxes[e.source].kind, boxes[e.target].kind) else i, e)
+                      for i, e in enumerate(graph.edges))  # drawn as one line: between the same boxes, one a module
     for edges in bundles.values():
         right = edges[0].source in sides.get(edges[0].target, ())[1:]
         _draw_edge(root, (ids[edges[0].source], ids[edges[0].target]), edges, boxes, right)
@@ -79,17 +77,11 @@ def _sides(graph: Graph, boxes: dict[str, Box]) -> dict[str, list[str]]:
 
     They are the first two that it alone uses, its module's own.
     """
-    users: dict[str, set[str]] = {}
-    for edge in graph.edges:
-        if backwards(boxes[edge.target].scope) == backwards(boxes[edge.source].scope):
-            users.setdefault(edge.source, set()).add(edge.target)
-    sides: dict[str, list[str]] = {}
-    for leaf, calls in users.items():
-        call, box = min(calls), boxes[leaf]
-        level = sides.get(call, ())
-        if len(calls) == 1 and len(level) < 2 and box.kind not in CALLS and box.scope == boxes[call].scope:
-            sides[call] = [*level, leaf]
-    return sides
+    users = grouped((edge.source, edge.target) for edge in graph.edges
+                    if backwards(boxes[edge.target].scope) == backwards(boxes[edge.source].scope))
+    leaves = grouped((calls[0], leaf) for leaf, calls in users.items() if len(set(calls)) == 1
+                     and boxes[leaf].kind not in CALLS and boxes[leaf].scope == boxes[calls[0]].scope)
+    return {call: own[:2] for call, own in leaves.items()}
 
 
 def text(lines: Iterable[str]) -> str:

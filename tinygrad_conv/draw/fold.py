@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .graph import CALLS, Box, Edge, Graph, Path, backwards, sum_figures
+from .graph import CALLS, Box, Edge, Graph, Path, backwards, grouped, sum_figures
 
 Entrance = tuple[int, int]  # of an edge into a block: number of the box in it, slot
 
@@ -93,10 +93,7 @@ def _families(graph: Graph, level: int) -> tuple[list[list[_Block]], Positions]:
             a.outputs.append(edge)
         if b:
             b.inputs[j, edge.slot] = edge
-    families: dict[Path, list[_Block]] = {}
-    for block in blocks.values():
-        families.setdefault(block.path[:-1], []).append(block)
-    return [*families.values()], position
+    return [*grouped((block.path[:-1], block) for block in blocks.values()).values()], position
 
 
 def _appearance(graph: Graph, block: _Block, level: int) -> Any:

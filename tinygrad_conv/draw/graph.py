@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from ..core import Tensor
 from ..primitive import Freed, Node
 from ..tape import Entry, walk
 from .text import argument_name, call_label, dtype_name, shape_text, tensor_text
 
+K, V = TypeVar("K"), TypeVar("V")
 Path = tuple[str, ...]
 Use = tuple[Node, int, Path]  # of a leaf: the call, which of its arguments, and the call's scope
 CALLS, LEAVES = ("op", "module"), ("parameter", "input", "constant")  # kinds of boxes
@@ -83,6 +85,19 @@ def sum_figures(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
         for name, value in own.items():
             sums[name] = sums.get(name, 0.0) + value
     return sums
+
+
+def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """The second of each pair in lists by the first.
+
+    Example:
+        >>> grouped([("a", 1), ("b", 2), ("a", 3)])
+        {'a': [1, 3], 'b': [2]}
+    """
+    groups: dict[K, list[V]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
 
 
 def backwards(scope: Path) -> int:

@@ -4,7 +4,7 @@ May import graph and text.
 """
 from __future__ import annotations
 
-from .graph import CALLS, Graph, Path, common, title
+from .graph import CALLS, Graph, Path, common, grouped, title
 from .text import printable, tensor_text
 
 WIDEST = 60  # characters of a column; what is longer pushes its own line aside alone
@@ -24,9 +24,7 @@ def listing(graph: Graph) -> str:
         op0    exp  -> 2
         op1    add  -> 2  <- leaf0, op0
     """
-    inputs: dict[str, list[str]] = {}
-    for edge in graph.edges:
-        inputs.setdefault(edge.target, []).append(edge.source)
+    inputs = grouped((edge.target, edge.source) for edge in graph.edges)
     rows: list[tuple[str, str, str]] = []
     here: Path = ()
     recent: list[str] = []

@@ -4,11 +4,12 @@ From a graph and its sources alone, no values needed. May import primitive, text
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...primitive import Node
-from ..graph import CALLS, Box, Edge, Graph, backwards
+from ..graph import CALLS, Box, Edge, Graph, backwards, grouped
 from ..text import argument_name
 
 
@@ -47,11 +48,8 @@ def narration(graph: Graph) -> list[Step]:
         backward 1: sum axis 0: g one number gives dx (2), copied along the axes that were summed
         backward 2: mul: g (2) gives dx (2)
     """
-    into: dict[str, list[Edge]] = {box.id: [] for box in graph.boxes}
-    uses: dict[str, int] = {}
-    for edge in graph.edges:
-        into[edge.target].append(edge)
-        uses[edge.source] = uses.get(edge.source, 0) + 1
+    into = {box.id: [] for box in graph.boxes} | grouped((edge.target, edge) for edge in graph.edges)
+    uses = Counter(edge.source for edge in graph.edges)
     calls = [box for box in graph.boxes if box.kind in CALLS]
     forward = [box for box in calls if not backwards(box.scope)]
     backward = [box for box in calls if backwards(box.scope)]
@@ -61,7 +59,7 @@ def narration(graph: Graph) -> list[Step]:
         how = node.primitive.notes.get("ans", "") if node else ""
         texts.append(("backward", box, ", ".join(filter(None, [_forward(graph, box, into[box.id]), how]))))
     if not backward and not any(box.mark == "failed" for box in forward):
-        texts += [("backward", box, _backward(graph, box, into[box.id], uses.get(box.id, 0)))
+        texts += [("backward", box, _backward(graph, box, into[box.id], uses[box.id]))
                   for box in reversed(forward)]
     return [Step(phase, box.id, f"{phase} {i + 1 - len(forward) * (phase == 'backward')}: {text}")
             for i, (phase, box, text) in enumerate(texts)]
