@@ -8,7 +8,7 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from tinygrad_conv.draw.costs import saved_bytes
+from tinygrad_conv.draw.measure import saved_bytes
 
 
 def last_call(y):

@@ -13,7 +13,7 @@ from . import advice as _advice
 from .autodiff import grad, vjp
 from .config import show_config
 from .core import Tensor
-from .draw.costs import multiply_adds
+from .draw.measure import multiply_adds
 from .creation import (
     arange, eye, from_numpy, full, full_like, linspace, ones, ones_like, tensor, zeros, zeros_like,
 )

@@ -2,7 +2,7 @@
 
 `annotate` reads figures off a live tape. Figures can be added up, so that a module drawn as one box has
 them too; `write_figures` turns them into lines and marks, last of all. All of it that is particular to one
-word of `show=` is in that word's record, at the end. May import core, tape, costs, replay, style, text and graph.
+word of `show=` is in that word's record, at the end. May import core, tape, measure, style, text and graph.
 """
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ import numpy as np
 
 from ..core import Tensor
 from ..tape import Entry
-from . import replay
-from .costs import multiply_adds, saved_bytes
+from . import measure
 from .graph import Box, Graph, backwards, sum_figures
 from .style import gravest
 from .text import source_line
@@ -206,18 +205,18 @@ def _cost_lines(name: str, what: str) -> Callable[..., list[str]]:
 
 
 def _flops(graph: Graph, legend: Legend) -> Figures:
-    return {box: {"flops": count} for box, e in calls(graph).items() if (count := multiply_adds(
+    return {box: {"flops": count} for box, e in calls(graph).items() if (count := measure.multiply_adds(
         e.node.primitive, [t.shape for t in e.node.inputs], e.output.shape, e.node.params))}
 
 
 def _memory(graph: Graph, legend: Legend) -> Figures:
-    return {box: {"memory": size} for box, size in zip(graph.sources, saved_bytes(graph.sources.values())) if size}
+    return {box: {"memory": size} for box, size in zip(graph.sources, measure.saved_bytes(graph.sources.values())) if size}
 
 
 def _time(graph: Graph, legend: Legend) -> Figures:
-    measured = replay.times(*ends(graph))
-    return {box: {"forward": measured[e.node.order].forward,
-                  "backward": measured[e.node.order].backward} for box, e in calls(graph).items()}
+    times = measure.times(*ends(graph))
+    return {box: {"forward": times[e.node.order].forward,
+                  "backward": times[e.node.order].backward} for box, e in calls(graph).items()}
 
 
 register(Show(
@@ -260,7 +259,7 @@ def _leaf_gradients(graph: Graph) -> Figures:
 def _grad(graph: Graph, legend: Legend) -> Figures:
     found, meant = _leaf_gradients(graph), _differentiated(graph)
     try:
-        reached = replay.cotangents(*meant)
+        reached = measure.cotangents(*meant)
     except Exception as e:  # as in `annotate`; what leaves have is known all the same
         legend.append(("", f"grad of results: {_why(e)}"))
         return found
@@ -305,9 +304,9 @@ register(Show("grad", _grad, _grad_lines, marks={
 # ----- the first value that is not finite -----
 
 def _nan(graph: Graph, legend: Legend) -> Figures:
-    found, how = replay.first_nonfinite(ends(graph)), ", made at"
+    found, how = measure.first_nonfinite(ends(graph)), ", made at"
     if found is None:
-        found = replay.first_nonfinite_gradient(*_differentiated(graph))
+        found = measure.first_nonfinite_gradient(*_differentiated(graph))
         how = " of the backward, made by the derivative of the call at"
     elif isinstance(found.source, Tensor):
         how = " in a leaf, first used at"

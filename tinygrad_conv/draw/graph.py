@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any
 
 from ..core import Tensor
 from ..primitive import Freed, Node
 from ..tape import Entry, walk
 from .text import argument_name, call_label, dtype_name, shape_text, tensor_text
 
-K, V = TypeVar("K"), TypeVar("V")
 Path = tuple[str, ...]
 Use = tuple[Node, int, Path]  # of a leaf: the call, which of its arguments, and the call's scope
 CALLS, LEAVES = ("op", "module"), ("parameter", "input", "constant")  # kinds of boxes
@@ -87,14 +86,14 @@ def sum_figures(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return sums
 
 
-def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
     """The second of each pair in lists by the first.
 
     Example:
         >>> grouped([("a", 1), ("b", 2), ("a", 3)])
         {'a': [1, 3], 'b': [2]}
     """
-    groups: dict[K, list[V]] = {}
+    groups: dict[Any, list[Any]] = {}
     for key, value in pairs:
         groups.setdefault(key, []).append(value)
     return groups

@@ -15,8 +15,6 @@ import numpy as np
 from ..core import Tensor
 from ..primitive import Freed, Primitive
 
-Shape = tuple[int, ...]
-
 LONGEST_VALUE, LONGEST_CODE, LONGEST_LINE = 32, 70, 150  # characters; of a longer line the middle is left out
 
 dtype_name = functools.cache(str)  # NumPy takes its time to find a dtype's name, and a tape asks often
@@ -32,7 +30,7 @@ def shape_text(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
-def tensor_text(shape: Shape, dtype: str) -> str:
+def tensor_text(shape: Sequence[int], dtype: str) -> str:
     """Shape, and the dtype where it is not the default.
 
     Example:
@@ -70,7 +68,7 @@ def value_text(v: Any) -> str:
     return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE - 3] + "..."
 
 
-def call_label(op: Primitive, shapes: Sequence[Shape], params: Mapping[str, Any],
+def call_label(op: Primitive, shapes: Sequence[tuple[int, ...]], params: Mapping[str, Any],
                output: Tensor | Freed | None = None) -> str:
     """One call in a line, as the op's `deflabel` says; else with its parameters: "sum axis 0".
 

@@ -23,7 +23,7 @@ from ...tape import Entry
 from ..annotate import ends
 from ..collapse import frame_each_call
 from ..graph import Box, Graph, backwards, shown
-from ..replay import pulled
+from ..measure import pulled
 from ..text import printable
 from .arrays import affordable, is_picture, statistics, thumbnails
 from .narration import argument, narration, wants_gradient

@@ -1,14 +1,15 @@
-"""What can be measured on a live tape: times, gradients of intermediate values, the first NaN.
+"""What the calls on a tape cost, from shapes alone; and what only a live tape tells: times, gradients, the first NaN.
 
-Nothing here changes a tensor: calls are repeated on the recorded arrays, and gradients go into
-dictionaries, not into `.grad`. Imports core, primitive, tape and pullback.
+Costs are the same before and after `backward()`. Nothing here changes a tensor: calls are repeated on the
+recorded arrays, and gradients go into dictionaries, not into `.grad`. Imports core, primitive, tape and pullback.
 """
 from __future__ import annotations
 
+import math
 import statistics
 import time
 import timeit
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +18,62 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor, share
-from ..primitive import Freed, Node
+from ..primitive import Freed, Node, Primitive
 from ..pullback import answer, joined_cotangent, pull
 from ..state import recording
 from ..tape import Entry, walk
 
+
+
+def multiply_adds(op: Primitive, inputs: Sequence[tuple[int, ...]], output: tuple[int, ...],
+                  params: Mapping[str, Any] | None = None) -> int:
+    """The multiply-adds of one call of an op, from shapes alone: what its `defcost` says, 0 if it has none.
+
+    A convolution makes C/groups * KH * KW of them for each output value, whatever the stride,
+    padding, dilation or groups: exactly the size of one filter. Products with padding count.
+
+    Args:
+        op: the primitive.
+        inputs: the shapes of its arguments.
+        output: the shape of what it returns.
+        params: the call's parameters.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> multiply_adds(tg.matmul, [(3, 4), (4, 5)], (3, 5))
+        60
+    """
+    return op.cost(output, *inputs, **params or {}) if op.cost else 0
+
+
+def saved_bytes(sources: Iterable[Entry | Tensor | Freed]) -> list[int]:
+    """Bytes that each call or leaf of a tape keeps alive until `backward()`.
+
+    Each piece of memory counts once, where it was made: a view (reshape, transpose, a slice) keeps
+    nothing new. Parameters live on anyway and count 0; constants, index arrays and all outputs of
+    an op count.
+
+    Args:
+        sources: `Graph.sources.values()`: leaves before the calls that use them.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> w = tg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+        >>> y = tg.reshape(tg.exp(w), (4,))
+        >>> saved_bytes(tg.graph(y).sources.values())         # w, exp, reshape
+        [0, 16, 0]
+    """
+    seen: set[Any] = set()  # of memory: an object that all tensors on it share
+    sizes = []
+    for source in sources:
+        call = isinstance(source, Entry)
+        new = [t for t in (source.outputs if call else (source,)) if t.memory not in seen]
+        seen.update(t.memory for t in new)
+        size = sum(v.nbytes for v in source.node.params.values() if isinstance(v, np.ndarray)) if call else 0
+        if call or not source.requires_grad:
+            size += sum({t.memory: math.prod(t.shape) * t.dtype.itemsize for t in reversed(new)}.values())
+        sizes.append(size)
+    return sizes
 
 
 @contextmanager
