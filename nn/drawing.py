@@ -98,5 +98,5 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
         x.requires_grad = False  # an input, not a parameter
     kinds = {".".join(filter(None, [model._scope, path])): type(m).__name__ for path, m in model._called()}
     with _gradients(model, end) if end is not None else nullcontext() as gradients:
-        return tg.draw(*(outputs if end is None else (end, *gradients)), show=show, depth=depth, fold=fold, hide=hide,
-                       kinds=kinds)
+        return tg.draw(*(outputs if end is None else (end, *gradients)), show=show, depth=depth, fold=fold,
+                       hide=hide, kinds=kinds)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,7 @@ from .layers.tree import evaluating, tensors_in
 MARK = "(summary)"  # the scope that the pass is recorded in
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One module: its path, kind, output shape, own parameters, and multiply-adds inside it."""
 
     path: str
@@ -108,7 +107,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     for _, entry in sorted(entries.items()):
         node, shape, scope = entry.node, entry.output.shape, entry.node.scope
         scope = scope[scope.index(MARK) + 1:] if MARK in scope else scope
-        path = ".".join(scope[bool(model._scope):])  # below the model, which itself may be a part of a larger one
+        path = ".".join(scope[bool(model._scope):])  # below the model, which may be a part of a larger one
         work = tg.multiply_adds(node.primitive, [t.shape for t in node.inputs], shape, node.params)
         found[path] = shape, work + found.get(path, (shape, 0))[1]
     lines = [Line(path or "(root)", type(m).__name__, found[path][0],

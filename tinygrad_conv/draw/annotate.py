@@ -17,7 +17,7 @@ import numpy as np
 from ..core import Tensor
 from ..tape import Entry
 from . import measure
-from .graph import Box, Graph, backwards, sum_figures
+from .graph import Box, Graph, backwards, grouped, sum_figures
 from .style import gravest
 from .text import source_line
 
@@ -125,14 +125,15 @@ def write_figures(graph: Graph) -> Graph:
     """
     sums = sum_figures(graph.figures.get(box.id, {}) for box in graph.boxes)
     hot = {box for show in SHOW.values() for box in _hottest(graph, show.hot)}
+    marks = [item for show in SHOW.values() for item in show.marks.items()]
     boxes, legend = [], [*graph.legend]
     for box in graph.boxes:
         own = graph.figures.get(box.id, {})
         lines = [line for show in SHOW.values() for line in show.lines(own, sums, box, legend)]
-        marks = {mark for show in SHOW.values() for mark, (_, applies) in show.marks.items() if applies(own, box)}
-        mark = gravest({box.mark, *marks, "hot" if box.id in hot else ""})
+        found = {mark for mark, (_, applies) in marks if applies(own, box)}
+        mark = gravest({box.mark, *found, "hot" if box.id in hot else ""})
         boxes.append(replace(box, notes=(*box.notes, *lines), mark=mark))
-    meanings = {mark: text for show in SHOW.values() for mark, (text, _) in show.marks.items() if text}
+    meanings = {mark: text for mark, (text, _) in marks if text}
     meanings["hot"] = "the one to three boxes that hold half of a cost"
     used, known = {box.mark for box in boxes}, {mark for mark, _ in legend}
     total = [line for show in SHOW.values() for line in show.lines(sums, {}, None, legend)]
@@ -168,8 +169,8 @@ def _share(own: Own, sums: Own, *names: str) -> str:
 
 def _short(n: float) -> str:
     """A count in three digits and a letter: 117600 is 118k."""
-    return next((f"{n / size:.3g}{letter}" for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if n >= size),
-                f"{n:.0f}")
+    units = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+    return next((f"{n / size:.3g}{letter}" for size, letter in units if n >= size), f"{n:.0f}")
 
 
 def calls(graph: Graph) -> dict[str, Entry]:
@@ -181,14 +182,14 @@ def ends(graph: Graph) -> list[Tensor]:
     """The results that no call of the graph uses."""
     entries = calls(graph).values()
     used = {(t.node, t.index) for entry in entries for t in entry.node.inputs}
-    return [t for entry in entries for t in entry.outputs if t.node is not None and (t.node, t.index) not in used]
+    return [t for entry in entries for t in entry.outputs
+            if t.node is not None and (t.node, t.index) not in used]
 
 
 def _differentiated(graph: Graph) -> list[Tensor]:
     """The results whose gradient is meant: beside a loss, not those its own backward gave."""
-    results = ends(graph)
-    levels = [backwards(t.node.scope) for t in results]
-    return [t for t, level in zip(results, levels) if level == min(levels)]
+    by_level = grouped((backwards(t.node.scope), t) for t in ends(graph))
+    return by_level[min(by_level)] if by_level else []
 
 
 def _why(e: Exception) -> str:
@@ -210,7 +211,8 @@ def _flops(graph: Graph, legend: Legend) -> Figures:
 
 
 def _memory(graph: Graph, legend: Legend) -> Figures:
-    return {box: {"memory": size} for box, size in zip(graph.sources, measure.saved_bytes(graph.sources.values())) if size}
+    sizes = measure.saved_bytes(graph.sources.values())
+    return {box: {"memory": size} for box, size in zip(graph.sources, sizes) if size}
 
 
 def _time(graph: Graph, legend: Legend) -> Figures:
@@ -223,7 +225,7 @@ register(Show(
     "parameters",
     lambda graph, legend: {box.id: {"parameters": math.prod(box.shape)} for box in graph.boxes
                            if box.kind == "parameter"},
-    lambda own, *_: [f"{count:,.0f} parameter{'s' * (count > 1)}"] if (count := own.get("parameters")) else [],
+    lambda own, *_: [f"{n:,.0f} parameter{'s' * (n > 1)}"] if (n := own.get("parameters")) else [],
     shapes_suffice=True))
 register(Show("flops", _flops, _cost_lines("flops", "multiply-adds"), hot=("flops",)))
 register(Show("memory", _memory, _cost_lines("memory", "bytes kept"), hot=("memory",)))
@@ -264,7 +266,7 @@ def _grad(graph: Graph, legend: Legend) -> Figures:
         legend.append(("", f"grad of results: {_why(e)}"))
         return found
     for box, e in calls(graph).items():
-        sizes = [_size(reached[e.node.order, i]) for i in range(len(e.outputs)) if (e.node.order, i) in reached]
+        sizes = [_size(reached[key]) for i in range(len(e.outputs)) if (key := (e.node.order, i)) in reached]
         if sizes:
             found[box] = {f"result {name}": value for name, value in sum_figures(sizes).items()}
     if len(meant) > 1 or any(t.shape for t in meant):
@@ -281,13 +283,11 @@ def _grad_lines(own: Own, sums: Own, box: Box | None, legend: Legend) -> list[st
         if prefix + "values" in own and (not prefix or box.kind == "op"):
             zero = "" if own[prefix + "squares"] else ", exactly zero"
             lines.append(f"{what} {math.sqrt(own[prefix + 'squares']):.2g}{zero}")
-    leaves = own.get("leaves", 0)
-    for name, text in (("missing", "without a gradient"), ("vanishing", "vanishing"),
-                       ("exploding", "exploding"), ("not finite", "not finite")):
-        if own.get(name) and leaves > 1:
-            lines.append(f"{own[name]:.0f} of {leaves:.0f} {text}")
-        elif own.get(name) and name == "missing":
-            lines.append("no gradient came here")
+    if own.get("leaves", 0) > 1:
+        counted = {"missing": "without a gradient"} | {n: n for n in ("vanishing", "exploding", "not finite")}
+        lines += [f"{own[n]:.0f} of {own['leaves']:.0f} {text}" for n, text in counted.items() if own.get(n)]
+    elif own.get("missing"):
+        lines.append("no gradient came here")
     return lines + ["no backward yet"] * bool(own.get("waiting"))
 
 
@@ -296,7 +296,8 @@ register(Show("grad", _grad, _grad_lines, marks={
     "exploding": (f"gradient over {FAR:g} times that of the last {LAST} parameters (root mean square)",
                   lambda own, box: own.get("exploding")),
     "vanishing": (f"gradient under 1/{FAR:g} of that of the last {LAST} parameters, or exactly zero",
-                  lambda own, box: own.get("vanishing") or box.kind == "op" and own.get("result squares") == 0),
+                  lambda own, box: (
+                      own.get("vanishing") or box.kind == "op" and own.get("result squares") == 0)),
     "no-gradient": ("requires a gradient and has none (yet)",
                     lambda own, box: own.get("missing") or own.get("waiting"))}))
 
@@ -321,7 +322,9 @@ def _nan(graph: Graph, legend: Legend) -> Figures:
 
 def _nan_lines(own: Own, sums: Own, box: Box | None, legend: Legend) -> list[str]:
     """What the legend says of it, in two lines: where, and the code there."""
-    return next(text for mark, text in legend if mark == "nan").split(": ", 1) if box and own.get("first nan") else []
+    if box is None or not own.get("first nan"):
+        return []
+    return dict(legend)["nan"].split(": ", 1)
 
 
 register(Show("nan", _nan, _nan_lines, marks={"nan": ("", lambda own, box: own.get("first nan"))}))

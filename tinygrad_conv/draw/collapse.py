@@ -43,7 +43,7 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
     if unknown:
         raise ValueError(f"without: knows leaves of kind {', '.join(LEAVES)}, got {unknown[0]!r}")
     gone = {box.id for box in graph.boxes if box.kind in kinds}
-    slots = grouped((edge.target, _number(graph, edge) if edge.source in gone else "_") for edge in graph.edges)
+    slots = grouped((e.target, _number(graph, e) if e.source in gone else "_") for e in graph.edges)
     boxes = [replace(box, label=f"{box.label} ({', '.join(slots[box.id])})")
              if set(slots.get(box.id, "_")) != {"_"} and "" not in slots[box.id] else box
              for box in graph.boxes if box.id not in gone]

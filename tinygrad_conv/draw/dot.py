@@ -49,8 +49,9 @@ def dot(graph: Graph) -> str:
         frames[boxes[call].scope].body.append(f"\t{{rank=same; {level}}}\n")
     for path in sorted(filter(None, frames), key=len, reverse=True):
         frames[path[:-1]].subgraph(frames[path])
-    bundles = grouped(((e.source, e.target) if "module" in (boxes[e.source].kind, boxes[e.target].kind) else i, e)
-                      for i, e in enumerate(graph.edges))  # drawn as one line: between the same boxes, one a module
+    modules = {box.id for box in graph.boxes if box.kind == "module"}
+    bundles = grouped(((e.source, e.target) if {e.source, e.target} & modules else number, e)
+                      for number, e in enumerate(graph.edges))  # tensors to or from a module share a line
     for edges in bundles.values():
         right = edges[0].source in sides.get(edges[0].target, ())[1:]
         _draw_edge(root, (ids[edges[0].source], ids[edges[0].target]), edges, boxes, right)

@@ -116,7 +116,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
         outputs: tensors that were recorded: results, a loss, gradients made with
             `create_graph=True` (each is drawn beside the call it belongs to); or one exception.
         show: numbers to write into the boxes: any of "parameters", "flops", "memory", "time",
-            "grad", "nan".
+            "grad", "nan", and what was registered (annotate.py).
         depth: modules nested deeper than this become one box each: 0 closes every module, None none.
         fold: whether runs of equal modules are drawn once, as "x8".
         hide: kinds of leaves to leave out: "constant", "input", "parameter". A constant that is

@@ -128,9 +128,12 @@ def _start(frames: list[FrameType]) -> int:
     start = last
     while start and inside[start - 1]:
         start -= 1
-    return next((i for i in range(start, last) if not (  # x + y is a lambda, np.exp(x) a protocol: they only call
-        frames[i].f_code.co_name.startswith("<") or frames[i].f_globals["__name__"].endswith("numpy_protocol"))),
-        last)
+    return next((i for i in range(start, last) if not _passes_on(frames[i])), last)
+
+
+def _passes_on(frame: FrameType) -> bool:
+    """Whether a function of the engine only calls the op: x + y is a lambda, np.exp(x) a protocol."""
+    return frame.f_code.co_name.startswith("<") or frame.f_globals["__name__"].endswith("numpy_protocol")
 
 
 def _name(frame: FrameType) -> str:
@@ -205,7 +208,8 @@ def _picture(error: BaseException, scope: Path, name: str, inputs: list[tuple[st
         edges.append(Edge(ids[key], "failed", t.shape, str(t.dtype), slot))
     parts = re.split(r"; |(?<=\S) +(?=\([\w.]*shape|\(inputs)", str(error) or type(error).__name__)
     text = [line for part in parts for line in textwrap.wrap(part, WIDTH)]
-    boxes.append(Box("failed", "op", name, (), "", scope, (*text, *source_line(where)) if where[0] else (*text,), "failed"))
+    text += source_line(where) if where[0] else ()
+    boxes.append(Box("failed", "op", name, (), "", scope, tuple(text), "failed"))
     scopes = {scope[:depth]: Scope(scope[:depth]) for depth in range(1, len(scope) + 1)}
     return Graph(tuple(boxes), tuple(edges), {**scopes, **g.scopes},
                  (("failed", f"the call that raised {type(error).__name__}"),), sources)

@@ -77,15 +77,6 @@ class Graph:
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict, compare=False, repr=False)
 
 
-def sum_figures(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """The figures of several boxes as those of one that stands for all of them."""
-    sums: dict[str, float] = {}
-    for own in figures:
-        for name, value in own.items():
-            sums[name] = sums.get(name, 0.0) + value
-    return sums
-
-
 def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
     """The second of each pair in lists by the first.
 
@@ -97,6 +88,12 @@ def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
     for key, value in pairs:
         groups.setdefault(key, []).append(value)
     return groups
+
+
+def sum_figures(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The figures of several boxes as those of one that stands for all of them."""
+    amounts = grouped(item for own in figures for item in own.items())
+    return {name: sum(values) for name, values in amounts.items()}
 
 
 def backwards(scope: Path) -> int:
@@ -164,7 +161,7 @@ class _Reader:
         self.scopes: dict[Path, Scope] = {}
         self.calls: dict[str, Box] = {}
         self.uses: dict[str, list[Use]] = {}   # of leaves
-        self.ids: dict[Node | int, str] = {}    # of calls by node, of leaves by id: `sources` keeps them alive
+        self.ids: dict[Node | int, str] = {}    # of calls by node, of leaves by id (`sources` holds them)
 
     def path(self, scope: Path) -> Path:
         """A node's scope, without dots in its names; frames for it and those around it."""
@@ -184,14 +181,16 @@ class _Reader:
                 self.sources.setdefault(source, t)
                 self.uses.setdefault(source, []).append((node, slot, scope))
             self.edges.append(Edge(source, box, t.shape, dtype_name(t.dtype), slot))
-        out, label = outputs[0], call_label(node.primitive, [t.shape for t in node.inputs], node.params, outputs[0])
-        self.calls[box] = Box(box, "op", label, out.shape, dtype_name(out.dtype), scope, self.notes(node, outputs))
+        out, notes = outputs[0], self.notes(node, outputs)
+        label = call_label(node.primitive, [t.shape for t in node.inputs], node.params, out)
+        self.calls[box] = Box(box, "op", label, out.shape, dtype_name(out.dtype), scope, notes)
         self.sources[box] = entry
 
     def notes(self, node: Node, outputs: list[Tensor | Freed]) -> tuple[str, ...]:
         """The name of a result; all results if several are used; how they come about beside a backward."""
-        out, used = outputs[0], [tensor_text(t.shape, dtype_name(t.dtype)) for t in outputs if t.node is not None]
+        out = outputs[0]
         notes = [f"= {out.name}"] if out.name else []
+        used = [tensor_text(t.shape, dtype_name(t.dtype)) for t in outputs if t.node is not None]
         if len(used) > 1:
             notes.append(f"-> {', '.join(used)}")
         if self.explained and (how := node.primitive.notes.get("ans")):

@@ -36,7 +36,8 @@ def listing(graph: Graph) -> str:
                 "" if call else f"({box.kind})",
                 f"<- {', '.join(map(printable, sources))}" if sources and sources != recent else "",
                 "; ".join(map(printable, box.notes)), f"[{box.mark}]" if box.mark else ""]
-        rows.append((printable(box.id), "  " * len(here) + printable(box.label), "  ".join(filter(None, said))))
+        label = "  " * len(here) + printable(box.label)
+        rows.append((printable(box.id), label, "  ".join(filter(None, said))))
         recent = [box.id] if call else [*recent, box.id]
     left, middle = (min(max((len(row[i]) for row in rows if row[2]), default=0), WIDEST) for i in (0, 1))
     lines = [f"{a:{left}}  {b:{middle}}  {c}".rstrip() for a, b, c in rows]

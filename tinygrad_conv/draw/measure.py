@@ -1,7 +1,8 @@
-"""What the calls on a tape cost, from shapes alone; and what only a live tape tells: times, gradients, the first NaN.
+"""What the calls on a tape cost, from shapes alone; and times, gradients and the first NaN of a live tape.
 
 Costs are the same before and after `backward()`. Nothing here changes a tensor: calls are repeated on the
-recorded arrays, and gradients go into dictionaries, not into `.grad`. Imports core, primitive, tape and pullback.
+recorded arrays, and gradients go into dictionaries, not into `.grad`. May import core, primitive, tape and
+pullback.
 """
 from __future__ import annotations
 
@@ -86,7 +87,8 @@ def _quietly():
 def _live(what: str, outputs: Iterable[Tensor | Freed]) -> list[Entry]:
     entries = walk(outputs)
     if any(entry.node.freed for entry in entries):
-        raise RuntimeError(f"{what}: values freed by backward(); draw before it, or backward(retain_graph=True)")
+        raise RuntimeError(f"{what}: values freed by backward(); draw before it, or "
+                           "backward(retain_graph=True)")
     return entries
 
 
@@ -166,7 +168,7 @@ def times(*outputs: Tensor, repeats: int = 3) -> dict[int, Times]:
 
 
 def _backward_calls(outputs: Sequence[Tensor]) -> Iterator[tuple[Entry, list[Tensor], Callable[[], Any]]]:
-    """Where a gradient comes, newest call first: the cotangents, and all derivatives as `backward()` takes them."""
+    """Where a gradient comes, newest call first: its cotangents, and all its derivatives to be run."""
     parts: dict[int, dict[int, Tensor]] = {}
     for (order, index), g in cotangents(*outputs).items():
         parts.setdefault(order, {})[index] = g

@@ -1,4 +1,4 @@
-"""Texts that all formats of a drawing share: of shapes, of calls, of names with odd characters, of lines of code.
+"""Texts that all formats of a drawing share: of shapes, calls, names with odd characters, lines of code.
 
 May import primitive.
 """

@@ -85,7 +85,8 @@ def _pairs(**params):
 
 
 def _label(x, w, b=None, *, stride, padding, dilation, groups, size=None):
-    extra = tuple(max(0, lo - hi) for lo, hi in padding) if size and any(lo > hi for lo, hi in padding) else ()
+    less = size and any(lo > hi for lo, hi in padding)
+    extra = tuple(max(0, lo - hi) for lo, hi in padding) if less else ()
     padding = tuple((lo, hi + e) for (lo, hi), e in zip(padding, extra)) if extra else padding
     said = {**_pairs(stride=stride, padding=padding, dilation=dilation, groups=groups),
             **(_pairs(output_padding=extra) if extra else {})}

@@ -82,7 +82,8 @@ def _label(*shapes, kernel, size=None, **params):
         f"{key} {text(v)}" for key, v in params.items() if text(v) != plain.get(key))])
 
 
-for _op in (_max_pool2d, max_pool2d_scatter, max_pool2d_gather, max_pool2d_indices, _avg_pool2d, avg_pool2d_spread):
+for _op in (_max_pool2d, max_pool2d_scatter, max_pool2d_gather, max_pool2d_indices, _avg_pool2d,
+            avg_pool2d_spread):
     _op.deflabel(_label)
 
 

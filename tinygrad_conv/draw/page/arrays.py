@@ -100,7 +100,8 @@ def thumbnails(array: np.ndarray, side: int, planes: int, kernels: bool) -> dict
         ('sample 0, channels 0 to 1 of 2', [0, 36, 73, 109, 145, 181, 218, 254])
     """
     stack = array[:, 0] if kernels else array[0]
-    shown = _shrunk(stack[:planes].astype(np.float64), math.ceil(max(stack.shape[1:]) / side))  # (planes, H, W)
+    step = math.ceil(max(stack.shape[1:]) / side)
+    shown = _shrunk(stack[:planes].astype(np.float64), step)  # (planes, H, W)
     finite = np.isfinite(shown)
     low, high = (float(shown[finite].min()), float(shown[finite].max())) if finite.any() else (0, 0)
     scale = max(abs(low), abs(high)) or 1.0  # differences of 1e308 are no numbers

@@ -117,7 +117,8 @@ def _content(graph: Graph) -> dict[str, Any]:
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
                    "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e),
                    "gradient": wants_gradient(graph, e)} for e in graph.edges],
-        "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times} for s in graph.scopes.values()],
+        "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times}
+                   for s in graph.scopes.values()],
         "legend": graph.legend, "about": about,
         "steps": [{"phase": s.phase, "box": number[s.box], "text": s.text} for s in narration(graph)]}
 
