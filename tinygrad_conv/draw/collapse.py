@@ -85,13 +85,11 @@ def frame_each_call(graph: Graph) -> Graph:
     now: list[str] = []  # the names of `before`, each with its number
     boxes = []
     for box in graph.boxes:
-        source = graph.sources.get(box.id)
-        path = box.scope
+        path, source = box.scope, graph.sources.get(box.id)
         if isinstance(source, Entry):
             names = source.node.scope
-            same = common(before, names)
-            del now[same:]
-            for name in names[same:]:
+            del now[common(before, names):]
+            for name in names[len(now):]:
                 number = _call_number(counts, (*now, name))
                 now.append(f"{name}#{number}" if number > 1 else name)
             before, path = names, tuple(".".join(now).split(".")) if now else ()

@@ -134,19 +134,20 @@ def _draw_edge(root: Any, ends: tuple[str, str], edges: list[Edge], boxes: dict[
 
 def _legend(graph: Graph, root: Any) -> None:
     """A frame that explains the marks in use and holds other remarks."""
-    present = {box.mark for box in graph.boxes}
-    rows = ""
-    for mark, meaning in graph.legend:
-        if not mark or mark in present:
-            changes = MARKS.get(mark, {})
-            line, colour = changes.get("penwidth", "1") if mark else 0, changes.get("fillcolor", "white")
-            rows += (f'<TR><TD BORDER="{line}" BGCOLOR="{colour}">{_html(mark) or " "}</TD>'
-                     f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>')
+    present = {"", *(box.mark for box in graph.boxes)}
+    rows = "".join(_row(mark, meaning) for mark, meaning in graph.legend if mark in present)
     if rows:
         with root.subgraph(name="cluster_legend") as frame:
             frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded")
             table = f'<<TABLE BORDER="0" CELLSPACING="4">{rows}</TABLE>>'
             frame.node("legend", table, shape="plain", style="solid")
+
+
+def _row(mark: str, meaning: str) -> str:
+    changes = MARKS.get(mark, {})
+    line, colour = changes.get("penwidth", "1") if mark else 0, changes.get("fillcolor", "white")
+    return (f'<TR><TD BORDER="{line}" BGCOLOR="{colour}">{_html(mark) or " "}</TD>'
+            f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>')
 
 
 def _html(line: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import math
 import os
 import re
 import textwrap
@@ -176,7 +175,7 @@ def _origin(t: Tensor) -> str:
     """What made a tensor; of one that only got another shape also what made the one before."""
     text, x = _maker(t), t.node.inputs[0]
     while len(t.node.inputs) == 1 and x.node is not None and x.shape != t.shape and (
-            math.prod(x.shape) == math.prod(t.shape)):
+            np.prod(x.shape) == np.prod(t.shape)):
         text += f", from {x.shape} of {_maker(x)}"
         t, x = x, x.node.inputs[0]
     return text

@@ -188,15 +188,13 @@ class _Reader:
 
     def notes(self, node: Node, outputs: list[Tensor | Freed]) -> tuple[str, ...]:
         """The name of a result; all results if several are used; how they come about beside a backward."""
-        out = outputs[0]
-        notes = [f"= {out.name}"] if out.name else []
+        out, how = outputs[0], node.primitive.notes.get("ans") if self.explained else ""
+        notes = (f"= {out.name}",) if out.name else ()
         used = [tensor_text(t.shape, dtype_name(t.dtype)) for t in outputs if t.node is not None]
-        if len(used) > 1:
-            notes.append(f"-> {', '.join(used)}")
-        if self.explained and (how := node.primitive.notes.get("ans")):
-            given = ", ".join([shape_text(t.shape) for t in node.inputs[:2]])
-            notes += [f"{given} -> {shape_text(out.shape)}", how.replace("summed over", "sums over")]
-        return tuple(notes)
+        notes += (f"-> {', '.join(used)}",) if len(used) > 1 else ()
+        given = ", ".join([shape_text(t.shape) for t in node.inputs[:2]])
+        return notes + ((f"{given} -> {shape_text(out.shape)}", how.replace("summed over", "sums over"))
+                        if how else ())
 
 
 def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:

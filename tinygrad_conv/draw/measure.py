@@ -25,7 +25,6 @@ from ..state import recording
 from ..tape import Entry, walk
 
 
-
 def multiply_adds(op: Primitive, inputs: Sequence[tuple[int, ...]], output: tuple[int, ...],
                   params: Mapping[str, Any] | None = None) -> int:
     """The multiply-adds of one call of an op, from shapes alone: what its `defcost` says, 0 if it has none.
