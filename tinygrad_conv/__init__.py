@@ -13,7 +13,7 @@ from . import ops
 from . import tensor as _tensor
 from .autodiff import grad, vjp
 from .config import show_config
-from .draw.costs import multiply_adds
+from .draw.measure import multiply_adds
 from .creation import (
     arange, eye, from_numpy, full, full_like, linspace, ones, ones_like, tensor, zeros, zeros_like,
 )
