@@ -132,7 +132,7 @@ def _start(frames: list[FrameType]) -> int:
 
 def _passes_on(frame: FrameType) -> bool:
     """Whether a function of the engine only calls the op: x + y is a lambda, np.exp(x) a protocol."""
-    return frame.f_code.co_name.startswith("<") or frame.f_globals["__name__"].endswith("numpy_protocol")
+    return frame.f_code.co_name.startswith("<") or frame.f_globals["__name__"].endswith(("numpy_protocol", ".tensor"))
 
 
 def _name(frame: FrameType) -> str:
@@ -147,7 +147,7 @@ def _arguments(frame: FrameType) -> list[tuple[str, Tensor]]:
     """Names and values of the arguments that are tensors or arrays; of all locals of a `forward`."""
     code, values = frame.f_code, frame.f_locals
     if code is Primitive.__call__.__code__:
-        named = [(argument_name(values["self"], i), t) for i, t in enumerate(values["inputs"])]
+        named = [(argument_name(values["self"], i), t) for i, t in enumerate(values["args"])]
     else:
         named = []
         count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
