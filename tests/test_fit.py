@@ -181,7 +181,7 @@ def test_epoch_schedule_steps_once_an_epoch_and_a_plateau_looks_at_the_validatio
 
 def test_seconds_and_images_a_second_are_those_of_the_epoch(monkeypatch):
     ticks = itertools.count(0.0, 0.5)
-    monkeypatch.setattr(sys.modules["nn.fit"], "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    monkeypatch.setattr(sys.modules["nn.train.fit"], "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     history = run(nn.Linear(5, 3), epochs=2)
     assert history["seconds"] == [2.5, 2.5]  # two readings around and inside, one after each of 3 batches
     assert history["images_per_second"] == [20 / 1.5, 20 / 1.5]

@@ -1,12 +1,13 @@
 """What users pass, checked in one way for engine and nn: an error names the op, the argument and the value.
 
-Pure checks of numbers, axes, dtypes and generators; they know no op and no tensor. Public as `tg.arguments`.
+Pure checks of numbers, axes, dtypes and generators, and what to say of a name that does not exist; they
+know no op and no tensor. Public as `tg.arguments`.
 """
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,15 @@ import numpy as np
 Axis = int | Sequence[int] | None
 
 
-def is_whole(value: Any) -> bool:
-    """Whether it is one integer, Python's or NumPy's; booleans, arrays and classes only look like it."""
+def is_whole(value: Any, least: float = -math.inf) -> bool:
+    """Whether it is one integer of at least `least`, Python's or NumPy's; booleans, arrays and classes only
+    look like it."""
     if isinstance(value, bool):
         return False
     try:
-        operator.index(value)
+        return operator.index(value) >= least
     except TypeError:
         return False
-    return True
 
 
 def whole(value: Any, op: str, name: str, least: float = -math.inf) -> int:
@@ -132,7 +133,23 @@ def generator(rng: Any, op: str) -> np.random.Generator:
     """The generator itself; anything else is a TypeError that says how to make one."""
     if isinstance(rng, np.random.Generator):
         return rng
-    seed = rng if isinstance(rng, int | np.integer) else "seed"
     got = "it is missing" if rng is None else f"got {rng!r}"
     raise TypeError(f"{op}: rng must be a np.random.Generator, {got}; make one with "
-                    f"rng=np.random.default_rng({seed}) and pass it to every call")
+                    f"rng=np.random.default_rng(seed) and pass it to every call")
+
+
+def missing(owner: str, name: str, advice: Mapping[str, str], elsewhere: Container[str] = (),
+            there: str = "") -> str:
+    """The text of an AttributeError, with what to write here if that is known.
+
+    Args:
+        owner: what lacks the name.
+        advice: what to write, by name.
+        elsewhere: names that another object has; `there` is how to write such a one.
+
+    Example:
+        >>> missing("Tensor", "erf", {}, ["erf"], "tg.{}(t)")
+        "Tensor has no attribute 'erf'; here: tg.erf(t)"
+    """
+    fits = advice.get(name, there.format(name) if name in elsewhere else "")
+    return f"{owner} has no attribute {name!r}" + f"; here: {fits}" * bool(fits)

@@ -13,8 +13,8 @@ import numpy as np
 from . import ops
 from .autodiff import backward
 from .core import Tensor
-from .arguments import axis_of, is_whole
-from .advice import IN_PLACE, METHODS, missing
+from .arguments import axis_of, is_whole, missing
+from .advice import IN_PLACE, METHODS
 
 
 class ValuesIndices(NamedTuple):

@@ -1,13 +1,13 @@
 """Data: data sets in memory, batches, augmentation, and four real image data sets."""
+import importlib as _importlib
 import sys as _sys
 import typing as _typing
 
+import tinygrad_conv as _tg
+
 from .. import advice as _advice
 from .augment import compose, flip, shift
-from .cifar10 import cifar10
-from .dataset import Dataset
-from .digits import digits
-from .idx import fashion_mnist, mnist
+from .dataset import Dataset, digits
 from .loader import DataLoader
 
 __all__ = [
@@ -15,7 +15,14 @@ __all__ = [
     "shift",
 ]
 
-if not _typing.TYPE_CHECKING:  # a checker would take every name for one that exists
+if _typing.TYPE_CHECKING:
+    from .image_sets import cifar10, fashion_mnist, mnist
+else:  # a checker would take every name for one that exists
     def __getattr__(name):
-        text = _advice.missing("nn.data", name, _advice.DATA)
+        if name in __all__:  # what needs the network: http, ssl and tarfile would take 20 ms of `import nn`
+            return getattr(_importlib.import_module(".image_sets", __name__), name)
+        text = _tg.arguments.missing("nn.data", name, _advice.DATA)
         raise AttributeError(text, name=name, obj=_sys.modules[__name__])
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
-from ..numbers import number
+import tinygrad_conv as tg
 
-Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Transform: TypeAlias = "Callable[[np.ndarray, np.random.Generator], np.ndarray]"  # text: numpy.random loads late
 
 
 def _check(op: str, x: np.ndarray) -> None:
@@ -28,9 +29,9 @@ def shift(cells: int, p: float = 1.0) -> Transform:
         >>> shift(2)(x, np.random.default_rng(0)).shape
         (4, 1, 8, 8)
     """
-    if not isinstance(cells, int) or cells < 0:
+    if not tg.arguments.is_whole(cells, 0):
         raise ValueError(f"shift: cells must be a whole number of at least 0, got {cells!r}")
-    number("shift", "p", p, 0, 1)
+    tg.arguments.number(p, "shift", "p", 0, 1)
 
     def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _check("shift", x)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..numbers import counts
+import tinygrad_conv as tg
+
 from .augment import Transform
 
 
@@ -38,7 +39,7 @@ class DataLoader:
         if isinstance(dataset, list | tuple | np.ndarray | dict | str) or not hasattr(dataset, "__getitem__"):
             raise TypeError(f"DataLoader: expects a data set, which takes an array of indices and gives a "
                             f"tuple of arrays, got {type(dataset).__name__}; pass nn.data.Dataset(x, y)")
-        if not counts(batch_size):
+        if not tg.arguments.is_whole(batch_size, 1):
             raise ValueError(f"DataLoader: batch_size must be a whole number of at least 1, got "
                              f"{batch_size!r}")
         if (shuffle or transform) and not isinstance(rng, np.random.Generator):

@@ -5,22 +5,56 @@ PyTorch's. May import the engine's public names only.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 import tinygrad_conv as tg
 
-from .parameter import Parameter
-from ..advice import METHODS, missing
-from .state import LoadResult, copies, load_into
-from .tree import Tree, joined
+from ..advice import METHODS
 
 HOMES = {"_parameters": "a Parameter", "_buffers": "a tensor", "_modules": "a Module"}
 
 
-class Module(Tree):
+class Parameter(tg.Tensor):
+    """A tensor that a module trains: a leaf that requires a gradient.
+
+    Args:
+        data: anything `tg.Tensor` takes, floating point; copied.
+        requires_grad: False for one that is kept fixed.
+
+    Raises:
+        TypeError: for data that cannot be differentiated.
+
+    Example:
+        >>> Parameter([1.0, 2.0]).requires_grad
+        True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad)
+
+    def _in_place(self, other: Any) -> Any:
+        """`p -= lr * p.grad` would rebind the name p and leave the parameter as it is."""
+        raise TypeError(f"Parameter{f' {self.name}' if self.name else ''}: += and the like do not change "
+                        f"a parameter; write p.mutate()[...] -= lr * p.grad.numpy(), or p = p + x for a "
+                        f"new tensor")
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __imatmul__ = __ipow__ = _in_place
+
+
+class LoadResult(NamedTuple):
+    """What a load did not find in the state, and what it found no place for."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
     """Base class of layers and networks: assign parameters and modules in `__init__`, compute in
     `forward`.
 
@@ -36,17 +70,17 @@ class Module(Tree):
         ['inner.weight', 'inner.bias']
     """
 
+    training: bool
+
     def __init__(self) -> None:
-        for home in HOMES:
-            object.__setattr__(self, home, {})
-        object.__setattr__(self, "training", True)
-        object.__setattr__(self, "_scope", "")  # the name its parent calls it by
+        # the scope is the name that its parent calls it by
+        self.__dict__.update({home: {} for home in HOMES}, training=True, _scope="")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward(); define it, or call the "
                                   f"modules it holds one by one")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> tg.Tensor:
         try:
             if not self._scope:
                 return self.forward(*args, **kwargs)
@@ -107,7 +141,7 @@ class Module(Tree):
                 return own[home][name]
         if name in (*HOMES, "_scope", "training"):
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
-        raise AttributeError(missing(type(self).__name__, name, METHODS), name=name, obj=self)
+        raise AttributeError(tg.arguments.missing(type(self).__name__, name, METHODS), name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
         for home in self._homes():
@@ -120,7 +154,7 @@ class Module(Tree):
         return sorted({*super().__dir__(), *(name for home in self._homes() for name in home)})
 
     def _enter_scope(self, name: str) -> None:
-        object.__setattr__(self, "_scope", name)
+        self.__dict__["_scope"] = name
 
     def _declare(self, op: str, home: str, name: str, value: Any, fits: bool) -> None:
         if value is not None and not fits:
@@ -158,6 +192,106 @@ class Module(Tree):
         """
         self._declare("add_module", "_modules", name, module, isinstance(module, Module))
 
+    # ----- the tree below -----
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Direct submodules, in order."""
+        return ((name, m) for name, m in self._modules.items() if m is not None)
+
+    def children(self) -> Iterator[Module]:
+        """Direct submodules, in order."""
+        return (m for _, m in self.named_children())
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This module ("") and all below, each once, with dotted names."""
+        return _once(self._paths())
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below, each once."""
+        return (m for _, m in self.named_modules())
+
+    def _paths(self) -> Iterator[tuple[str, Module]]:
+        """This module and all below with dotted names; a shared one under each of its names."""
+        stack: list[tuple[str, Module]] = [("", self)]
+        while stack:
+            path, m = stack.pop()
+            yield path, m
+            stack.extend((joined(path, name), child)
+                         for name, child in reversed([*m.named_children()]))
+
+    def _called(self) -> Iterator[tuple[str, Module]]:
+        """This module and all below by the paths the tape has for their calls; below the calls' own.
+
+        A shared one goes by its newest name, one in a list by the list's name and its own.
+        """
+        stack: list[tuple[str, str, Module]] = [("", "", self)]  # path of the caller, own path, module
+        while stack:
+            caller, path, m = stack.pop()
+            yield path, m
+            for child in reversed([*m.children()]):
+                inside = caller if "." in child._scope else path
+                stack.append((inside, joined(inside, child._scope), child))
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Parameters with dotted names, in order; a shared one once."""
+        return _once((joined(path, name), p) for path, m in self.named_modules()
+                     for name, p in m._parameters.items() if p is not None)
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Parameters in order; a shared one once."""
+        return (p for _, p in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, tg.Tensor]]:
+        """Buffers with dotted names, in order; a shared one once."""
+        return _once((joined(path, name), b) for path, m in self.named_modules()
+                     for name, b in m._buffers.items() if b is not None)
+
+    def buffers(self) -> Iterator[tg.Tensor]:
+        """Buffers in order; a shared one once."""
+        return (b for _, b in self.named_buffers())
+
+    def named_generators(self) -> Iterator[tuple[str, np.random.Generator]]:
+        """The modules' own random generators (dropout) with dotted names; a shared one once.
+
+        Their `bit_generator.state` is as much a part of a training run as the weights.
+        """
+        return _once((joined(path, name), value) for path, m in self.named_modules()
+                     for name, value in vars(m).items() if isinstance(value, np.random.Generator))
+
+    def apply(self, f: Callable[[Module], Any]) -> Self:
+        """Call `f` on every module below, children before parents, and on this one; returns self."""
+        for m in self.children():
+            m.apply(f)
+        f(self)
+        return self
+
+    # ----- modes and gradients -----
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode (dropout drops, batch norm uses the batch) for all modules below.
+
+        A module that is to stay frozen overrides this: `return super().train(False)`.
+        """
+        self.training = bool(mode)
+        for m in self.children():
+            m.train(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Evaluation mode."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for p in self.parameters():
+            p.grad = None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze (False) or train all parameters."""
+        for p in self.parameters():
+            p.requires_grad = requires_grad
+        return self
+
     # ----- state -----
 
     def _state(self) -> dict[str, tg.Tensor]:
@@ -169,7 +303,10 @@ class Module(Tree):
 
         What is shared appears under each of its names, as in PyTorch.
         """
-        return copies(self._state())
+        state = {name: np.array(t.detach().numpy(), order="C") for name, t in self._state().items()}
+        for a in state.values():
+            a.flags.writeable = False
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values in by name; shapes must be equal. On an error nothing has changed.
@@ -190,7 +327,28 @@ class Module(Tree):
             >>> nn.Linear(3, 2).load_state_dict({"weight": np.ones((2, 3)), "b": 0}, strict=False)
             LoadResult(missing_keys=['bias'], unexpected_keys=['b'])
         """
-        return load_into(self._state(), state, strict, type(self).__name__)
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict: expects a mapping of names to arrays, got "
+                            f"{type(state).__name__}; pass module.state_dict() or nn.load(path)")
+        own = self._state()
+        given = {name: _array(name, state[name]) for name in own if name in state}
+        result = LoadResult([name for name in own if name not in state],
+                            [name for name in state if name not in own])
+        faults = {
+            "missing": result.missing_keys if strict else [],
+            "unexpected": result.unexpected_keys if strict else [],
+            "of another shape": [f"{name} (expects {own[name].shape}, got {a.shape})"
+                                 for name, a in given.items() if a.shape != own[name].shape],
+            "of another kind": [f"{name} (expects {own[name].dtype}, got {a.dtype})"
+                                for name, a in given.items()
+                                if not np.can_cast(a.dtype, own[name].dtype, "same_kind")]}
+        text = "; ".join(f"{what}: {', '.join(map(str, names))}" for what, names in faults.items() if names)
+        if text:
+            raise RuntimeError(f"load_state_dict: {type(self).__name__} was not changed; {text}")
+        doors = {name: own[name].mutate() for name in given}  # all open before the first value is written
+        for name, door in doors.items():
+            door[...] = given[name]
+        return result
 
     # ----- printing -----
 
@@ -222,3 +380,45 @@ def _locate(e: Exception, module: Module) -> None:
         e.__notes__ = [n for n in e.__notes__ if n != note]
     e.module_path = path
     e.add_note(f"in {path} ({e.module_kind})")
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as e:  # ragged lists; torch's bfloat16, and its parameters
+        raise TypeError(f"load_state_dict: {name} is not an array: {e}") from None
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Evaluation mode inside a `with` block; then every module is as it was."""
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes:
+            m.training = mode
+
+
+def joined(path: str, name: str) -> str:
+    """The dotted name below a path."""
+    return f"{path}.{name}" if path else name
+
+
+def tensors_in(y: Any) -> Iterator[tg.Tensor]:
+    """The tensors in what a model returned: tuples, lists and dictionaries are searched."""
+    if isinstance(y, tg.Tensor):
+        yield y
+    elif isinstance(y, Mapping | tuple | list):
+        for part in y.values() if isinstance(y, Mapping) else y:
+            yield from tensors_in(part)
+
+
+def _once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Without what was seen under an earlier name."""
+    seen: set[int] = set()
+    for name, value in named:
+        if id(value) not in seen:
+            seen.add(id(value))
+            yield name, value

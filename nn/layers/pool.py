@@ -5,11 +5,11 @@ from typing import Any
 
 import tinygrad_conv as tg
 
+from .function import OptionLayer
 from .module import Module
-from .options import Options
 
 
-class _Pool(Options):
+class _Pool(OptionLayer):
     """A stride of None is the kernel's size, as in PyTorch."""
 
     def __init__(self, kernel_size: Any, stride: Any, **options: Any) -> None:
@@ -103,7 +103,7 @@ class AvgPool1d(_Pool):
                              self.count_include_pad)
 
 
-class AdaptiveAvgPool2d(Options):
+class AdaptiveAvgPool2d(OptionLayer):
     """`tg.adaptive_avg_pool2d`.
 
     Example:
@@ -118,7 +118,7 @@ class AdaptiveAvgPool2d(Options):
         return tg.adaptive_avg_pool2d(x, self.output_size)
 
 
-class AdaptiveMaxPool2d(Options):
+class AdaptiveMaxPool2d(OptionLayer):
     """`tg.adaptive_max_pool2d`.
 
     Example:

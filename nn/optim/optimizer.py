@@ -7,14 +7,15 @@ array expressions: its temporaries are small. PyTorch's rules and defaults; floa
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 import tinygrad_conv as tg
 
-from .optim_state import read
+from ..layers.module import Module
+from ..layers.norm import Norm
 
 Group = dict[str, Any]
 Slots = dict[str, np.ndarray]
@@ -134,10 +135,8 @@ class Optimizer:
 
     def _work(self) -> Iterator[tuple[int, tg.Tensor, np.ndarray, Group]]:
         """(position, parameter, gradient, group) of all that have a gradient."""
-        position = -1
-        for group in self.param_groups:
-            for p in group["params"]:
-                position += 1
+        for group, positions in zip(self.param_groups, self.positions()):
+            for position, p in zip(positions, group["params"]):
                 if p.grad is None:
                     continue
                 g = p.grad.detach().numpy() if isinstance(p.grad, tg.Tensor) else np.asarray(p.grad)
@@ -185,16 +184,58 @@ class Optimizer:
             ValueError, TypeError: if groups, options, shapes or kinds of numbers do not fit; nothing has
                 changed then.
         """
-        groups, new = read(self, state)
-        self.state = new
+        name, parts = type(self).__name__, {"arrays": Mapping, "groups": list}
+        if not isinstance(state, Mapping) or not all(isinstance(state.get(k), t) for k, t in parts.items()):
+            got = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
+            raise ValueError(f"{name}: a saved state has 'arrays' and 'groups', got {got}; PyTorch's "
+                             f"optimiser states have another form")
+        groups = self._read_options(state["groups"])
+        kept: dict[int, dict[str, Any]] = {}
+        for key, value in state["arrays"].items():
+            i, slot, array = self._read_entry(str(key), np.asarray(value))
+            kept.setdefault(i, {})[slot] = array
+        for group, positions in zip(groups, self.positions()):
+            expected = {"step", *self.slots(group)}
+            for i in positions:
+                if i in kept and set(kept[i]) != expected:
+                    raise ValueError(f"{name}: the saved state of parameter {i} has "
+                                     f"{', '.join(sorted(kept[i]))}, expected {', '.join(sorted(expected))}")
+        self.state = kept
         for group, saved in zip(self.param_groups, groups):
             group.update(saved)
 
+    def _read_options(self, groups: list[Any]) -> list[Group]:
+        """The saved options of each group, checked."""
+        name, own = type(self).__name__, [len(positions) for positions in self.positions()]
+        for saved in groups:
+            if not isinstance(saved, Mapping) or set(saved) - {"initial_lr"} != {*self.defaults, "params"}:
+                got = ", ".join(sorted(map(str, saved))) if isinstance(saved, Mapping) else repr(saved)
+                raise ValueError(f"{name}: the saved state has the options {got}; it is another optimiser's, "
+                                 f"this one has {', '.join(self.defaults)}")
+        sizes = [np.size(saved["params"]) for saved in groups]
+        if sizes != own:
+            raise ValueError(f"{name}: the saved state has groups of {sizes} parameters, this optimiser of "
+                             f"{own}")
+        options = [{key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()
+                    if key != "params"} for saved in groups]
+        for group in options:
+            self.check(group)
+        return options
 
-def check_optimizer(op: str, optimizer: Any) -> None:
-    """Refuse what is no optimiser."""
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"{op}: expects an optimiser first, got {type(optimizer).__name__}")
+    def _read_entry(self, key: str, value: np.ndarray) -> tuple[int, str, Any]:
+        """(position, slot, copy of the array or the step count) of an entry of a saved state, checked."""
+        name, params = type(self).__name__, self._params()
+        i, _, slot = key.partition(".")
+        if not i.isdecimal() or int(i) >= len(params):
+            raise ValueError(f"{name}: the saved {key!r} belongs to none of the {len(params)} parameters")
+        p, is_count = params[int(i)], slot == "step"
+        if value.dtype.kind not in ("iu" if is_count else "fiu"):
+            raise ValueError(f"{name}: the saved {key!r} is {value.dtype}, expected "
+                             f"{'a count' if is_count else p.dtype}")
+        if value.shape != (() if is_count else p.shape):
+            what = "a count has none" if is_count else f"the parameter {p.shape}"
+            raise ValueError(f"{name}: the saved {key!r} has shape {value.shape}, {what}")
+        return int(i), slot, int(value) if is_count else np.array(value, p.dtype, order="C")
 
 
 def _listed(name: str, params: Any) -> list[Any]:
@@ -217,6 +258,21 @@ def _blocks(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
         yield [a[i:i + BLOCK] for a in flat]
 
 
-def decayed(p: np.ndarray, g: np.ndarray, weight_decay: float) -> np.ndarray:
-    """The gradient with L2 decay in it."""
-    return g + weight_decay * p if weight_decay else g
+def no_decay(model: Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two parameter groups: weights, which decay, and biases and normalisation parameters, which do not.
+
+    Parameters with at most one axis count as biases.
+
+    Example:
+        >>> import nn
+        >>> groups = no_decay(nn.Linear(3, 2), 0.01)
+        >>> [(len(g["params"]), g["weight_decay"]) for g in groups]
+        [(1, 0.01), (1, 0.0)]
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"no_decay: expects a module first, got {type(model).__name__}")
+    params = list(model.parameters())
+    spared = {id(p) for m in model.modules() if isinstance(m, Norm) for p in m.parameters()}
+    spared |= {id(p) for p in params if p.ndim <= 1}
+    return [{"params": [p for p in params if id(p) not in spared], "weight_decay": weight_decay},
+            {"params": [p for p in params if id(p) in spared], "weight_decay": 0.0}]

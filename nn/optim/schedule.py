@@ -3,6 +3,7 @@
 A schedule sets the rate of every group of its optimiser when it is made, and at each `step()`.
 Names, arguments and values are PyTorch's. The forms are closed: `load_state_dict` can put a
 schedule at any step. If something else changes the rate, `step()` raises rather than overwrite it.
+`ReduceLROnPlateau` alone is no function of the step: it watches a metric.
 """
 from __future__ import annotations
 
@@ -11,8 +12,21 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..numbers import number
-from .optimizer import Optimizer, check_optimizer
+import tinygrad_conv as tg
+
+from .optimizer import Optimizer
+
+
+def check_optimizer(op: str, optimizer: Any) -> None:
+    """Refuse what is no optimiser."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{op}: expects an optimiser first, got {type(optimizer).__name__}")
+
+
+def check_numbers(op: str, least: float = -math.inf, **options: Any) -> None:
+    """Refuse options that are not numbers of at least `least`, by name."""
+    for name, value in options.items():
+        tg.arguments.number(value, op, name, least)
 
 
 class Schedule:
@@ -87,8 +101,8 @@ class StepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        number("StepLR", "step_size", step_size, 1)
-        number("StepLR", "gamma", gamma)
+        check_numbers("StepLR", 1, step_size=step_size)
+        check_numbers("StepLR", gamma=gamma)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
@@ -107,9 +121,9 @@ class MultiStepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
-        number("MultiStepLR", "gamma", gamma)
+        check_numbers("MultiStepLR", gamma=gamma)
         for milestone in milestones:
-            number("MultiStepLR", "a milestone", milestone)
+            tg.arguments.number(milestone, "MultiStepLR", "a milestone")
         self.milestones, self.gamma = sorted(milestones), gamma
         super().__init__(optimizer)
 
@@ -127,7 +141,7 @@ class ExponentialLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
-        number("ExponentialLR", "gamma", gamma)
+        check_numbers("ExponentialLR", gamma=gamma)
         self.gamma = gamma
         super().__init__(optimizer)
 
@@ -148,8 +162,8 @@ class CosineAnnealingLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        number("CosineAnnealingLR", "T_max", T_max, 1)
-        number("CosineAnnealingLR", "eta_min", eta_min)
+        check_numbers("CosineAnnealingLR", 1, T_max=T_max)
+        check_numbers("CosineAnnealingLR", eta_min=eta_min)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 
@@ -171,9 +185,8 @@ class LinearLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0,
                  total_iters: int = 5) -> None:
-        number("LinearLR", "total_iters", total_iters, 1)
-        number("LinearLR", "start_factor", start_factor)
-        number("LinearLR", "end_factor", end_factor)
+        check_numbers("LinearLR", 1, total_iters=total_iters)
+        check_numbers("LinearLR", start_factor=start_factor, end_factor=end_factor)
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
             raise ValueError(f"LinearLR: factors must be between 0 and 1, the first above 0, got "
                              f"{start_factor} and {end_factor}")
@@ -200,7 +213,7 @@ class SequentialLR(Schedule):
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[Schedule],
                  milestones: Sequence[int]) -> None:
         for milestone in milestones:
-            number("SequentialLR", "a milestone", milestone)
+            tg.arguments.number(milestone, "SequentialLR", "a milestone")
         if len(milestones) != len(schedulers) - 1 or list(milestones) != sorted(milestones):
             raise ValueError(f"SequentialLR: {len(schedulers)} schedules need {len(schedulers) - 1} "
                              f"milestones in order, got {list(milestones)}")
@@ -217,3 +230,179 @@ class SequentialLR(Schedule):
         current = self.schedulers[i]
         current.t = self.t - (self.milestones[i - 1] if i else 0)
         current.set_rates()
+
+
+class OneCycleLR(Schedule):
+    """The rate rises to `max_lr` and falls to almost 0, while momentum does the opposite.
+
+    Args:
+        max_lr: the highest rate, one number or one per group (the optimiser's own is not used).
+        total_steps: number of `step()` calls of the whole cycle, or `epochs` times
+            `steps_per_epoch`.
+        pct_start: the fraction of them in which the rate rises.
+        anneal_strategy: along cosines ("cos") or straight lines ("linear").
+        cycle_momentum: whether momentum (or Adam's first beta) goes from `max_momentum` down to
+            `base_momentum` and back.
+        div_factor, final_div_factor: the start is max_lr / div_factor, the end start /
+            final_div_factor.
+        three_phase: up, down to the start, and only then to the end.
+
+    Raises:
+        ValueError: for options out of range, or at a step after the last.
+
+    Example:
+        >>> import nn
+        >>> opt = nn.SGD([nn.Parameter([1.0])], lr=1.0)
+        >>> s = nn.OneCycleLR(opt, 1.0, total_steps=10, div_factor=10.0)
+        >>> s.step(); s.step(); s.get_last_lr(), opt.param_groups[0]["momentum"]
+        ([1.0], 0.85)
+
+    Source: Smith & Topin 2017, in PyTorch's form.
+    """
+
+    def __init__(self, optimizer: Optimizer, max_lr: float | Sequence[float],
+                 total_steps: int | None = None, epochs: int | None = None,
+                 steps_per_epoch: int | None = None, pct_start: float = 0.3,
+                 anneal_strategy: str = "cos", cycle_momentum: bool = True,
+                 base_momentum: float = 0.85, max_momentum: float = 0.95, div_factor: float = 25.0,
+                 final_div_factor: float = 1e4, three_phase: bool = False) -> None:
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise ValueError("OneCycleLR: needs total_steps, or epochs and steps_per_epoch")
+            total_steps = epochs * steps_per_epoch
+        check_optimizer("OneCycleLR", optimizer)
+        check_numbers("OneCycleLR", 1, total_steps=total_steps)
+        check_numbers("OneCycleLR", 0, pct_start=pct_start, base_momentum=base_momentum,
+                      max_momentum=max_momentum, div_factor=div_factor, final_div_factor=final_div_factor)
+        if not div_factor or not final_div_factor:
+            raise ValueError("OneCycleLR: div_factor and final_div_factor must be above 0, they divide")
+        if not 0 <= pct_start <= 1 or anneal_strategy not in ("cos", "linear"):
+            raise ValueError(f"OneCycleLR: expects pct_start in [0, 1] and anneal_strategy 'cos' or "
+                             f"'linear', got {pct_start} and {anneal_strategy!r}")
+        self.total_steps, self.anneal_strategy, self.three_phase = total_steps, anneal_strategy, three_phase
+        self.cycle_momentum, self.base_momentum = cycle_momentum, base_momentum
+        self.max_momentum, self.div_factor = max_momentum, div_factor
+        self.final_div_factor = final_div_factor
+        up = pct_start * total_steps - 1
+        self.ends = [up, 2 * up, total_steps - 1] if three_phase else [up, total_steps - 1]
+        self._begin(optimizer, max_lr)
+        super().__init__(optimizer)
+
+    def _begin(self, optimizer: Optimizer, max_lr: float | Sequence[float]) -> None:
+        groups = optimizer.param_groups
+        rates = list(max_lr) if isinstance(max_lr, list | tuple) else [max_lr] * len(groups)
+        if len(rates) != len(groups):
+            raise ValueError(f"OneCycleLR: max_lr has {len(rates)} rates for {len(groups)} groups")
+        if self.cycle_momentum and not all("betas" in g or "momentum" in g for g in groups):
+            raise ValueError(f"OneCycleLR: {type(optimizer).__name__} has no momentum to cycle; pass "
+                             f"cycle_momentum=False")
+        for rate in rates:
+            check_numbers("OneCycleLR", 0, max_lr=rate)
+        for group, rate in zip(groups, rates):
+            group["initial_lr"] = rate / self.div_factor
+
+    def _along(self, knots: Sequence[float], t: int) -> float:
+        """The value at t on the way from knot to knot, which are passed at 0 and `ends`."""
+        if t > self.total_steps:
+            raise ValueError(f"OneCycleLR: step {t} is after the last of total_steps={self.total_steps}")
+        i = next((i for i, end in enumerate(self.ends) if t <= end), len(self.ends) - 1)
+        begin, end = self.ends[i - 1] if i else 0.0, self.ends[i]
+        part = (t - begin) / (end - begin) if end != begin else 1.0
+        a, b = knots[i], knots[i + 1]
+        if self.anneal_strategy == "linear":
+            return a + (b - a) * part
+        return b + (a - b) / 2 * (1 + math.cos(math.pi * part))
+
+    def rate(self, base: float, t: int) -> float:
+        back = [base] if self.three_phase else []
+        return self._along([base, base * self.div_factor, *back, base / self.final_div_factor], t)
+
+    def set_rates(self) -> None:
+        """Give every group the rate and the momentum of this moment."""
+        super().set_rates()
+        if not self.cycle_momentum:
+            return
+        high, low = self.max_momentum, self.base_momentum
+        value = self._along([high, low, high, high], self.t)
+        for group in self.optimizer.param_groups:
+            if "betas" in group:
+                group["betas"] = (value, *group["betas"][1:])
+            else:
+                group["momentum"] = value
+
+
+class ReduceLROnPlateau:
+    """Multiplies the rate by `factor` when a metric has not improved for more than `patience` steps.
+
+    Args:
+        mode: "min" if a smaller metric is better, else "max".
+        factor, patience, threshold, cooldown, eps: as in PyTorch.
+        threshold_mode: "rel": better than best * (1 -+ threshold); "abs": than best -+ threshold.
+        min_lr: the lowest rate, one number or one per group.
+
+    Raises:
+        ValueError: for other modes, or a factor that does not reduce.
+
+    Example:
+        >>> import nn
+        >>> opt = nn.SGD([nn.Parameter([1.0])], lr=1.0)
+        >>> s = nn.ReduceLROnPlateau(opt, patience=0)
+        >>> s.step(1.0); s.step(1.0); opt.param_groups[0]["lr"]
+        0.1
+    """
+
+    def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,
+                 threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0,
+                 min_lr: float | Sequence[float] = 0.0, eps: float = 1e-8) -> None:
+        check_optimizer("ReduceLROnPlateau", optimizer)
+        check_numbers("ReduceLROnPlateau", 0, factor=factor, patience=patience, threshold=threshold,
+                      cooldown=cooldown, eps=eps)
+        for rate in min_lr if isinstance(min_lr, list | tuple) else (min_lr,):
+            check_numbers("ReduceLROnPlateau", 0, min_lr=rate)
+        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs") or factor >= 1:
+            raise ValueError(f"ReduceLROnPlateau: expects mode 'min' or 'max', threshold_mode 'rel' or "
+                             f"'abs', factor in [0, 1), got {mode!r}, {threshold_mode!r}, {factor}")
+        if isinstance(min_lr, list | tuple) and len(min_lr) != len(optimizer.param_groups):
+            raise ValueError(f"ReduceLROnPlateau: min_lr has {len(min_lr)} rates for "
+                             f"{len(optimizer.param_groups)} groups")
+        self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
+        self.threshold, self.threshold_mode = threshold, threshold_mode
+        self.cooldown, self.min_lr, self.eps = cooldown, min_lr, eps
+        self.best = math.inf if mode == "min" else -math.inf
+        self.bad_epochs = self.cooling = 0
+
+    def _improved(self, metric: float) -> bool:
+        part = -self.threshold if self.mode == "min" else self.threshold
+        bound = self.best * (1 + part) if self.threshold_mode == "rel" else self.best + part
+        return metric < bound if self.mode == "min" else metric > bound
+
+    def step(self, metric: float) -> None:
+        """Report the newest value of the metric, once per epoch."""
+        metric = float(metric)
+        if self._improved(metric):
+            self.best, self.bad_epochs = metric, 0
+        else:
+            self.bad_epochs += 1
+        if self.cooling:
+            self.cooling, self.bad_epochs = self.cooling - 1, 0
+        if self.bad_epochs > self.patience:
+            groups = self.optimizer.param_groups
+            least = self.min_lr if isinstance(self.min_lr, list | tuple) else [self.min_lr] * len(groups)
+            for group, lowest in zip(groups, least):
+                new = max(group["lr"] * self.factor, lowest)
+                if group["lr"] - new > self.eps:
+                    group["lr"] = new
+            self.cooling, self.bad_epochs = self.cooldown, 0
+
+    def get_last_lr(self) -> list[float]:
+        """The rate of each group now."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The schedule's progress, as numbers; the rates are in the optimiser's state."""
+        return {"best": self.best, "bad_epochs": self.bad_epochs, "cooling": self.cooling}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        self.best, self.bad_epochs, self.cooling = (
+            float(state["best"]), int(state["bad_epochs"]), int(state["cooling"]))

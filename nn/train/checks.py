@@ -16,7 +16,7 @@ import tinygrad_conv as tg
 from ..data.dataset import Dataset
 from ..layers.module import Module
 from ..optim.optimizer import Optimizer
-from ..optim.plateau import ReduceLROnPlateau
+from ..optim.schedule import ReduceLROnPlateau
 from .progress import Callback
 
 EMPTY = ("{} loader gave no batches; its data set is empty or, with drop_last, smaller than a batch, "

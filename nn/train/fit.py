@@ -22,11 +22,10 @@ from .checks import (
 )
 from ..optim.clip import clip_grad_norm_
 from .history import History, Row
-from ..layers.module import Module
+from ..layers.module import Module, evaluating
 from ..optim.optimizer import Optimizer
-from ..optim.plateau import ReduceLROnPlateau
+from ..optim.schedule import ReduceLROnPlateau
 from .progress import Callback, ProgressBar
-from ..layers.tree import evaluating
 from .weights import save
 
 

@@ -1,9 +1,10 @@
-"""MNIST and Fashion-MNIST: 70,000 images of 28x28 in IDX files."""
+"""Data sets from the network: MNIST, Fashion-MNIST and CIFAR-10, read without running any code in them."""
 from __future__ import annotations
 
 import gzip
 import os
 import struct
+import tarfile
 import zlib
 from pathlib import Path
 
@@ -32,6 +33,14 @@ MNIST_MD5 = {"train-images-idx3-ubyte.gz": ("f68b3c2dcbeaaa9fbdd348bbdeb94873",)
              "train-labels-idx1-ubyte.gz": ("d53e105ee54ea40749a09fcbcd1e9432",),
              "t10k-images-idx3-ubyte.gz": ("9fb629c4189551a2d022fa330f9573f3",),
              "t10k-labels-idx1-ubyte.gz": ("ec29112dd5afa0611ce80d1b7f02629c",)}
+CIFAR_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+CIFAR_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+CIFAR_MEMBERS = {"train": [f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)],
+                 "test": ["cifar-10-batches-bin/test_batch.bin"]}
+CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
+                 "truck")
+CIFAR_RECORD = 1 + 3 * 32 * 32  # a label and three planes
+NO_DOWNLOAD = "use nn.data.digits(), which needs no download"
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
@@ -61,10 +70,14 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     return values.reshape(shape)
 
 
+def _check_split(name: str, split: str) -> None:
+    if split not in ("train", "test"):
+        raise ValueError(f"{name}: split must be 'train' or 'test', got {split!r}")
+
+
 def _load(name: str, split: str, url: str, checksums: dict[str, tuple[str, ...]],
           folders: list[Path], classes: tuple[str, ...], advice: str) -> Dataset:
-    if split not in FILES:
-        raise ValueError(f"{name}: split must be 'train' or 'test', got {split!r}")
+    _check_split(name, split)
     images, labels = [read_idx(locate(name, file, url + file, checksums[file], folders, advice))
                       for file in FILES[split]]
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
@@ -112,4 +125,47 @@ def mnist(split: str = "train", folder: str | os.PathLike[str] | None = None) ->
     Source: LeCun, Cortes & Burges.
     """
     return _load("mnist", split, MNIST_URL, MNIST_MD5, [cache_folder("mnist", folder)],
-                 tuple(map(str, range(10))), "use nn.data.digits(), which needs no download")
+                 tuple("0123456789"), NO_DOWNLOAD)
+
+
+def _read_archive(archive: Path, members: list[str]) -> np.ndarray:
+    """The records (N, 3073) of members of the archive, read in place, never unpacked to disk."""
+    parts = []
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for name in members:
+                f = tar.extractfile(name)
+                parts.append(np.frombuffer(f.read() if f else b"", np.uint8))
+    except (tarfile.TarError, OSError, EOFError, KeyError, zlib.error) as e:
+        raise ValueError(f"cifar10: {archive} is not the whole archive ({e}); delete it and try again"
+                         ) from None
+    values = np.concatenate(parts)
+    if values.size == 0 or values.size % CIFAR_RECORD:
+        raise ValueError(f"cifar10: {archive} holds {values.size} bytes of images, not a multiple of "
+                         f"{CIFAR_RECORD}; it is truncated")
+    return values.reshape(-1, CIFAR_RECORD)
+
+
+def cifar10(split: str = "train", folder: str | os.PathLike[str] | None = None) -> Dataset:
+    """CIFAR-10: (3, 32, 32) colour images of ten classes, 50,000 and 10,000.
+
+    Looked for in `folder` (or the cache), then on the network.
+
+    Raises:
+        FileNotFoundError: if it is nowhere and cannot be downloaded; says what can be done.
+        ValueError: if the archive is damaged.
+
+    Example:
+        >>> import nn
+        >>> nn.data.cifar10("train").images.shape  # doctest: +SKIP
+        (50000, 3, 32, 32)
+
+    Source: Krizhevsky 2009.
+    """
+    _check_split("cifar10", split)
+    archive = locate("cifar10", CIFAR_URL.rsplit("/", 1)[1], CIFAR_URL, (CIFAR_MD5,),
+                     [cache_folder("cifar-10", folder)], NO_DOWNLOAD)
+    records = _read_archive(archive, CIFAR_MEMBERS[split])
+    if records[:, 0].max() >= len(CIFAR_CLASSES):
+        raise ValueError(f"cifar10: {archive} holds label {records[:, 0].max()}, expected 0 to 9")
+    return Dataset(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0], CIFAR_CLASSES)
