@@ -38,7 +38,7 @@ from .summary import Summary, summary
 from .train.fit import evaluate, fit
 from .train.history import History
 from .train.progress import Callback, ProgressBar
-from .train.weights import load, save
+from .train.saving import load, save
 
 __all__ = [
     "Adagrad", "Adam", "AdamW", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d",

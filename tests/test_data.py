@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import nn
-from nn.data import image_sets
+from nn.data import download as image_sets
 from nn.data.download import cache_folder, download, locate
 
 

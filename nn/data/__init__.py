@@ -7,8 +7,7 @@ import tinygrad_conv as _tg
 
 from .. import advice as _advice
 from .augment import compose, flip, shift
-from .dataset import Dataset, digits
-from .loader import DataLoader
+from .dataset import DataLoader, Dataset, digits
 
 __all__ = [
     "DataLoader", "Dataset", "cifar10", "compose", "digits", "fashion_mnist", "flip", "mnist",
@@ -16,11 +15,11 @@ __all__ = [
 ]
 
 if _typing.TYPE_CHECKING:
-    from .image_sets import cifar10, fashion_mnist, mnist
+    from .download import cifar10, fashion_mnist, mnist
 else:  # a checker would take every name for one that exists
     def __getattr__(name):
         if name in __all__:  # what needs the network: http, ssl and tarfile would take 20 ms of `import nn`
-            return getattr(_importlib.import_module(".image_sets", __name__), name)
+            return getattr(_importlib.import_module(".download", __name__), name)
         text = _tg.arguments.missing("nn.data", name, _advice.DATA)
         raise AttributeError(text, name=name, obj=_sys.modules[__name__])
 

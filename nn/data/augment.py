@@ -8,7 +8,8 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-Transform: TypeAlias = "Callable[[np.ndarray, np.random.Generator], np.ndarray]"  # text: numpy.random loads late
+# as text, so that importing it does not load numpy.random
+Transform: TypeAlias = "Callable[[np.ndarray, np.random.Generator], np.ndarray]"
 
 
 def _check(op: str, x: np.ndarray) -> None:

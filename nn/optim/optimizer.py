@@ -101,7 +101,7 @@ class Optimizer:
             raise ValueError(f"{name}: unknown option {', '.join(sorted(unknown))}; there are "
                              f"{', '.join(self.defaults)}")
         params = _listed(name, group["params"])
-        known = {id(p) for p in self._params()}
+        known = {id(p) for p in self.parameters()}
         for i, p in enumerate(params):
             if not isinstance(p, tg.Tensor):
                 raise TypeError(f"{name}: parameter {i} must be a tensor, got {type(p).__name__}; pass "
@@ -118,7 +118,8 @@ class Optimizer:
         self.check(options)
         self.param_groups.append({**options, "params": params})
 
-    def _params(self) -> list[tg.Tensor]:
+    def parameters(self) -> list[tg.Tensor]:
+        """The parameters of all groups."""
         return [p for group in self.param_groups for p in group["params"]]
 
     def positions(self) -> list[range]:
@@ -128,7 +129,7 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        for p in self._params():
+        for p in self.parameters():
             p.grad = None
 
     # ----- a step -----
@@ -224,7 +225,7 @@ class Optimizer:
 
     def _read_entry(self, key: str, value: np.ndarray) -> tuple[int, str, Any]:
         """(position, slot, copy of the array or the step count) of an entry of a saved state, checked."""
-        name, params = type(self).__name__, self._params()
+        name, params = type(self).__name__, self.parameters()
         i, _, slot = key.partition(".")
         if not i.isdecimal() or int(i) >= len(params):
             raise ValueError(f"{name}: the saved {key!r} belongs to none of the {len(params)} parameters")

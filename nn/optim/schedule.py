@@ -29,6 +29,18 @@ def check_numbers(op: str, least: float = -math.inf, **options: Any) -> None:
         tg.arguments.number(value, op, name, least)
 
 
+def per_group(op: str, name: str, value: Any, optimizer: Optimizer) -> list[float]:
+    """A rate for each group of the optimiser: one number for all, or as many as there are groups."""
+    check_optimizer(op, optimizer)
+    groups = len(optimizer.param_groups)
+    rates = list(value) if isinstance(value, list | tuple) else [value] * groups
+    if len(rates) != groups:
+        raise ValueError(f"{op}: {name} has {len(rates)} rates for {groups} groups")
+    for rate in rates:
+        check_numbers(op, 0, **{name: rate})
+    return rates
+
+
 class Schedule:
     """Base class: `rate(base, t)` gives the rate after t steps for a group that began at `base`.
 
@@ -270,7 +282,7 @@ class OneCycleLR(Schedule):
             if epochs is None or steps_per_epoch is None:
                 raise ValueError("OneCycleLR: needs total_steps, or epochs and steps_per_epoch")
             total_steps = epochs * steps_per_epoch
-        check_optimizer("OneCycleLR", optimizer)
+        rates = per_group("OneCycleLR", "max_lr", max_lr, optimizer)
         check_numbers("OneCycleLR", 1, total_steps=total_steps)
         check_numbers("OneCycleLR", 0, pct_start=pct_start, base_momentum=base_momentum,
                       max_momentum=max_momentum, div_factor=div_factor, final_div_factor=final_div_factor)
@@ -279,27 +291,18 @@ class OneCycleLR(Schedule):
         if not 0 <= pct_start <= 1 or anneal_strategy not in ("cos", "linear"):
             raise ValueError(f"OneCycleLR: expects pct_start in [0, 1] and anneal_strategy 'cos' or "
                              f"'linear', got {pct_start} and {anneal_strategy!r}")
+        if cycle_momentum and not all("betas" in g or "momentum" in g for g in optimizer.param_groups):
+            raise ValueError(f"OneCycleLR: {type(optimizer).__name__} has no momentum to cycle; pass "
+                             f"cycle_momentum=False")
         self.total_steps, self.anneal_strategy, self.three_phase = total_steps, anneal_strategy, three_phase
         self.cycle_momentum, self.base_momentum = cycle_momentum, base_momentum
         self.max_momentum, self.div_factor = max_momentum, div_factor
         self.final_div_factor = final_div_factor
         up = pct_start * total_steps - 1
         self.ends = [up, 2 * up, total_steps - 1] if three_phase else [up, total_steps - 1]
-        self._begin(optimizer, max_lr)
+        for group, rate in zip(optimizer.param_groups, rates):
+            group["initial_lr"] = rate / div_factor
         super().__init__(optimizer)
-
-    def _begin(self, optimizer: Optimizer, max_lr: float | Sequence[float]) -> None:
-        groups = optimizer.param_groups
-        rates = list(max_lr) if isinstance(max_lr, list | tuple) else [max_lr] * len(groups)
-        if len(rates) != len(groups):
-            raise ValueError(f"OneCycleLR: max_lr has {len(rates)} rates for {len(groups)} groups")
-        if self.cycle_momentum and not all("betas" in g or "momentum" in g for g in groups):
-            raise ValueError(f"OneCycleLR: {type(optimizer).__name__} has no momentum to cycle; pass "
-                             f"cycle_momentum=False")
-        for rate in rates:
-            check_numbers("OneCycleLR", 0, max_lr=rate)
-        for group, rate in zip(groups, rates):
-            group["initial_lr"] = rate / self.div_factor
 
     def _along(self, knots: Sequence[float], t: int) -> float:
         """The value at t on the way from knot to knot, which are passed at 0 and `ends`."""
@@ -320,15 +323,12 @@ class OneCycleLR(Schedule):
     def set_rates(self) -> None:
         """Give every group the rate and the momentum of this moment."""
         super().set_rates()
-        if not self.cycle_momentum:
-            return
-        high, low = self.max_momentum, self.base_momentum
-        value = self._along([high, low, high, high], self.t)
-        for group in self.optimizer.param_groups:
-            if "betas" in group:
-                group["betas"] = (value, *group["betas"][1:])
-            else:
-                group["momentum"] = value
+        if self.cycle_momentum:
+            high, low = self.max_momentum, self.base_momentum
+            value = self._along([high, low, high, high], self.t)
+            for group in self.optimizer.param_groups:
+                group.update({"betas": (value, *group["betas"][1:])} if "betas" in group
+                             else {"momentum": value})
 
 
 class ReduceLROnPlateau:
@@ -354,17 +354,12 @@ class ReduceLROnPlateau:
     def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,
                  threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0,
                  min_lr: float | Sequence[float] = 0.0, eps: float = 1e-8) -> None:
-        check_optimizer("ReduceLROnPlateau", optimizer)
+        per_group("ReduceLROnPlateau", "min_lr", min_lr, optimizer)
         check_numbers("ReduceLROnPlateau", 0, factor=factor, patience=patience, threshold=threshold,
                       cooldown=cooldown, eps=eps)
-        for rate in min_lr if isinstance(min_lr, list | tuple) else (min_lr,):
-            check_numbers("ReduceLROnPlateau", 0, min_lr=rate)
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs") or factor >= 1:
             raise ValueError(f"ReduceLROnPlateau: expects mode 'min' or 'max', threshold_mode 'rel' or "
                              f"'abs', factor in [0, 1), got {mode!r}, {threshold_mode!r}, {factor}")
-        if isinstance(min_lr, list | tuple) and len(min_lr) != len(optimizer.param_groups):
-            raise ValueError(f"ReduceLROnPlateau: min_lr has {len(min_lr)} rates for "
-                             f"{len(optimizer.param_groups)} groups")
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
         self.threshold, self.threshold_mode = threshold, threshold_mode
         self.cooldown, self.min_lr, self.eps = cooldown, min_lr, eps
@@ -386,9 +381,8 @@ class ReduceLROnPlateau:
         if self.cooling:
             self.cooling, self.bad_epochs = self.cooling - 1, 0
         if self.bad_epochs > self.patience:
-            groups = self.optimizer.param_groups
-            least = self.min_lr if isinstance(self.min_lr, list | tuple) else [self.min_lr] * len(groups)
-            for group, lowest in zip(groups, least):
+            least = per_group("ReduceLROnPlateau", "min_lr", self.min_lr, self.optimizer)
+            for group, lowest in zip(self.optimizer.param_groups, least):
                 new = max(group["lr"] * self.factor, lowest)
                 if group["lr"] - new > self.eps:
                     group["lr"] = new
