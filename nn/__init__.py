@@ -56,5 +56,5 @@ __all__ = [
 
 if not _typing.TYPE_CHECKING:  # a checker would take every name for one that exists
     def __getattr__(name):
-        text = _tg.arguments.missing("nn", name, _advice.NAMES)
-        raise AttributeError(text, name=name, obj=_sys.modules[__name__])
+        raise AttributeError(_tg.arguments.missing("nn", name, _advice.NAMES), name=name,
+                             obj=_sys.modules[__name__])

@@ -20,8 +20,8 @@ else:  # a checker would take every name for one that exists
     def __getattr__(name):
         if name in __all__:  # what needs the network: http, ssl and tarfile would take 20 ms of `import nn`
             return getattr(_importlib.import_module(".download", __name__), name)
-        text = _tg.arguments.missing("nn.data", name, _advice.DATA)
-        raise AttributeError(text, name=name, obj=_sys.modules[__name__])
+        raise AttributeError(_tg.arguments.missing("nn.data", name, _advice.DATA), name=name,
+                             obj=_sys.modules[__name__])
 
     def __dir__():
         return sorted({*globals(), *__all__})

@@ -1,6 +1,7 @@
 """Augmentation of batches: functions (x, rng) -> x for `DataLoader(transform=...)`."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -79,9 +80,4 @@ def compose(*transforms: Transform) -> Transform:
         if not callable(t):
             raise TypeError(f"compose: expects transforms, functions of (x, rng), got {t!r}")
 
-    def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        for t in transforms:
-            x = t(x, rng)
-        return x
-
-    return transform
+    return lambda x, rng: functools.reduce(lambda changed, t: t(changed, rng), transforms, x)

@@ -13,6 +13,7 @@ import tarfile
 import urllib.request
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,10 @@ NO_DOWNLOAD = "use nn.data.digits(), which needs no download"
 def cache_folder(name: str, folder: str | os.PathLike[str] | None = None) -> Path:
     """Where the files of a data set are kept: `folder`, else $TINYGRAD_CONV_DATA/name, else the
     user's cache folder. A leading ~ is the user's home."""
-    if folder is not None:
-        return Path(folder).expanduser()
-    if os.environ.get("TINYGRAD_CONV_DATA"):
-        return Path(os.environ["TINYGRAD_CONV_DATA"]).expanduser() / name
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "tinygrad_conv" / name
+    if folder is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tinygrad_conv"
+        folder = Path(os.environ.get("TINYGRAD_CONV_DATA") or cache) / name
+    return Path(folder).expanduser()
 
 
 def md5(path: Path) -> str:
@@ -70,33 +69,28 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(f, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _bar(total: int, name: str) -> Any:
+def _with_bar(response: Any, total: int, name: str) -> AbstractContextManager[Any]:
+    """The response, whose reading moves a progress bar if there is tqdm."""
     try:
         from tqdm import tqdm
     except ImportError:
-        return None
-    return tqdm(total=total or None, unit="B", unit_scale=True, desc=name)
+        return nullcontext(response)
+    return tqdm.wrapattr(response, "read", total=total or None, desc=name)
 
 
 def _blocks(url: str, name: str) -> Iterator[bytes]:
     """What stands at an address; whatever goes wrong with it is a ConnectionError."""
-    bar = None
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
             total, got = int(response.headers.get("Content-Length", 0)), 0
-            bar = _bar(total, name)
-            while block := response.read(1 << 16):
-                yield block
-                got += len(block)
-                if bar is not None:
-                    bar.update(len(block))
+            with _with_bar(response, total, name) as stream:
+                while block := stream.read(1 << 16):
+                    yield block
+                    got += len(block)
             if got < total:  # reading in blocks, http.client takes a lost connection for the end
                 raise ConnectionError(f"broke off after {got} of {total} bytes")
     except (OSError, http.client.HTTPException) as e:
         raise ConnectionError(f"download: {url} failed ({e})") from None
-    finally:
-        if bar is not None:
-            bar.close()
 
 
 def download(url: str, path: Path, checksum: str) -> None:
@@ -235,16 +229,12 @@ def mnist(split: str = "train", folder: str | os.PathLike[str] | None = None) ->
 
 def _read_archive(archive: Path, members: list[str]) -> np.ndarray:
     """The records (N, 3073) of members of the archive, read in place, never unpacked to disk."""
-    parts = []
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            for name in members:
-                f = tar.extractfile(name)
-                parts.append(np.frombuffer(f.read() if f else b"", np.uint8))
-    except (tarfile.TarError, OSError, EOFError, KeyError, zlib.error) as e:
+            values = np.frombuffer(b"".join(tar.extractfile(name).read() for name in members), np.uint8)
+    except (tarfile.TarError, OSError, EOFError, KeyError, AttributeError, zlib.error) as e:
         raise ValueError(f"cifar10: {archive} is not the whole archive ({e}); delete it and try again"
                          ) from None
-    values = np.concatenate(parts)
     if values.size == 0 or values.size % CIFAR_RECORD:
         raise ValueError(f"cifar10: {archive} holds {values.size} bytes of images, not a multiple of "
                          f"{CIFAR_RECORD}; it is truncated")

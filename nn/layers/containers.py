@@ -130,7 +130,7 @@ class ModuleList(_Uncalled, _Indexed):
         return {str(n): m for n, m in enumerate(list(self._modules.values())[i])}
 
 
-class ModuleDict(_Uncalled):
+class ModuleDict(_Uncalled, Mapping[str, Module]):
     """A dictionary of modules whose parameters are found; call them yourself.
 
     Example:
@@ -155,20 +155,7 @@ class ModuleDict(_Uncalled):
             raise KeyError(f"ModuleDict: no module {name!r}; there are {', '.join(self._modules)}")
         return self._modules[name]
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._modules
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._modules)
 
-    def keys(self) -> Any:
-        """Names."""
-        return self._modules.keys()
-
-    def values(self) -> Any:
-        """Modules."""
-        return self._modules.values()
-
-    def items(self) -> Any:
-        """(name, module) pairs."""
-        return self._modules.items()
+    __eq__, __hash__ = object.__eq__, object.__hash__  # a module is itself, whatever it holds

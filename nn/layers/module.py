@@ -122,23 +122,18 @@ class Module:
 
     def _home(self, name: str, value: Any) -> dict[str, Any] | None:
         """The dictionary that `value` belongs in under `name`; None for a plain attribute."""
-        if isinstance(value, Parameter):
-            return self._parameters
-        if isinstance(value, Module):
-            return self._modules
         key = next((key for key in HOMES if name in self.__dict__[key]), None)
-        if key is None:
-            return None
-        if value is not None and not (key == "_buffers" and isinstance(value, tg.Tensor)):
+        if isinstance(value, Parameter | Module):
+            key = "_parameters" if isinstance(value, Parameter) else "_modules"
+        elif key and value is not None and not (key == "_buffers" and isinstance(value, tg.Tensor)):
             raise TypeError(f"{type(self).__name__}: {name!r} must be {HOMES[key]} or None, got "
                             f"{type(value).__name__}; values are changed with {name}.mutate()[...]")
-        return self.__dict__[key]
+        return self.__dict__[key] if key else None
 
     def __getattr__(self, name: str) -> Any:  # only called for what is not a plain attribute
-        own = self.__dict__
         for home in HOMES:
-            if home in own and name in own[home]:
-                return own[home][name]
+            if name in self.__dict__.get(home, ()):
+                return self.__dict__[home][name]
         if name in (*HOMES, "_scope", "training"):
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
         raise AttributeError(tg.arguments.missing(type(self).__name__, name, METHODS), name=name, obj=self)
@@ -181,8 +176,8 @@ class Module:
         Raises:
             TypeError: if it is not a tensor. ValueError: if the name is taken or has a dot.
         """
-        fits = isinstance(value, tg.Tensor) and not isinstance(value, Parameter)
-        self._declare("register_buffer", "_buffers", name, value, fits)
+        self._declare("register_buffer", "_buffers", name, value,
+                      isinstance(value, tg.Tensor) and not isinstance(value, Parameter))
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Declare a submodule under a name that need not be a Python name ("0").

@@ -53,11 +53,10 @@ class Optimizer:
         given = _listed(type(self).__name__, params)
         if not given:
             raise ValueError(f"{type(self).__name__}: got no parameters; pass model.parameters()")
-        groups = given if isinstance(given[0], dict) else [{"params": given}]
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.state: dict[int, dict[str, Any]] = {}  # by the parameter's position over all groups
-        for group in groups:
+        for group in given if isinstance(given[0], dict) else [{"params": given}]:
             self.add_param_group(group)
 
     # ----- what a rule defines -----
@@ -77,8 +76,7 @@ class Optimizer:
             TypeError, ValueError: naming the option and its value.
         """
         for key in self.defaults:
-            several = key == "betas" and isinstance(group[key], tuple | list)
-            numbers = group[key] if several else (group[key],)
+            numbers = group[key] if key == "betas" and isinstance(group[key], tuple | list) else (group[key],)
             if not all(isinstance(n, int | float | np.number) for n in numbers):
                 raise TypeError(f"{type(self).__name__}: {key} must be a number, got {group[key]!r}")
             if not all(n >= 0 for n in numbers):
@@ -134,26 +132,22 @@ class Optimizer:
 
     # ----- a step -----
 
-    def _work(self) -> Iterator[tuple[int, tg.Tensor, np.ndarray, Group]]:
-        """(position, parameter, gradient, group) of all that have a gradient."""
-        for group, positions in zip(self.param_groups, self.positions()):
-            for position, p in zip(positions, group["params"]):
-                if p.grad is None:
-                    continue
-                g = p.grad.detach().numpy() if isinstance(p.grad, tg.Tensor) else np.asarray(p.grad)
-                if g.shape != p.shape:
-                    raise ValueError(f"{type(self).__name__}: the gradient of parameter {position}, "
-                                     f"{p.name or 'unnamed'}, has shape {g.shape}, the parameter {p.shape}")
-                yield position, p, g, group
-
     def step(self) -> None:
         """Update every parameter that has a gradient.
 
         Raises:
             ValueError: if a gradient has another shape than its parameter; nothing has changed.
         """
-        for position, p, g, group in list(self._work()):
-            state, starts = self.state.setdefault(position, {"step": 0}), self.slots(group)
+        work = [(i, p, group,
+                 p.grad.detach().numpy() if isinstance(p.grad, tg.Tensor) else np.asarray(p.grad))
+                for group, positions in zip(self.param_groups, self.positions())
+                for i, p in zip(positions, group["params"]) if p.grad is not None]
+        for i, p, _, g in work:
+            if g.shape != p.shape:
+                raise ValueError(f"{type(self).__name__}: the gradient of parameter {i}, "
+                                 f"{p.name or 'unnamed'}, has shape {g.shape}, the parameter {p.shape}")
+        for i, p, group, g in work:
+            state, starts = self.state.setdefault(i, {"step": 0}), self.slots(group)
             missing = [key for key in starts if key not in state]
             if missing:
                 state.update({key: np.full(p.shape, starts[key], p.dtype) for key in missing}, step=0)
@@ -190,7 +184,19 @@ class Optimizer:
             got = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
             raise ValueError(f"{name}: a saved state has 'arrays' and 'groups', got {got}; PyTorch's "
                              f"optimiser states have another form")
-        groups = self._read_options(state["groups"])
+        for saved in state["groups"]:
+            if not isinstance(saved, Mapping) or set(saved) - {"initial_lr"} != {*self.defaults, "params"}:
+                got = ", ".join(sorted(map(str, saved))) if isinstance(saved, Mapping) else repr(saved)
+                raise ValueError(f"{name}: the saved state has the options {got}; it is another optimiser's, "
+                                 f"this one has {', '.join(self.defaults)}")
+        sizes, own = [np.size(saved["params"]) for saved in state["groups"]], [*map(len, self.positions())]
+        if sizes != own:
+            raise ValueError(f"{name}: the saved state has groups of {sizes} parameters, this optimiser of "
+                             f"{own}")
+        groups = [{key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()
+                   if key != "params"} for saved in state["groups"]]
+        for group in groups:
+            self.check(group)
         kept: dict[int, dict[str, Any]] = {}
         for key, value in state["arrays"].items():
             i, slot, array = self._read_entry(str(key), np.asarray(value))
@@ -204,24 +210,6 @@ class Optimizer:
         self.state = kept
         for group, saved in zip(self.param_groups, groups):
             group.update(saved)
-
-    def _read_options(self, groups: list[Any]) -> list[Group]:
-        """The saved options of each group, checked."""
-        name, own = type(self).__name__, [len(positions) for positions in self.positions()]
-        for saved in groups:
-            if not isinstance(saved, Mapping) or set(saved) - {"initial_lr"} != {*self.defaults, "params"}:
-                got = ", ".join(sorted(map(str, saved))) if isinstance(saved, Mapping) else repr(saved)
-                raise ValueError(f"{name}: the saved state has the options {got}; it is another optimiser's, "
-                                 f"this one has {', '.join(self.defaults)}")
-        sizes = [np.size(saved["params"]) for saved in groups]
-        if sizes != own:
-            raise ValueError(f"{name}: the saved state has groups of {sizes} parameters, this optimiser of "
-                             f"{own}")
-        options = [{key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()
-                    if key != "params"} for saved in groups]
-        for group in options:
-            self.check(group)
-        return options
 
     def _read_entry(self, key: str, value: np.ndarray) -> tuple[int, str, Any]:
         """(position, slot, copy of the array or the step count) of an entry of a saved state, checked."""
@@ -273,7 +261,6 @@ def no_decay(model: Module, weight_decay: float) -> list[dict[str, Any]]:
     if not isinstance(model, Module):
         raise TypeError(f"no_decay: expects a module first, got {type(model).__name__}")
     params = list(model.parameters())
-    spared = {id(p) for m in model.modules() if isinstance(m, Norm) for p in m.parameters()}
-    spared |= {id(p) for p in params if p.ndim <= 1}
+    spared = {id(p) for m in model.modules() for p in m.parameters() if isinstance(m, Norm) or p.ndim <= 1}
     return [{"params": [p for p in params if id(p) not in spared], "weight_decay": weight_decay},
             {"params": [p for p in params if id(p) in spared], "weight_decay": 0.0}]

@@ -62,8 +62,8 @@ def _losses(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor],
         value = loss(output, y)
         if not isinstance(value, tg.Tensor) or value.size != 1:
             got = f"one of shape {value.shape}" if isinstance(value, tg.Tensor) else type(value).__name__
-            raise TypeError(f"{op}: loss(output, y) must give a tensor with one value, the mean of the batch, "
-                            f"got {got}; compute it with tg's functions and reduction='mean'")
+            raise TypeError(f"{op}: loss(output, y) must give a tensor with one value, the mean of the "
+                            f"batch, got {got}; compute it with tg's functions and reduction='mean'")
         mean.add(len(x), value.item(), output, y)
         yield value
     if not mean.samples:
@@ -100,8 +100,9 @@ def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callabl
     model.train()
     for value in _losses("fit", model, loader, loss, mean, "the training"):
         if not math.isfinite(value.item()):
-            raise FloatingPointError(f"fit: the loss is {value.item()} in the batch up to sample {mean.samples}; "
-                                     f"lower the learning rate, clip gradients, or look for nan in the data")
+            raise FloatingPointError(f"fit: the loss is {value.item()} in the batch up to sample "
+                                     f"{mean.samples}; lower the learning rate, clip gradients, or look for "
+                                     f"nan in the data")
         optimizer.zero_grad()
         value.backward()
         if clip is not None:
@@ -175,10 +176,8 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
     last, history = _checkpoint_file(checkpoint, resume), History()
     run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
               {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
-    if last is not None and resume and last.exists():
-        run.load(last)
-    elif last is not None:
-        run.save(last)
+    if last is not None:
+        run.load(last) if resume and last.exists() else run.save(last)
     try:
         for epoch in range(len(history) + 1, epochs + 1):
             for c in callbacks:
@@ -189,8 +188,8 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             if valid is not None:
                 row.update({f"valid_{k}": v for k, v in evaluate(model, valid, loss).items()})
             if epoch_schedule is not None:
-                plateau = isinstance(epoch_schedule, ReduceLROnPlateau)
-                epoch_schedule.step(*[row.get("valid_loss", row["loss"])] * plateau)
+                wants_loss = isinstance(epoch_schedule, ReduceLROnPlateau)
+                epoch_schedule.step(*[row.get("valid_loss", row["loss"])] * wants_loss)
             history.rows.append({"epoch": epoch, **row, "seconds": time.perf_counter() - start})
             if last is not None:
                 if _is_best(history):
@@ -223,23 +222,20 @@ def _check_training(model: Module, optimizer: Any, epochs: Any, callbacks: Any) 
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"fit: optimizer must be an optimiser, as nn.Adam(model.parameters()), got "
                         f"{optimizer!r}")
-    own = {id(p) for p in model.parameters() if p.requires_grad}
-    if not any(id(p) in own for p in optimizer.parameters()):
+    if {id(p) for p in model.parameters() if p.requires_grad}.isdisjoint(map(id, optimizer.parameters())):
         raise ValueError("fit: the optimizer holds none of the model's parameters that require a gradient; "
                          "make it from model.parameters() of this model (requires_grad_() ends a freeze)")
     if not tg.arguments.is_whole(epochs, 0):
         raise ValueError(f"fit: epochs must be a whole number of at least 0, got {epochs!r}")
-    listed = isinstance(callbacks, list | tuple)
-    if callbacks is not None and not (listed and all(isinstance(c, Callback) for c in callbacks)):
+    if callbacks is not None and not (isinstance(callbacks, list | tuple)
+                                      and all(isinstance(c, Callback) for c in callbacks)):
         raise TypeError(f"fit: callbacks must be a list of nn.Callback objects, got {callbacks!r}")
 
 
 def _check_schedules(optimizer: Optimizer, schedule: Any, epoch_schedule: Any) -> None:
     """Refuse schedules that would set no rate, another optimiser's, or each other's."""
     for name, s in (("schedule", schedule), ("epoch_schedule", epoch_schedule)):
-        if s is None:
-            continue
-        if isinstance(s, type) or not callable(getattr(s, "step", None)):
+        if s is not None and (isinstance(s, type) or not callable(getattr(s, "step", None))):
             raise TypeError(f"fit: {name} must be a schedule made from the optimizer, got {s!r}")
         if getattr(s, "optimizer", optimizer) is not optimizer:
             raise ValueError(f"fit: {name} {type(s).__name__} sets the rates of another optimizer; make it "

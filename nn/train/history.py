@@ -4,7 +4,6 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any
 
 import tinygrad_conv as tg
 
@@ -71,22 +70,18 @@ class History:
             raise ImportError("plots need matplotlib; install the extra: pip install "
                               "'tinygrad_conv[viz]'") from None
         figure = Figure(figsize=(9, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        self._curves(left, "loss")
-        self._curves(right, "accuracy")
+        for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy")):
+            for name, style, color in ((key, "-", "0.55"), (f"valid_{key}", "o-", "tab:blue")):
+                if any(name in row for row in self.rows):
+                    what = "held out" if name.startswith("valid") else "training"
+                    axes.plot(self["epoch"], self[name], style, color=color, markersize=3.5, label=what)
+            axes.set_xlabel("epoch")
+            axes.set_ylabel(key)
+            axes.grid(alpha=0.3)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            if axes.lines:
+                axes.legend(frameon=False)
         ending = Path(path).suffix[1:].lower()
         if ending not in figure.canvas.get_supported_filetypes():
             raise ValueError(f"plot: expects a picture file such as .png or .svg, got {os.fspath(path)!r}")
         tg.write_atomically(path, lambda part: figure.savefig(part, dpi=120, format=ending))
-
-    def _curves(self, axes: Any, key: str) -> None:
-        for name, style, color in ((key, "-", "0.55"), (f"valid_{key}", "o-", "tab:blue")):
-            if any(name in row for row in self.rows):
-                what = "held out" if name.startswith("valid") else "training"
-                axes.plot(self["epoch"], self[name], style, color=color, markersize=3.5, label=what)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(key)
-        axes.grid(alpha=0.3)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        if axes.lines:
-            axes.legend(frameon=False)

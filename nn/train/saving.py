@@ -144,9 +144,8 @@ class Run:
                  generators: dict[str, Any], history: History) -> None:
         self.model, self.optimizer = model, optimizer
         self.schedules = {k: s for k, s in schedules.items() if s is not None}
-        inside = {f"model.{name}": g for name, g in model.named_generators()}
-        given = {k: g for k, g in generators.items() if isinstance(g, np.random.Generator)}
-        self.generators = {**given, **inside}
+        self.generators = {k: g for k, g in generators.items() if isinstance(g, np.random.Generator)}
+        self.generators.update({f"model.{name}": g for name, g in model.named_generators()})
         self.history = history
 
     def _parts(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -174,7 +173,8 @@ class Run:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run; the file at `path` is whole at any moment."""
         arrays, numbers = self._parts()
-        save(arrays, path, {"format": FORMAT, "run": json.dumps(numbers, default=_plain)})
+        text = json.dumps(numbers, default=lambda array: array.tolist())
+        save(arrays, path, {"format": FORMAT, "run": text})
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Restore the run as it was when `path` was written; on an error nothing has changed.
@@ -204,9 +204,3 @@ class Run:
             what = f"there is no {e}" if isinstance(e, KeyError) else e
             raise ValueError(f"load: {os.fspath(path)!r} does not fit this run, or is damaged: "
                              f"{what}") from None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"checkpoint: cannot save {type(value).__name__}")
