@@ -125,7 +125,7 @@ def trunc_normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, a: float = 
     if not std > 0:
         raise ValueError(f"trunc_normal_: std must be above 0, got {std}")
     inside = math.erf((b - mean) / std / math.sqrt(2)) - math.erf((a - mean) / std / math.sqrt(2))
-    if inside < 1e-3:
+    if not inside >= 1e-3:
         raise ValueError(f"trunc_normal_: hardly any of N({mean}, {std}) lies between {a} and {b}")
     draw = tg.arguments.generator(rng, "trunc_normal_").normal
     values = draw(mean, std, math.prod(t.shape))

@@ -271,6 +271,10 @@ def test_dropout_is_seeded_scaled_and_off_in_evaluation():
     (lambda: nn.Linear(None, 2), "got in_features=None"), (lambda: nn.Conv2d("1", 2, 3), "in_channels='1' and"),
     (lambda: nn.Conv2d(4, 4, 3, groups=2.0), "divisible by groups=2.0, all whole numbers"),
     (lambda: nn.BatchNorm2d(2.5), "num_features must be at least 1, a whole number, got 2.5"),
+    (lambda: nn.Conv2d(True, 8, 3), "in_channels=True and"), (lambda: nn.Linear(3, True), "out_features=True"),
+    (lambda: nn.Conv2d(4, 4, True), "kernel_size"), (lambda: nn.GroupNorm(True, 4), "num_groups=True, both whole"),
+    (lambda: nn.BatchNorm1d(True), "got True"), (lambda: nn.LayerNorm((3, True)), r"got \(3, True\)"),
+    (lambda: nn.data.DataLoader(nn.data.digits("test"), True), "batch_size must be a whole number of at least 1, got True"),
     (lambda: nn.GroupNorm(2.0, 4), "num_groups=2.0, both whole numbers")])
 def test_sizes_that_are_no_whole_numbers_are_named(make, match):
     with pytest.raises(ValueError, match=match):

@@ -15,7 +15,7 @@ import tinygrad_conv as tg
 
 from ..advice import METHODS
 
-HOMES = {"_parameters": "a Parameter", "_buffers": "a tensor", "_modules": "a Module"}
+KINDS = {"_parameters": "a Parameter", "_buffers": "a tensor", "_modules": "a Module"}
 
 
 class Parameter(tg.Tensor):
@@ -73,8 +73,8 @@ class Module:
     training: bool
 
     def __init__(self) -> None:
-        # the scope is the name that its parent calls it by
-        self.__dict__.update({home: {} for home in HOMES}, training=True, _scope="")
+        # the three registries, and as scope the name by which its parent calls it
+        self.__dict__.update({kind: {} for kind in KINDS}, training=True, _scope="")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward(); define it, or call the "
@@ -96,8 +96,8 @@ class Module:
         if "_modules" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}: call super().__init__() before assigning "
                                  f"{name!r}")
-        home = self._home(name, value)
-        if home is not None and hasattr(type(self), name):
+        registry = self._registry(name, value)
+        if registry is not None and hasattr(type(self), name):
             raise AttributeError(f"{type(self).__name__}: {name!r} is a method or attribute of the class "
                                  f"and would hide what is assigned; choose another name")
         if isinstance(value, Module):
@@ -107,56 +107,56 @@ class Module:
             value._enter_scope(name)
             for inner, t in (*value.named_parameters(), *value.named_buffers()):
                 t.name = f"{name}.{inner}"
-        elif home is not None and value is not None:
+        elif registry is not None and value is not None:
             value.name = value.name or name
-        for other in (self.__dict__, *self._homes()):
-            if other is not home:
+        for other in (self.__dict__, *self._registries()):
+            if other is not registry:
                 other.pop(name, None)
-        if home is None:
+        if registry is None:
             object.__setattr__(self, name, value)
         else:
-            home[name] = value
+            registry[name] = value
 
-    def _homes(self) -> list[dict[str, Any]]:
-        return [self.__dict__[home] for home in HOMES]
+    def _registries(self) -> list[dict[str, Any]]:
+        return [self.__dict__[kind] for kind in KINDS]
 
-    def _home(self, name: str, value: Any) -> dict[str, Any] | None:
+    def _registry(self, name: str, value: Any) -> dict[str, Any] | None:
         """The dictionary that `value` belongs in under `name`; None for a plain attribute."""
-        key = next((key for key in HOMES if name in self.__dict__[key]), None)
+        kind = next((kind for kind in KINDS if name in self.__dict__[kind]), None)
         if isinstance(value, Parameter | Module):
-            key = "_parameters" if isinstance(value, Parameter) else "_modules"
-        elif key and value is not None and not (key == "_buffers" and isinstance(value, tg.Tensor)):
-            raise TypeError(f"{type(self).__name__}: {name!r} must be {HOMES[key]} or None, got "
+            kind = "_parameters" if isinstance(value, Parameter) else "_modules"
+        elif kind and value is not None and not (kind == "_buffers" and isinstance(value, tg.Tensor)):
+            raise TypeError(f"{type(self).__name__}: {name!r} must be {KINDS[kind]} or None, got "
                             f"{type(value).__name__}; values are changed with {name}.mutate()[...]")
-        return self.__dict__[key] if key else None
+        return self.__dict__[kind] if kind else None
 
     def __getattr__(self, name: str) -> Any:  # only called for what is not a plain attribute
-        for home in HOMES:
-            if name in self.__dict__.get(home, ()):
-                return self.__dict__[home][name]
-        if name in (*HOMES, "_scope", "training"):
+        for kind in KINDS:
+            if name in self.__dict__.get(kind, ()):
+                return self.__dict__[kind][name]
+        if name in (*KINDS, "_scope", "training"):
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
         raise AttributeError(tg.arguments.missing(type(self).__name__, name, METHODS), name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
-        for home in self._homes():
-            if name in home:
-                del home[name]
+        for registry in self._registries():
+            if name in registry:
+                del registry[name]
                 return
         object.__delattr__(self, name)
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *(name for home in self._homes() for name in home)})
+        return sorted({*super().__dir__(), *(name for registry in self._registries() for name in registry)})
 
     def _enter_scope(self, name: str) -> None:
         self.__dict__["_scope"] = name
 
-    def _declare(self, op: str, home: str, name: str, value: Any, fits: bool) -> None:
+    def _declare(self, op: str, kind: str, name: str, value: Any, fits: bool) -> None:
         if value is not None and not fits:
-            raise TypeError(f"{op}: {name!r} must be {HOMES[home]} or None, got {type(value).__name__}")
+            raise TypeError(f"{op}: {name!r} must be {KINDS[kind]} or None, got {type(value).__name__}")
         if not isinstance(name, str) or not name or "." in name:
             raise ValueError(f"{op}: expects a name without dots, got {name!r}")
-        declared = getattr(self, home)
+        declared = getattr(self, kind)
         if name not in declared and hasattr(self, name):
             raise ValueError(f"{op}: {type(self).__name__} already has an attribute {name!r}")
         declared.setdefault(name)
@@ -340,9 +340,9 @@ class Module:
         text = "; ".join(f"{what}: {', '.join(map(str, names))}" for what, names in faults.items() if names)
         if text:
             raise RuntimeError(f"load_state_dict: {type(self).__name__} was not changed; {text}")
-        doors = {name: own[name].mutate() for name in given}  # all open before the first value is written
-        for name, door in doors.items():
-            door[...] = given[name]
+        arrays = {name: own[name].mutate() for name in given}  # all writable before the first is written
+        for name, array in arrays.items():
+            array[...] = given[name]
         return result
 
     # ----- printing -----

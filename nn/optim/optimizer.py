@@ -261,6 +261,6 @@ def no_decay(model: Module, weight_decay: float) -> list[dict[str, Any]]:
     if not isinstance(model, Module):
         raise TypeError(f"no_decay: expects a module first, got {type(model).__name__}")
     params = list(model.parameters())
-    spared = {id(p) for m in model.modules() for p in m.parameters() if isinstance(m, Norm) or p.ndim <= 1}
-    return [{"params": [p for p in params if id(p) not in spared], "weight_decay": weight_decay},
-            {"params": [p for p in params if id(p) in spared], "weight_decay": 0.0}]
+    undecayed = {id(p) for m in model.modules() for p in m.parameters() if isinstance(m, Norm) or p.ndim <= 1}
+    return [{"params": [p for p in params if id(p) not in undecayed], "weight_decay": weight_decay},
+            {"params": [p for p in params if id(p) in undecayed], "weight_decay": 0.0}]

@@ -17,27 +17,27 @@ import tinygrad_conv as tg
 from .optimizer import Optimizer
 
 
-def check_optimizer(op: str, optimizer: Any) -> None:
+def _check_optimizer(op: str, optimizer: Any) -> None:
     """Refuse what is no optimiser."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"{op}: expects an optimiser first, got {type(optimizer).__name__}")
 
 
-def check_numbers(op: str, least: float = -math.inf, **options: Any) -> None:
+def _check_numbers(op: str, least: float = -math.inf, **options: Any) -> None:
     """Refuse options that are not numbers of at least `least`, by name."""
     for name, value in options.items():
         tg.arguments.number(value, op, name, least)
 
 
-def per_group(op: str, name: str, value: Any, optimizer: Optimizer) -> list[float]:
+def _per_group(op: str, name: str, value: Any, optimizer: Optimizer) -> list[float]:
     """A rate for each group of the optimiser: one number for all, or as many as there are groups."""
-    check_optimizer(op, optimizer)
+    _check_optimizer(op, optimizer)
     groups = len(optimizer.param_groups)
     rates = list(value) if isinstance(value, list | tuple) else [value] * groups
     if len(rates) != groups:
         raise ValueError(f"{op}: {name} has {len(rates)} rates for {groups} groups")
     for rate in rates:
-        check_numbers(op, 0, **{name: rate})
+        _check_numbers(op, 0, **{name: rate})
     return rates
 
 
@@ -56,7 +56,7 @@ class Schedule:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        check_optimizer(type(self).__name__, optimizer)
+        _check_optimizer(type(self).__name__, optimizer)
         self.optimizer = optimizer
         self._move(0)
 
@@ -113,8 +113,8 @@ class StepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        check_numbers("StepLR", 1, step_size=step_size)
-        check_numbers("StepLR", gamma=gamma)
+        _check_numbers("StepLR", 1, step_size=step_size)
+        _check_numbers("StepLR", gamma=gamma)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
@@ -133,7 +133,7 @@ class MultiStepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
-        check_numbers("MultiStepLR", gamma=gamma)
+        _check_numbers("MultiStepLR", gamma=gamma)
         for milestone in milestones:
             tg.arguments.number(milestone, "MultiStepLR", "a milestone")
         self.milestones, self.gamma = sorted(milestones), gamma
@@ -153,7 +153,7 @@ class ExponentialLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
-        check_numbers("ExponentialLR", gamma=gamma)
+        _check_numbers("ExponentialLR", gamma=gamma)
         self.gamma = gamma
         super().__init__(optimizer)
 
@@ -174,8 +174,8 @@ class CosineAnnealingLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        check_numbers("CosineAnnealingLR", 1, T_max=T_max)
-        check_numbers("CosineAnnealingLR", eta_min=eta_min)
+        _check_numbers("CosineAnnealingLR", 1, T_max=T_max)
+        _check_numbers("CosineAnnealingLR", eta_min=eta_min)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 
@@ -197,8 +197,8 @@ class LinearLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0,
                  total_iters: int = 5) -> None:
-        check_numbers("LinearLR", 1, total_iters=total_iters)
-        check_numbers("LinearLR", start_factor=start_factor, end_factor=end_factor)
+        _check_numbers("LinearLR", 1, total_iters=total_iters)
+        _check_numbers("LinearLR", start_factor=start_factor, end_factor=end_factor)
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
             raise ValueError(f"LinearLR: factors must be between 0 and 1, the first above 0, got "
                              f"{start_factor} and {end_factor}")
@@ -282,9 +282,9 @@ class OneCycleLR(Schedule):
             if epochs is None or steps_per_epoch is None:
                 raise ValueError("OneCycleLR: needs total_steps, or epochs and steps_per_epoch")
             total_steps = epochs * steps_per_epoch
-        rates = per_group("OneCycleLR", "max_lr", max_lr, optimizer)
-        check_numbers("OneCycleLR", 1, total_steps=total_steps)
-        check_numbers("OneCycleLR", 0, pct_start=pct_start, base_momentum=base_momentum,
+        rates = _per_group("OneCycleLR", "max_lr", max_lr, optimizer)
+        _check_numbers("OneCycleLR", 1, total_steps=total_steps)
+        _check_numbers("OneCycleLR", 0, pct_start=pct_start, base_momentum=base_momentum,
                       max_momentum=max_momentum, div_factor=div_factor, final_div_factor=final_div_factor)
         if not div_factor or not final_div_factor:
             raise ValueError("OneCycleLR: div_factor and final_div_factor must be above 0, they divide")
@@ -304,7 +304,7 @@ class OneCycleLR(Schedule):
             group["initial_lr"] = rate / div_factor
         super().__init__(optimizer)
 
-    def _along(self, knots: Sequence[float], t: int) -> float:
+    def _anneal(self, knots: Sequence[float], t: int) -> float:
         """The value at t on the way from knot to knot, which are passed at 0 and `ends`."""
         if t > self.total_steps:
             raise ValueError(f"OneCycleLR: step {t} is after the last of total_steps={self.total_steps}")
@@ -318,14 +318,14 @@ class OneCycleLR(Schedule):
 
     def rate(self, base: float, t: int) -> float:
         back = [base] if self.three_phase else []
-        return self._along([base, base * self.div_factor, *back, base / self.final_div_factor], t)
+        return self._anneal([base, base * self.div_factor, *back, base / self.final_div_factor], t)
 
     def set_rates(self) -> None:
         """Give every group the rate and the momentum of this moment."""
         super().set_rates()
         if self.cycle_momentum:
             high, low = self.max_momentum, self.base_momentum
-            value = self._along([high, low, high, high], self.t)
+            value = self._anneal([high, low, high, high], self.t)
             for group in self.optimizer.param_groups:
                 group.update({"betas": (value, *group["betas"][1:])} if "betas" in group
                              else {"momentum": value})
@@ -354,8 +354,8 @@ class ReduceLROnPlateau:
     def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,
                  threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0,
                  min_lr: float | Sequence[float] = 0.0, eps: float = 1e-8) -> None:
-        per_group("ReduceLROnPlateau", "min_lr", min_lr, optimizer)
-        check_numbers("ReduceLROnPlateau", 0, factor=factor, patience=patience, threshold=threshold,
+        _per_group("ReduceLROnPlateau", "min_lr", min_lr, optimizer)
+        _check_numbers("ReduceLROnPlateau", 0, factor=factor, patience=patience, threshold=threshold,
                       cooldown=cooldown, eps=eps)
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs") or factor >= 1:
             raise ValueError(f"ReduceLROnPlateau: expects mode 'min' or 'max', threshold_mode 'rel' or "
@@ -381,7 +381,7 @@ class ReduceLROnPlateau:
         if self.cooling:
             self.cooling, self.bad_epochs = self.cooling - 1, 0
         if self.bad_epochs > self.patience:
-            least = per_group("ReduceLROnPlateau", "min_lr", self.min_lr, self.optimizer)
+            least = _per_group("ReduceLROnPlateau", "min_lr", self.min_lr, self.optimizer)
             for group, lowest in zip(self.optimizer.param_groups, least):
                 new = max(group["lr"] * self.factor, lowest)
                 if group["lr"] - new > self.eps:

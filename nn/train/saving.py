@@ -148,7 +148,7 @@ class Run:
         self.generators.update({f"model.{name}": g for name, g in model.named_generators()})
         self.history = history
 
-    def _parts(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def _contents(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The run as arrays and numbers."""
         optimizer = self.optimizer.state_dict()
         arrays = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -158,8 +158,8 @@ class Run:
                         "generators": {k: g.bit_generator.state for k, g in self.generators.items()},
                         "history": list(self.history.rows)}
 
-    def _put(self, arrays: dict[str, np.ndarray], numbers: dict[str, Any]) -> None:
-        """Make the run what `_parts` says."""
+    def _restore(self, arrays: dict[str, np.ndarray], numbers: dict[str, Any]) -> None:
+        """Make the run what `_contents` says."""
         parts = {part: {k.removeprefix(part): v for k, v in arrays.items() if k.startswith(part)}
                  for part in ("model.", "optimizer.")}
         self.model.load_state_dict(parts["model."])
@@ -172,7 +172,7 @@ class Run:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run; the file at `path` is whole at any moment."""
-        arrays, numbers = self._parts()
+        arrays, numbers = self._contents()
         text = json.dumps(numbers, default=lambda array: array.tolist())
         save(arrays, path, {"format": FORMAT, "run": text})
 
@@ -187,7 +187,7 @@ class Run:
         if metadata.get("format") != FORMAT:
             raise ValueError(f"load: {os.fspath(path)!r} is not a checkpoint (format "
                              f"{metadata.get('format')!r}, expected {FORMAT!r})")
-        before = self._parts()
+        before = self._contents()
         try:
             numbers = json.loads(metadata["run"])
             for kind, own in (("schedules", self.schedules), ("generators", self.generators)):
@@ -196,9 +196,9 @@ class Run:
             rows = numbers["history"]
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise ValueError("its history is not a list of rows")
-            self._put(arrays, numbers)
+            self._restore(arrays, numbers)
         except BaseException as e:
-            self._put(*before)
+            self._restore(*before)
             if not isinstance(e, KeyError | TypeError | ValueError):
                 raise
             what = f"there is no {e}" if isinstance(e, KeyError) else e
