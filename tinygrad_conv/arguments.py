@@ -133,9 +133,10 @@ def generator(rng: Any, op: str) -> np.random.Generator:
     """The generator itself; anything else is a TypeError that says how to make one."""
     if isinstance(rng, np.random.Generator):
         return rng
+    seed = rng if isinstance(rng, int | np.integer) else "seed"
     got = "it is missing" if rng is None else f"got {rng!r}"
     raise TypeError(f"{op}: rng must be a np.random.Generator, {got}; make one with "
-                    f"rng=np.random.default_rng(seed) and pass it to every call")
+                    f"rng=np.random.default_rng({seed}) and pass it to every call")
 
 
 def missing(owner: str, name: str, advice: Mapping[str, str], elsewhere: Container[str] = (),
