@@ -2,8 +2,6 @@
 
 Imports nothing.
 """
-from __future__ import annotations
-
 NAMES = {  # what is missing in nn
     "functional": "import tinygrad_conv as tg: tg.relu(x), tg.cross_entropy(y, labels)",
     "Tensor": "tg.Tensor", "Buffer": "self.register_buffer(name, t)",

@@ -3,8 +3,6 @@
 `tg` has NumPy's names and argument order, tensors have PyTorch's, and each has only one; a ported program
 meets this file where it uses the other. Imports nothing.
 """
-from __future__ import annotations
-
 DEVICE = "there are no devices, leave it out"
 SEEDED = "there is no hidden state: rng = np.random.default_rng(seed), given as rng= to what draws numbers"
 RECORDED = "tg.grad(f) or tg.vjp(f, x), of a function of the tensor in question"

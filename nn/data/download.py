@@ -103,8 +103,7 @@ def download(url: str, path: Path, checksum: str) -> None:
     def fetch(temporary: Path) -> None:
         with open(temporary, "wb") as out:
             out.writelines(_blocks(url, path.name))
-        got = md5(temporary)
-        if got != checksum:
+        if (got := md5(temporary)) != checksum:
             raise ValueError(f"download: {url} has checksum {got}, expected {checksum}; it is damaged or "
                              f"has been replaced, nothing was kept")
 

@@ -57,10 +57,9 @@ class Linear(Module):
         shape = x.shape if hasattr(x, "shape") else np.shape(x)
         if not shape or shape[-1] != self.in_features:
             fits = f"this input needs in_features={shape[-1]}" if shape else "x needs an axis"
-            if len(shape) > 2:
-                fits += f", or a Flatten before and in_features={math.prod(shape[1:])}"
+            flat = f", or a Flatten before and in_features={math.prod(shape[1:])}" if len(shape) > 2 else ""
             raise ValueError(f"Linear: expects in_features={self.in_features} on the last axis, got x of "
-                             f"shape {tuple(shape)}; {fits}")
+                             f"shape {tuple(shape)}; {fits}{flat}")
         return tg.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:

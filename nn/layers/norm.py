@@ -128,8 +128,7 @@ class LayerNorm(Norm):
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5,
                  elementwise_affine: bool = True, bias: bool = True, *, dtype: Any = np.float32) -> None:
-        several = isinstance(normalized_shape, Sequence)
-        shape = tuple(normalized_shape) if several else (normalized_shape,)
+        shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (normalized_shape,)
         if not shape or not all(tg.arguments.is_whole(n, 1) for n in shape):
             raise ValueError(f"LayerNorm: normalized_shape must be whole numbers of at least 1, got "
                              f"{normalized_shape!r}")
@@ -158,8 +157,8 @@ class GroupNorm(Norm):
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *,
                  dtype: Any = np.float32) -> None:
-        whole = all(tg.arguments.is_whole(n, 1) for n in (num_groups, num_channels))
-        if not whole or num_channels % num_groups:
+        if (not all(tg.arguments.is_whole(n, 1) for n in (num_groups, num_channels))
+                or num_channels % num_groups):
             raise ValueError(f"GroupNorm: num_channels={num_channels!r} must be divisible by "
                              f"num_groups={num_groups!r}, both whole numbers of at least 1")
         super().__init__(num_channels, affine, affine, dtype)

@@ -94,8 +94,7 @@ class Optimizer:
         if not isinstance(group, dict) or "params" not in group:
             raise TypeError(f"{name}: a group is a dictionary with 'params', got "
                             f"{list(group) if isinstance(group, dict) else type(group).__name__}")
-        unknown = set(group) - set(self.defaults) - {"params", "initial_lr"}
-        if unknown:
+        if unknown := set(group) - set(self.defaults) - {"params", "initial_lr"}:
             raise ValueError(f"{name}: unknown option {', '.join(sorted(unknown))}; there are "
                              f"{', '.join(self.defaults)}")
         params = _listed(name, group["params"])
@@ -148,8 +147,7 @@ class Optimizer:
                                  f"{p.name or 'unnamed'}, has shape {g.shape}, the parameter {p.shape}")
         for i, p, group, g in work:
             state, starts = self.state.setdefault(i, {"step": 0}), self.slots(group)
-            missing = [key for key in starts if key not in state]
-            if missing:
+            if missing := [key for key in starts if key not in state]:
                 state.update({key: np.full(p.shape, starts[key], p.dtype) for key in missing}, step=0)
             state["step"] += 1
             for values, g_part, *parts in _blocks([p.mutate(), g, *(state[key] for key in starts)]):

@@ -317,8 +317,8 @@ class OneCycleLR(Schedule):
         return b + (a - b) / 2 * (1 + math.cos(math.pi * part))
 
     def rate(self, base: float, t: int) -> float:
-        back = [base] if self.three_phase else []
-        return self._anneal([base, base * self.div_factor, *back, base / self.final_div_factor], t)
+        return self._anneal([base, base * self.div_factor, *[base] * self.three_phase,
+                             base / self.final_div_factor], t)
 
     def set_rates(self) -> None:
         """Give every group the rate and the momentum of this moment."""

@@ -46,9 +46,7 @@ class History:
     def best(self, key: str) -> Row | None:
         """The row with the best value of a column: smallest for losses, largest otherwise; not nan."""
         rows = [row for row in self.rows if not math.isnan(row.get(key, math.nan))]
-        if not rows:
-            return None
-        return (min if key.endswith("loss") else max)(rows, key=lambda row: row[key])
+        return (min if key.endswith("loss") else max)(rows, key=lambda row: row[key], default=None)
 
     def __repr__(self) -> str:
         lines = [", ".join(f"{k} {v:.4g}" for k, v in row.items()) for row in self.rows]

@@ -142,17 +142,16 @@ class Run:
 
     def __init__(self, model: Module, optimizer: Optimizer, schedules: dict[str, Any],
                  generators: dict[str, Any], history: History) -> None:
-        self.model, self.optimizer = model, optimizer
+        self.model, self.optimizer, self.history = model, optimizer, history
         self.schedules = {k: s for k, s in schedules.items() if s is not None}
         self.generators = {k: g for k, g in generators.items() if isinstance(g, np.random.Generator)}
         self.generators.update({f"model.{name}": g for name, g in model.named_generators()})
-        self.history = history
 
     def _contents(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The run as arrays and numbers."""
         optimizer = self.optimizer.state_dict()
-        arrays = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        arrays.update({f"optimizer.{k}": v for k, v in optimizer["arrays"].items()})
+        arrays = {**{f"model.{k}": v for k, v in self.model.state_dict().items()},
+                  **{f"optimizer.{k}": v for k, v in optimizer["arrays"].items()}}
         return arrays, {"groups": optimizer["groups"],
                         "schedules": {k: s.state_dict() for k, s in self.schedules.items()},
                         "generators": {k: g.bit_generator.state for k, g in self.generators.items()},
@@ -193,8 +192,8 @@ class Run:
             for kind, own in (("schedules", self.schedules), ("generators", self.generators)):
                 if set(numbers[kind]) != set(own):
                     raise ValueError(f"it holds {kind} {sorted(numbers[kind])}, this run has {sorted(own)}")
-            rows = numbers["history"]
-            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            if not isinstance(numbers["history"], list) or not all(isinstance(row, dict)
+                                                                   for row in numbers["history"]):
                 raise ValueError("its history is not a list of rows")
             self._restore(arrays, numbers)
         except BaseException as e:
