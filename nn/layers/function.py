@@ -24,7 +24,12 @@ class FunctionLayer(Module):
 
 
 class OptionLayer(FunctionLayer):
-    """Keeps the function's options as attributes of the same names, and prints them in their order."""
+    """Keeps the function's options as attributes of the same names, and prints them in their order.
+
+    Those that are `unprinted` PyTorch does not print either.
+    """
+
+    unprinted: tuple[str, ...] = ()
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
@@ -40,7 +45,7 @@ class OptionLayer(FunctionLayer):
         return self.function(x, **self.options())
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.option_names)
+        return ", ".join(f"{k}={v!r}" for k, v in self.options().items() if k not in self.unprinted)
 
 
 class _InPlaceLayer(OptionLayer):
