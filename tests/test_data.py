@@ -8,8 +8,11 @@ import http.server
 import io
 import os
 import struct
+import subprocess
+import sys
 import tarfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ import nn
 from nn.data import download as image_sets
 from nn.data.download import cache_folder, download, locate
 
+ROOT = Path(__file__).resolve().parent.parent
 
 def md5(content):
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -353,6 +357,13 @@ def test_a_full_disk_is_not_taken_for_a_lost_network(server, tmp_path, monkeypat
 
 
 # ----- the sets -----
+
+def test_what_the_network_needs_is_imported_with_the_first_set_that_may_need_it():
+    code = ("import sys, nn; assert 'ssl' not in sys.modules and 'tarfile' not in sys.modules; "
+            "assert {'mnist', 'cifar10', 'fashion_mnist'} <= set(dir(nn.data)); nn.data.mnist; "
+            "assert 'nn.data.download' in sys.modules and nn.data.mnist is nn.data.mnist")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
 
 def test_fashion_mnist_absent_and_offline_says_both_ways_out(tmp_path, monkeypatch):
     monkeypatch.setattr(image_sets, "DEBIAN_FASHION", tmp_path / "none")
