@@ -73,9 +73,9 @@ class Config:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        cells = [f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-                 f"<td style='text-align:left'>{html.escape(text)}</td></tr>" for name, text in self.rows()]
-        return f"<table>{''.join(cells)}</table>"
+        return "".join(["<table>", *(f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+                                     f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+                                     for name, text in self.rows()), "</table>"])
 
 
 def _count(n: int, what: str) -> str:
@@ -108,8 +108,8 @@ def _processor(path: str = "/proc/cpuinfo") -> tuple[str, frozenset[str]]:
                 found.setdefault(key.strip(), value.strip())
     except OSError:
         pass
-    name = found.get("model name") or platform.processor() or platform.machine()
-    return name, frozenset(found.get("flags", found.get("Features", "")).split())
+    return (found.get("model name") or platform.processor() or platform.machine(),
+            frozenset(found.get("flags", found.get("Features", "")).split()))
 
 
 def _advice(blas: tuple[Blas, ...], flags: frozenset[str],

@@ -33,7 +33,7 @@ def shift(cells: int, p: float = 1.0) -> Transform:
     """
     if not tg.arguments.is_whole(cells, 0):
         raise ValueError(f"shift: cells must be a whole number of at least 0, got {cells!r}")
-    tg.arguments.number(p, "shift", "p", 0, 1)
+    p = tg.arguments.number(p, "shift", "p", 0, 1)
 
     def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _check("shift", x)

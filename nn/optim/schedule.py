@@ -36,9 +36,7 @@ def _per_group(op: str, name: str, value: Any, optimizer: Optimizer) -> list[flo
     rates = list(value) if isinstance(value, list | tuple) else [value] * groups
     if len(rates) != groups:
         raise ValueError(f"{op}: {name} has {len(rates)} rates for {groups} groups")
-    for rate in rates:
-        _check_numbers(op, 0, **{name: rate})
-    return rates
+    return [tg.arguments.number(rate, op, name, 0) for rate in rates]
 
 
 class Schedule:
@@ -67,7 +65,7 @@ class Schedule:
     def set_rates(self) -> None:
         """Give every group of the optimiser the rate of this moment."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(group.setdefault("initial_lr", group["lr"]), self.t)
+            group["lr"] = float(self.rate(group.setdefault("initial_lr", group["lr"]), self.t))
 
     def step(self) -> None:
         """Advance by one step: call it after each batch or each epoch, whichever the arguments count.
@@ -301,7 +299,7 @@ class OneCycleLR(Schedule):
         up = pct_start * total_steps - 1
         self.ends = [up, 2 * up, total_steps - 1] if three_phase else [up, total_steps - 1]
         for group, rate in zip(optimizer.param_groups, rates):
-            group["initial_lr"] = rate / div_factor
+            group["initial_lr"] = float(rate / div_factor)
         super().__init__(optimizer)
 
     def _anneal(self, knots: Sequence[float], t: int) -> float:
@@ -325,7 +323,7 @@ class OneCycleLR(Schedule):
         super().set_rates()
         if self.cycle_momentum:
             high, low = self.max_momentum, self.base_momentum
-            value = self._anneal([high, low, high, high], self.t)
+            value = float(self._anneal([high, low, high, high], self.t))
             for group in self.optimizer.param_groups:
                 group.update({"betas": (value, *group["betas"][1:])} if "betas" in group
                              else {"momentum": value})
@@ -383,7 +381,7 @@ class ReduceLROnPlateau:
         if self.bad_epochs > self.patience:
             least = _per_group("ReduceLROnPlateau", "min_lr", self.min_lr, self.optimizer)
             for group, lowest in zip(self.optimizer.param_groups, least):
-                new = max(group["lr"] * self.factor, lowest)
+                new = float(max(group["lr"] * self.factor, lowest))
                 if group["lr"] - new > self.eps:
                     group["lr"] = new
             self.cooling, self.bad_epochs = self.cooldown, 0
