@@ -12,8 +12,7 @@ from typing import Any
 
 import tinygrad_conv as tg
 
-from .layers.module import Module
-from .layers.tree import evaluating, tensors_in
+from .layers.module import Module, evaluating, tensors_in
 
 
 @contextmanager

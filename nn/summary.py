@@ -13,8 +13,7 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .layers.module import Module
-from .layers.tree import evaluating, tensors_in
+from .layers.module import Module, evaluating, tensors_in
 
 MARK = "(summary)"  # the scope that the pass is recorded in
 

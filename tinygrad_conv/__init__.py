@@ -46,5 +46,5 @@ __version__ = "0.1.0"
 if not _typing.TYPE_CHECKING:  # a checker would take every name for one that exists
     def __getattr__(name):
         methods = [own for own, value in vars(Tensor).items() if callable(value)]
-        text = _advice.missing("tinygrad_conv", name, _advice.FUNCTIONS, methods, "t.{}(...)")
+        text = arguments.missing("tinygrad_conv", name, _advice.FUNCTIONS, methods, "t.{}(...)")
         raise AttributeError(text, name=name, obj=_sys.modules[__name__])

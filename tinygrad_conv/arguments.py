@@ -1,12 +1,13 @@
 """What users pass, checked in one way for engine and nn: an error names the op, the argument and the value.
 
-Pure checks of numbers, axes, dtypes and generators; they know no op and no tensor. Public as `tg.arguments`.
+Pure checks of numbers, axes, dtypes and generators, and what to say of a name that does not exist; they
+know no op and no tensor. Public as `tg.arguments`.
 """
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,15 @@ import numpy as np
 Axis = int | Sequence[int] | None
 
 
-def is_whole(value: Any) -> bool:
-    """Whether it is one integer, Python's or NumPy's; booleans, arrays and classes only look like it."""
+def is_whole(value: Any, least: float = -math.inf) -> bool:
+    """Whether it is one integer of at least `least`, Python's or NumPy's; booleans, arrays and classes only
+    look like it."""
     if isinstance(value, bool):
         return False
     try:
-        operator.index(value)
+        return operator.index(value) >= least
     except TypeError:
         return False
-    return True
 
 
 def whole(value: Any, op: str, name: str, least: float = -math.inf) -> int:
@@ -171,3 +172,20 @@ def one_of(value: Any, op: str, name: str, choices: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{op}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
+
+
+def missing(owner: str, name: str, advice: Mapping[str, str], elsewhere: Container[str] = (),
+            there: str = "") -> str:
+    """The text of an AttributeError, with what to write here if that is known.
+
+    Args:
+        owner: what lacks the name.
+        advice: what to write, by name.
+        elsewhere: names that another object has; `there` is how to write such a one.
+
+    Example:
+        >>> missing("Tensor", "erf", {}, ["erf"], "tg.{}(t)")
+        "Tensor has no attribute 'erf'; here: tg.erf(t)"
+    """
+    fits = advice.get(name, there.format(name) if name in elsewhere else "")
+    return f"{owner} has no attribute {name!r}" + f"; here: {fits}" * bool(fits)
