@@ -16,6 +16,7 @@ their number: it must be 0.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
 import zlib
@@ -32,6 +33,7 @@ import numpy as np
 import tinygrad_conv as tg
 from tests import test_op_table as table
 from tests.op_table.row import Row
+from tinygrad_conv.kernels import planes
 from tinygrad_conv.kernels import table as kernels
 from tinygrad_conv.kernels.geometry import Geometry
 from tinygrad_conv.primitive import Primitive
@@ -237,19 +239,15 @@ def last_gathered(gather):
 def last_index(indices):
     def wrong(x, y, geometry):
         cells = np.arange(x[0, 0].size).reshape(x.shape[2:])
-        return last_gathered(lambda *_: indices(x, y, geometry))(np.broadcast_to(cells, x.shape), x, y, geometry)
+        first = indices(x, y, geometry)
+        return last_gathered(lambda *_: first)(np.broadcast_to(cells, x.shape), x, y, geometry)
     return wrong
 
 
 def last_scattered(scatter):
     def wrong(g, x, y, geometry):
-        indices = kernels.run("maxima_indices", x, y, geometry)
-        last = last_index(lambda *_: indices)(x, y, geometry)
-        dx = np.zeros((*x.shape[:2], x[0, 0].size), g.dtype)
-        n, c = np.ogrid[:len(x), :x.shape[1]]
-        np.add.at(dx, (n[..., None], c[..., None], last.reshape(*x.shape[:2], -1)),
-                  g.reshape(*x.shape[:2], -1))
-        return dx.reshape(x.shape)
+        last = last_index(functools.partial(kernels.run, "maxima_indices"))(x, y, geometry)
+        return planes.pile(g, last, geometry.size)
     return wrong
 
 
@@ -317,6 +315,42 @@ KERNEL_ERRORS: dict[str, tuple[str, dict[str, Callable]]] = {  # operation: (the
 }
 
 
+def without_first_cell(x):
+    x = x.copy()
+    x[:, :, 0, 0] = 0
+    return x
+
+
+def bins_by_columns(maxima):
+    def wrong(x, out):
+        y, indices = maxima(x, out)
+        row, column = np.divmod(indices, x.shape[3])
+        return y, column * x.shape[2] + row
+    return wrong
+
+
+CELL = {"a cell dropped": changed(0, without_first_cell)}
+PLANE_ERRORS: dict[str, tuple[str, dict[str, Callable]]] = {  # function of kernels.planes: as above
+    "bin_averages": ("adaptive_avg_pool2d", CELL), "bin_averages_adjoint": ("adaptive_avg_pool2d_spread", CELL),
+    "bin_maxima": ("adaptive_max_pool2d", {"counted by columns": bins_by_columns}),
+    "pick": ("pick2d", CELL),
+    "pile": ("pile2d", {"a shared cell written over": lambda right: planes.put}),
+    "put": ("max_unpool2d", {"a shared cell added up": lambda right: planes.pile}),
+    "pick_put": ("max_unpool2d_pick", {"numbers written over picked": lambda right: planes.pick}),
+}
+
+
+@contextmanager
+def patched(function: str, error: Callable) -> Iterator[None]:
+    """Put a wrong function of planes in the place of the right one."""
+    right = getattr(planes, function)
+    setattr(planes, function, error(right))
+    try:
+        yield
+    finally:
+        setattr(planes, function, right)
+
+
 @contextmanager
 def registered(operation: str, error: Callable) -> Iterator[None]:
     """Put a wrong kernel in front of the one of the family `numpy`."""
@@ -341,6 +375,9 @@ def kernel_plants(row: Row) -> Iterator[Plant]:
             for what, error in {**errors, **geometrical}.items():
                 yield Plant(with_ties(row) if what == TIE else row, f"kernel {operation}, {what}",
                             lambda o=operation, e=error: registered(o, e), 0)
+    for function, (op, errors) in PLANE_ERRORS.items():
+        for what, error in errors.items() if op == row.name else ():
+            yield Plant(row, f"kernel {function}, {what}", lambda f=function, e=error: patched(f, e), 0)
 
 
 # ----- the run -----
@@ -361,12 +398,23 @@ def measure(plant: Plant) -> list[np.ndarray]:
         if plant.order == 0:
             found += [y.data for y in table.as_tuple(plant.row.primitive(*args, **params))]
         elif plant.argnum in table.floats(args):
-            if plant.order == 1:
-                place = table.floats(args).index(plant.argnum)
-                found += [gx for gx in [table.raw_vjps(plant.row, args, params)[place]] if gx is not None]
-            else:
-                found += second_derivatives(plant, args, params)
+            found += (first_derivative if plant.order == 1 else second_derivatives)(plant, args, params)
     return found
+
+
+def waves(t: tg.Tensor) -> tg.Tensor:
+    """A cotangent whose entries all differ."""
+    return tg.tensor(np.cos(np.arange(t.size, dtype=t.dtype)).reshape(t.shape))
+
+
+def first_derivative(plant: Plant, args: tuple, params: dict[str, Any]) -> list[np.ndarray]:
+    """What the VJP of `argnum` returns when called by hand, before autodiff makes it fit."""
+    with tg.no_grad():
+        inputs = [tg.tensor(a) for a in args]
+        ans = plant.row.primitive(*inputs, **params)
+        g = tuple(map(waves, ans)) if isinstance(ans, tuple) else waves(ans)
+        gx = plant.row.primitive.vjp_for(plant.argnum)(g, ans, *inputs, **params)
+    return [] if gx is None else [gx.data]
 
 
 def second_derivatives(plant: Plant, args: tuple, params: dict[str, Any]) -> list[np.ndarray]:
@@ -381,8 +429,7 @@ def second_derivatives(plant: Plant, args: tuple, params: dict[str, Any]) -> lis
         def of_one(x: tg.Tensor) -> Any:
             return plant.row.primitive(*inputs[:plant.argnum], x, *inputs[plant.argnum + 1:], **params)
         y, pullback = tg.vjp(of_one, inputs[plant.argnum])
-        return pullback(*[np.cos(np.arange(t.size, dtype=t.dtype)).reshape(t.shape)
-                          for t in table.as_tuple(y)])[0]
+        return pullback(*map(waves, table.as_tuple(y)))[0]
     g, pullback = tg.vjp(gradient, *[args[i] for i in numbers])
     return [t.data for t in pullback(np.sin(1.0 + np.arange(g.size)).reshape(g.shape))]
 

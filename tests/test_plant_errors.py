@@ -14,7 +14,7 @@ from tests.plant_errors import Plant
 GEOMETRICAL = [row for row in table.ROWS if plant_errors.has_geometry(row)]
 OTHERS = [row for row in table.ROWS if row not in GEOMETRICAL]
 SAMPLE = (plant_errors.candidates(GEOMETRICAL)[::3] + plant_errors.candidates(OTHERS[::9])[::3]
-          + [plant for row in GEOMETRICAL for plant in plant_errors.kernel_plants(row)])
+          + [plant for row in table.ROWS for plant in plant_errors.kernel_plants(row)])
 
 
 def effective(rows):
@@ -43,7 +43,8 @@ def test_every_kernel_of_the_table_has_planted_errors():
 
 
 def test_every_error_of_a_kernel_changes_something():
-    plants = [plant for row in GEOMETRICAL for plant in plant_errors.kernel_plants(row)]
+    plants = [plant for row in table.ROWS for plant in plant_errors.kernel_plants(row)]
+    assert len(plants) > 60
     assert [plant.name for plant in plants if not plant_errors.changes_something(plant)] == []
 
 
