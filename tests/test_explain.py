@@ -85,7 +85,7 @@ def test_each_term_is_a_solution_of_the_index_equation_and_none_is_missing(case)
     x, w, b, y, rng = made
     s, d, groups = case["stride"], case["dilation"], case["groups"]
     few, many = (x, y) if case["transposed"] else (y, x)  # the small side and the large
-    pad = y.node.params["padding"]
+    pad = y.node.params["geometry"].padding
     why = tg.explain.input(y, pick(x.shape, rng))
     small, large = ("c", "o") if case["transposed"] else ("o", "c")
     solutions = set()

@@ -11,24 +11,25 @@ import numpy as np
 
 from ..core import Tensor
 from ..state import no_grad
-from .call import Call, cotangent, place, recorded
+from .call import RecordedConv, cotangent, index_on_four_axes, recorded
 from .explanation import Explanation
 from .meet import Meeting, channels, line
 from .terms import SIDES, Factor
 
 
-def _meeting(call: Call, side: str, at: Sequence[int], small: tuple[int, ...],
+def _meeting(call: RecordedConv, side: str, at: Sequence[int], small: tuple[int, ...],
              large: tuple[int, ...]) -> Meeting:
     """The terms of the number at `at` on `side`, of arrays of shape `small` and `large`."""
-    w, p = call.w.shape, call.params
+    w, geometry = call.w.shape, call.geometry
     held = dict(zip(SIDES[side], at))
-    axes = [line((small[2 + k], w[2 + k], large[2 + k]), p["stride"][k], p["dilation"][k], p["padding"][k],
-                 **{SIDES[side][2]: held[letter]}) for k, letter in enumerate(SIDES[side][2:])]
-    pairs = channels(w, p["groups"], **{k: v for k, v in held.items() if k in ("small", "large", "k")})
+    axes = [line((small[2 + k], w[2 + k], large[2 + k]), geometry.stride[k], geometry.dilation[k],
+                 geometry.padding[k], **{SIDES[side][2]: held[letter]})
+            for k, letter in enumerate(SIDES[side][2:])]
+    pairs = channels(w, geometry.groups, **{k: v for k, v in held.items() if k in ("small", "large", "k")})
     return Meeting(np.array([held["n"]]) if "n" in held else np.arange(small[0]), pairs, *axes)
 
 
-def _explanation(call: Call, name: str, index: Any, at: tuple[int, int, int, int],
+def _explanation(call: RecordedConv, name: str, index: Any, at: tuple[int, int, int, int],
                  factors: dict[str, np.ndarray], result: np.ndarray, bias: float | None = None
                  ) -> Explanation:
     """Put together the explanation of `name` at `at`, the sum over products of `factors`."""
@@ -83,7 +84,7 @@ def output(y: Tensor, index: Sequence[int]) -> Explanation:
     """
     call = recorded(y, "explain.output")
     letters = "nouv" if call.transposed else "noij"
-    at = place(index, call.axes, call.y.shape, letters, "explain.output")
+    at = index_on_four_axes(index, call.axes, call.y.shape, letters, "explain.output")
     bias = None if call.bias is None else float(call.bias.data[at[1]])
     return _explanation(call, "y", index, at, {"x": call.x.data, "w": call.w.data}, call.y.data, bias)
 
@@ -116,7 +117,7 @@ def input(y: Tensor, index: Sequence[int], g: Any = None) -> Explanation:
     what = "explain.input"
     call = recorded(y, what)
     letters = "ncij" if call.transposed else "ncuv"
-    at = place(index, call.axes, call.x.shape, letters, what)
+    at = index_on_four_axes(index, call.axes, call.x.shape, letters, what)
     g = cotangent(y, call, g, what)
     return _explanation(call, "dx", index, at, {"g": g.data, "w": call.w.data}, _gradient(call, g, 0))
 
@@ -148,12 +149,12 @@ def weight(y: Tensor, index: Sequence[int], g: Any = None) -> Explanation:
     what = "explain.weight"
     call = recorded(y, what)
     letters = "coab" if call.transposed else "ocab"
-    at = place(index, call.kernel_axes, call.w.shape, letters, what)
+    at = index_on_four_axes(index, call.kernel_axes, call.w.shape, letters, what)
     g = cotangent(y, call, g, what)
     return _explanation(call, "dw", index, at, {"x": call.x.data, "g": g.data}, _gradient(call, g, 1))
 
 
-def _gradient(call: Call, g: Tensor, argument: int) -> np.ndarray:
+def _gradient(call: RecordedConv, g: Tensor, argument: int) -> np.ndarray:
     """This call's gradient of x or w, from the kernels that `backward()` runs."""
     node = call.y.node
     with no_grad():

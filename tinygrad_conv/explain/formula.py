@@ -76,7 +76,7 @@ def depth_letter(e: Terms) -> str:
 def _summed(e: Terms) -> str:
     letters = {"small": [depth_letter(e), "a", "b"], "large": [e.letters["small"], "a", "b"],
                "kernel": ["n", "i", "j"]}[e.side]
-    seen = [x for x in letters if x not in "ia" or not e.call.line]
+    seen = [x for x in letters if x not in "ia" or not e.call.geometry.line]
     return ",".join([x for x in seen if x != "n" or 0 in e.call.axes])
 
 

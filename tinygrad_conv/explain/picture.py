@@ -37,7 +37,7 @@ def _tags(rows: list[int], columns: list[int]) -> Tags:
 
 def _names(e: Terms) -> tuple[Name, Name]:
     """What is written beside rows and columns; a line has no rows."""
-    return (lambda k: "") if e.call.line else str, str
+    return (lambda k: "") if e.call.geometry.line else str, str
 
 
 def _span(line: Line, side: str, hits: list[int], small: bool, name: Name) -> Span:
@@ -127,7 +127,7 @@ def _im2col(sheet: Sheet, e: Terms, x: float, y: float) -> float:
     letters = list(_tags(*(list(range(n)) for n in e.meeting.shape[1:])).values())
     tags = {(0, k): letters[k % len(letters)] for k in range(row.size)}
     at = e.meeting.indices()
-    parts = "kb" if e.call.line else "kab"
+    parts = "kb" if e.call.geometry.line else "kab"
     taps = [",".join(map(str, tap)) for tap in zip(*(at[letter].ravel().tolist() for letter in parts))]
     outside = np.flatnonzero(~np.broadcast_to(e.meeting.inside, e.meeting.shape))
     padded = frozenset((0, k) for k in outside.tolist())

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .call import Call, Index
+from .call import Index, RecordedConv
 from .meet import Line, Meeting
 
 SIDES = {"small": ("n", "small", "i", "j"), "large": ("n", "large", "u", "v"),
@@ -34,7 +34,7 @@ class Terms:
     for a transposed convolution output and input change places.
     """
 
-    call: Call
+    call: RecordedConv
     name: str              # "y", "dx" or "dw"
     side: str
     index: tuple[int, ...]  # as asked

@@ -59,7 +59,7 @@ def _factor_block(e: Terms, factor: Factor, plane: int) -> list[str]:
     padding = ~e.meeting.inside if factor.side == "large" else np.zeros(e.meeting.shape[1:], bool)
     cells = [[f"({short(v)})" if out else short(v) for v, out in zip(values, outside)]
              for values, outside in zip(factor.values[plane, :CELLS], padding)]
-    return _block(plane_label(e, factor.name, factor.side, plane), [""] if e.call.line else rows, columns,
+    return _block(plane_label(e, factor.name, factor.side, plane), [""] if e.call.geometry.line else rows, columns,
                   cells)
 
 

@@ -17,20 +17,17 @@ from .shape import (
 )
 from .linalg import linear, matmul, outer
 from .contraction import einsum
-from .conv import conv2d, conv2d_weight, conv_transpose2d
-from .conv1d import conv1d, conv_transpose1d
+from .conv import conv1d, conv2d, conv2d_weight, conv_transpose1d, conv_transpose2d
 from .classification import cross_entropy, hinge_loss, nll_loss
 from .dropout import dropout, dropout2d
 from .loss import (
     binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss,
 )
 from .norm_layers import batch_norm, group_norm, instance_norm, layer_norm
-from .adaptive_pool import (
-    adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d,
+from .pool import (
+    adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool1d, avg_pool2d, global_avg_pool2d,
+    global_max_pool2d, max_pool1d, max_pool2d, max_unpool2d,
 )
-from .pool import avg_pool2d, max_pool2d
-from .pool1d import avg_pool1d, max_pool1d
-from .unpool import max_unpool2d
 from .softmax import log_softmax, softmax
 from .cumulative import cumsum, logsumexp, norm, prod, std, var
 
