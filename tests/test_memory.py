@@ -5,9 +5,12 @@ says what has changed. A silently wrong gradient is the one outcome that none of
 """
 from __future__ import annotations
 
+import collections
 import contextlib
 import operator
+import sys
 import threading
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -120,6 +123,31 @@ def test_a_leaf_opened_by_force_is_refused_or_noticed(door):
     else:
         with pytest.raises(RuntimeError, match="changed in place"):
             y.backward()
+
+
+@pytest.mark.parametrize("make", [lambda: np.ones(3), lambda: np.ones(6)[::2], lambda: np.broadcast_to(np.ones(3), (2, 3)),
+                                  lambda: np.ones((2, 3)).T], ids=["owner", "slice", "broadcast", "transposed"])
+def test_an_array_that_the_user_has_locked_is_not_opened(make):
+    array = make()
+    array.flags.writeable = False
+    x = tg.from_numpy(array)
+    for door in (x.data, x.numpy(), np.asarray(x), x.detach().numpy()):
+        with pytest.raises(ValueError, match="read-only"):
+            door[...] = 9.0
+    x.requires_grad = True
+    (x * x).sum().backward()
+    assert not array.flags.writeable and np.all(array == 1.0) and np.all(x.grad.numpy() == 2.0)
+
+
+@pytest.mark.parametrize("make", [lambda: np.ones(4), lambda: np.ones(8)[::2]], ids=["owner", "slice"])
+def test_an_array_of_the_users_stays_open_to_the_user(make):
+    array = make()
+    x = tg.from_numpy(array)
+    w = leaf(1.0, 2.0, 3.0, 4.0)
+    (x * w + array).sum().backward()
+    x.data, x.mutate(), x.numpy(), tg.reshape(x, (2, 2))
+    array[0] = 5.0
+    assert array.flags.writeable and x.data[0] == 5.0
 
 
 # ----- B2: an op may keep a buffer of its own, but not hand it out twice -----
@@ -238,6 +266,11 @@ def set_item(key):
     return lambda p: operator.setitem(p, key, 7.0)
 
 
+class Options(NamedTuple):
+    by: list
+    more: int
+
+
 PARAMETERS = {  # (made, factor, changed)
     "a list": (lambda: [2.0, 3.0], lambda p: p[0], set_item(0)),
     "a dict": (lambda: {"by": 2.0}, lambda p: p["by"], set_item("by")),
@@ -251,6 +284,9 @@ PARAMETERS = {  # (made, factor, changed)
     "an array in a tuple": (lambda: (np.array([2.0]),), lambda p: p[0][0], lambda p: set_item(0)(p[0])),
     "an array in a dict": (lambda: {"by": np.array([2.0])}, lambda p: p["by"][0],
                            lambda p: set_item(0)(p["by"])),
+    "a list in a named tuple": (lambda: Options([2.0], 1), lambda p: p.by[0], lambda p: set_item(0)(p.by)),
+    "a deque": (lambda: collections.deque([2.0, 3.0]), lambda p: p[0], set_item(0)),
+    "a default dict": (lambda: collections.defaultdict(float, by=2.0), lambda p: p["by"], set_item("by")),
     "a bytearray": (lambda: bytearray([2]), lambda p: float(p[0]), lambda p: operator.setitem(p, 0, 7)),
     "an array that is a view": (lambda: np.arange(4.0)[2:], lambda p: p[0], lambda p: set_item(2)(p.base)),
 }
@@ -606,6 +642,33 @@ def test_the_gradient_of_a_leaf_that_is_the_output_is_not_the_seed():
 
 
 # ----- A3: locks of calls in several threads -----
+
+def test_one_leaf_may_be_changed_and_used_by_several_threads():
+    """No thread finds locked what another has just opened or closed."""
+    base = tg.tensor(np.zeros(8))
+    views, errors = [base, tg.reshape(base, (2, 4)), base[::2]], []
+
+    def work(number):
+        try:
+            for _ in range(300):
+                for t in views:
+                    t.mutate()[...] = number
+                    t.data[...] = number
+                    tg.exp(t)
+        except Exception as e:
+            errors.append(e)
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert errors == []
+
 
 class Meeting:
     """An op that waits inside until told how to end, so that another thread can record meanwhile."""
