@@ -13,9 +13,8 @@ from hypothesis import assume, example, given, settings, strategies as st
 
 import nn
 import tinygrad_conv as tg
-from tinygrad_conv.explain.grid import cut
-from tinygrad_conv.explain.meet import line
-from tinygrad_conv.explain.svg import Sheet
+from tinygrad_conv.explain.picture import Sheet, cut
+from tinygrad_conv.explain.terms import line
 from tinygrad_conv.explain.text import short
 
 small = st.integers(1, 3)

@@ -17,6 +17,12 @@ PADDINGS = [(0, 0), (1, 1), (0, 1)]
 SIZES = [(5, 6), (7, 4)]
 
 
+@pytest.fixture(autouse=True)
+def pixels_as_items(monkeypatch):
+    """In small arrays too, where it is not worth it."""
+    monkeypatch.setattr(pool, "MANY", 0)
+
+
 def windows(size, kernel, stride, padding, dilation=(1, 1), ceil_mode=False):
     """The geometry with the same padding on both sides."""
     return Geometry(size, kernel, stride, tuple((p, p) for p in padding), dilation, ceil_mode=ceil_mode)

@@ -60,15 +60,14 @@ class _Conv(Module):
                              self.groups, padding_mode=self.padding_mode)
 
     def extra_repr(self) -> str:
-        dims = self.dims
-        text = (f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
-                f"stride={self.stride}")
-        for name, usual in (("padding", (0,) * dims), ("dilation", (1,) * dims),
-                            ("output_padding", (0,) * dims), ("groups", 1)):
-            value = getattr(self, name, usual)
-            text += f", {name}={value}" if value != usual else ""
-        text += ", bias=False" if self.bias is None else ""
-        return text + (f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "")
+        zeros, ones = (0,) * self.dims, (1,) * self.dims
+        options = [("padding", self.padding, zeros), ("dilation", self.dilation, ones),
+                   ("output_padding", getattr(self, "output_padding", zeros), zeros),
+                   ("groups", self.groups, 1), ("bias", self.bias is not None, True),
+                   ("padding_mode", self.padding_mode, "zeros")]
+        return ", ".join([f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}",
+                          f"stride={self.stride}",
+                          *[f"{name}={value}" for name, value, usual in options if value != usual]])
 
 
 class Conv2d(_Conv):

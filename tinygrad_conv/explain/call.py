@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import is_whole
 from ..core import Tensor, as_array, share
 from ..kernels.geometry import Geometry
 from ..ops.conv import _conv2d, _conv_transpose2d
@@ -105,17 +106,15 @@ def index_on_four_axes(index: Any, axes: tuple[int, ...], shape: tuple[int, ...]
     """The reader's index with all four axes; one the reader does not see has one cell."""
     form = ",".join(letters[k] for k in axes)
     expects = f"{what}: the index must be {len(axes)} whole numbers ({form}), got {index!r}"
-    try:
-        values = [v.__index__() for v in index]
-    except (TypeError, AttributeError):
-        raise TypeError(expects) from None
-    if len(values) != len(axes):
+    if not np.iterable(index) or not all(map(is_whole, index)):
+        raise TypeError(expects)
+    if len(index) != len(axes):
         raise IndexError(expects)
     out = [0, 0, 0, 0]
-    for axis, value in zip(axes, values):
+    for axis, value in zip(axes, map(int, index)):
         if not -shape[axis] <= value < shape[axis]:
             raise IndexError(f"{what}: index {value} is out of range for axis {letters[axis]} of size "
-                             f"{shape[axis]} (index ({form}) = {tuple(values)})")
+                             f"{shape[axis]} (index ({form}) = {tuple(map(int, index))})")
         out[axis] = value % shape[axis]
     return tuple(out)
 

@@ -80,7 +80,8 @@ def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: 
     c, (n_samples, o, oh, ow) = geometry.groups, g.shape
     taps, gl = _taps(w, c, dtype), g.transpose(0, 2, 3, 1)
     dx = np.zeros((n_samples, *geometry.size, c), dtype)
-    dx += 0 if b is None else b
+    if b is not None:
+        dx[...] = b
     item = (2 * o + c) * oh * ow * dtype.itemsize
 
     def work(slices, n):

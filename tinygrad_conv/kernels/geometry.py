@@ -78,17 +78,15 @@ class Geometry:
 
         In `ceil_mode` the last one may reach beyond the padding, if it begins before (PyTorch's rule).
         """
-        out = []
-        for (_, after), padded, span, s in zip(self.padding, self.padded, self.spans, self.stride):
-            steps, rest = divmod(padded - span, s)
-            more = self.ceil_mode and rest and (steps + 1) * s < padded - max(0, after)
-            out.append(steps + 1 + bool(more))
-        return tuple(out)
+        out = tuple((padded - span) // s + 1 for padded, span, s in zip(self.padded, self.spans, self.stride))
+        return tuple(i + 1 if (i - 1) * s + span < padded and i * s < padded - max(0, after) else i
+                     for i, s, span, padded, (_, after) in zip(
+                         out, self.stride, self.spans, self.padded, self.padding)) if self.ceil_mode else out
 
     @cached_property
     def bare(self) -> bool:
         """Whether nothing is padded or cropped."""
-        return self.padded == self.size and not any(map(any, self.padding))
+        return not any(map(any, self.padding))
 
     @cached_property
     def copied(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
@@ -122,7 +120,7 @@ class Geometry:
 
     @cached_property
     def along(self) -> list[Taps]:
-        """For each axis its taps in order: the outputs i whose tap is a cell of the image, and those cells."""
+        """For each axis its taps in order: the outputs i whose tap is a cell, and those cells."""
         return [[tap for a in range(k) if (tap := _tap(n + min(0, after), out, s, a * d - before))]
                 for n, k, out, s, d, (before, after) in zip(
                     self.size, self.kernel, self.out, self.stride, self.dilation, self.padding)]
@@ -191,23 +189,18 @@ def _resolved(op: str, padding: Any, size: Sizes, kernel: Sizes, stride: Sizes, 
     return padding
 
 
-def _plane(line: Geometry) -> Geometry:
-    """One axis as the second of two: a line is a plane of height 1."""
-    if len(line.size) > 1:
-        return line
-    return replace(line, size=(1, *line.size), kernel=(1, *line.kernel), stride=(1, *line.stride),
-                   padding=((0, 0), *line.padding), dilation=(1, *line.dilation), line=True)
-
-
-def _with_windows(op: str, geometry: Geometry) -> Geometry:
-    """The geometry itself, if a window fits into the padded image."""
-    geometry = _plane(geometry)
-    if min(geometry.out) < 1:
+def _checked(op: str, geometry: Geometry) -> Geometry:
+    """The geometry on a plane, if a window fits into the padded image; a line is a plane of height 1."""
+    g = geometry
+    if len(g.size) == 1:
+        g = replace(g, size=(1, *g.size), kernel=(1, *g.kernel), stride=(1, *g.stride),
+                    padding=((0, 0), *g.padding), dilation=(1, *g.dilation), line=True)
+    if min(g.out) < 1:
         raise ValueError(
-            f"{op}: the kernel spans {_times(geometry.spans)} but the padded input is only "
-            f"{_times(geometry.padded)} (input {_times(geometry.size)}, padding {geometry.padding}, kernel "
-            f"{_times(geometry.kernel)}, dilation {geometry.dilation}); pad more or use a smaller kernel")
-    return geometry
+            f"{op}: the kernel spans {_times(g.spans)} but the padded input is only {_times(g.padded)} (input "
+            f"{_times(g.size)}, padding {g.padding}, kernel {_times(g.kernel)}, dilation {g.dilation}); pad "
+            f"more or use a smaller kernel")
+    return g
 
 
 @_remembered
@@ -217,7 +210,7 @@ def conv_geometry(op: str, size: Sizes, kernel: Sizes, stride: Any, padding: Any
     dims = len(size)
     stride, dilation = sizes(stride, op, "stride", dims), sizes(dilation, op, "dilation", dims)
     padding = _resolved(op, padding, size, kernel, stride, dilation)
-    return _with_windows(op, Geometry(size, kernel, stride, padding, dilation, groups))
+    return _checked(op, Geometry(size, kernel, stride, padding, dilation, groups))
 
 
 @_remembered
@@ -250,7 +243,7 @@ def transposed_geometry(op: str, cells: Sizes, kernel: Sizes, stride: Any, paddi
                          f"kernel {kernel}); pad less")
     # Cells added at the end lie outside the last window: the adjoint conv pads that much less.
     padding = tuple((before, after - e) for (before, after), e in zip(padding, extra))
-    return _plane(Geometry(size, kernel, stride, padding, dilation, groups))
+    return _checked(op, Geometry(size, kernel, stride, padding, dilation, groups))
 
 
 @_remembered
@@ -267,7 +260,7 @@ def pool_geometry(op: str, size: Sizes, kernel: Any, stride: Any, padding: Any, 
         given = tuple(before for before, _ in resolved)
         raise ValueError(f"{op}: padding {given} must be at most half of what the kernel spans, "
                          f"{geometry.spans} (kernel_size {kernel}, dilation {dilation}); pad x first")
-    geometry = _with_windows(op, geometry)
+    geometry = _checked(op, geometry)
     if geometry.blind:
         raise ValueError(f"{op}: some windows see padding only (input {size}, kernel_size {kernel}, stride "
                          f"{stride}, padding {geometry.padding}, dilation {dilation}); pad less")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .geometry import Geometry
-from .layout import bands, compute_dtype, crop, fill, patches, tap
+from .layout import bands, compute_dtype, crop, fill, finite, patches, tap
 from .parallel import fitting, in_chunks, workspace
 
 RUNS = 5  # how many times more adds of long runs are as fast as adds of single cells
@@ -147,12 +147,20 @@ def _meeting(geometry: Geometry, xp: np.ndarray, columns: np.ndarray) -> Iterato
             yield tap(geometry, xp, a, b), columns[:, :, :, a, b]
 
 
+def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
+    """dx[n,c,u,v] = b[c] + sum over o,i,j,a,b with i*s+a*d = u+p of g[n,o,i,j] w[o,c,a,b]."""
+    if geometry.stride == (1, 1) and finite(w):  # the zeros around g meet it
+        return conv2d(g, rotated(w, geometry.groups), b, geometry.turned)
+    return scatter(g, w, b, geometry)
+
+
 def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """The input adjoint at any stride: columns of the gradient, added to the cells taps saw."""
     dtype, (o, cg, _, _), groups = compute_dtype(g, w), w.shape, geometry.groups
     wm = _matrix(w, groups, dtype).transpose(0, 2, 1)
     dx = np.zeros((len(g), *geometry.size, cg * groups), dtype)
-    dx += 0 if b is None else b
+    if b is not None:
+        dx[...] = b
     _, item, products = _sizes(geometry, cg * groups, o, dtype.itemsize)
 
     def work(slices, n):

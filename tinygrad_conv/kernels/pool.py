@@ -15,7 +15,8 @@ from .layout import compute_dtype
 from .parallel import in_chunks
 from .table import register
 
-SHORT = 32  # bytes up to which a pixel of all channels is copied faster as one item
+SHORT = 32  # bytes up to which a pixel of all channels is copied faster as one item,
+MANY = 1 << 13  # where there are so many numbers
 
 
 def _like(x: np.ndarray, size: tuple[int, ...], n: int | None = None,
@@ -118,7 +119,7 @@ def _pixels(*arrays: np.ndarray) -> list[np.ndarray] | None:
     NumPy copies short runs a number at a time, items whole.
     """
     itemsize, c = arrays[0].itemsize, arrays[0].shape[1]
-    if c == 1 or c * itemsize > SHORT or any(a.strides[1] != itemsize for a in arrays):
+    if arrays[0].size < MANY or c == 1 or c * itemsize > SHORT or any(a.strides[1] != itemsize for a in arrays):
         return None
     return [a.transpose(0, 2, 3, 1).view(np.dtype((np.void, c * itemsize)))[..., 0] for a in arrays]
 

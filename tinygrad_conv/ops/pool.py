@@ -154,7 +154,8 @@ def _planes(op: str, x: Any, axes: str = "NCHW") -> tuple[Tensor, int]:
 def _maxima(op: str, axes: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
             ceil_mode: bool, return_indices: bool) -> Any:
     x, ndim = _planes(op, x, axes)
-    geometry = pool_geometry(op, x.shape[6 - len(axes):], kernel_size, stride, padding, dilation, bool(ceil_mode))
+    geometry = pool_geometry(op, x.shape[6 - len(axes):], kernel_size, stride, padding, dilation,
+                             bool(ceil_mode))
     y = _max_pool2d(x, geometry=geometry)
     if not return_indices:
         return as_given(y, ndim, axes)
