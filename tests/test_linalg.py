@@ -24,7 +24,7 @@ STACKS = [(), (1,), (3,), (2, 1), (2, 3)]
 def test_matmul_stacks_broadcast(a, b, shared, rng, monkeypatch):
     if shared:
         monkeypatch.setattr(product, "BLAS_ALONE", 0)
-        monkeypatch.setattr(product, "WORTH_THREADS", 0)
+        monkeypatch.setattr(product, "PRODUCTS_WORTH_THREADS", 0)
     x, y = draw(rng, *a, 4, 2), draw(rng, *b, 2, 5)
     np.testing.assert_allclose(tg.matmul(x, y).data, x @ y, rtol=1e-13, atol=1e-13)
     tg.check_grads(tg.matmul, (x, y), order=3, linear=(0, 1))
@@ -106,6 +106,21 @@ def test_linear_gradients_equal_pytorch(rng):
 def test_linear_errors_name_the_shapes(x, w, b, text):
     with pytest.raises(ValueError, match=text):
         tg.linear(np.ones(x), np.ones(w), None if b is None else np.ones(b))
+
+
+@pytest.mark.parametrize("dtypes", [*itertools.product([np.float16, np.float32, np.float64, np.int64], repeat=3)],
+                         ids=lambda dtypes: "-".join(d.__name__ for d in dtypes))
+def test_linear_has_the_dtype_of_the_product_and_the_sum_it_stands_for(dtypes, rng):
+    """A wide bias widens, a whole one does not."""
+    x, w, b = (tg.tensor(draw(rng, *s) * 4, dtype=d) for s, d in zip([(2, 3), (4, 3), (4,)], dtypes))
+    ours, longhand = tg.linear(x, w, b), x @ w.T + b
+    assert ours.dtype == longhand.dtype
+    np.testing.assert_allclose(ours.data, longhand.data, rtol=1e-2)
+    for t in (x, w, b):
+        t.requires_grad_(t.dtype.kind == "f")
+    if any(t.requires_grad for t in (x, w, b)):
+        tg.linear(x, w, b).sum().backward()
+        assert [t.grad.dtype for t in (x, w, b) if t.requires_grad] == [t.dtype for t in (x, w, b) if t.requires_grad]
 
 
 # ----- outer -----

@@ -6,13 +6,13 @@ import sys as _sys
 import typing as _typing
 
 from . import arguments, explain
-from . import numpy_protocol as _numpy_protocol  # np.exp(t), np_array @ t
-from . import operators as _operators  # t + t, t.sum(), ...
-from . import ops
 from . import advice as _advice
+from . import autodiff as _autodiff
+from . import numpy_protocol as _numpy_protocol
+from . import ops
+from . import tensor as _tensor
 from .autodiff import grad, vjp
 from .config import show_config
-from .core import Tensor
 from .draw.measure import multiply_adds
 from .creation import (
     arange, eye, from_numpy, full, full_like, linspace, ones, ones_like, tensor, zeros, zeros_like,
@@ -28,6 +28,9 @@ from .draw.drawing import Drawing, draw
 from .sampling import normal, permutation, rand, randint, randn, uniform
 from .state import is_recording, no_grad, scope
 from .tape import tape
+from .tensor import Tensor
+
+_tensor.ops, _tensor.autodiff, _tensor.numpy_protocol = ops, _autodiff, _numpy_protocol  # what methods call
 
 __all__ = [
     "Drawing", "Tensor", "arange", "arguments", "attach_failure", "check_grads", "draw", "eye", "failed_graph",

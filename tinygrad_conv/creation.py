@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .core import Tensor, as_array, share
+from .core import as_array
+from .tensor import Tensor, share
 from .arguments import checked_dtype, number
 
 
@@ -81,7 +82,7 @@ def from_numpy(array: np.ndarray, requires_grad: bool = False) -> Tensor:
         raise TypeError(f"from_numpy: expects a NumPy array, got {type(array).__name__}; use "
                         f"tg.tensor, which copies")
     t = share(as_array(array, copy=False, what="from_numpy").view())
-    t.memory.exposed = True
+    t.memory.expose()
     t.requires_grad = requires_grad
     return t
 

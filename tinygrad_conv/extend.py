@@ -23,7 +23,7 @@ a VJP says that no gradient flows. An op with several outputs returns a tuple; g
 tuples. An op of any number of arrays takes one VJP, whose first argument is the position of the array:
 `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Never write into an input.
 """
-from .core import Tensor
+from .tensor import Tensor
 from .gradcheck import check_grads
 from .primitive import Primitive, primitive
 

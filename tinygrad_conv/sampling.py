@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .core import Tensor
+from .tensor import Tensor
 from .creation import checked_range, checked_shape, finished
 from .arguments import checked_dtype, generator, is_whole, number
 

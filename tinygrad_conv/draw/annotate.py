@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..tape import Entry
 from . import measure
 from .graph import Box, Graph, backwards, grouped, sum_figures

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..files import write_atomically
 from .annotate import annotate, write_figures
 from .collapse import collapse, frame_each_call, without

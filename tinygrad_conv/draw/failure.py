@@ -17,9 +17,9 @@ from types import FrameType
 
 import numpy as np
 
-from ..core import Tensor, share
+from ..tensor import Tensor, share
 from ..primitive import OURS, Primitive
-from ..state import is_recording, state
+from ..state import current, is_recording
 from .graph import Box, Edge, Graph, Path, Scope, graph
 from .text import argument_name, source_line
 
@@ -85,7 +85,7 @@ def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
         [('matmul', 'failed')]
     """
     with contextlib.suppress(Exception):  # whatever goes wrong here must not hide the user's error
-        here = state.scope
+        here = current().scope
         if not isinstance(getattr(error, "graph", None), Graph):
             name, inputs, where = failing_call(error)
             for note in _origins(inputs):
@@ -132,7 +132,8 @@ def _start(frames: list[FrameType]) -> int:
 
 def _passes_on(frame: FrameType) -> bool:
     """Whether a function of the engine only calls the op: x + y is a lambda, np.exp(x) a protocol."""
-    return frame.f_code.co_name.startswith("<") or frame.f_globals["__name__"].endswith("numpy_protocol")
+    return frame.f_code.co_name.startswith(("<", "__array_")) or (
+        frame.f_globals["__name__"].endswith("numpy_protocol"))
 
 
 def _name(frame: FrameType) -> str:
@@ -147,7 +148,7 @@ def _arguments(frame: FrameType) -> list[tuple[str, Tensor]]:
     """Names and values of the arguments that are tensors or arrays; of all locals of a `forward`."""
     code, values = frame.f_code, frame.f_locals
     if code is Primitive.__call__.__code__:
-        named = [(argument_name(values["self"], i), t) for i, t in enumerate(values["inputs"])]
+        named = [(argument_name(values["self"], i), t) for i, t in enumerate(values["args"])]
     else:
         named = []
         count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)

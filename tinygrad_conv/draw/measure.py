@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, share
+from ..tensor import Tensor, share
 from ..primitive import Freed, Node, Primitive
-from ..pullback import answer, joined_cotangent, pull
+from ..pullback import pull, received
 from ..state import recording
 from ..tape import Entry, walk
 
@@ -173,7 +173,7 @@ def _backward_calls(outputs: Sequence[Tensor]) -> Iterator[tuple[Entry, list[Ten
         parts.setdefault(order, {})[index] = g
     for entry in reversed(walk(outputs)):
         if own := parts.get(entry.node.order):
-            node, g, ans = entry.node, joined_cotangent(entry.node, own), answer(entry)
+            node, (g, ans) = entry.node, received(entry.output, own)
             vjps = [node.primitive.vjp_for(i) for i, t in enumerate(node.inputs) if t.requires_grad]
             calls = [partial(vjp, g, ans, *node.inputs, **node.params) for vjp in vjps if vjp]
             yield entry, [*own.values()], lambda calls=calls: [call() for call in calls]

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import Tensor
+from ...tensor import Tensor
 from ...primitive import Freed
 from ...tape import Entry
 from ..annotate import ends
