@@ -1,9 +1,10 @@
 """The record of an array: its memory, who may change it, and which call made it.
 
-Arrays of tensors are always locked (not writeable), recorded or not: NumPy refuses an op that writes into
+The array of a tensor is always locked (not writeable), recorded or not: NumPy refuses an op that writes into
 its input, and no call has to lock or unlock anything. What an op made while recording can be changed
-by nobody (`Fixed`); all other memory (`Memory`) is changed through `data` and `mutate` only, which count and
-watch, so that `backward` notices. Nothing here knows an op, a derivative or a picture.
+by nobody (`Fixed`). All other memory (`Memory`) is seen through locked views of an owner, and changed
+through `data` and `mutate` only, which count and watch, so that `backward` notices. Nothing here knows an op,
+a derivative or a picture.
 """
 from __future__ import annotations
 
@@ -32,23 +33,22 @@ class Memory:
     (`watched`).
     """
 
-    version, recorded, exposed, watched = 0, False, False, False
+    version, recorded, exposed, watched, closed = 0, False, False, False, False
     lent: dict[int, weakref.ref[Any]] = {}  # of the class: nothing was ever lent
 
     def lend(self, array: np.ndarray) -> np.ndarray:
-        """A writeable view; it, and every view of it, keeps alive the object watched here.
+        """A writeable twin of a locked view; it, and every view of it, keeps alive the object watched here.
 
         Raises:
             ValueError: if the memory is the user's, and read-only.
         """
-        owner = array if self.exposed or not isinstance(array.base, np.ndarray) else array.base
-        try:
-            owner.flags.writeable = True  # first: a view can be opened only if its owner is
-            array.flags.writeable = True
-            view = np.asarray(memoryview(array))
-        finally:
-            owner.setflags(False)
-            array.setflags(False)
+        if self.closed:
+            raise ValueError("the array that is shared is read-only")
+        if isinstance(array.base, np.ndarray) and not self.exposed:
+            array.base.flags.writeable = True  # from now on; nobody but this object gets at it
+        twin = array.view()
+        twin.flags.writeable = True
+        view = np.asarray(memoryview(twin))
         self.version += 1
         self.watched = True
         if self.lent is Memory.lent:
@@ -61,9 +61,9 @@ class Memory:
         self.lent.pop(id(watch), None)
         self.watched = self.exposed or bool(self.lent)
 
-    def expose(self) -> None:
+    def expose(self, array: np.ndarray) -> None:
         """Watch from now on: the memory is that of one of the user's arrays."""
-        self.exposed = self.watched = True
+        self.exposed, self.watched, self.closed = True, True, not array.flags.writeable
 
     def stamp(self, array: np.ndarray, like: Any = None) -> Any:
         """A value that changes when the memory does: taken at record time, compared at backward."""
@@ -81,8 +81,8 @@ class Record:
     __slots__ = ("_data", "memory", "_requires_grad", "grad", "node", "index", "name", "__weakref__")
 
     def __init__(self, array: np.ndarray, memory: Fixed | Memory) -> None:
-        array.setflags(False)
-        self._data, self.memory, self._requires_grad = array, memory, False
+        self._data, self.memory, self._requires_grad = array.view(), memory, False
+        self._data.setflags(False)
         self.grad = self.node = None
         self.index, self.name = 0, ""
 

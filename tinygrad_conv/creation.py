@@ -81,8 +81,8 @@ def from_numpy(array: np.ndarray, requires_grad: bool = False) -> Tensor:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: expects a NumPy array, got {type(array).__name__}; use "
                         f"tg.tensor, which copies")
-    t = share(as_array(array, copy=False, what="from_numpy").view())
-    t.memory.expose()
+    t = share(as_array(array, copy=False, what="from_numpy"))
+    t.memory.expose(array)
     t.requires_grad = requires_grad
     return t
 

@@ -50,9 +50,9 @@ def tensors_of(name: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
             floats = [d for d in strong if d.kind == "f"]
             if array.dtype.kind == "f" and floats and not isinstance(a, np.ndarray):
                 array = np.array(a, np.result_type(*floats))  # a list of floats is as weak as one
-            t = share(array.view())  # a view: locking it must not lock the caller's array
+            t = share(array)
             if isinstance(a, np.ndarray):
-                t.memory.expose()
+                t.memory.expose(a)
             out.append(t)
     return tuple(out)
 

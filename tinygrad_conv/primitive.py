@@ -6,6 +6,8 @@ change is noticed. Derivatives, costs and labels are registered on the primitive
 """
 from __future__ import annotations
 
+import collections
+import copy
 import functools
 import itertools
 import os
@@ -246,6 +248,9 @@ class Primitive(Generic[P]):
                     t.memory.recorded = True
         else:
             out.node, out._requires_grad = None, False
+            if memory is None and not backward:
+                out._data = value.view()
+                out._data.setflags(False)
             out.memory = memory or (Fixed() if backward else Memory())
         return out
 
@@ -278,15 +283,13 @@ class Primitive(Generic[P]):
 
 
 def _frozen(value: Any) -> Any:
-    """A parameter that later changes by the caller do not reach."""
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    if isinstance(value, list | set):
-        return type(value)(map(_frozen, value))
-    if isinstance(value, dict):
-        return {k: _frozen(v) for k, v in value.items()}
-    if type(value) is tuple:
-        return tuple(map(_frozen, value))
+    """A parameter that the caller's later changes do not reach."""
+    if isinstance(value, np.ndarray | list | dict | set | bytearray | collections.deque):
+        return copy.deepcopy(value)
+    if isinstance(value, tuple):
+        parts = list(map(_frozen, value))
+        if any(part is not given for part, given in zip(parts, value)):
+            return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     return value
 
 

@@ -477,7 +477,7 @@ class Tensor(Record):
 
 
 def share(array: np.ndarray, memory: Fixed | Memory | None = None) -> Tensor:
-    """A leaf tensor on `array` itself, which is ours and gets locked; no copy."""
+    """A leaf tensor on the memory of `array`; no copy."""
     t = Tensor.__new__(Tensor)
     Record.__init__(t, array, memory or Memory())
     return t
