@@ -83,7 +83,7 @@ def test_boxes_tell_op_parameters_shapes_and_the_line(rng):
     data = content(page(tg.graph(tg.conv2d(x, w, stride=2, padding=1))))
     call = data["boxes"][2]
     assert (call["op"], call["shape"], call["dtype"]) == ("conv2d", [1, 3, 3, 3], "float32")
-    assert call["parameters"]["stride"] == "(2, 2)"
+    assert "3x3 stride 2 padding 1" in call["parameters"]["geometry"]
     assert re.fullmatch(r"tests.test_page\.py:\d+", call["where"])
     assert [(e["source"], e["target"], e["argument"], e["gradient"]) for e in data["edges"]] == [
         (0, 2, "x", False), (1, 2, "w", True)]

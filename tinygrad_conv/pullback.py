@@ -36,6 +36,11 @@ def _fit(g: Any, x: Tensor, node: Node, argnum: int) -> Tensor:
     return g if g.dtype == x.dtype else ops.astype(g, dtype=x.dtype)
 
 
+def changed(t: Tensor, stamp: Any) -> bool:
+    """Whether the memory of a call's input has changed since the call took its stamp."""
+    return t.memory.version != stamp and t.memory.stamp(t._data, stamp) != stamp
+
+
 def check_unchanged(node: Node) -> None:
     """Refuse a call whose graph was freed or whose inputs have changed since.
 
@@ -47,14 +52,11 @@ def check_unchanged(node: Node) -> None:
         raise RuntimeError(
             f"backward: the graph at {name} was already used by a backward(); call the first "
             f"one with retain_graph=True, or compute the output again")
-    for i, stamp in enumerate(node.stamps):
-        if stamp is None:
-            continue
-        t = node.inputs[i]
-        now = t.memory.stamp(t._data, stamp)
-        if now != stamp:
+    for i, (t, stamp) in enumerate(zip(node.inputs, node.stamps)):
+        if changed(t, stamp):
             label = repr(t.name) if t.name else f"of shape {t.shape}"
-            how = "by its checksum" if isinstance(now, tuple) else f"version {stamp} then, {now} now"
+            how = ("by its checksum" if isinstance(stamp, tuple) else
+                   f"version {stamp} then, {t.memory.version} now")
             raise RuntimeError(
                 f"backward: argument {i} of {name}, tensor {label}, was changed in place after "
                 f"{name} used it ({how}); change it after backward(), or compute the output again")

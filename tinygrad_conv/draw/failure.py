@@ -132,7 +132,8 @@ def _start(frames: list[FrameType]) -> int:
 
 def _passes_on(frame: FrameType) -> bool:
     """Whether a function of the engine only calls the op: x + y is a lambda, np.exp(x) a protocol."""
-    return frame.f_code.co_name.startswith("<") or frame.f_globals["__name__"].endswith(("numpy_protocol", ".tensor"))
+    return frame.f_code.co_name.startswith(("<", "__array_")) or (
+        frame.f_globals["__name__"].endswith("numpy_protocol"))
 
 
 def _name(frame: FrameType) -> str:

@@ -182,7 +182,7 @@ class _Reader:
                 self.uses.setdefault(source, []).append((node, slot, scope))
             self.edges.append(Edge(source, box, t.shape, dtype_name(t.dtype), slot))
         out, notes = outputs[0], self.notes(node, outputs)
-        label = call_label(node.primitive, [t.shape for t in node.inputs], node.params, out)
+        label = call_label(node, out)
         self.calls[box] = Box(box, "op", label, out.shape, dtype_name(out.dtype), scope, notes)
         self.sources[box] = entry
 

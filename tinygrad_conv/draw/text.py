@@ -7,13 +7,13 @@ from __future__ import annotations
 import functools
 import linecache
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..tensor import Tensor
-from ..primitive import Freed, Primitive
+from ..primitive import Freed, Node, Primitive
 
 LONGEST_VALUE, LONGEST_CODE, LONGEST_LINE = 32, 70, 150  # characters; of a longer line the middle is left out
 
@@ -68,8 +68,7 @@ def value_text(v: Any) -> str:
     return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE - 3] + "..."
 
 
-def call_label(op: Primitive, shapes: Sequence[tuple[int, ...]], params: Mapping[str, Any],
-               output: Tensor | Freed | None = None) -> str:
+def call_label(node: Node, output: Tensor | Freed) -> str:
     """One call in a line, as the op's `deflabel` says; else with its parameters: "sum axis 0".
 
     Left out are None, False, the function's own defaults, and what the edges show: a `shape`, `size` or
@@ -80,14 +79,15 @@ def call_label(op: Primitive, shapes: Sequence[tuple[int, ...]], params: Mapping
         >>> @tg.primitive
         ... def blur(x, *, size, times=1):
         ...     return x
-        >>> call_label(blur, [(9, 9)], {"size": (3, 3), "times": 1})
+        >>> y = blur(tg.ones(9, 9, requires_grad=True), size=(3, 3), times=1)
+        >>> call_label(y.node, y)
         'blur size 3'
     """
+    op, params = node.primitive, node.params
     if op.label is not None:
-        return f"{op.name} {op.label(*shapes, **params)}".rstrip()
-    plain = getattr(op.fn, "__kwdefaults__", None) or {}  # a NumPy ufunc has none
-    if output is not None:
-        plain = {**plain, "shape": output.shape, "size": output.shape[2:], "dtype": output.dtype}
+        return f"{op.name} {op.label(*[t.shape for t in node.inputs], **params)}".rstrip()
+    plain = {**(getattr(op.fn, "__kwdefaults__", None) or {}),  # a NumPy ufunc has none
+             "shape": output.shape, "size": output.shape[2:], "dtype": output.dtype}
     return " ".join([op.name, *(f"{key} {value_text(v)}" for key, v in params.items()
                                 if v is not None and v is not False
                                 and not (key in plain and value_text(v) == value_text(plain[key])))])

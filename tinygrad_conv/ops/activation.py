@@ -37,7 +37,7 @@ relu = unary("relu", lambda x: x.clip(0, np.inf if x.dtype.kind == "f" else None
 
 
 @primitive
-def _leaky_relu(x, *, negative_slope):
+def _leaky_relu(x, *, negative_slope=0.01):  # the default is left out of pictures
     if 0 < negative_slope <= 1:
         return np.maximum(x, x * negative_slope)
     return np.where(x > 0, x, np.minimum(x, 0) * negative_slope)

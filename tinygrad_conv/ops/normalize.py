@@ -75,7 +75,6 @@ normalize.defvjp(
     _normalize_x,
     lambda g, ans, x, w, b, **where: normalize_weight(g[0], x, shape=w.shape, **where),
     lambda g, ans, x, w, b, **where: normalize_bias(g[0], shape=b.shape))
-normalize.defbroadcast()
 
 normalize_weight.defvjp(
     lambda u, ans, g, x, *, shape, **where: normalize(x, u, 0.0, **where)[0],
