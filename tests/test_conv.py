@@ -11,7 +11,8 @@ import tinygrad_conv as tg
 from tests.conv_reference import out_size, seven_loops
 from tinygrad_conv.kernels import conv as kernels
 from tinygrad_conv.kernels import depthwise, parallel, patches, wide
-from tinygrad_conv.kernels.window import Window
+from tinygrad_conv.kernels.geometry import Geometry
+from tinygrad_conv.kernels.layout import bands
 
 STRIDES = [(1, 1), (2, 2), (3, 3), (1, 2), (3, 2)]
 PADDINGS = [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((2, 0), (0, 1)), ((4, 5), (3, 4))]
@@ -20,31 +21,34 @@ KERNELS = [(1, 1), (3, 3), (2, 3)]
 SIZES = [(5, 6), (7, 4)]
 
 
+@pytest.fixture(autouse=True)
+def always_wide(monkeypatch):
+    """Small samples are computed by wider windows too, which is not worth it."""
+    monkeypatch.setattr(wide, "LAYING", 0)
+
+
 def close(a, b, tolerance=1e-12):
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
-def chosen_maps(groups):
-    return (lambda x, w, win: kernels.conv2d(x, w, None, win, groups),
-            lambda g, w, win: kernels.input_adjoint(g, w, None, win, groups),
-            lambda g, x, win: kernels.weight_adjoint(g, x, win, groups))
+def chosen_maps():
+    return (lambda x, w, win: kernels.conv2d(x, w, None, win),
+            lambda g, w, win: kernels.input_adjoint(g, w, None, win), kernels.weight_adjoint)
 
 
-def patch_maps(groups):
-    return (lambda x, w, win: patches.conv2d(x, w, None, win, groups),
-            lambda g, w, win: patches.scatter(g, w, None, win, groups),
-            lambda g, x, win: patches.weight_adjoint(g, x, win, groups))
+def patch_maps():
+    return (lambda x, w, win: patches.conv2d(x, w, None, win),
+            lambda g, w, win: patches.scatter(g, w, None, win), patches.weight_adjoint)
 
 
-def wide_maps(groups):
+def wide_maps():
     return (lambda x, w, win: wide.conv2d(x, w, None, win),
             lambda g, w, win: wide.input_adjoint(g, w, None, win), wide.weight_adjoint)
 
 
-def depthwise_maps(groups):
+def depthwise_maps():
     return (lambda x, w, win: depthwise.conv2d(x, w, None, win),
-            lambda g, w, win: depthwise.input_adjoint(g, w, None, win, groups),
-            depthwise.weight_adjoint)
+            lambda g, w, win: depthwise.input_adjoint(g, w, None, win), depthwise.weight_adjoint)
 
 
 ALGORITHMS = [(chosen_maps, 1), (chosen_maps, 2), (patch_maps, 1), (patch_maps, 2), (patch_maps, 4),
@@ -58,7 +62,7 @@ def test_conv2d_algorithms_equal_seven_loops(stride, groups):
     rng = np.random.default_rng(0)
     tried = 0
     for padding, dilation, kernel, size in itertools.product(PADDINGS, DILATIONS, KERNELS, SIZES):
-        window = Window(size, kernel, stride, padding, dilation)
+        window = Geometry(size, kernel, stride, padding, dilation, groups)
         if min(window.out) < 1:
             continue
         x = rng.standard_normal((1, 4, *size))
@@ -66,7 +70,7 @@ def test_conv2d_algorithms_equal_seven_loops(stride, groups):
         g = rng.standard_normal((1, 2 * groups, *window.out))
         y, dx, dw = seven_loops(x, w, g, stride, padding, dilation, groups)
         for maps in [maps for maps, n in ALGORITHMS if n == groups]:
-            forward, to_input, to_weight = maps(groups)
+            forward, to_input, to_weight = maps()
             close(forward(x, w, window), y)
             close(to_input(g, w, window), dx)
             close(to_weight(g, x, window), dw)
@@ -80,16 +84,16 @@ def test_conv2d_adjoint_identity(groups):
     rng = np.random.default_rng(1)
     for stride, padding, dilation, kernel, size in itertools.product(
             STRIDES, PADDINGS, DILATIONS, KERNELS, SIZES):
-        window = Window(size, kernel, stride, padding, dilation)
+        window = Geometry(size, kernel, stride, padding, dilation, groups)
         if min(window.out) < 1:
             continue
         for c in (4, 12):
             x, w = rng.standard_normal((3, c, *size)), rng.standard_normal((8, c // groups, *kernel))
             g = rng.standard_normal((3, 8, *window.out))
-            number = np.vdot(g, kernels.conv2d(x, w, None, window, groups))
+            number = np.vdot(g, kernels.conv2d(x, w, None, window))
             scale = np.linalg.norm(g) * np.linalg.norm(x) * np.linalg.norm(w)
-            back = kernels.input_adjoint(g, w, None, window, groups)
-            turned = kernels.weight_adjoint(g, x, window, groups)
+            back = kernels.input_adjoint(g, w, None, window)
+            turned = kernels.weight_adjoint(g, x, window)
             assert abs(np.vdot(back, x) - number) <= 1e-12 * scale
             assert abs(np.vdot(turned, w) - number) <= 1e-12 * scale
 
@@ -198,18 +202,18 @@ def test_conv2d_threads_and_chunks_change_nothing():
     """Many chunks on one and on two threads: equal to a batch done sample by sample."""
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((48, 16, 20, 20)), rng.standard_normal((24, 16, 3, 3))
-    window = Window((20, 20), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    window = Geometry((20, 20), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
     g = rng.standard_normal((48, 24, 20, 20))
-    y = np.concatenate([kernels.conv2d(x[i:i + 1], w, None, window, 1) for i in range(48)])
-    dw = sum(kernels.weight_adjoint(g[i:i + 1], x[i:i + 1], window, 1) for i in range(48))
+    y = np.concatenate([kernels.conv2d(x[i:i + 1], w, None, window) for i in range(48)])
+    dw = sum(kernels.weight_adjoint(g[i:i + 1], x[i:i + 1], window) for i in range(48))
     before = parallel.get_num_threads()
     try:
         for threads in (1, 2, 3):
             parallel.set_num_threads(threads)
-            close(kernels.conv2d(x, w, None, window, 1), y)
-            close(kernels.weight_adjoint(g, x, window, 1), dw, 1e-10)
-            again = kernels.weight_adjoint(g, x, window, 1)
-            assert (kernels.weight_adjoint(g, x, window, 1) == again).all()
+            close(kernels.conv2d(x, w, None, window), y)
+            close(kernels.weight_adjoint(g, x, window), dw, 1e-10)
+            again = kernels.weight_adjoint(g, x, window)
+            assert (kernels.weight_adjoint(g, x, window) == again).all()
     finally:
         parallel.set_num_threads(before)
 
@@ -234,14 +238,14 @@ def test_conv2d_in_bands_equals_seven_loops(monkeypatch, maps, groups):
     monkeypatch.setattr(parallel, "CHUNK_BYTES", 1)
     monkeypatch.setattr(patches, "LEAST", 1)
     rng = np.random.default_rng(0)
-    forward, to_input, to_weight = maps(groups)
+    forward, to_input, to_weight = maps()
     paddings = [*PADDINGS, ((-2, -1), (0, 1)), ((9, 11), (0, 0))]
     for stride, padding, dilation, kernel in itertools.product(
             [(1, 1), (2, 1), (3, 2)], paddings, [(1, 1), (2, 1)], [(1, 1), (2, 3)]):
-        window = Window((9, 5), kernel, stride, padding, dilation)
+        window = Geometry((9, 5), kernel, stride, padding, dilation, groups)
         if min(window.out) < 1:
             continue
-        assert len(list(window.bands(2))) == -(-window.out[0] // 2)
+        assert len(bands(window, 2)) == -(-window.out[0] // 2)
         x = rng.standard_normal((2, 4, 9, 5))
         w = rng.standard_normal((2 * groups, 4 // groups, *kernel))
         g = rng.standard_normal((2, 2 * groups, *window.out))
@@ -325,7 +329,7 @@ X, W = np.ones((8, 4, 28, 28), np.float32), np.ones((16, 3, 5, 5), np.float32)
     (lambda: tg.conv2d(X[:, :3], W, stride=0), ValueError, "conv2d: stride must be at least 1, got 0"),
     (lambda: tg.conv2d(X[:, :3], W, stride=1.5), TypeError, "conv2d: stride expects an int"),
     (lambda: tg.conv2d(X[:, :3], W, padding=-1), ValueError, "conv2d: padding must be at least 0"),
-    (lambda: tg.conv2d(X[:, :3], W, padding="full"), ValueError, "'valid' or 'same', got 'full'"),
+    (lambda: tg.conv2d(X[:, :3], W, padding="full"), ValueError, "'same' or 'valid', got 'full'"),
     (lambda: tg.conv2d(X, W, groups=3), ValueError, "expects 9 input channels but x has 4"),
     (lambda: tg.conv2d(X, np.ones((6, 1, 3, 3), np.float32), groups=4), ValueError,
      r"weight.shape\[0\]=6 must be divisible by groups=4"),
@@ -376,16 +380,16 @@ def test_conv2d_errors(call, error, text):
 def test_conv2d_keeps_infinity_and_nan_inside_the_windows_that_see_them(bad):
     """Zeros beside a filter must not meet them: 0 * inf is nan, in outputs that never saw it."""
     rng = np.random.default_rng(0)
-    window = Window((8, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    window = Geometry((8, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
     assert wide._plan(8, (3, 3), 1, 1, 4, 1)[1] > 1, "the sample is not widened"
     x, w = rng.standard_normal((2, 1, 8, 8)), rng.standard_normal((4, 1, 3, 3))
     x[0, 0, 4, 4] = bad
     with np.errstate(invalid="ignore"):
-        y = kernels.conv2d(x, w, None, window, 1)
+        y = kernels.conv2d(x, w, None, window)
     assert (~np.isfinite(y)).sum() == 4 * 9 and not np.isfinite(y[0, :, 3:6, 3:6]).any()
     g = rng.standard_normal(y.shape)
     g[1, 2, 0, 0] = bad
-    dx = kernels.input_adjoint(g, w, None, window, 1)
+    dx = kernels.input_adjoint(g, w, None, window)
     assert (~np.isfinite(dx)).sum() == 4 and not np.isfinite(dx[1, 0, :2, :2]).any()
 
 
@@ -396,8 +400,8 @@ def test_conv_transpose2d_keeps_infinite_weights_where_they_meet_a_number(groups
     rng = np.random.default_rng(0)
     g, w = rng.standard_normal((1, 4, 5, 5)), rng.standard_normal((4, 4 // groups, 3, 3))
     w[0, 0, 0, 0] = bad
-    window = Window((7, 7), (3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1))
-    dx = kernels.input_adjoint(g, w, None, window, groups)
+    window = Geometry((7, 7), (3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), groups)
+    dx = kernels.input_adjoint(g, w, None, window)
     assert not np.isfinite(dx[0, 0, :5, :5]).any()
     dx[0, 0, :5, :5] = 0
     assert np.isfinite(dx).all()

@@ -13,9 +13,8 @@ from hypothesis import assume, example, given, settings, strategies as st
 
 import nn
 import tinygrad_conv as tg
-from tinygrad_conv.explain.grid import cut
-from tinygrad_conv.explain.meet import line
-from tinygrad_conv.explain.svg import Sheet
+from tinygrad_conv.explain.picture import Sheet, cut
+from tinygrad_conv.explain.terms import line
 from tinygrad_conv.explain.text import short
 
 small = st.integers(1, 3)
@@ -85,7 +84,7 @@ def test_each_term_is_a_solution_of_the_index_equation_and_none_is_missing(case)
     x, w, b, y, rng = made
     s, d, groups = case["stride"], case["dilation"], case["groups"]
     few, many = (x, y) if case["transposed"] else (y, x)  # the small side and the large
-    pad = y.node.params["padding"]
+    pad = y.node.params["geometry"].padding
     why = tg.explain.input(y, pick(x.shape, rng))
     small, large = ("c", "o") if case["transposed"] else ("o", "c")
     solutions = set()

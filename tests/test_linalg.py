@@ -24,7 +24,7 @@ STACKS = [(), (1,), (3,), (2, 1), (2, 3)]
 def test_matmul_stacks_broadcast(a, b, shared, rng, monkeypatch):
     if shared:
         monkeypatch.setattr(product, "BLAS_ALONE", 0)
-        monkeypatch.setattr(product, "WORTH_THREADS", 0)
+        monkeypatch.setattr(product, "PRODUCTS_WORTH_THREADS", 0)
     x, y = draw(rng, *a, 4, 2), draw(rng, *b, 2, 5)
     np.testing.assert_allclose(tg.matmul(x, y).data, x @ y, rtol=1e-13, atol=1e-13)
     tg.check_grads(tg.matmul, (x, y), order=3, linear=(0, 1))

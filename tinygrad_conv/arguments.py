@@ -54,11 +54,33 @@ def sizes(value: Any, op: str, name: str, dims: int, least: float = 1) -> tuple[
     """
     values = tuple(value) if isinstance(value, list | tuple) else (value,) * dims
     if len(values) != dims or not all(map(is_whole, values)):
-        form = "an int" if dims == 1 else "an int or a pair of ints" if dims == 2 else f"an int or {dims} ints"
-        raise TypeError(f"{op}: {name} expects {form}, got {value!r}")
+        many = {1: "a tuple of one", 2: "a pair of ints"}.get(dims, f"{dims} ints")
+        raise TypeError(f"{op}: {name} expects an int or {many}, got {value!r}")
     if min(values) < least:
         raise ValueError(f"{op}: {name} must be at least {least}, got {value!r}")
     return tuple(map(operator.index, values))
+
+
+def sides(padding: Any, op: str, dims: int) -> str | tuple[tuple[int, int], ...]:
+    """Padding in any form, as (before, after) for each of `dims` axes; "same" and "valid" stay.
+
+    An int, or one for each axis, pads both sides alike; pairs give each side, where below 0 crops.
+
+    Raises:
+        TypeError, ValueError: for anything else.
+
+    Example:
+        >>> sides((1, 2), "conv2d", 2), sides(((1, 0), (0, -2)), "conv2d", 2), sides("same", "conv2d", 2)
+        (((1, 1), (2, 2)), ((1, 0), (0, -2)), 'same')
+    """
+    if isinstance(padding, str):
+        if padding not in ("same", "valid"):
+            raise ValueError(f"{op}: padding must be numbers, 'same' or 'valid', got {padding!r}")
+        return padding
+    if isinstance(padding, list | tuple) and len(padding) == dims and all(
+            isinstance(side, list | tuple) for side in padding):
+        return tuple(sizes(side, op, "padding", 2, -math.inf) for side in padding)
+    return tuple((n, n) for n in sizes(padding, op, "padding", dims, 0))
 
 
 def number(value: Any, op: str, name: str, least: float = -math.inf, most: float = math.inf) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 from . import ops
 from .core import Fixed, as_array
 from .tensor import Tensor, share
+from .primitive import free
 from .pullback import pull
 from .state import is_recording, recording
 from .tape import reach, walk
@@ -42,14 +43,13 @@ def backward(t: Tensor, gradient: Any = None, create_graph: bool = False,
         raise RuntimeError("backward: this tensor does not require a gradient; make an input with "
                            "requires_grad=True, outside no_grad()")
     with recording(create_graph):
-        found = pull([t], [_seed(t, gradient)])
+        calls = reach([t])
+        found = pull([t], [_seed(t, gradient)], calls=calls)
         totals = _totals(found.values())
     for leaf, g in totals:
         leaf.grad = g
     if not (create_graph if retain_graph is None else retain_graph):
-        stand_ins: dict[int, Any] = {}
-        for outputs in reach([t]).values():
-            outputs[0].node.free(stand_ins)
+        free(outputs[0].node for outputs in calls.values())
 
 
 def _totals(found: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:

@@ -20,17 +20,19 @@ class Fixed:
     """Memory that nobody can change: the result of a recorded op. Its identity says "same memory"."""
 
     __slots__ = ()
+    version, recorded, watched = None, True, False  # as of a Memory
 
 
 class Memory:
     """What all tensors on one piece of changeable memory share.
 
-    `version` counts sanctioned changes (`mutate`); `recorded` says that a graph relies on the values;
-    `exposed` that they belong to one of the user's arrays. `lent` holds the writeable views handed
-    out that are still alive: while there are any, or if `exposed`, only a checksum can tell a change.
+    `version` counts the writeable views handed out, by `mutate` or before a graph relied on the values
+    (`recorded`); `exposed` says that they belong to one of the user's arrays. `lent` holds the views
+    that are still alive: while there are any, or if `exposed`, only a checksum can tell a change
+    (`watched`).
     """
 
-    version, recorded, exposed = 0, False, False
+    version, recorded, exposed, watched = 0, False, False, False
     lent: dict[int, weakref.ref[Any]] = {}  # of the class: nothing was ever lent
 
     def lend(self, array: np.ndarray) -> np.ndarray:
@@ -47,16 +49,25 @@ class Memory:
         finally:
             owner.setflags(False)
             array.setflags(False)
+        self.version += 1
+        self.watched = True
         if self.lent is Memory.lent:
             self.lent = {}
-        lent = self.lent
-        watch = weakref.ref(view.base, lambda gone: lent.pop(id(gone), None))
-        lent[id(watch)] = watch
+        watch = weakref.ref(view.base, self._returned)
+        self.lent[id(watch)] = watch
         return view
+
+    def _returned(self, watch: weakref.ref[Any]) -> None:
+        self.lent.pop(id(watch), None)
+        self.watched = self.exposed or bool(self.lent)
+
+    def expose(self) -> None:
+        """Watch from now on: the memory is that of one of the user's arrays."""
+        self.exposed = self.watched = True
 
     def stamp(self, array: np.ndarray, like: Any = None) -> Any:
         """A value that changes when the memory does: taken at record time, compared at backward."""
-        if not (self.exposed or self.lent or isinstance(like, tuple)):
+        if not (self.watched or isinstance(like, tuple)):
             return self.version
         return self.version, zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
 
@@ -111,13 +122,11 @@ class Record:
             raise RuntimeError(f"mutate: only leaves can be changed in place, this tensor's memory "
                                f"is {what}; copy it with tg.tensor(t)")
         try:
-            view = memory.lend(self._data)
+            return memory.lend(self._data)
         except ValueError:
             raise RuntimeError("mutate: the memory this tensor shares (a view of another tensor, "
                                "or from_numpy) is locked; mutate that tensor, or copy this one "
                                "with tg.tensor(t)") from None
-        memory.version += 1
-        return view
 
     @property
     def requires_grad(self) -> bool:

@@ -82,7 +82,7 @@ def from_numpy(array: np.ndarray, requires_grad: bool = False) -> Tensor:
         raise TypeError(f"from_numpy: expects a NumPy array, got {type(array).__name__}; use "
                         f"tg.tensor, which copies")
     t = share(as_array(array, copy=False, what="from_numpy").view())
-    t.memory.exposed = True
+    t.memory.expose()
     t.requires_grad = requires_grad
     return t
 

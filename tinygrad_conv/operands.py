@@ -51,7 +51,8 @@ def tensors_of(name: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
             if array.dtype.kind == "f" and floats and not isinstance(a, np.ndarray):
                 array = np.array(a, np.result_type(*floats))  # a list of floats is as weak as one
             t = share(array.view())  # a view: locking it must not lock the caller's array
-            t.memory.exposed = isinstance(a, np.ndarray)
+            if isinstance(a, np.ndarray):
+                t.memory.expose()
             out.append(t)
     return tuple(out)
 

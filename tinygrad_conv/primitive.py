@@ -9,9 +9,8 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import sys
-from collections.abc import Callable
-from types import CodeType
+from collections.abc import Callable, Iterable
+from sys import _getframe, getrefcount
 from typing import Any, Generic, ParamSpec
 
 import numpy as np
@@ -19,13 +18,14 @@ import numpy as np
 from .core import Fixed, Memory
 from .operands import tensors_of
 from .state import current
-from .tensor import Tensor
+from .tensor import Tensor, share
 
 P = ParamSpec("P")
 _home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = tuple(os.path.join(_home, package, "") for package in ("tinygrad_conv", "nn"))
 _creation = itertools.count()  # creation order is a topological order
-_new = Tensor.__new__
+_new = object.__new__  # here a constructor's own call would cost more than the rest of it
+ndarray = np.ndarray
 
 
 class _Files(dict[str, bool]):
@@ -39,73 +39,69 @@ class _Files(dict[str, bool]):
 _is_ours = _Files()
 
 
-def _caller() -> tuple[CodeType, int]:
-    """The innermost frame that is not this library's, as code and instruction: what to find its line by."""
-    frame = sys._getframe(3)
-    while _is_ours[frame.f_code.co_filename] and frame.f_back is not None:
-        frame = frame.f_back
-    return frame.f_code, frame.f_lasti
-
-
 class Node:
     """One recorded call: `primitive(*inputs, **params)`.
 
     `order` is the creation number, `scope` the path of enclosing scopes, `stamps` the state of each input's
-    memory at the call (None where it is fixed). `values` holds what an op
-    with several outputs made, detached.
+    memory at the call (None where it is fixed), `code` and `instruction` where the user called. `values` holds
+    what an op with several outputs made, detached.
     """
 
-    __slots__ = ("primitive", "inputs", "params", "order", "scope", "caller", "stamps", "values", "freed")
-
-    def __init__(self, primitive: Primitive[Any], inputs: tuple[Any, ...], params: dict[str, Any],
-                 scope: tuple[str, ...], stamps: list[Any]) -> None:
-        self.primitive, self.inputs, self.params = primitive, inputs, params
-        self.order, self.scope, self.stamps, self.caller = next(_creation), scope, stamps, _caller()
-        self.values: tuple[Any, ...] | None = None
-        self.freed = False
-        for t in inputs:
-            if t.memory.__class__ is not Fixed:
-                t.memory.recorded = True
+    __slots__ = ("primitive", "inputs", "params", "order", "scope", "stamps", "code", "instruction", "values",
+                 "freed")
+    primitive: Primitive[Any]
+    inputs: tuple[Any, ...]
+    values: tuple[Any, ...] | None
 
     @property
     def where(self) -> tuple[str, int]:
         """File and line of the user's call."""
-        code, instruction = self.caller
-        line = next(itertools.islice(code.co_positions(), instruction // 2, None))[0]
-        return code.co_filename, line or code.co_firstlineno
-
-    def free(self, stand_ins: dict[int, tuple[Any, Freed]]) -> None:
-        """Release the arrays kept for the derivative; structure and shapes stay, to be drawn.
-
-        Leaves that require gradients and single numbers stay too. The nodes of a graph share
-        `stand_ins`, so that a tensor used twice keeps one identity.
-        """
-        inputs = []
-        for t in self.inputs:
-            if t.node is not None or not (t._requires_grad or t.shape == ()):
-                known = stand_ins.get(id(t))
-                if known is None:
-                    known = stand_ins[id(t)] = t, Freed(t)
-                t = known[1]
-            inputs.append(t)
-        self.inputs = tuple(inputs)
-        self.values = self.values and tuple([Freed(t) for t in self.values])
-        self.freed = True
+        line = next(itertools.islice(self.code.co_positions(), self.instruction // 2, None))[0]
+        return self.code.co_filename, line or self.code.co_firstlineno
 
 
 class Freed:
     """What is left of a tensor once `backward()` has used it: all but its values."""
 
-    __slots__ = ("node", "index", "shape", "dtype", "name", "_requires_grad", "memory")
+    __slots__ = ("node", "index", "shape", "dtype", "name", "requires_grad", "memory")
 
-    def __init__(self, t: Tensor | Freed) -> None:
-        self.node, self.index, self.name, self.memory = t.node, t.index, t.name, t.memory
-        self.shape, self.dtype, self._requires_grad = t.shape, t.dtype, t._requires_grad
 
-    @property
-    def requires_grad(self) -> bool:
-        """Whether the tensor did."""
-        return self._requires_grad
+def _freed(t: Any) -> Freed:
+    left, array = _new(Freed), t._data
+    left.node, left.index, left.name, left.memory = t.node, t.index, t.name, t.memory
+    left.shape, left.dtype, left.requires_grad = array.shape, array.dtype, t._requires_grad
+    return left
+
+
+def free(nodes: Iterable[Node]) -> None:
+    """Release the arrays that the calls of a graph keep for the derivative; the rest stays, to be drawn.
+
+    Leaves that require gradients and single numbers stay too.
+    """
+    leaves: dict[int, tuple[Any, Freed]] = {}  # a leaf used twice keeps one identity
+    for node in nodes:
+        inputs: list[Any] = []
+        for t in node.inputs:
+            if t.node is not None:
+                t = _freed(t)
+            elif not (t._requires_grad or t._data.ndim == 0):
+                t = leaves.setdefault(id(t), (t, _freed(t)))[1]
+            inputs.append(t)
+        node.inputs, node.freed = tuple(inputs), True
+        if node.values is not None:
+            node.values = tuple(map(_freed, node.values))
+
+
+def _record(primitive: Primitive[Any], inputs: tuple[Any, ...], params: dict[str, Any], stamps: list[Any],
+            scope: tuple[str, ...]) -> Node:
+    node = _new(Node)
+    node.primitive, node.inputs, node.params, node.stamps = primitive, inputs, params, stamps
+    node.order, node.scope, node.values, node.freed = next(_creation), scope, None, False
+    frame = _getframe(2)
+    while _is_ours[frame.f_code.co_filename] and frame.f_back is not None:
+        frame = frame.f_back
+    node.code, node.instruction = frame.f_code, frame.f_lasti
+    return node
 
 
 class Primitive(Generic[P]):
@@ -206,34 +202,70 @@ class Primitive(Generic[P]):
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:  # or a tuple, which unpacks alike
         if params:
             args = self._by_position(args, params)  # type: ignore[assignment]
-        inputs: Any = args
+        arrays, differentiable = [], False
         for a in args:
             if not isinstance(a, Tensor):
-                inputs = tensors_of(self.name, args)
+                args = tensors_of(self.name, args)  # type: ignore[assignment]
+                arrays, differentiable = [t._data for t in args], any([t._requires_grad for t in args])
                 break
-        state = current()
-        record = state.recording and any([t._requires_grad for t in inputs])
-        if record:
-            stamps = [None if t.memory.__class__ is Fixed else t.memory.stamp(t._data) for t in inputs]
-            kept = {key: _frozen(value) for key, value in params.items()}
-        arrays = [t._data for t in inputs]
+            arrays.append(a._data)
+            if a._requires_grad:
+                differentiable = True
+        recording, scope, _, backward = current()
+        stamps = kept = None
+        if differentiable and recording:
+            stamps = []
+            for t in args:
+                memory = t.memory
+                stamps.append(memory.stamp(t._data) if memory.watched else memory.version)
+            kept = {key: _frozen(value) for key, value in params.items()} if params else params
         try:
-            values = self.fn(*arrays, **params)
-            several = values.__class__ is tuple
-            made = [_result(v, arrays, params) for v in (values if several else (values,))]
+            value = self.fn(*arrays, **params)
+            if value.__class__ is not ndarray:
+                if value.__class__ is tuple:
+                    value = [_narrowed(np.asarray(v), arrays, params) for v in value]
+                    return self._several(value, args, kept, stamps, scope, backward)  # type: ignore[return-value]
+                value = np.asarray(value)
+            if not arrays or value.dtype is not arrays[0].dtype:
+                value = _narrowed(value, arrays, params)
         except (ValueError, IndexError, TypeError) as e:
             if str(e).startswith(f"{self.name}: "):
                 raise
             raise self._explain(e, arrays, params) from e
-        node = None
-        if record and (several or made[0].dtype.kind == "f"):
-            node = Node(self, inputs, kept, state.scope, stamps)
-        if not several:
-            return _output(made[0], inputs, node, 0)
-        outputs = tuple([_output(value, inputs, node, i) for i, value in enumerate(made)])
-        if node is not None:  # also the integer ones are kept for the derivative
+        memory = node = None
+        if value.base is not None or getrefcount(value) > 2:  # somebody else holds it or its owner
+            value, memory = _placed(value, args)
+        value.setflags(False)
+        out: Tensor = _new(Tensor)
+        out._data, out.grad, out.index, out.name = value, None, 0, ""
+        if stamps is not None and value.dtype.kind == "f":
+            out.node, out._requires_grad = _record(self, args, kept, stamps, scope), True
+            out.memory = memory or Fixed()
+            for t in args:
+                if not t.memory.recorded:
+                    t.memory.recorded = True
+        else:
+            out.node, out._requires_grad = None, False
+            out.memory = memory or (Fixed() if backward else Memory())
+        return out
+
+    def _several(self, values: list[np.ndarray], inputs: tuple[Any, ...], params: Any, stamps: Any,
+                 scope: tuple[str, ...], fixed: bool) -> tuple[Tensor, ...]:
+        """Wrap the outputs of an op that has several; also the integer ones are kept for the derivative."""
+        node = None if stamps is None else _record(self, inputs, params, stamps, scope)
+        outputs = []
+        for i, value in enumerate(values):
+            value, memory = _placed(value, inputs)
+            out = share(value, memory or (Memory() if node is None and not fixed else Fixed()))
+            if node is not None and value.dtype.kind == "f":
+                out.node, out.index, out._requires_grad = node, i, True
+            outputs.append(out)
+        if node is not None:
             node.values = tuple([t.detach() for t in outputs])
-        return outputs  # type: ignore[return-value]
+            for t in inputs:
+                if not t.memory.recorded:
+                    t.memory.recorded = True
+        return tuple(outputs)
 
     def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:
         if str(e).startswith("operands could not be broadcast"):
@@ -258,48 +290,32 @@ def _frozen(value: Any) -> Any:
     return value
 
 
-def _result(value: Any, arrays: list[np.ndarray], params: dict[str, Any]) -> np.ndarray:
-    """What a primitive returned, as an array of a dtype no wider than the inputs'."""
-    array = value if value.__class__ is np.ndarray else np.asarray(value)
-    if arrays and array.dtype is arrays[0].dtype:
-        return array
+def _narrowed(array: np.ndarray, arrays: list[np.ndarray], params: dict[str, Any]) -> np.ndarray:
+    """What a primitive returned, in a dtype no wider than the inputs'."""
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"the function must return an array of real numbers, got "
-                        f"{type(value).__name__} of dtype {array.dtype}")
+        raise TypeError(f"the function must return an array of real numbers, got dtype "
+                        f"{array.dtype}")
     if array.dtype.kind != "f":
         return array
     floats = [a.dtype for a in arrays if a.dtype.kind == "f"] or [np.dtype(np.float32)]
-    told = [np.dtype(params["dtype"])] if "dtype" in params else []  # astype may widen
-    widest = max(floats + told, key=lambda d: d.itemsize)
+    wanted = [np.dtype(params["dtype"])] if "dtype" in params else []  # astype may widen
+    widest = max(floats + wanted, key=lambda d: d.itemsize)
     return array.astype(widest) if array.dtype.itemsize > widest.itemsize else array
 
 
-def _owner(array: np.ndarray) -> Any:
-    """What holds the memory: the array itself, or its base (NumPy keeps no views of views)."""
-    return array if array.base is None else array.base
-
-
-def _output(value: np.ndarray, inputs: tuple[Tensor, ...], node: Node | None, index: int) -> Tensor:
-    """Wrap what a primitive returned, on an input's memory, on fixed memory, or on memory free to change."""
-    owner, memory = _owner(value), None
+def _placed(value: np.ndarray, inputs: tuple[Any, ...]) -> tuple[np.ndarray, Any]:
+    """The memory of a result, if it is an input's; else None, and what owns it is locked too."""
+    owner = value if value.base is None else value.base  # NumPy keeps no views of views
     for t in inputs:
-        if _owner(t._data) is owner:
-            memory = t.memory
-    if owner is not value and memory is None:
-        if isinstance(owner, np.ndarray):
-            owner.setflags(False)  # a buffer that the op may use again, or that somebody holds
-        else:  # as_strided, or memory that is not NumPy's
-            memory = next((t.memory for t in inputs if np.may_share_memory(value, t._data)), None)
-            value = value.copy() if memory is None else value
-    value.setflags(False)
-    out: Tensor = _new(Tensor)
-    out._data, out.grad, out.index, out.name = value, None, index, ""
-    if node is None or value.dtype.kind != "f":
-        out.node, out._requires_grad = None, False
-    else:
-        out.node, out._requires_grad = node, True
-    out.memory = memory or (Memory() if node is None else Fixed())
-    return out
+        if t._data is owner or t._data.base is owner:
+            return value, t.memory
+    if isinstance(owner, np.ndarray):
+        owner.setflags(False)  # a buffer that the op may use again, or that somebody holds
+        return value, None
+    for t in inputs:  # as_strided, or memory that is not NumPy's
+        if np.may_share_memory(value, t._data):
+            return value, t.memory
+    return value.copy(), None
 
 
 def primitive(fn: Callable[P, Any]) -> Primitive[P]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core import Memory
+from .core import Fixed, Memory
 from .primitive import Node
 from .state import State, current, enter
 from .tape import Made, reach
@@ -47,9 +47,10 @@ def check_unchanged(node: Node) -> None:
         raise RuntimeError(
             f"backward: the graph at {name} was already used by a backward(); call the first "
             f"one with retain_graph=True, or compute the output again")
-    for i, (t, stamp) in enumerate(zip(node.inputs, node.stamps)):
-        if stamp is None or not isinstance(t.memory, Memory):
+    for i, stamp in enumerate(node.stamps):
+        if stamp is None:
             continue
+        t = node.inputs[i]
         now = t.memory.stamp(t._data, stamp)
         if now != stamp:
             label = repr(t.name) if t.name else f"of shape {t.shape}"
@@ -59,26 +60,28 @@ def check_unchanged(node: Node) -> None:
                 f"{name} used it ({how}); change it after backward(), or compute the output again")
 
 
-def answer(output: Made) -> Any:
-    """What the call behind `output` returned, as its VJPs expect it: a tensor, or a tuple of them."""
+def _key(t: Tensor) -> Any:
+    """A call's output, by the call's number (and its own if there are several); a leaf by its identity."""
+    node = t.node
+    return -id(t) if node is None else node.order if node.values is None else (node.order, t.index)
+
+
+def received(output: Made, parts: dict[int, Tensor]) -> tuple[Any, Any]:
+    """(g, ans) of a call as its VJPs expect them: tensors, or tuples if the call has several outputs.
+
+    `parts` are the cotangents by number of the output; where there is none, g is zero.
+    """
     node = output.node
     if node.values is None:
-        return output
-    outs = []
+        return parts[0], output
+    answers = []
     for i, value in enumerate(node.values):
         t = value.detach()
         if t.dtype.kind == "f":
             t.node, t.index, t._requires_grad = node, i, True
-        outs.append(t)
-    return tuple(outs)
-
-
-def joined_cotangent(node: Node, parts: dict[int, Tensor]) -> Any:
-    """The cotangent in the form the VJP expects: a tensor, or a tuple with zeros where unused."""
-    if node.values is None:
-        return parts[0]
-    return tuple(parts[i] if i in parts else share(np.zeros_like(v._data))
-                 for i, v in enumerate(node.values))
+        answers.append(t)
+    g = tuple([parts[i] if i in parts else share(np.zeros_like(v._data)) for i, v in enumerate(node.values)])
+    return g, tuple(answers)
 
 
 def _between(nodes: list[Node], targets: Sequence[Tensor]) -> Callable[[Tensor], bool]:
@@ -95,62 +98,95 @@ def _between(nodes: list[Node], targets: Sequence[Tensor]) -> Callable[[Tensor],
     return needed
 
 
-def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
-         targets: Sequence[Tensor] | None = None) -> dict[int, tuple[Tensor, Tensor]]:
+def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Sequence[Tensor] | None = None,
+         calls: dict[int, list[Made]] | None = None) -> dict[int, tuple[Tensor, Tensor]]:
     """Carry `cotangents` of `outputs` back; {id(t): (t, gradient)} of the targets, or all leaves.
 
-    Runs under the recording flag as it stands. Changes no tensor.
+    Runs under the recording flag as it stands. Changes no tensor. `calls` is `reach(outputs)`, if known.
     """
-    calls = reach(outputs)
+    before = current()
+    recording = before.recording
+    calls = reach(outputs) if calls is None else calls
     order = sorted(calls)
     needed = None if targets is None else _between([calls[i][0].node for i in order], targets)
-    inner = {(t.node.order, t.index): t for t in targets or () if t.node is not None}
-    pending: dict[int, dict[int, Tensor]] = {}
+    inner = {_key(t): t for t in targets or () if t.node is not None}
+    pending: dict[Any, Tensor] = {}   # by _key: the cotangents so far
+    totals: dict[Any, Any] = {}       # if not recording: sums of several, in arrays of our own
+    leaves: dict[Any, Tensor] = {}
     found: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def add(t: Tensor, g: Tensor) -> None:
-        if g.memory.__class__ is Memory:
-            g.memory.recorded = True  # several VJPs get it: none may change it
-        if t.node is None:
-            known = found.get(id(t))
-            found[id(t)] = t, g if known is None else ops.add(known[1], g)
-            return
-        parts = pending.get(t.node.order)
-        if parts is None:
-            pending[t.node.order] = {t.index: g}
+    def meet(key: Any, known: Tensor, g: Tensor) -> None:
+        if recording:
+            pending[key] = ops.add(known, g)
+        elif g._data.ndim == 0:  # NumPy's scalars add up several times faster than its arrays without axes
+            totals[key] = totals.get(key, known._data[()]) + g._data[()]
+        elif key not in totals:
+            totals[key] = np.add(known._data, g._data)
         else:
-            parts[t.index] = ops.add(parts[t.index], g) if t.index in parts else g
+            np.add(totals[key], g._data, out=totals[key])
+
+    def taken(key: Any) -> Tensor | None:
+        g = pending.pop(key, None)
+        if key in totals:
+            g = share(np.asarray(totals.pop(key)), Fixed())
+        if key in inner and g is not None:
+            found[id(inner[key])] = inner[key], g
+        return g
 
     for t, g in zip(outputs, cotangents):
         if needed is None or needed(t):
-            add(t, g)
-    before = current()
+            key = _key(t)
+            if key in pending:
+                meet(key, pending[key], g)
+            else:
+                pending[key] = g
+            if t.node is None:
+                leaves[key] = t
+    enter(State(recording, before.scope, before, True))
     try:
-        while order:
-            number = order.pop()
-            output = calls.pop(number)[0]
-            if (parts := pending.pop(number, None)) is None:
+        for number in reversed(order):
+            ans = calls[number][0]
+            node = ans.node
+            if node.values is not None:
+                parts = {i: g for i in range(len(node.values)) if (g := taken((number, i))) is not None}
+                if not parts:
+                    continue
+                g, ans = received(ans, parts)
+            elif totals or inner:
+                g = taken(number)
+            else:
+                g = pending.pop(number, None)
+            if g is None:
                 continue
-            for index, g in parts.items() if inner else ():
-                target = inner.get((number, index))
-                if target is not None:
-                    found[id(target)] = (target, g)
-            node = output.node
-            check_unchanged(node)
-            if before.recording:
-                enter(State(True, (*before.scope, "backward", *node.scope), before))
-            g, ans = joined_cotangent(node, parts), answer(output)
-            del output, parts
-            inputs, params = node.inputs, node.params
+            inputs, params, vjps = node.inputs, node.params, node.primitive.vjps
+            if node.freed:
+                check_unchanged(node)
+            for x, stamp in zip(inputs, node.stamps):
+                if x.memory.version != stamp:  # or if the stamp has a checksum
+                    check_unchanged(node)
+            if recording:
+                enter(State(True, ("backward", *node.scope), before, True))
             for i, x in enumerate(inputs):
                 if x._requires_grad and (needed is None or needed(x)):
-                    vjp = node.primitive.vjp_for(i)
-                    if vjp is not None:
-                        gx = vjp(g, ans, *inputs, **params)
-                        if gx.__class__ is not Tensor or gx._data.shape != x._data.shape or (
-                                gx._data.dtype is not x._data.dtype):
-                            gx = _fit(gx, x, node, i)
-                        add(x, gx)
+                    vjp = vjps[i] if i < len(vjps) else node.primitive.vjp_for(i)
+                    if vjp is None:
+                        continue
+                    gx = vjp(g, ans, *inputs, **params) if params else vjp(g, ans, *inputs)
+                    array = x._data
+                    if gx.__class__ is not Tensor or gx._data.dtype is not array.dtype or (
+                            gx._data.shape != array.shape):
+                        gx = _fit(gx, x, node, i)
+                    made = x.node
+                    key = -id(x) if made is None else made.order if made.values is None else (made.order, x.index)
+                    known = pending.get(key)
+                    if known is not None:
+                        meet(key, known, gx)
+                    else:
+                        pending[key] = gx
+                        if made is None:
+                            leaves[key] = x
     finally:
         enter(before)
+    for key, leaf in leaves.items():
+        found[id(leaf)] = leaf, taken(key)  # type: ignore[assignment]
     return found

@@ -15,11 +15,15 @@ P, R = ParamSpec("P"), TypeVar("R")
 
 
 class State(NamedTuple):
-    """The recording flag, the path of enclosing scopes, and the state outside the innermost block."""
+    """The recording flag, the path of enclosing scopes, the state outside the innermost block.
+
+    `backward` says that a backward pass is under way: its results are fixed, though not recorded.
+    """
 
     recording: bool = True
     scope: tuple[str, ...] = ()
     outer: State | None = None
+    backward: bool = False
 
 
 _variable: ContextVar[State] = ContextVar("tinygrad_conv", default=State())
@@ -58,7 +62,7 @@ def is_recording() -> bool:
 
 def recording(flag: bool) -> Block:
     """Set the recording flag within a `with` block, or a decorated function."""
-    return Block(lambda state: State(flag, state.scope, state))
+    return Block(lambda state: State(flag, state.scope, state, state.backward))
 
 
 def no_grad() -> Block:
@@ -86,4 +90,4 @@ def scope(*names: str) -> Block:
     """
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"scope: names must be strings, got {names!r}")
-    return Block(lambda state: State(state.recording, (*state.scope, *names), state))
+    return Block(lambda state: State(state.recording, (*state.scope, *names), state, state.backward))

@@ -63,14 +63,6 @@ class Extremum(Protocol):
 Binary: TypeAlias = "Callable[[Tensor, Operand], Tensor]"
 
 
-def _infix(op: str) -> Binary:
-    return lambda a, b: getattr(ops, op)(a, b)
-
-
-def _reflected(op: str) -> Binary:
-    return lambda a, b: getattr(ops, op)(b, a)
-
-
 def _logical(sign: str, op: str) -> Binary:
     """An operator on booleans; on integers it would be bitwise, for which there is no op."""
     def method(*operands: Any) -> Any:
@@ -137,15 +129,24 @@ class Tensor(Record):
 
     # ----- Python's operators -----
 
-    __add__, __radd__ = _infix("add"), _reflected("add")
-    __sub__, __rsub__ = _infix("sub"), _reflected("sub")
-    __mul__, __rmul__ = _infix("mul"), _reflected("mul")
-    __truediv__, __rtruediv__ = _infix("div"), _reflected("div")
-    __pow__, __rpow__ = _infix("pow"), _reflected("pow")
-    __matmul__, __rmatmul__ = _infix("matmul"), _reflected("matmul")
-    __lt__, __le__ = _infix("less"), _infix("less_equal")
-    __gt__, __ge__ = _infix("greater"), _infix("greater_equal")
-    __eq__, __ne__ = _infix("equal"), _infix("not_equal")  # type: ignore[assignment]
+    __add__: Binary = lambda a, b: ops.add(a, b)
+    __radd__: Binary = lambda a, b: ops.add(b, a)
+    __sub__: Binary = lambda a, b: ops.sub(a, b)
+    __rsub__: Binary = lambda a, b: ops.sub(b, a)
+    __mul__: Binary = lambda a, b: ops.mul(a, b)
+    __rmul__: Binary = lambda a, b: ops.mul(b, a)
+    __truediv__: Binary = lambda a, b: ops.div(a, b)
+    __rtruediv__: Binary = lambda a, b: ops.div(b, a)
+    __pow__: Binary = lambda a, b: ops.pow(a, b)
+    __rpow__: Binary = lambda a, b: ops.pow(b, a)
+    __matmul__: Binary = lambda a, b: ops.matmul(a, b)
+    __rmatmul__: Binary = lambda a, b: ops.matmul(b, a)
+    __lt__: Binary = lambda a, b: ops.less(a, b)
+    __le__: Binary = lambda a, b: ops.less_equal(a, b)
+    __gt__: Binary = lambda a, b: ops.greater(a, b)
+    __ge__: Binary = lambda a, b: ops.greater_equal(a, b)
+    __eq__: Binary = lambda a, b: ops.equal(a, b)  # type: ignore[assignment]
+    __ne__: Binary = lambda a, b: ops.not_equal(a, b)  # type: ignore[assignment]
     __and__ = __rand__ = _logical("&", "logical_and")
     __or__ = __ror__ = _logical("|", "logical_or")
     __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = __iand__ = __ior__ = _refused

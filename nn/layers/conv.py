@@ -1,6 +1,7 @@
 """Convolution layers, with PyTorch's arguments, attribute names and default initialisation."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,6 @@ import tinygrad_conv as tg
 
 from .defaults import fresh_weight_and_bias
 from .module import Module
-from ..numbers import counts
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -17,7 +17,7 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 def _sizes(name: str, what: str, value: Any, dims: int, least: int = 1) -> tuple[int, ...]:
     """An int, or one int per axis, as a tuple of `dims`."""
     sizes = tuple(value) if isinstance(value, list | tuple) else (value,) * dims
-    if len(sizes) != dims or not counts(*sizes, least=least):
+    if len(sizes) != dims or not all(tg.arguments.is_whole(k) and k >= least for k in sizes):
         form = "an int" if dims == 1 else f"an int or {dims} ints"
         raise ValueError(f"{name}: {what} must be {form} of at least {least}, got {value!r}")
     return tuple(int(k) for k in sizes)
@@ -27,6 +27,7 @@ class _Conv(Module):
     """What the four layers share: parameters and printing."""
 
     dims, transposed = 2, False
+    function: Callable[..., tg.Tensor]
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
                  padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True,
@@ -34,7 +35,7 @@ class _Conv(Module):
                  rng: np.random.Generator | None = None) -> None:
         super().__init__()
         name, dims = type(self).__name__, self.dims
-        whole = counts(in_channels, out_channels, groups)
+        whole = all(tg.arguments.is_whole(n) and n >= 1 for n in (in_channels, out_channels, groups))
         if not whole or in_channels % groups or out_channels % groups:
             raise ValueError(f"{name}: in_channels={in_channels!r} and out_channels={out_channels!r} must be "
                              f"at least 1 and divisible by groups={groups!r}, all whole numbers")
@@ -45,51 +46,28 @@ class _Conv(Module):
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = _sizes(name, "kernel_size", kernel_size, dims)
         self.stride = _sizes(name, "stride", stride, dims)
-        self.padding = (padding,) * dims if hasattr(padding, "__index__") else padding
+        tg.arguments.sides(padding, name, dims)  # refused here if it is none
+        self.padding = (padding,) * dims if tg.arguments.is_whole(padding) else padding
         self.dilation = _sizes(name, "dilation", dilation, dims)
         self.padding_mode = padding_mode
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape = (first, second // groups, *self.kernel_size)
-        weight, b = fresh_weight_and_bias(shape, out_channels, bias, dtype, rng)
-        self.weight = weight
+        self.weight, b = fresh_weight_and_bias(shape, out_channels, bias, dtype, rng)
         self.register_parameter("bias", b)
 
-    def _sides(self, size: tuple[int, ...]) -> list[tuple[int, int]]:
-        """(before, after) of each axis, for borders that are not zeros; "same" as in `tg.conv2d`."""
-        if isinstance(self.padding, str):
-            if self.padding not in ("same", "valid"):
-                raise ValueError(f"{type(self).__name__}: padding must be numbers, 'same' or 'valid', got "
-                                 f"{self.padding!r}")
-            totals = [max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n) if self.padding == "same" else 0
-                      for n, k, s, d in zip(size, self.kernel_size, self.stride, self.dilation)]
-            return [(total // 2, total - total // 2) for total in totals]
-        return [tuple(p) if isinstance(p, list | tuple) else (p, p) for p in self.padding]
-
-    def _bordered(self, x: Any) -> tuple[Any, Any]:
-        """x with its border, and the padding that is left to the convolution."""
-        if self.padding_mode == "zeros":
-            return x, self.padding
-        lead = np.ndim(x) - self.dims
-        sides = self._sides(np.shape(x)[lead:])
-        if self.padding_mode != "circular":
-            return tg.pad(x, [(0, 0)] * lead + sides, self.padding_mode), 0
-        for axis, (before, after) in enumerate(sides, lead):
-            n = np.shape(x)[axis]
-            if n == 0:
-                raise ValueError(f"{type(self).__name__}: nothing to wrap around in shape {np.shape(x)}")
-            x = tg.getitem(x, (slice(None),) * axis + (np.arange(-before, n + after) % n,))
-        return x, 0
+    def forward(self, x: Any) -> tg.Tensor:
+        return self.function(x, self.weight, self.bias, self.stride, self.padding, self.dilation,
+                             self.groups, padding_mode=self.padding_mode)
 
     def extra_repr(self) -> str:
-        dims = self.dims
-        text = (f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
-                f"stride={self.stride}")
-        for name, usual in (("padding", (0,) * dims), ("dilation", (1,) * dims),
-                            ("output_padding", (0,) * dims), ("groups", 1)):
-            value = getattr(self, name, usual)
-            text += f", {name}={value}" if value != usual else ""
-        text += ", bias=False" if self.bias is None else ""
-        return text + (f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "")
+        zeros, ones = (0,) * self.dims, (1,) * self.dims
+        options = [("padding", self.padding, zeros), ("dilation", self.dilation, ones),
+                   ("output_padding", getattr(self, "output_padding", zeros), zeros),
+                   ("groups", self.groups, 1), ("bias", self.bias is not None, True),
+                   ("padding_mode", self.padding_mode, "zeros")]
+        return ", ".join([f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}",
+                          f"stride={self.stride}",
+                          *[f"{name}={value}" for name, value, usual in options if value != usual]])
 
 
 class Conv2d(_Conv):
@@ -97,7 +75,7 @@ class Conv2d(_Conv):
 
     Args:
         in_channels, out_channels, kernel_size, stride, dilation, groups, bias: as in PyTorch.
-        padding: as in PyTorch, or per side (see `tg.conv2d`).
+        padding: as in PyTorch, or per side (see `tg.conv2d`), in every padding_mode.
         padding_mode: what the border holds: "zeros", "reflect", "replicate" or "circular".
         dtype, rng: of the initial parameters; `rng` by default is a fresh generator.
 
@@ -109,9 +87,7 @@ class Conv2d(_Conv):
         (2, 8, 6, 6)
     """
 
-    def forward(self, x: Any) -> tg.Tensor:
-        x, padding = self._bordered(x)
-        return tg.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+    function = staticmethod(tg.conv2d)
 
 
 class Conv1d(_Conv):
@@ -122,11 +98,7 @@ class Conv1d(_Conv):
         (2, 8, 4)
     """
 
-    dims = 1
-
-    def forward(self, x: Any) -> tg.Tensor:
-        x, padding = self._bordered(x)
-        return tg.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+    dims, function = 1, staticmethod(tg.conv1d)
 
 
 class _ConvTranspose(_Conv):
@@ -140,6 +112,10 @@ class _ConvTranspose(_Conv):
                          bias, padding_mode, dtype=dtype, rng=rng)
         self.output_padding = _sizes(type(self).__name__, "output_padding", output_padding, self.dims, 0)
 
+    def forward(self, x: Any, output_size: Any = None) -> tg.Tensor:
+        return self.function(x, self.weight, self.bias, self.stride, self.padding, self.output_padding,
+                             self.groups, self.dilation, output_size)
+
 
 class ConvTranspose2d(_ConvTranspose):
     """`tg.conv_transpose2d` with its own weight (in, out/groups, KH, KW) and bias.
@@ -150,9 +126,7 @@ class ConvTranspose2d(_ConvTranspose):
         ((2, 8, 10, 10), (2, 8, 11, 10))
     """
 
-    def forward(self, x: Any, output_size: Any = None) -> tg.Tensor:
-        return tg.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding,
-                                   self.output_padding, self.groups, self.dilation, output_size)
+    function = staticmethod(tg.conv_transpose2d)
 
 
 class ConvTranspose1d(_ConvTranspose):
@@ -163,8 +137,4 @@ class ConvTranspose1d(_ConvTranspose):
         (2, 8, 10)
     """
 
-    dims = 1
-
-    def forward(self, x: Any, output_size: Any = None) -> tg.Tensor:
-        return tg.conv_transpose1d(x, self.weight, self.bias, self.stride, self.padding,
-                                   self.output_padding, self.groups, self.dilation, output_size)
+    dims, function = 1, staticmethod(tg.conv_transpose1d)

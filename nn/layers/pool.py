@@ -1,15 +1,28 @@
 """Pooling layers: the engine's functions with their arguments kept."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tinygrad_conv as tg
 
-from .module import Module
 from .options import Options
 
 
-class _Pool(Options):
+class _Pooling(Options):
+    """Applies `function` with the options kept; those `unprinted` PyTorch does not print either."""
+
+    function: Callable[..., Any]
+    unprinted: tuple[str, ...] = ("return_indices",)
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x, **self.options())
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{k}={v!r}" for k, v in self.options().items() if k not in self.unprinted)
+
+
+class _Pool(_Pooling):
     """A stride of None is the kernel's size, as in PyTorch."""
 
     def __init__(self, kernel_size: Any, stride: Any, **options: Any) -> None:
@@ -20,8 +33,8 @@ class _Pool(Options):
 class _MaxPool(_Pool):
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
                  return_indices: bool = False, ceil_mode: bool = False) -> None:
-        super().__init__(kernel_size, stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
-        self.return_indices = return_indices
+        super().__init__(kernel_size, stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode,
+                         return_indices=return_indices)
 
 
 class MaxPool2d(_MaxPool):
@@ -32,9 +45,7 @@ class MaxPool2d(_MaxPool):
         (1, 3, 3, 3)
     """
 
-    def forward(self, x: Any) -> Any:
-        return tg.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation,
-                             self.ceil_mode, self.return_indices)
+    function = staticmethod(tg.max_pool2d)
 
 
 class MaxPool1d(_MaxPool):
@@ -45,9 +56,7 @@ class MaxPool1d(_MaxPool):
         (1, 3, 3)
     """
 
-    def forward(self, x: Any) -> Any:
-        return tg.max_pool1d(x, self.kernel_size, self.stride, self.padding, self.dilation,
-                             self.ceil_mode, self.return_indices)
+    function = staticmethod(tg.max_pool1d)
 
 
 class MaxUnpool2d(_Pool):
@@ -74,15 +83,13 @@ class AvgPool2d(_Pool):
         (1, 3, 3, 3)
     """
 
+    function = staticmethod(tg.avg_pool2d)
+    unprinted = ("ceil_mode", "count_include_pad", "divisor_override")
+
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
                  count_include_pad: bool = True, divisor_override: float | None = None) -> None:
-        super().__init__(kernel_size, stride, padding=padding)
-        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
-        self.divisor_override = divisor_override
-
-    def forward(self, x: Any) -> tg.Tensor:
-        return tg.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode,
-                             self.count_include_pad, self.divisor_override)
+        super().__init__(kernel_size, stride, padding=padding, ceil_mode=ceil_mode,
+                         count_include_pad=count_include_pad, divisor_override=divisor_override)
 
 
 class AvgPool1d(_Pool):
@@ -93,17 +100,16 @@ class AvgPool1d(_Pool):
         (1, 3, 3)
     """
 
+    function = staticmethod(tg.avg_pool1d)
+    unprinted = ("ceil_mode", "count_include_pad")
+
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
                  count_include_pad: bool = True) -> None:
-        super().__init__(kernel_size, stride, padding=padding)
-        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
-
-    def forward(self, x: Any) -> tg.Tensor:
-        return tg.avg_pool1d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode,
-                             self.count_include_pad)
+        super().__init__(kernel_size, stride, padding=padding, ceil_mode=ceil_mode,
+                         count_include_pad=count_include_pad)
 
 
-class AdaptiveAvgPool2d(Options):
+class AdaptiveAvgPool2d(_Pooling):
     """`tg.adaptive_avg_pool2d`.
 
     Example:
@@ -111,14 +117,13 @@ class AdaptiveAvgPool2d(Options):
         (1, 3, 1, 1)
     """
 
+    function = staticmethod(tg.adaptive_avg_pool2d)
+
     def __init__(self, output_size: Any) -> None:
         super().__init__(output_size=output_size)
 
-    def forward(self, x: Any) -> tg.Tensor:
-        return tg.adaptive_avg_pool2d(x, self.output_size)
 
-
-class AdaptiveMaxPool2d(Options):
+class AdaptiveMaxPool2d(_Pooling):
     """`tg.adaptive_max_pool2d`.
 
     Example:
@@ -126,15 +131,13 @@ class AdaptiveMaxPool2d(Options):
         (1, 3, 2, 3)
     """
 
+    function = staticmethod(tg.adaptive_max_pool2d)
+
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
-        super().__init__(output_size=output_size)
-        self.return_indices = return_indices
-
-    def forward(self, x: Any) -> Any:
-        return tg.adaptive_max_pool2d(x, self.output_size, self.return_indices)
+        super().__init__(output_size=output_size, return_indices=return_indices)
 
 
-class GlobalAvgPool2d(Module):
+class GlobalAvgPool2d(_Pooling):
     """The mean of each channel's plane: (N, C, H, W) -> (N, C, 1, 1).
 
     Example:
@@ -142,11 +145,10 @@ class GlobalAvgPool2d(Module):
         (1, 3, 1, 1)
     """
 
-    def forward(self, x: Any) -> tg.Tensor:
-        return tg.global_avg_pool2d(x)
+    function = staticmethod(tg.global_avg_pool2d)
 
 
-class GlobalMaxPool2d(Module):
+class GlobalMaxPool2d(_Pooling):
     """The largest value of each channel's plane: (N, C, H, W) -> (N, C, 1, 1).
 
     Example:
@@ -154,5 +156,4 @@ class GlobalMaxPool2d(Module):
         (1, 3, 1, 1)
     """
 
-    def forward(self, x: Any) -> tg.Tensor:
-        return tg.global_max_pool2d(x)
+    function = staticmethod(tg.global_max_pool2d)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from tests import conv_reference as reference
 from tests.op_table.row import Row
+from tinygrad_conv.kernels.geometry import Geometry
 from tinygrad_conv.ops import conv
 
 # (size, kernel, stride, padding, dilation, groups, channels, filters)
@@ -20,34 +21,42 @@ GEOMETRIES = [
 
 def _arrays(rng):
     for size, kernel, stride, padding, dilation, groups, c, o in GEOMETRIES:
-        geo = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        geometry = Geometry(size, kernel, stride, padding, dilation, groups)
         out = reference.out_size(size, kernel, stride, padding, dilation)
         x, w = rng.standard_normal((2, c, *size)), rng.standard_normal((o, c // groups, *kernel))
-        yield x, w, rng.standard_normal((2, o, *out)), geo
+        yield x, w, rng.standard_normal((2, o, *out)), {"geometry": geometry}
 
 
 def conv2d_samples(rng):
-    for x, w, _, geo in _arrays(rng):
-        yield (x, w), geo
-        yield (x, w, rng.standard_normal(len(w))), geo
+    for x, w, _, params in _arrays(rng):
+        yield (x, w), params
+        yield (x, w, rng.standard_normal(len(w))), params
 
 
 def conv_transpose2d_samples(rng):
-    for x, w, g, geo in _arrays(rng):
-        yield (g, w), {"size": x.shape[2:], **geo}
-        yield (g, w, rng.standard_normal(x.shape[1])), {"size": x.shape[2:], **geo}
+    for x, w, g, params in _arrays(rng):
+        yield (g, w), params
+        yield (g, w, rng.standard_normal(x.shape[1])), params
 
 
 def conv2d_weight_samples(rng):
-    for x, w, g, geo in _arrays(rng):
-        yield (g, x), {"kernel": w.shape[2:], **geo}
+    for x, _, g, params in _arrays(rng):
+        yield (g, x), params
+
+
+def by_loops(loops, *given):
+    """The seven loops with the numbers of a geometry, those `given` among them."""
+    def expected(*arrays, geometry):
+        names = (*given, "stride", "padding", "dilation", "groups")
+        return loops(*arrays, **{name: getattr(geometry, name) for name in names})
+    return expected
 
 
 ROWS = [
-    Row(conv._conv2d, lambda rng: list(conv2d_samples(rng)), reference.conv2d,
+    Row(conv._conv2d, lambda rng: list(conv2d_samples(rng)), by_loops(reference.conv2d),
         order=3, linear=(0, 1, 2)),
     Row(conv._conv_transpose2d, lambda rng: list(conv_transpose2d_samples(rng)),
-        reference.conv_transpose2d, order=3, linear=(0, 1, 2)),
-    Row(conv._conv2d_weight, lambda rng: list(conv2d_weight_samples(rng)), reference.conv2d_weight,
-        order=3, linear=(0, 1)),
+        by_loops(reference.conv_transpose2d, "size"), order=3, linear=(0, 1, 2)),
+    Row(conv._conv2d_weight, lambda rng: list(conv2d_weight_samples(rng)),
+        by_loops(reference.conv2d_weight, "kernel"), order=3, linear=(0, 1)),
 ]

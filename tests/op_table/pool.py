@@ -4,7 +4,8 @@ from __future__ import annotations
 import numpy as np
 
 from tests import pool_reference as reference
-from tinygrad_conv.ops import adaptive_pool, pool, unpool
+from tinygrad_conv.kernels.geometry import Geometry
+from tinygrad_conv.ops import pool
 
 from .row import Row
 
@@ -26,26 +27,42 @@ def distinct(rng, shape):
     return (rng.permutation(int(np.prod(shape))).reshape(shape) - 20) * 0.1
 
 
+def params(geo, **options):
+    """What the op is called with for the plain numbers of a geometry, whose sides are padded alike."""
+    sides = tuple((p, p) for p in geo["padding"])
+    return {"geometry": Geometry(**{**geo, "padding": sides}), **options}
+
+
+def by_loops(loops, size=False):
+    """The reference with the plain numbers of a geometry."""
+    def expected(*arrays, geometry, **options):
+        names = ("kernel", "stride", "dilation", "ceil_mode", *["size"] * size)
+        geo = {name: getattr(geometry, name) for name in names}
+        return loops(*arrays, padding=tuple(before for before, _ in geometry.padding), **geo, **options)
+    return expected
+
+
 def max_geometries(rng):
     for size, kernel, stride, padding, dilation, ceil_mode in GEOMETRIES:
-        geo = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation,
-               "ceil_mode": ceil_mode}
-        yield distinct(rng, (2, 3, *size)), geo
+        yield distinct(rng, (2, 3, *size)), {"kernel": kernel, "stride": stride, "padding": padding,
+                                             "dilation": dilation, "ceil_mode": ceil_mode}
 
 
 def max_samples(rng):
-    return [((x,), geo) for x, geo in max_geometries(rng)]
+    return [((x,), params({"size": x.shape[2:], **geo})) for x, geo in max_geometries(rng)]
 
 
 def with_maxima(rng, made):
     """Samples (v, x, maxima of x): v of the shape of the maxima or of x."""
     for x, geo in max_geometries(rng):
         y = reference.max_pool(x, **geo)[0]
-        yield (rng.standard_normal({"outputs": y.shape, "cells": x.shape}[made]), x, y), geo
+        yield ((rng.standard_normal({"outputs": y.shape, "cells": x.shape}[made]), x, y),
+               params({"size": x.shape[2:], **geo}))
 
 
 def indices_samples(rng):
-    return [((x, reference.max_pool(x, **geo)[0]), geo) for x, geo in max_geometries(rng)]
+    return [((x, reference.max_pool(x, **geo)[0]), params({"size": x.shape[2:], **geo}))
+            for x, geo in max_geometries(rng)]
 
 
 def avg_geometries():
@@ -53,18 +70,17 @@ def avg_geometries():
     plain = [geo for geo in GEOMETRIES if geo[4] == (1, 1)]
     for number, (size, kernel, stride, padding, dilation, ceil_mode) in enumerate(plain):
         include, override = counts[number % 4]
-        yield size, {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation,
-                     "ceil_mode": ceil_mode, "count_include_pad": include,
-                     "divisor_override": override}
+        geo = {"size": size, "kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation,
+               "ceil_mode": ceil_mode}
+        yield params(geo, count_include_pad=include, divisor_override=override)
 
 
 def avg_samples(rng):
-    return [((rng.standard_normal((2, 3, *size)),), geo) for size, geo in avg_geometries()]
+    return [((rng.standard_normal((2, 3, *given["geometry"].size)),), given) for given in avg_geometries()]
 
 
 def spread_samples(rng):
-    return [((rng.standard_normal(reference.avg_pool(np.zeros((2, 3, *size)), **geo).shape),),
-             {"size": size, **geo}) for size, geo in avg_geometries()]
+    return [((rng.standard_normal((2, 3, *given["geometry"].out)),), given) for given in avg_geometries()]
 
 
 def places(rng):
@@ -84,27 +100,27 @@ def reading(rng):
 
 
 ROWS = [
-    Row(pool._max_pool2d, max_samples, lambda x, **geo: reference.max_pool(x, **geo)[0]),
+    Row(pool._max_pool2d, max_samples, by_loops(lambda x, **geo: reference.max_pool(x, **geo)[0])),
     Row(pool.max_pool2d_scatter, lambda rng: list(with_maxima(rng, "outputs")),
-        lambda g, x, y, **geo: reference.scatter(g, x, **geo), linear=(0,)),
+        by_loops(lambda g, x, y, **geo: reference.scatter(g, x, **geo)), linear=(0,)),
     Row(pool.max_pool2d_gather, lambda rng: list(with_maxima(rng, "cells")),
-        lambda u, x, y, **geo: reference.gather(u, x, **geo), linear=(0,)),
+        by_loops(lambda u, x, y, **geo: reference.gather(u, x, **geo)), linear=(0,)),
     Row(pool.max_pool2d_indices, indices_samples,
-        lambda x, y, **geo: reference.max_pool(x, **geo)[1], order=0),
-    Row(pool._avg_pool2d, avg_samples, reference.avg_pool, order=3, linear=(0,)),
-    Row(pool.avg_pool2d_spread, spread_samples, reference.avg_spread, order=3, linear=(0,)),
-    Row(adaptive_pool._adaptive_avg_pool2d, lambda rng: [
+        by_loops(lambda x, y, **geo: reference.max_pool(x, **geo)[1]), order=0),
+    Row(pool._avg_pool2d, avg_samples, by_loops(reference.avg_pool), order=3, linear=(0,)),
+    Row(pool.avg_pool2d_spread, spread_samples, by_loops(reference.avg_spread, size=True), order=3, linear=(0,)),
+    Row(pool._adaptive_avg_pool2d, lambda rng: [
         ((rng.standard_normal((2, 3, *n)),), {"output_size": out}) for n, out in SIZES],
         reference.adaptive_avg, linear=(0,)),
-    Row(adaptive_pool.adaptive_avg_pool2d_spread, lambda rng: [
+    Row(pool.adaptive_avg_pool2d_spread, lambda rng: [
         ((rng.standard_normal((2, 3, *out)),), {"size": n}) for n, out in SIZES],
         reference.adaptive_spread, linear=(0,)),
-    Row(adaptive_pool._adaptive_max_pool2d, lambda rng: [
+    Row(pool._adaptive_max_pool2d, lambda rng: [
         ((distinct(rng, (2, 3, *n)),), {"output_size": out}) for n, out in SIZES],
         reference.adaptive_max),
-    Row(adaptive_pool.pick2d, reading, reference.pick, linear=(0,)),
-    Row(adaptive_pool.pile2d, writing, reference.pile, linear=(0,)),
-    Row(unpool._max_unpool2d, writing,
+    Row(pool.pick2d, reading, reference.pick, linear=(0,)),
+    Row(pool.pile2d, writing, reference.pile, linear=(0,)),
+    Row(pool._max_unpool2d, writing,
         lambda x, indices, *, size: reference.pile(x, indices, size=size, add=False), linear=(0,)),
-    Row(unpool.max_unpool2d_pick, reading, reference.pick_put, linear=(0,)),
+    Row(pool.max_unpool2d_pick, reading, reference.pick_put, linear=(0,)),
 ]

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..tensor import Tensor, share
 from ..primitive import Freed
-from ..pullback import answer, joined_cotangent, pull
+from ..pullback import pull, received
 from ..state import recording
 from ..tape import Entry, walk
 
@@ -131,7 +131,7 @@ def _backward_call(entry: Entry, parts: dict[int, Tensor] | None) -> Callable[[]
     """All derivatives of one call, as `backward()` takes them; None where no gradient comes."""
     if parts is None:
         return None
-    node, g, ans = entry.node, joined_cotangent(entry.node, parts), answer(entry.output)
+    node, (g, ans) = entry.node, received(entry.output, parts)
     vjps = [node.primitive.vjp_for(i) for i, t in enumerate(node.inputs) if t.requires_grad]
     return lambda: [vjp and vjp(g, ans, *node.inputs, **node.params) for vjp in vjps]
 

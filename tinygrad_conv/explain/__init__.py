@@ -5,6 +5,5 @@
     tg.explain.input(y, (0, 1, 4, 4), loss)   # which output gradients reach this input pixel
     tg.explain.weight(y, (3, 1, 0, 2), loss)  # all positions that make this weight's gradient
 """
-from .ask import input, output, weight
 from .call import find
-from .explanation import Explanation
+from .explanation import Explanation, input, output, weight

@@ -1,90 +1,77 @@
-"""From the tensor a reader asks about to the recorded call of the convolution that made it.
+"""From the tensor a reader asks about to the recorded convolution that made it.
 
 Shape changes around the call (a sample without batch axis, conv1d, channels last) are undone,
-so that an index is written with the axes the reader sees. Imports core, primitive, tape,
-labels and pullback.
+so that an index is written with the axes the reader sees. Imports core, primitive, tape, pullback
+and the ops of convolution and shape.
 """
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ..arguments import is_whole
 from ..core import as_array
 from ..tensor import Tensor, share
-from ..draw.labels import call_label
+from ..kernels.geometry import Geometry
+from ..ops.conv import _conv2d, _conv_transpose2d
+from ..ops.shape import _reshape, _transpose
 from ..primitive import Freed
 from ..pullback import pull
 from ..state import no_grad
 from ..tape import walk
 
-NAMES = ("conv2d", "conv_transpose2d")
-GEOMETRY = {"stride", "padding", "dilation", "groups"}
 Index = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Call:
+class RecordedConv:
     """One recorded call. `axes` are those of (N, channels, rows, columns) that the reader sees."""
 
     y: Tensor              # what the primitive made, four axes
+    x: Tensor
+    w: Tensor
+    bias: Tensor | None
+    geometry: Geometry
     axes: tuple[int, ...]
-    kernel_axes: tuple[int, ...]
-
-    @property
-    def x(self) -> Tensor:
-        return self.y.node.inputs[0]
-
-    @property
-    def w(self) -> Tensor:
-        return self.y.node.inputs[1]
-
-    @property
-    def bias(self) -> Tensor | None:
-        return (*self.y.node.inputs, None)[2]
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return self.y.node.params
 
     @property
     def transposed(self) -> bool:
-        return self.y.node.primitive.name == "conv_transpose2d"
+        return self.y.node.primitive is _conv_transpose2d
 
     @property
-    def line(self) -> bool:
-        """Whether the reader knows no rows: a one-dimensional convolution."""
-        return 2 not in self.kernel_axes
+    def kernel_axes(self) -> tuple[int, ...]:
+        return (0, 1, 3) if self.geometry.line else (0, 1, 2, 3)
 
     @property
     def label(self) -> str:
-        node = self.y.node
-        name, shapes, params = node.primitive.name, [t.shape for t in node.inputs], node.params
-        if self.line:
-            shapes = [(*s[:2], *s[3:]) for s in shapes]
-            params = params | {key: params[key][-1:] for key in ("stride", "padding", "dilation")}
-        text = call_label(name, shapes, params)
-        text = text.replace("2d", "1d", 1) if self.line else text
-        return ".".join(node.scope) + ": " + text if node.scope else text
+        op, given = self.y.node.primitive, self.geometry.given
+        name = op.name.replace("2d", "1d") if self.geometry.line else op.name
+        label = f"{name} {op.label(self.x.shape, self.w.shape, geometry=given)}"
+        return ": ".join(filter(None, [".".join(self.y.node.scope), label]))
 
 
 def _is_conv(t: Tensor | Freed) -> bool:
-    return t.node is not None and t.node.primitive.name in NAMES and t.node.params.keys() >= GEOMETRY
+    return t.node is not None and t.node.primitive in (_conv2d, _conv_transpose2d)
 
 
-def recorded(y: Any, what: str) -> Call:
+def recorded(y: Any, what: str) -> RecordedConv:
     """The convolution behind `y`, with what it read still there and unchanged."""
     if not isinstance(y, Tensor):
         raise TypeError(f"{what}: expects the tensor that conv2d or conv_transpose2d returned, got "
                         f"{type(y).__name__}")
     steps, t = [], y
-    while t.node is not None and t.node.primitive.name in ("reshape", "transpose"):
+    while t.node is not None and t.node.primitive in (_reshape, _transpose):
         steps.append(t)
         t = t.node.inputs[0]
     if not _is_conv(t):
-        raise TypeError(f"{what}: expects the result of conv2d or conv_transpose2d, {_origin(y)}")
+        origin = ("this tensor has no recorded call: let x or the weight require a gradient, and call the "
+                  "convolution outside no_grad()") if y.node is None else (
+                  f"this one was made by {y.node.primitive.name}: pass what the convolution itself returned, "
+                  f"or find it with tg.explain.find(y, name)")
+        raise TypeError(f"{what}: expects the result of conv2d or conv_transpose2d, {origin}")
     if t.node.freed or isinstance(t, Freed):
         raise RuntimeError(f"{what}: backward() has freed what this {t.node.primitive.name} read; call "
                            f"it with retain_graph=True, or compute y again")
@@ -92,33 +79,19 @@ def recorded(y: Any, what: str) -> Call:
         if x.memory.stamp(x.data, stamp) != stamp:
             raise RuntimeError(f"{what}: the {name} of this {t.node.primitive.name} was changed in place "
                                f"after the call; compute y again")
-    axes = _seen(t, steps[::-1], what)
-    return Call(t, axes, (0, 1, 2, 3) if 2 in axes or len(axes) == 4 else (0, 1, 3))
+    x, w, bias = (*t.node.inputs, None)[:3]
+    geometry = t.node.params["geometry"]
+    axes = _seen_axes(t, steps[::-1], geometry.line, what)
+    return RecordedConv(t, x, w, bias, replace(geometry, line=2 not in axes), axes)
 
 
-def _origin(y: Tensor) -> str:
-    if y.node is None:
-        return ("this tensor has no recorded call: let x or the weight require a gradient, and call the "
-                "convolution outside no_grad()")
-    return (f"this one was made by {y.node.primitive.name}: pass what the convolution itself returned, or "
-            f"find it with tg.explain.find(y, name)")
-
-
-def _may_be_line(w: Tensor) -> bool:
-    """Whether the weight was, or if unrecorded may have been, conv1d's: (O, C, K) reshaped."""
-    return not w.requires_grad or (w.node is not None and w.node.primitive.name == "reshape"
-                                   and w.node.inputs[0].ndim == 3)
-
-
-def _seen(conv: Tensor, steps: Sequence[Tensor], what: str) -> tuple[int, ...]:
+def _seen_axes(conv: Tensor, steps: Sequence[Tensor], line: bool, what: str) -> tuple[int, ...]:
     """Which of the four axes are left after the shape changes in `steps`, in their order."""
-    x, w = conv.node.inputs[:2]
-    lines = w.shape[2] == 1 and x.shape[2] == 1 and _may_be_line(w)  # conv1d's images have height 1
     axes = (0, 1, 2, 3)
     for t in steps:
-        if t.node.primitive.name == "transpose":
+        if t.node.primitive is _transpose:
             axes = tuple(axes[k] for k in t.node.params["axes"])
-        for dropped in ((), (2,), (0,), (0, 2)) if lines else ((), (0,)):
+        for dropped in ((2,), (0, 2)) if line else ((), (0,)):
             left = tuple(k for k in axes if k not in dropped or conv.shape[k] != 1)
             if tuple(conv.shape[k] for k in left) == t.shape:
                 break
@@ -129,27 +102,25 @@ def _seen(conv: Tensor, steps: Sequence[Tensor], what: str) -> tuple[int, ...]:
     return axes
 
 
-def place(index: Any, axes: tuple[int, ...], shape: tuple[int, ...], letters: Sequence[str],
-          what: str) -> Index:
-    """The reader's index on all four axes; an axis the reader does not see has one cell."""
+def index_on_four_axes(index: Any, axes: tuple[int, ...], shape: tuple[int, ...], letters: Sequence[str],
+                       what: str) -> Index:
+    """The reader's index with all four axes; one the reader does not see has one cell."""
     form = ",".join(letters[k] for k in axes)
     expects = f"{what}: the index must be {len(axes)} whole numbers ({form}), got {index!r}"
-    try:
-        values = [v.__index__() for v in index]
-    except (TypeError, AttributeError):
-        raise TypeError(expects) from None
-    if len(values) != len(axes):
+    if not np.iterable(index) or not all(map(is_whole, index)):
+        raise TypeError(expects)
+    if len(index) != len(axes):
         raise IndexError(expects)
     out = [0, 0, 0, 0]
-    for axis, value in zip(axes, values):
+    for axis, value in zip(axes, map(int, index)):
         if not -shape[axis] <= value < shape[axis]:
             raise IndexError(f"{what}: index {value} is out of range for axis {letters[axis]} of size "
-                             f"{shape[axis]} (index ({form}) = {tuple(values)})")
+                             f"{shape[axis]} (index ({form}) = {tuple(map(int, index))})")
         out[axis] = value % shape[axis]
     return tuple(out)
 
 
-def cotangent(y: Tensor, call: Call, g: Any, what: str) -> Tensor:
+def cotangent(y: Tensor, call: RecordedConv, g: Any, what: str) -> Tensor:
     """What arrives at the convolution from above, with four axes.
 
     `g` is an array of y's shape, a tensor with one value computed from y, or None for ones.

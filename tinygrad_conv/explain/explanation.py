@@ -1,18 +1,28 @@
-"""What the three questions return: the terms of a number, to print, show and save.
+"""The three questions: why does this output pixel, or this gradient of an input or weight, have its value?
 
-Imports terms, text and picture, and the writing of files from render.
+Each fixes one letter of the index equation (terms.py) on the arrays of a recorded call, and returns
+an `Explanation`, to print, show and save.
 """
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from ..tensor import Tensor
 from ..files import write_atomically
+from ..state import no_grad
+from .call import cotangent, index_on_four_axes, recorded
 from .picture import draw
-from .terms import Terms
+from .terms import SIDES, Factor, Meeting, Terms, channels, line
 from .text import as_text
 
+LETTERS = {"y": "noij", "dx": "ncuv", "dw": "ocab"}  # of the axes of conv2d's arrays
+TRANSPOSED = {"y": "nouv", "dx": "ncij", "dw": "coab"}
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>body {{ font-family: sans-serif; margin: 1.5em }} svg {{ max-width: 100%; height: auto }}
@@ -67,3 +77,131 @@ class Explanation(Terms):
         page = PAGE.format(title=escape(self.call.label), body=self._repr_html_())
         write_atomically(path, (draw(self) if path.suffix == ".svg" else page).encode())
         return path
+
+
+def _explained(what: str, name: str, y: Any, index: Any, g: Any = None) -> Explanation:
+    """Why `name` ("y", "dx" or "dw") at `index` is the sum over products of two other arrays."""
+    call = recorded(y, what)
+    letters = (TRANSPOSED if call.transposed else LETTERS)[name]
+    axes = call.kernel_axes if name == "dw" else call.axes
+    shape = {"y": call.y, "dx": call.x, "dw": call.w}[name].shape
+    at = index_on_four_axes(index, axes, shape, letters, what)
+    arrays, result, bias = {"x": call.x.data, "w": call.w.data}, call.y.data, None
+    if name == "y" and call.bias is not None:
+        bias = float(call.bias.data[at[1]])
+    if name != "y":
+        g, node = cotangent(y, call, g, what), call.y.node
+        arrays = {"g": g.data, "w": call.w.data} if name == "dx" else {"x": call.x.data, "g": g.data}
+        with no_grad():  # this call's share of the gradient, from the kernels that backward() runs
+            result = node.primitive.vjp_for(int(name == "dw"))(g, call.y, *node.inputs, **node.params).data
+    x_side, y_side = ("small", "large") if call.transposed else ("large", "small")
+    sides = {"x": x_side, "dx": x_side, "y": y_side, "g": y_side, "w": "kernel", "dw": "kernel"}
+    sizes = {sides[key]: array.shape for key, array in (arrays | {name: result}).items()}
+    held, geometry = dict(zip(SIDES[sides[name]], at)), call.geometry
+    rows, columns = (
+        line((sizes["small"][2 + k], geometry.kernel[k], sizes["large"][2 + k]), geometry.stride[k],
+             geometry.dilation[k], geometry.padding[k], **{SIDES[sides[name]][2]: at[2 + k]}) for k in (0, 1))
+    pairs = channels(call.w.shape, geometry.groups,
+                     **{k: v for k, v in held.items() if k in ("small", "large", "k")})
+    samples = np.array([held["n"]]) if "n" in held else np.arange(sizes["small"][0])
+    meeting = Meeting(samples, pairs, rows, columns)
+    first, second = (Factor(key, sides[key], array, meeting.values(sides[key], array))
+                     for key, array in arrays.items())
+    return Explanation(call, name, sides[name], tuple(index), at, meeting, first, second, bias, result)
+
+
+def output(y: Tensor, index: Sequence[int]) -> Explanation:
+    """Which inputs and weights make one output pixel of a convolution.
+
+    Args:
+        y: what `tg.conv2d`, `tg.conv_transpose2d`, their one-dimensional forms or a layer of
+            `nn` returned. It must be recorded: one of its inputs has to require a gradient.
+        index: of the pixel in y, (n, o, i, j), with as many numbers as y has axes.
+
+    Returns:
+        an `Explanation`: prints as text, shows as a picture in a notebook; `.terms`, `.total`
+        (their float64 sum), `.value` (what y holds), `.save("pixel.svg")`.
+
+    Raises:
+        TypeError: if y was not made by a convolution, or not recorded.
+        IndexError: if the index is out of range; names the axis.
+        RuntimeError: if `backward()` has freed the inputs, or they were changed since.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([[[[1.0, 2.0, 3.0]]]], requires_grad=True)
+        >>> print(tg.explain.output(tg.conv2d(x, tg.tensor([[[[1.0, 10.0]]]])), (0, 0, 0, 1)))
+        conv2d 1x2
+          y[n,o,i,j] = sum over c,a,b of x[n,c,i+a,j+b] w[o,c,a,b]
+          y[0,0,0,1] = sum over c,a,b of x[0,c,0+a,1+b] w[0,c,a,b]
+        <BLANKLINE>
+            x[0,0,:,:]   w[0,0,:,:]   product
+               1  2         0   1
+            0  2  3    * 0  1  10   =   2  30
+            sum 32
+        <BLANKLINE>
+        as a matrix product: row 1 of im2col(x), 2 numbers, times a filter
+            [2 3]
+            [1 10]
+        <BLANKLINE>
+        sum of 2 products: 32
+            = 32.0; y[0,0,0,1] holds 32 (float32), difference 0
+
+    Source: the index equations that head ops/conv.py.
+    """
+    return _explained("explain.output", "y", y, index)
+
+
+def input(y: Tensor, index: Sequence[int], g: Any = None) -> Explanation:
+    """Which output gradients reach one input pixel of a convolution, through which weights.
+
+    Args:
+        y: as for `output`.
+        index: of the pixel in the convolution's input, (n, c, u, v).
+        g: the gradient at y: an array of y's shape, or the loss to compute it from; by default
+            ones, as if the loss were y.sum().
+
+    Returns:
+        an `Explanation` of the gradient there; if x is also used elsewhere, of this use's share.
+
+    Raises:
+        TypeError, IndexError, RuntimeError: as for `output`.
+        ValueError: if g has another shape, or no gradient flows from the loss to y.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([[[[1.0, 2.0, 3.0]]]], requires_grad=True)
+        >>> y = tg.conv2d(x, tg.tensor([[[[1.0, 10.0]]]]))
+        >>> tg.explain.input(y, (0, 0, 0, 1), g=[[[[5.0, 7.0]]]]).terms[["j", "b", "g", "w"]].tolist()
+        [(0, 1, 5.0, 10.0), (1, 0, 7.0, 1.0)]
+
+    Source: the index equations that head ops/conv.py.
+    """
+    return _explained("explain.input", "dx", y, index, g)
+
+
+def weight(y: Tensor, index: Sequence[int], g: Any = None) -> Explanation:
+    """All positions whose products make the gradient of one weight of a convolution.
+
+    Args:
+        y: as for `output`.
+        index: of the weight, (o, c, a, b); c counts inside the group. Transposed: (c, o, a, b).
+        g: as for `input`.
+
+    Returns:
+        an `Explanation` of the weight's gradient; if w is also used elsewhere, of this use's share.
+
+    Raises:
+        TypeError, IndexError, RuntimeError, ValueError: as for `input`.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([[[[1.0, 2.0, 3.0]]]], requires_grad=True)
+        >>> y = tg.conv2d(x, tg.tensor([[[[1.0, 10.0]]]]))
+        >>> why = tg.explain.weight(y, (0, 0, 0, 1), (y * y).sum())
+        >>> why.terms["x"].tolist(), why.terms["g"].tolist(), why.total, why.value
+        ([2.0, 3.0], [42.0, 64.0], 276.0, 276.0)
+
+    Source: the index equations that head ops/conv.py.
+    """
+    return _explained("explain.weight", "dw", y, index, g)

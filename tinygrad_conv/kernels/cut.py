@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .parallel import over
-from .window import compute_dtype
+from .layout import compute_dtype
+from .parallel import in_chunks
 
 BLOCK = 1 << 15  # entries worked on at a time: with temporaries they stay in the L2 cache
 RUN = 256        # entries an inner loop should have; from LONG on a scalar beside it is free
@@ -118,7 +118,7 @@ class Cut:
             return [work(s, scratch[:s.stop - s.start]) for s in slices]
 
         item = math.prod(block) * self.dtype.itemsize * arrays
-        return [result for part in over(self.form[0], item, run) for result in part]
+        return [result for part in in_chunks(self.form[0], item, run) for result in part]
 
     def sums(self, a: np.ndarray) -> np.ndarray:
         """The sum of each piece, by BLAS."""

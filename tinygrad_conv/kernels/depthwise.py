@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .parallel import fitting, over
-from .window import Window, compute_dtype
+from .geometry import Geometry
+from .layout import bands, compute_dtype, crop, fill, tap
+from .parallel import fitting, in_chunks
 
 
 def _taps(w: np.ndarray, c: int, dtype: np.dtype) -> np.ndarray:
@@ -17,88 +18,83 @@ def _taps(w: np.ndarray, c: int, dtype: np.dtype) -> np.ndarray:
     return np.ascontiguousarray(w.reshape(c, -1, kh, kw).transpose(2, 3, 0, 1), dtype)
 
 
-def _bands(win: Window, item: int) -> list[tuple[slice, slice, Window]]:
-    """The window in bands that fit the cache, if a sample takes `item` bytes: one, or n is 1."""
-    return list(win.bands(max(fitting(item // win.out[0]), 2 * win.kernel[0])))
+def _bands(geometry: Geometry, item: int) -> list[tuple[slice, slice, Geometry]]:
+    """The geometry in bands that fit the cache, if a sample takes `item` bytes: one, or n is 1."""
+    return bands(geometry, max(fitting(item // geometry.out[0]), 2 * geometry.kernel[0]))
 
 
-def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window) -> np.ndarray:
+def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """y[n,c*M+m,i,j] = b + sum over a,b of xp[n,c,i*s+a*d,j*s+b*d] w[c*M+m,0,a,b]."""
     dtype = compute_dtype(x, w)
     n_samples, c = x.shape[:2]
     taps = _taps(w, c, dtype)
-    y = np.zeros((n_samples, *win.out, c, taps.shape[-1]), dtype)
-    bands = _bands(win, 2 * y[:1].nbytes + x[:1].nbytes)
+    y = np.zeros((n_samples, *geometry.out, c, taps.shape[-1]), dtype)
+    item = 2 * y[:1].nbytes + x[:1].nbytes
 
     def work(slices, n):
-        for rows, cells, band in bands:
+        for rows, cells, band in _bands(geometry, item):
             padded = np.zeros((n, *band.padded, c), dtype)
             product = np.empty((n, *band.out, *y.shape[3:]), dtype)
             for s in slices:
                 m, part = s.stop - s.start, y[s, rows]
-                band.fill(padded[:m], x[s, :, cells])
-                for i, j in np.ndindex(win.kernel):
-                    seen = band.tap(padded[:m], i, j)[..., None]
+                fill(band, padded[:m], x[s, :, cells])
+                for i, j in np.ndindex(band.kernel):
+                    seen = tap(band, padded[:m], i, j)[..., None]
                     part += np.multiply(seen, taps[i, j], out=product[:m])
                 if b is not None:
                     part += b.reshape(c, -1)
 
-    over(n_samples, 2 * y[:1].nbytes + x[:1].nbytes, work)
-    return y.reshape(n_samples, *win.out, len(w)).transpose(0, 3, 1, 2)
+    in_chunks(n_samples, item, work, products=0)
+    return y.reshape(n_samples, *geometry.out, len(w)).transpose(0, 3, 1, 2)
 
 
-def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window) -> np.ndarray:
+def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarray:
     """dw[c*M+m,0,a,b] = sum over n,i,j of g[n,c*M+m,i,j] xp[n,c,i*s+a*d,j*s+b*d]."""
     dtype = compute_dtype(x, g)
-    n_samples, c = x.shape[:2]
-    o, oh, ow = g.shape[1:]
-    item = (2 * o + c) * oh * ow * dtype.itemsize
-    gl, bands = g.transpose(0, 2, 3, 1), _bands(win, item)
+    c, (n_samples, o, oh, ow) = x.shape[1], g.shape
+    item, gl = (2 * o + c) * oh * ow * dtype.itemsize, g.transpose(0, 2, 3, 1)
 
     def work(slices, n):
-        total = np.zeros((*win.kernel, o), dtype)
-        for rows, cells, band in bands:
+        total = np.zeros((*geometry.kernel, o), dtype)
+        for rows, cells, band in _bands(geometry, item):
             padded = np.zeros((n, *band.padded, c), dtype)
             product = np.empty((n, *band.out, c, o // c), dtype)
             ones = np.ones(product.size // o, dtype)
             for s in slices:
                 m = s.stop - s.start
-                band.fill(padded[:m], x[s, :, cells])
+                fill(band, padded[:m], x[s, :, cells])
                 part = np.ascontiguousarray(gl[s, rows], dtype).reshape(product[:m].shape)
-                for i, j in np.ndindex(win.kernel):
-                    np.multiply(band.tap(padded[:m], i, j)[..., None], part, out=product[:m])
+                for i, j in np.ndindex(band.kernel):
+                    np.multiply(tap(band, padded[:m], i, j)[..., None], part, out=product[:m])
                     lines = product[:m].reshape(-1, o)
                     total[i, j] += ones[:len(lines)] @ lines
         return total
 
-    parts = over(n_samples, item, work)
-    return np.ascontiguousarray(np.add.reduce(parts).transpose(2, 0, 1))[:, None]
+    total = np.add.reduce(in_chunks(n_samples, item, work))
+    return np.ascontiguousarray(total.transpose(2, 0, 1))[:, None]
 
 
-def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
-                  groups: int) -> np.ndarray:
+def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """dx[n,c,u,v] = b[c] + sum over m,i,j,a,b with i*s+a*d = u+p of g[n,c*M+m,i,j] w[c*M+m,0,a,b]."""
     dtype = compute_dtype(g, w)
-    n_samples, o, oh, ow = g.shape
-    c = groups
-    taps = _taps(w, c, dtype)
-    gl = g.transpose(0, 2, 3, 1)
-    dx = np.zeros((n_samples, *win.size, c), dtype)
+    c, (n_samples, o, oh, ow) = geometry.groups, g.shape
+    taps, gl = _taps(w, c, dtype), g.transpose(0, 2, 3, 1)
+    dx = np.zeros((n_samples, *geometry.size, c), dtype)
     if b is not None:
         dx[...] = b
     item = (2 * o + c) * oh * ow * dtype.itemsize
-    bands = _bands(win, item)
 
     def work(slices, n):
-        for rows, cells, band in bands:
+        for rows, cells, band in _bands(geometry, item):
             padded = np.empty((n, *band.padded, c), dtype)
             for s in slices:
                 m = s.stop - s.start
                 part = np.ascontiguousarray(gl[s, rows], dtype).reshape(m, *band.out, c, o // c)
                 padded[:m] = 0
-                for i, j in np.ndindex(win.kernel):
-                    band.tap(padded[:m], i, j)[...] += np.einsum("nijcm,cm->nijc", part, taps[i, j])
-                band.crop(dx[s, cells], padded[:m])
+                for i, j in np.ndindex(band.kernel):
+                    seen = tap(band, padded[:m], i, j)
+                    seen += np.einsum("nijcm,cm->nijc", part, taps[i, j])
+                crop(band, dx[s, cells], padded[:m])
 
-    over(n_samples, item, work)
+    in_chunks(n_samples, item, work, products=0)
     return dx.transpose(0, 3, 1, 2)

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +20,8 @@ import numpy as np
 from .memory import keep_memory
 
 CHUNK_BYTES = 1 << 21  # columns, padded input and output of one chunk; about the L2 caches
-WORTH_THREADS = 1 << 20  # bytes of workspace traffic below which handing work over costs more
+BYTES_WORTH_THREADS = 1 << 20  # of workspace traffic; below, handing work over costs more
+BLAS_ALONE = 1 << 18  # multiply-adds of a matrix product up to which OpenBLAS starts no threads itself
 
 
 def _blas_libraries() -> list[Any]:
@@ -141,20 +142,20 @@ def workspace(role: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return buffers[role][:size].view(dtype).reshape(shape)
 
 
-def split(count: int, worth: bool, work: Callable[[int, int], Any]) -> list[Any]:
+def split(count: int, worth: bool, work: Callable[[int, int], Any], hold: bool = True) -> list[Any]:
     """Run `work(lo, hi)` on equal parts of range(count), one per thread if `worth` it; in order.
 
-    BLAS works single-threaded inside. The parts depend on `count` and the number of threads only,
-    so results are reproducible.
+    The parts depend on `count` and the number of threads only, so results are reproducible. BLAS is
+    held to one thread inside, which `hold=False` saves where it would start none.
     """
     if not _team.ready:
         _team.start()
     pool = _team.pool
     threads = max(1, min(_team.size, count)) if pool and worth else 1
-    cuts = [count * i // threads for i in range(threads + 1)]
-    with _team.one_blas_thread():
+    with _team.one_blas_thread() if hold else nullcontext():
         if threads == 1:
             return [work(0, count)]
+        cuts = [count * i // threads for i in range(threads + 1)]
         rest = [pool.submit(work, lo, hi) for lo, hi in pairwise(cuts[1:])]
         try:
             first = work(0, cuts[1])
@@ -169,10 +170,12 @@ def fitting(item_bytes: int) -> int:
     return max(1, CHUNK_BYTES // max(item_bytes, 1))
 
 
-def over(count: int, item_bytes: int, work: Callable[[list[slice], int], Any]) -> list[Any]:
+def in_chunks(count: int, item_bytes: int, work: Callable[[list[slice], int], Any],
+              products: float = math.inf) -> list[Any]:
     """Run `work(slices, n)` over range(count), once per thread; its results in order.
 
-    Each slice holds at most `n` items, as many as fit the cache at `item_bytes` each.
+    Each slice holds at most `n` items, as many as fit the cache at `item_bytes` each. `products` are
+    the multiply-adds of an item in a call of BLAS, 0 if there is none.
     """
     n = fitting(item_bytes)
 
@@ -180,4 +183,5 @@ def over(count: int, item_bytes: int, work: Callable[[list[slice], int], Any]) -
         m = max(1, min(n, hi - lo))
         return work([slice(a, min(a + m, hi)) for a in range(lo, hi, m)], m)
 
-    return split(count, count * item_bytes > WORTH_THREADS, part)
+    return split(count, count * item_bytes > BYTES_WORTH_THREADS, part,
+                 products > 0 and min(n, count) * products > BLAS_ALONE)

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .parallel import fitting, over, workspace
-from .window import Window, compute_dtype
+from .geometry import Geometry
+from .layout import bands, compute_dtype, crop, fill, finite, patches, tap
+from .parallel import fitting, in_chunks, workspace
 
 RUNS = 5  # how many times more adds of long runs are as fast as adds of single cells
 LEAST = 1024  # windows a band should have: every product reads all weights
@@ -32,16 +33,17 @@ def _rows(y: np.ndarray, groups: int, filters: int) -> np.ndarray:
     return y.reshape(-1, groups, filters // groups).transpose(1, 0, 2)
 
 
-def _bands(win: Window, item: int) -> list[tuple[slice, slice, Window]]:
-    """The window in bands that fit the cache, if a sample takes `item` bytes: one, or n is 1."""
-    oh, ow = win.out
-    twice = 2 * win.kernel[0]  # neighbours share the rows that one kernel sees
-    return list(win.bands(max(fitting(item // oh), math.ceil(LEAST / ow), twice)))
+def _bands(geometry: Geometry, item: int) -> list[tuple[slice, slice, Geometry]]:
+    """The geometry in bands that fit the cache, if a sample takes `item` bytes: one, or n is 1."""
+    oh, ow = geometry.out
+    twice = 2 * geometry.kernel[0]  # neighbours share the rows that one kernel sees
+    return bands(geometry, max(fitting(item // oh), math.ceil(LEAST / ow), twice))
 
 
-def _filters(g: np.ndarray, win: Window) -> int:
-    """How many numbers of g (N, ., ., .) belong to one window."""
-    return math.prod(g.shape[1:]) // math.prod(win.out)
+def _sizes(geometry: Geometry, c: int, o: int, itemsize: int) -> tuple[int, int, int]:
+    """Numbers in a column, bytes of a sample's columns and outputs, multiply-adds of its product."""
+    k, windows = math.prod(geometry.kernel) * c // geometry.groups, math.prod(geometry.out)
+    return k, (k * geometry.groups + o) * windows * itemsize, k * (o // geometry.groups) * windows
 
 
 def _last(g: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -57,16 +59,15 @@ def _last(g: np.ndarray, dtype: np.dtype) -> np.ndarray:
 class _Columns:
     """Workspace of one thread: the padded chunk and its columns, after them `ones` columns of 1."""
 
-    def __init__(self, win: Window, n: int, x: np.ndarray, groups: int, ones: int,
-                 dtype: np.dtype) -> None:
-        self.win, self.groups, (kh, kw), c = win, groups, win.kernel, x.shape[1]
-        k = kh * kw * c // groups
-        self.bare = win.bare(x)
-        self.columns = workspace("columns", (groups, n, *win.out, k + ones), dtype)
-        self.patches = self.columns[..., :k].reshape(groups, n, *win.out, kh, kw, -1)
+    def __init__(self, geometry: Geometry, n: int, x: np.ndarray, ones: int, dtype: np.dtype) -> None:
+        self.geometry, groups, c = geometry, geometry.groups, x.shape[1]
+        k = math.prod(geometry.kernel) * c // groups
+        self.bare = geometry.bare and x.strides[1] == x.itemsize  # x serves as it is: pixels lie whole
+        self.columns = workspace("columns", (groups, n, *geometry.out, k + ones), dtype)
+        self.patches = self.columns[..., :k].reshape(groups, n, *geometry.out, *geometry.kernel, -1)
         self.columns[..., k:] = 1
         if not self.bare:
-            self.padded = workspace("padded", (n, *win.padded, c), dtype)
+            self.padded = workspace("padded", (n, *geometry.padded, c), dtype)
             self.padded.fill(0)
 
     def of(self, x: np.ndarray) -> np.ndarray:
@@ -74,52 +75,46 @@ class _Columns:
         n = len(x)
         xp = x.transpose(0, 2, 3, 1) if self.bare else self.padded[:n]
         if not self.bare:
-            self.win.fill(xp, x)
-        np.copyto(self.patches[:, :n], self.win.patches(xp, self.groups))
-        return self.columns[:, :n].reshape(self.groups, -1, self.columns.shape[-1])
+            fill(self.geometry, xp, x)
+        np.copyto(self.patches[:, :n], patches(self.geometry, xp))
+        return self.columns[:, :n].reshape(len(self.columns), -1, self.columns.shape[-1])
 
 
-def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
-           groups: int) -> np.ndarray:
+def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """y[n,o,i,j] = b[o] + sum over c,a,b of xp[n,c,i*s+a*d,j*s+b*d] w[o,c,a,b]."""
-    dtype = compute_dtype(x, w)
-    n_samples, c, _, _ = x.shape
+    dtype, groups = compute_dtype(x, w), geometry.groups
     wm = _matrix(w, groups, dtype)
     if b is not None:  # one more row, which the ones meet
         wm = np.concatenate([wm, b.astype(dtype, copy=False).reshape(groups, 1, -1)], axis=1)
-    y = np.empty((n_samples, *win.out, w.shape[0]), dtype)
-    item = (wm.shape[1] * groups + len(w)) * math.prod(win.out) * dtype.itemsize
-    bands = _bands(win, item)
+    y = np.empty((len(x), *geometry.out, len(w)), dtype)
+    _, item, products = _sizes(geometry, x.shape[1], len(w), dtype.itemsize)
 
     def work(slices, n):
-        for rows, cells, band in bands:
-            space = _Columns(band, n, x, groups, int(b is not None), dtype)
+        for rows, cells, band in _bands(geometry, item):
+            space = _Columns(band, n, x, int(b is not None), dtype)
             for s in slices:
                 np.matmul(space.of(x[s, :, cells]), wm, out=_rows(y[s, rows], groups, len(w)))
 
-    over(n_samples, item, work)
+    in_chunks(len(x), item, work, products)
     return y.transpose(0, 3, 1, 2)
 
 
-def weight_adjoint(g: np.ndarray, x: np.ndarray, win: Window, groups: int) -> np.ndarray:
+def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarray:
     """dw[o,c,a,b] = sum over n,i,j of g[n,o,i,j] xp[n,c,i*s+a*d,j*s+b*d]."""
-    dtype = compute_dtype(x, g)
-    n_samples, c, _, _ = x.shape
-    o, (kh, kw) = _filters(g, win), win.kernel
-    k = kh * kw * c // groups
-    item = (k * groups + o) * math.prod(win.out) * dtype.itemsize
-    bands = _bands(win, item)
+    dtype, groups, (kh, kw), c = compute_dtype(x, g), geometry.groups, geometry.kernel, x.shape[1]
+    o = math.prod(g.shape[1:]) // math.prod(geometry.out)  # numbers of g that belong to one window
+    k, item, products = _sizes(geometry, c, o, dtype.itemsize)
 
     def work(slices, n):
         total = np.zeros((groups, k, o // groups), dtype)
-        for rows, cells, band in bands:
-            space = _Columns(band, n, x, groups, 0, dtype)
+        for rows, cells, band in _bands(geometry, item):
+            space = _Columns(band, n, x, 0, dtype)
             for s in slices:
                 gl = _rows(_last(g[s, :, rows], dtype), groups, o)
                 total += np.matmul(space.of(x[s, :, cells]).transpose(0, 2, 1), gl)
         return total
 
-    parts = over(n_samples, item, work)
+    parts = in_chunks(len(x), item, work, products)
     total = parts[0] if len(parts) == 1 else np.add.reduce(parts)
     return np.ascontiguousarray(total.reshape(groups, kh, kw, c // groups, o // groups).transpose(
         0, 4, 3, 1, 2)).reshape(o, c // groups, kh, kw)
@@ -132,7 +127,7 @@ def rotated(w: np.ndarray, groups: int) -> np.ndarray:
     return w.transpose(0, 2, 1, 3, 4).reshape(groups * cg, o // groups, kh, kw)
 
 
-def _meeting(win: Window, xp: np.ndarray, columns: np.ndarray) -> Iterator[
+def _meeting(geometry: Geometry, xp: np.ndarray, columns: np.ndarray) -> Iterator[
         tuple[np.ndarray, np.ndarray]]:
     """Cells of xp (n, Hp, Wp, C) and what of columns (G, n, OH, OW, KH, KW, C/G) is added to them.
 
@@ -140,46 +135,53 @@ def _meeting(win: Window, xp: np.ndarray, columns: np.ndarray) -> Iterator[
     runs are whole rows in an image of one channel.
     """
     columns = columns.transpose(1, 2, 3, 4, 5, 0, 6)
-    (kh, kw), few = win.kernel, 1 if xp.shape[3] == 1 else RUNS
-    if win.dilation[1] == 1 and win.out[1] <= few * kw:
-        for i, j in np.ndindex(kh, win.out[1]):
-            yield win.run(xp, i, j), columns[:, :, j, i]
+    (kh, kw), (oh, ow), (sh, sw), (dh, dw) = (geometry.kernel, geometry.out, geometry.stride,
+                                              geometry.dilation)
+    few = 1 if xp.shape[3] == 1 else RUNS
+    if dw == 1 and ow <= few * kw:
+        for a, j in np.ndindex(kh, ow):  # what row a of the kernel sees at output column j
+            rows = slice(a * dh, a * dh + (oh - 1) * sh + 1, sh)
+            yield xp[:, rows, j * sw:j * sw + kw], columns[:, :, j, a]
     else:
-        for i, j in np.ndindex(kh, kw):
-            yield win.tap(xp, i, j), columns[:, :, :, i, j]
+        for a, b in np.ndindex(kh, kw):
+            yield tap(geometry, xp, a, b), columns[:, :, :, a, b]
 
 
-def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
-            groups: int) -> np.ndarray:
+def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
+    """dx[n,c,u,v] = b[c] + sum over o,i,j,a,b with i*s+a*d = u+p of g[n,o,i,j] w[o,c,a,b]."""
+    if geometry.stride == (1, 1) and finite(w):  # the zeros around g meet it
+        return conv2d(g, rotated(w, geometry.groups), b, geometry.turned)
+    return scatter(g, w, b, geometry)
+
+
+def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """The input adjoint at any stride: columns of the gradient, added to the cells taps saw."""
-    dtype = compute_dtype(g, w)
-    n_samples, (o, cg, kh, kw) = len(g), w.shape
+    dtype, (o, cg, _, _), groups = compute_dtype(g, w), w.shape, geometry.groups
     wm = _matrix(w, groups, dtype).transpose(0, 2, 1)
-    dx = np.zeros((n_samples, *win.size, cg * groups), dtype)
+    dx = np.zeros((len(g), *geometry.size, cg * groups), dtype)
     if b is not None:
         dx[...] = b
-    item = (kh * kw * cg * groups + o) * math.prod(win.out) * dtype.itemsize
-    bands = _bands(win, item)
+    _, item, products = _sizes(geometry, cg * groups, o, dtype.itemsize)
 
     def work(slices, n):
-        for rows, cells, band in bands:
+        for rows, cells, band in _bands(geometry, item):
             for s in slices:
                 _scatter(_rows(_last(g[s, :, rows], dtype), groups, o), wm, band, dx[s, cells])
 
-    over(n_samples, item, work)
+    in_chunks(len(g), item, work, products)
     return dx.transpose(0, 3, 1, 2)
 
 
-def _scatter(rows: np.ndarray, wm: np.ndarray, win: Window, dx: np.ndarray) -> None:
+def _scatter(rows: np.ndarray, wm: np.ndarray, geometry: Geometry, dx: np.ndarray) -> None:
     """Add one chunk: rows (G, n*OH*OW, O/G) by wm (G, O/G, KH*KW*C/G), to dx (n, H, W, C)."""
-    n, groups, bare = len(dx), len(wm), win.padding == ((0, 0), (0, 0))
-    columns = workspace("columns", (groups, n, *win.out, *win.kernel, dx.shape[3] // groups), dx.dtype)
+    (n, _, _, c), groups = dx.shape, len(wm)
+    columns = workspace("columns", (groups, n, *geometry.out, *geometry.kernel, c // groups), dx.dtype)
     np.matmul(rows, wm, out=columns.reshape(*rows.shape[:2], -1))
     xp = dx
-    if not bare:
-        xp = workspace("padded", (n, *win.padded, dx.shape[3]), dx.dtype)
+    if not geometry.bare:
+        xp = workspace("padded", (n, *geometry.padded, c), dx.dtype)
         xp.fill(0)
-    for cells, run in _meeting(win, xp, columns):
+    for cells, run in _meeting(geometry, xp, columns):
         cells += run.reshape(cells.shape)
-    if not bare:
-        win.crop(dx, xp)
+    if not geometry.bare:
+        crop(geometry, dx, xp)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .window import compute_dtype
+from .layout import compute_dtype
 
 Pair = tuple[int, int]
 

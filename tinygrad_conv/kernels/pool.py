@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .parallel import over
-from .pool_geometry import Place, Windows
-from .window import compute_dtype
+from .geometry import Geometry, Taps
+from .layout import compute_dtype
+from .parallel import in_chunks
+from .table import register
 
-
-SHORT = 32  # bytes up to which a pixel of all channels is copied faster as one item
+SHORT = 32  # bytes up to which a pixel of all channels is copied faster as one item,
+MANY = 1 << 13  # where there are so many numbers
 
 
 def _like(x: np.ndarray, size: tuple[int, ...], n: int | None = None,
@@ -29,29 +30,27 @@ def _on(axis: int, s: slice) -> tuple:
     return (..., s, slice(None)) if axis == 0 else (..., s)
 
 
-def _reduce(ufunc: np.ufunc, empty: float, x: np.ndarray, y: np.ndarray, places: list[Place],
-            axis: int) -> None:
+def _reduce(ufunc: np.ufunc, empty: float, x: np.ndarray, y: np.ndarray, taps: Taps, axis: int) -> None:
     """y = ufunc over the taps of one axis of x, `empty` where there are none."""
-    whole = [outs == slice(0, y.shape[axis - 2]) for outs, _ in places[:2]]
+    whole = [outs == slice(0, y.shape[axis - 2]) for outs, _ in taps[:2]]
     if whole == [True, True]:
-        a, b = (x[_on(axis, cells)] for _, cells in places[:2])
+        a, b = (x[_on(axis, cells)] for _, cells in taps[:2])
         ufunc(a, b, out=y)
-        places = places[2:]
+        taps = taps[2:]
     else:
         y.fill(empty)
-    for outs, cells in places:
+    for outs, cells in taps:
         part = y[_on(axis, outs)]
         ufunc(part, x[_on(axis, cells)], out=part)
 
 
-def _windows(ufunc: np.ufunc, empty: float, x: np.ndarray, win: Windows,
+def _windows(ufunc: np.ufunc, empty: float, x: np.ndarray, geometry: Geometry, dtype: np.dtype,
              divisor: np.ndarray | None = None) -> np.ndarray:
-    dtype = compute_dtype(x) if divisor is not None else x.dtype
-    y = _like(x, win.out, dtype=dtype)
-    rows, columns = win.along(0), win.along(1)
+    y = _like(x, geometry.out, dtype=dtype)
+    rows, columns = geometry.along
 
     def work(slices, n):
-        half = _like(x, (win.out[0], win.size[1]), n, dtype)
+        half = _like(x, (geometry.out[0], geometry.size[1]), n, dtype)
         for s in slices:
             part = half[:s.stop - s.start]
             _reduce(ufunc, empty, x[s], part, rows, 0)
@@ -59,45 +58,58 @@ def _windows(ufunc: np.ufunc, empty: float, x: np.ndarray, win: Windows,
             if divisor is not None:
                 y[s] /= divisor
 
-    over(len(x), 2 * x[:1].nbytes, work)
+    in_chunks(len(x), 2 * x[:1].nbytes, work, products=0)
     return y
 
 
-def maxima(x: np.ndarray, win: Windows) -> np.ndarray:
+def maxima(x: np.ndarray, geometry: Geometry) -> np.ndarray:
     """y[n,c,i,j] = max over a,b of x[n,c,i*s+a*d-p,j*s+b*d-p]; NaN if one of them is."""
-    return _windows(np.maximum, -np.inf, x, win)
+    return _windows(np.maximum, -np.inf, x, geometry, x.dtype)
 
 
-def averages(x: np.ndarray, win: Windows, divisor: np.ndarray) -> np.ndarray:
+def counts(geometry: Geometry, include_pad: bool) -> np.ndarray:
+    """How many cells each window averages, (OH, OW): its part inside the (padded) plane."""
+    per_axis = []
+    for n, k, s, (before, after), out in zip(geometry.size, geometry.kernel, geometry.stride,
+                                             geometry.padding, geometry.out):
+        first = np.arange(out) * s - before
+        last = np.minimum(first + k, n + after)
+        if not include_pad:
+            first, last = np.maximum(first, 0), np.minimum(last, n)
+        per_axis.append(last - first)
+    return np.multiply.outer(*per_axis)
+
+
+def averages(x: np.ndarray, divisor: np.ndarray, geometry: Geometry) -> np.ndarray:
     """y[n,c,i,j] = sum over a,b of x[n,c,i*s+a-p,j*s+b-p] / divisor[i,j]."""
-    return _windows(np.add, 0.0, x, win, divisor.astype(compute_dtype(x)))
+    dtype = compute_dtype(x)
+    return _windows(np.add, 0.0, x, geometry, dtype, divisor.astype(dtype))
 
 
-def _spread(g: np.ndarray, dx: np.ndarray, places: list[Place], axis: int) -> None:
+def _spread(g: np.ndarray, dx: np.ndarray, taps: Taps, axis: int) -> None:
     """The adjoint of summing the taps of one axis."""
     dx.fill(0)
-    for outs, cells in places:
+    for outs, cells in taps:
         part = dx[_on(axis, cells)]
         np.add(part, g[_on(axis, outs)], out=part)
 
 
-def averages_adjoint(g: np.ndarray, win: Windows, divisor: np.ndarray) -> np.ndarray:
+def averages_adjoint(g: np.ndarray, divisor: np.ndarray, geometry: Geometry) -> np.ndarray:
     """dx[n,c,u,v] = sum over i,j,a,b with i*s+a-p = u, .. of g[n,c,i,j] / divisor[i,j]."""
     dtype = compute_dtype(g)
-    divisor = divisor.astype(dtype)
-    dx = _like(g, win.size, dtype=dtype)
-    rows, columns = win.along(0), win.along(1)
+    divisor, dx = divisor.astype(dtype), _like(g, geometry.size, dtype=dtype)
+    rows, columns = geometry.along
 
     def work(slices, n):
-        share = _like(g, win.out, n, dtype)
-        half = _like(g, (win.out[0], win.size[1]), n, dtype)
+        share = _like(g, geometry.out, n, dtype)
+        half = _like(g, (geometry.out[0], geometry.size[1]), n, dtype)
         for s in slices:
             m = s.stop - s.start
             np.divide(g[s], divisor, out=share[:m])
             _spread(share[:m], half[:m], columns, 1)
             _spread(half[:m], dx[s], rows, 0)
 
-    over(len(g), 2 * dx[:1].nbytes, work)
+    in_chunks(len(g), 2 * dx[:1].nbytes, work, products=0)
     return dx
 
 
@@ -107,7 +119,7 @@ def _pixels(*arrays: np.ndarray) -> list[np.ndarray] | None:
     NumPy copies short runs a number at a time, items whole.
     """
     itemsize, c = arrays[0].itemsize, arrays[0].shape[1]
-    if c == 1 or c * itemsize > SHORT or any(a.strides[1] != itemsize for a in arrays):
+    if arrays[0].size < MANY or c == 1 or c * itemsize > SHORT or any(a.strides[1] != itemsize for a in arrays):
         return None
     return [a.transpose(0, 2, 3, 1).view(np.dtype((np.void, c * itemsize)))[..., 0] for a in arrays]
 
@@ -115,11 +127,11 @@ def _pixels(*arrays: np.ndarray) -> list[np.ndarray] | None:
 class _Winners:
     """Which cell of each window is the largest, tap by tap; the workspace of one thread."""
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, win: Windows, n: int) -> None:
+    def __init__(self, x: np.ndarray, y: np.ndarray, geometry: Geometry, n: int) -> None:
         self.x, self.y = x, y
-        self.seen = _like(y, win.out, n, x.dtype)
-        self.taps = win.taps
-        self.hit, self.taken = (_like(y, win.out, n, np.dtype(np.int8)) for _ in range(2))
+        self.seen = _like(y, geometry.out, n, x.dtype)
+        self.taps = geometry.taps
+        self.hit, self.taken = (_like(y, geometry.out, n, np.dtype(np.int8)) for _ in range(2))
 
     def _cells(self, x: np.ndarray, outs: tuple, cells: tuple) -> np.ndarray:
         """The cells a tap sees, in one run if they lie in many short ones."""
@@ -154,21 +166,21 @@ def _bits(a: np.ndarray) -> np.ndarray:
     return a.view(f"i{a.itemsize}")
 
 
-def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, win: Windows) -> np.ndarray:
+def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> np.ndarray:
     """dx[n,c,u,v] = sum of g[n,c,i,j] over the windows (i, j) whose maximum y is cell (u, v)."""
-    dx = _like(x, win.size, dtype=g.dtype)
-    overlap, cover = win.overlap, win.cover
+    dx = _like(x, geometry.size, dtype=g.dtype)
+    overlap = geometry.overlap
 
     def work(slices, n):
-        winners = _Winners(x, y, win, n)
-        share, won = (_like(y, win.out, n, g.dtype) for _ in range(2))
+        winners = _Winners(x, y, geometry, n)
+        share, won = (_like(y, geometry.out, n, g.dtype) for _ in range(2))
         for s in slices:
             m, part, bits = s.stop - s.start, dx[s], _bits(g[s])
             if g.strides != y.strides:  # once, not for every tap
                 np.copyto(_bits(share[:m]), bits)
                 bits = _bits(share[:m])
             direct = not overlap and _pixels(part, won) is None
-            if not cover:
+            if not geometry.cover:
                 part.fill(0)
             for outs, cells, mask in winners.of(s):
                 to = part[cells] if direct else won[:m][outs]
@@ -178,27 +190,33 @@ def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, win: Windows) -> np.nda
                 elif not direct:
                     np.copyto(*_pixels(part[cells], to))
 
-    over(len(x), 4 * x[:1].nbytes, work)
+    in_chunks(len(x), 4 * x[:1].nbytes, work, products=0)
     return dx
 
 
-def gather(u: np.ndarray, x: np.ndarray, y: np.ndarray, win: Windows) -> np.ndarray:
+def gather(u: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> np.ndarray:
     """What stands in u where the maxima y of x stood: the adjoint of `scatter`."""
-    v = _like(x, win.out, dtype=u.dtype)
+    v = _like(x, geometry.out, dtype=u.dtype)
 
     def work(slices, n):
-        winners = _Winners(x, y, win, n)
+        winners = _Winners(x, y, geometry, n)
         for s in slices:
             part, bits = _bits(v[s]), _bits(u[s])
             part.fill(0)
             for outs, cells, mask in winners.of(s):
                 part[outs] |= bits[cells] & mask
 
-    over(len(x), x[:1].nbytes, work)
+    in_chunks(len(x), x[:1].nbytes, work, products=0)
     return v
 
 
-def indices(x: np.ndarray, y: np.ndarray, win: Windows) -> np.ndarray:
+def indices(x: np.ndarray, y: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Where each maximum stands: its place in the plane, row by row, without padding."""
-    cells_of = np.arange(np.prod(win.size, dtype=np.int64)).reshape(1, 1, *win.size)
-    return gather(np.broadcast_to(cells_of, x.shape), x, y, win)
+    cells_of = np.arange(np.prod(geometry.size, dtype=np.int64)).reshape(1, 1, *geometry.size)
+    return gather(np.broadcast_to(cells_of, x.shape), x, y, geometry)
+
+
+for operation, function in (("maxima", maxima), ("maxima_scatter", scatter), ("maxima_gather", gather),
+                            ("maxima_indices", indices), ("averages", averages),
+                            ("averages_adjoint", averages_adjoint)):
+    register("numpy", operation, function)

@@ -5,10 +5,9 @@ import math
 
 import numpy as np
 
-from .parallel import split
+from .parallel import BLAS_ALONE, split
 
-BLAS_ALONE = 1 << 18  # multiply-adds up to which OpenBLAS starts no threads of its own
-WORTH_THREADS = 1 << 23  # multiply-adds below which handing work over costs more than it saves
+PRODUCTS_WORTH_THREADS = 1 << 23  # multiply-adds below which handing work over costs more than it saves
 
 
 def product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -22,7 +21,7 @@ def product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     work = rows * inner * columns
     if work <= BLAS_ALONE:
         return np.dot(x, y)
-    return _in_parts(x, y, rows, columns, work > WORTH_THREADS)
+    return _in_parts(x, y, rows, columns, work > PRODUCTS_WORTH_THREADS)
 
 
 def _in_parts(x: np.ndarray, y: np.ndarray, rows: int, columns: int, worth: bool) -> np.ndarray:
@@ -41,12 +40,12 @@ def _of_stacks(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.matmul(x, y)
     lead, one = np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), math.prod(x.shape[-2:]) * y.shape[-1]
     work = one * math.prod(lead)
-    if one <= BLAS_ALONE and work <= WORTH_THREADS:
+    if one <= BLAS_ALONE and work <= PRODUCTS_WORTH_THREADS:
         return np.matmul(x, y)
     out = np.empty((*lead, x.shape[-2], y.shape[-1]), np.result_type(x, y))
     x, y = (np.broadcast_to(a, (*lead, *a.shape[-2:])) for a in (x, y))
     axis = lead.index(max(lead))
     xs, ys, outs = (np.moveaxis(a, axis, 0) for a in (x, y, out))
-    split(len(outs), work > WORTH_THREADS,
+    split(len(outs), work > PRODUCTS_WORTH_THREADS,
           lambda lo, hi: np.matmul(xs[lo:hi], ys[lo:hi], out=outs[lo:hi]))
     return out

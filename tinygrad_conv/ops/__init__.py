@@ -2,11 +2,7 @@
 from .activation import (
     elu, gelu, hardtanh, leaky_relu, log_softmax, relu, relu6, relu_vjp, selu, silu, softmax, softplus,
 )
-from .adaptive_pool import (
-    adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d,
-)
-from .conv import conv2d, conv2d_weight, conv_transpose2d
-from .conv1d import conv1d, conv_transpose1d
+from .conv import conv1d, conv2d, conv2d_weight, conv_transpose1d, conv_transpose2d
 from .dropout import dropout, dropout2d
 from .elementwise import (
     abs, add, astype, clip, cos, div, div_no_nan, equal, erf, exp, expm1, floor, greater, greater_equal,
@@ -20,8 +16,10 @@ from .loss import (
 )
 from .normalize import batch_norm, group_norm, instance_norm, layer_norm
 from .padding import pad
-from .pool import avg_pool2d, max_pool2d
-from .pool1d import avg_pool1d, max_pool1d
+from .pool import (
+    adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool1d, avg_pool2d, global_avg_pool2d,
+    global_max_pool2d, max_pool1d, max_pool2d, max_unpool2d,
+)
 from .reduce import (
     all, amax, amin, any, argmax, argmin, cumsum, logsumexp, max, mean, min, norm, prod, std, sum, var,
 )
@@ -29,7 +27,6 @@ from .shape import (
     broadcast_to, concat, concatenate, expand_dims, flatten, flip, getitem, reshape, roll, split, squeeze,
     stack, swapaxes, take_along_axis, transpose,
 )
-from .unpool import max_unpool2d
 
 __all__ = [
     "abs", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "all", "amax", "amin", "any",

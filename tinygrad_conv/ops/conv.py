@@ -26,35 +26,35 @@ y = w x, dx = w' g, dw = g x'.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
+from ..arguments import is_whole, sizes
 from ..tensor import Tensor
-from ..kernels import conv as kernels
-from ..kernels.geometry import conv_padding, conv_size, pair, reach
-from ..kernels.window import window
-from ..primitive import primitive
+from ..kernels.geometry import Geometry, brief, conv_geometry, transposed_geometry
+from ..kernels.table import run
 from ..operands import as_floats
-from .conv_inputs import as_conv_inputs, check_channels, check_cotangent, check_groups
+from ..primitive import primitive
+from .padding import pad
 from .reduce import sum as _sum
 from .shape import reshape, transpose
 
-
-@primitive
-def _conv2d(x, w, b=None, *, stride, padding, dilation, groups):
-    win = window(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    return kernels.conv2d(x, w, b, win, groups)
+MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 @primitive
-def _conv_transpose2d(g, w, b=None, *, size, stride, padding, dilation, groups):
-    win = window(size, w.shape[2:], stride, padding, dilation)
-    return kernels.input_adjoint(g, w, b, win, groups)
+def _conv2d(x, w, b=None, *, geometry):
+    return run("conv2d", x, w, b, geometry)
 
 
 @primitive
-def _conv2d_weight(g, x, *, kernel, stride, padding, dilation, groups):
-    win = window(x.shape[2:], kernel, stride, padding, dilation)
-    return kernels.weight_adjoint(g, x, win, groups)
+def _conv_transpose2d(g, w, b=None, *, geometry):
+    return run("input_adjoint", g, w, b, geometry)
+
+
+@primitive
+def _conv2d_weight(g, x, *, geometry):
+    return run("weight_adjoint", g, x, geometry)
 
 
 def _over_positions(g: Tensor) -> Tensor:
@@ -62,32 +62,120 @@ def _over_positions(g: Tensor) -> Tensor:
 
 
 _conv2d.defvjp(
-    lambda g, ans, x, w, b=None, **geo: _conv_transpose2d(g, w, size=x.shape[2:], **geo),
-    lambda g, ans, x, w, b=None, **geo: _conv2d_weight(g, x, kernel=w.shape[2:], **geo),
-    lambda g, ans, x, w, b, **geo: _over_positions(g))
+    lambda g, ans, x, w, b=None, *, geometry: _conv_transpose2d(g, w, geometry=geometry),
+    lambda g, ans, x, w, b=None, *, geometry: _conv2d_weight(g, x, geometry=geometry),
+    lambda g, ans, x, w, b, *, geometry: _over_positions(g))
 
 _conv_transpose2d.defvjp(
-    lambda u, ans, g, w, b=None, *, size, **geo: _conv2d(u, w, **geo),
-    lambda u, ans, g, w, b=None, *, size, **geo: _conv2d_weight(g, u, kernel=w.shape[2:], **geo),
-    lambda u, ans, g, w, b, *, size, **geo: _over_positions(u))
+    lambda u, ans, g, w, b=None, *, geometry: _conv2d(u, w, geometry=geometry),
+    lambda u, ans, g, w, b=None, *, geometry: _conv2d_weight(g, u, geometry=geometry),
+    lambda u, ans, g, w, b, *, geometry: _over_positions(u))
 
 _conv2d_weight.defvjp(
-    lambda v, ans, g, x, *, kernel, **geo: _conv2d(x, v, **geo),
-    lambda v, ans, g, x, *, kernel, **geo: _conv_transpose2d(g, v, size=x.shape[2:], **geo))
+    lambda v, ans, g, x, *, geometry: _conv2d(x, v, geometry=geometry),
+    lambda v, ans, g, x, *, geometry: _conv_transpose2d(g, v, geometry=geometry))
+
+# What a reader of the tape asks. The sums are those of the derivation; products with padding count.
+_SUM_Y, _SUM_DX, _SUM_DW = "summed over c, kh, kw", "summed over o, kh, kw", "summed over n, oh, ow"
+_conv2d.defnotes(_SUM_Y, x=_SUM_DX, w=_SUM_DW, b="summed over n, oh, ow")
+_conv_transpose2d.defnotes(_SUM_DX, g=_SUM_Y, w=_SUM_DW, b="summed over n, h, w")
+_conv2d_weight.defnotes(_SUM_DW, g=_SUM_Y, x=_SUM_DX)
+_conv2d.defcost(lambda y, x, w, b=None, *, geometry: math.prod(y) * math.prod(w[1:]))
+_conv_transpose2d.defcost(lambda dx, g, w, b=None, *, geometry: math.prod(g) * math.prod(w[1:]))
+_conv2d_weight.defcost(lambda dw, g, x, *, geometry: math.prod(g) * math.prod(dw[1:]))
+_conv2d.deflabel(lambda x, w, b=None, *, geometry: geometry.label())
+_conv2d_weight.deflabel(lambda g, x, *, geometry: geometry.label())
 
 
-def convolve(op: str, tensors: list[Tensor], stride: Any, padding: Any, dilation: Any,
-             groups: int) -> Tensor:
-    """The call behind `op`: its x (N, C, H, W) and w fit, the geometry is still to be checked."""
-    size, kernel = [t.shape[2:] for t in tensors[:2]]
-    stride, dilation = pair(stride, op, "stride"), pair(dilation, op, "dilation")
-    padding = conv_padding(padding, op, size, kernel, stride, dilation)
-    conv_size(op, size, kernel, stride, padding, dilation)
-    return _conv2d(*tensors, stride=stride, padding=padding, dilation=dilation, groups=int(groups))
+def _transposed_label(g: Any, w: Any, b: Any = None, *, geometry: Geometry) -> str:
+    """A transposed convolution pads less at the end by its output padding: told apart again."""
+    extra = tuple(max(0, before - after) for before, after in geometry.padding)
+    padding = tuple((before, after + e) for (before, after), e in zip(geometry.padding, extra))
+    text = replace(geometry, padding=padding).label()
+    return f"{text} output_padding {brief(extra)}" if any(extra) else text
+
+
+_conv_transpose2d.deflabel(_transposed_label)
+
+
+def as_images(op: str, x: Tensor, axes: str) -> Tensor:
+    """x of `axes` NCHW, NHWC or NCL, or of all of them but N, as (N, C, H, W); a line has height 1."""
+    if x.ndim not in (len(axes) - 1, len(axes)):
+        raise ValueError(f"{op}: x must have axes {axes} (or {axes[1:]}, one sample), got shape {x.shape}")
+    shape = (1,) * (len(axes) - x.ndim) + x.shape
+    if axes == "NCL":
+        shape = (*shape[:2], 1, shape[2])
+    if shape != x.shape:
+        x = reshape(x, shape=shape)
+    return transpose(x, axes=(0, 3, 1, 2)) if axes == "NHWC" else x
+
+
+def as_given(y: Tensor, ndim: int, axes: str) -> Tensor:
+    """y (N, O, OH, OW) with the axes that the op's input had."""
+    if axes == "NHWC":
+        y = transpose(y, axes=(0, 2, 3, 1))
+    shape = y.shape[len(axes) - ndim:2] + y.shape[4 - len(axes[2:]):]
+    return y if shape == y.shape else reshape(y, shape=shape)
+
+
+def _check_groups(op: str, groups: Any) -> int:
+    if not is_whole(groups) or groups < 1:
+        raise ValueError(f"{op}: groups must be a whole number of at least 1, got {groups!r}")
+    return int(groups)
+
+
+def _inputs(op: str, axes: str, x: Tensor, w: Any, bias: Any, groups: int, transposed: bool = False
+            ) -> list[Tensor]:
+    """Images (N, C, H, W), filters and the bias, if any, whose channels fit."""
+    images, w = as_images(op, x, axes), as_floats(w, op, "weight")
+    if w.ndim != len(axes):
+        raise ValueError(f"{op}: weight must have {len(axes)} axes, got shape {w.shape}")
+    if 0 in w.shape:
+        raise ValueError(f"{op}: weight has no elements, got shape {w.shape}")
+    first, second = w.shape[0], w.shape[1] * groups
+    inputs, outputs = (first, second) if transposed else (second, first)
+    if images.shape[1] != inputs:
+        raise ValueError(
+            f"{op}: weight expects {inputs} input channels but x has {images.shape[1]} (x.shape={x.shape}, "
+            f"weight.shape={w.shape}, groups={groups})")
+    if first % groups:
+        raise ValueError(f"{op}: weight.shape[0]={first} must be divisible by groups={groups} "
+                         f"(weight.shape={w.shape})")
+    if w.ndim == 3:
+        w = reshape(w, shape=(*w.shape[:2], 1, w.shape[2]))
+    if bias is None:
+        return [images, w]
+    bias = as_floats(bias, op, "bias")
+    if bias.shape != (outputs,):
+        raise ValueError(f"{op}: bias must have shape ({outputs},), one value per output channel, got "
+                         f"{bias.shape}")
+    return [images, w, bias]
+
+
+def _convolve(op: str, axes: str, x: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
+              groups: Any, padding_mode: str) -> Tensor:
+    x, groups, dims = as_floats(x, op), _check_groups(op, groups), len(axes) - 2
+    images, w, *rest = _inputs(op, axes, x, w, bias, groups)
+    geometry = conv_geometry(op, images.shape[-dims:], w.shape[-dims:], stride, padding, dilation, groups)
+    if padding_mode != "zeros":
+        if padding_mode not in MODES:
+            raise ValueError(f"{op}: padding_mode must be one of {', '.join(MODES)}, got {padding_mode!r}")
+        images = pad(images, ((0, 0), (0, 0), *geometry.padding), padding_mode)
+        geometry = geometry.unpadded
+    return as_given(_conv2d(images, w, *rest, geometry=geometry), x.ndim, axes)
+
+
+def _convolve_transposed(op: str, axes: str, x: Any, w: Any, bias: Any, stride: Any, padding: Any,
+                         output_padding: Any, groups: Any, dilation: Any, output_size: Any) -> Tensor:
+    x, groups, dims = as_floats(x, op), _check_groups(op, groups), len(axes) - 2
+    images, w, *rest = _inputs(op, axes, x, w, bias, groups, transposed=True)
+    geometry = transposed_geometry(op, images.shape[-dims:], w.shape[-dims:], stride, padding,
+                                   output_padding, dilation, groups, output_size)
+    return as_given(_conv_transpose2d(images, w, *rest, geometry=geometry), x.ndim, axes)
 
 
 def conv2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-           groups: int = 1, layout: str = "NCHW") -> Tensor:
+           groups: int = 1, layout: str = "NCHW", padding_mode: str = "zeros") -> Tensor:
     """Cross-correlate images with filters: y[n,o,i,j] = b[o] + sum of x[n,c,i*s+a*d-p,..] w[o,c,a,b].
 
     Args:
@@ -100,6 +188,7 @@ def conv2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, 
             (TensorFlow's rule, ONNX's SAME_UPPER, at any stride; PyTorch refuses stride > 1).
         groups: the number of blocks that channels and filters are split into, which do not mix.
         layout: "NCHW", or "NHWC" if x and the result have their channels last (w is the same).
+        padding_mode: what padding holds: "zeros", "reflect", "replicate" or "circular" (see `pad`).
 
     Returns:
         (N, O, OH, OW), OH = floor((H + top + bottom - dilation*(KH-1) - 1) / stride) + 1.
@@ -117,17 +206,21 @@ def conv2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, 
     """
     if not isinstance(layout, str) or layout not in ("NCHW", "NHWC"):
         raise ValueError(f"conv2d: layout must be 'NCHW' or 'NHWC', got {layout!r}")
-    x, w, *rest = tensors = as_conv_inputs("conv2d", x, w, bias, groups, layout)
-    check_channels("conv2d", tensors, groups, w.shape[1] * groups, w.shape[0], layout)
-    if x.ndim == 3:
-        y = conv2d(reshape(x, shape=(1, *x.shape)), w, *(rest or [None]), stride, padding, dilation,
-                   groups, layout)
-        return reshape(y, shape=y.shape[1:])
-    if layout == "NCHW":
-        return convolve("conv2d", tensors, stride, padding, dilation, groups)
-    x = transpose(x, axes=(0, 3, 1, 2))
-    y = convolve("conv2d", [x, w, *rest], stride, padding, dilation, groups)
-    return transpose(y, axes=(0, 2, 3, 1))
+    return _convolve("conv2d", layout, x, w, bias, stride, padding, dilation, groups, padding_mode)
+
+
+def conv1d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+           groups: int = 1, padding_mode: str = "zeros") -> Tensor:
+    """`conv2d` along one axis: x (N, C, L) or (C, L), w (O, C/groups, K) -> (N, O, OL).
+
+    Arguments as for `conv2d`; padding is an int, "valid", "same" or ((left, right),).
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> tg.conv1d(tg.tensor([[1.0, 2.0, 3.0]]), tg.tensor([[[1.0, 1.0]]])).data.tolist()
+        [[3.0, 5.0]]
+    """
+    return _convolve("conv1d", "NCL", x, w, bias, stride, padding, dilation, groups, padding_mode)
 
 
 def conv2d_weight(g: Any, x: Any, kernel: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
@@ -159,53 +252,16 @@ def conv2d_weight(g: Any, x: Any, kernel: Any, stride: Any = 1, padding: Any = 0
     if not g.ndim == x.ndim == 4:
         raise ValueError(f"{op}: g must have axes N, O, OH, OW and x N, C, H, W, got shapes "
                          f"{g.shape} and {x.shape}")
-    check_groups(op, groups)
-    kernel, stride = pair(kernel, op, "kernel"), pair(stride, op, "stride")
-    dilation = pair(dilation, op, "dilation")
-    padding = conv_padding(padding, op, x.shape[2:], kernel, stride, dilation)
-    out = conv_size(op, x.shape[2:], kernel, stride, padding, dilation)
-    check_cotangent(op, g, x, out, groups)
-    return _conv2d_weight(g, x, kernel=kernel, stride=stride, padding=padding, dilation=dilation,
-                          groups=int(groups))
-
-
-def _output_padding(op: str, output_size: Any, least: tuple[int, int]) -> tuple[int, int]:
-    size = pair(output_size, op, "output_size", least=0)
-    extra = tuple(n - m for n, m in zip(size, least))
-    if min(extra) < 0:
-        raise ValueError(f"{op}: output_size {size} is smaller than the smallest possible output "
-                         f"{least}")
-    return extra
-
-
-def convolve_transposed(op: str, tensors: list[Tensor], stride: Any, padding: Any,
-                        output_padding: Any, groups: int, dilation: Any, output_size: Any) -> Tensor:
-    """The call behind `op`: its x (N, C, H, W) and w fit, the geometry is still to be checked."""
-    cells, kernel = [t.shape[2:] for t in tensors[:2]]
-    stride, dilation = pair(stride, op, "stride"), pair(dilation, op, "dilation")
-    if isinstance(padding, str):
-        raise ValueError(f"{op}: padding must be numbers, got {padding!r}; 'same' and 'valid' do "
-                         f"not say which output size is meant")
-    anything = (math.inf, math.inf)  # below 0 it adds cells, as many as you like
-    padding = conv_padding(padding, op, anything, kernel, stride, dilation)
-    if 0 in cells:
-        raise ValueError(f"{op}: x has no cells, got shape {tensors[0].shape}")
-    least = tuple((n - 1) * s - sum(p) + reach(k, d) for n, s, p, k, d in zip(
-        cells, stride, padding, kernel, dilation))
-    if output_size is not None:
-        output_padding = _output_padding(op, output_size, least)
-    extra = pair(output_padding, op, "output_padding", least=0)
-    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
-        raise ValueError(f"{op}: output_padding {extra} must be smaller than stride {stride} or "
-                         f"dilation {dilation}; the output is between {least} and a step larger")
-    size = tuple(n + e for n, e in zip(least, extra))
-    if min(size) < 1:
-        raise ValueError(f"{op}: the output would have size {size} (input {cells}, padding "
-                         f"{padding}, kernel {kernel}); pad less")
-    # Cells added at the end lie outside the last window: the adjoint conv pads that much less.
-    padding = tuple((lo, hi - e) for (lo, hi), e in zip(padding, extra))
-    return _conv_transpose2d(*tensors, size=size, stride=stride, padding=padding,
-                             dilation=dilation, groups=int(groups))
+    groups = _check_groups(op, groups)
+    geometry = conv_geometry(op, x.shape[2:], sizes(kernel, op, "kernel", 2), stride, padding, dilation,
+                             groups)
+    if g.shape[0] != x.shape[0] or g.shape[2:] != geometry.out:
+        raise ValueError(f"{op}: g must have shape ({x.shape[0]}, O, {geometry.out[0]}, {geometry.out[1]}), "
+                         f"that of the convolution's output, got {g.shape} (x.shape={x.shape})")
+    if g.shape[1] % groups or x.shape[1] % groups:
+        raise ValueError(f"{op}: the channels of g and x must be divisible by groups={groups}, got "
+                         f"{g.shape[1]} and {x.shape[1]}")
+    return _conv2d_weight(g, x, geometry=geometry)
 
 
 def conv_transpose2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
@@ -237,12 +293,20 @@ def conv_transpose2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding:
 
     Source: PyTorch's torch.nn.functional.conv_transpose2d; the derivation heads this file.
     """
-    op = "conv_transpose2d"
-    x, w, *rest = tensors = as_conv_inputs(op, x, w, bias, groups, "NCHW")
-    check_channels(op, tensors, groups, w.shape[0], w.shape[1] * groups, "NCHW")
-    if x.ndim == 3:
-        y = conv_transpose2d(reshape(x, shape=(1, *x.shape)), w, *(rest or [None]), stride, padding,
-                             output_padding, groups, dilation, output_size)
-        return reshape(y, shape=y.shape[1:])
-    return convolve_transposed(op, tensors, stride, padding, output_padding, groups, dilation,
-                               output_size)
+    return _convolve_transposed("conv_transpose2d", "NCHW", x, w, bias, stride, padding, output_padding,
+                                groups, dilation, output_size)
+
+
+def conv_transpose1d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+                     output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
+                     output_size: Any = None) -> Tensor:
+    """`conv_transpose2d` along one axis: x (N, C, L), w (C, O/groups, K) -> (N, O, OL).
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x, w = tg.tensor([[1.0, 2.0]]), tg.tensor([[[1.0, 10.0]]])
+        >>> tg.conv_transpose1d(x, w, stride=2).data.tolist()
+        [[1.0, 10.0, 2.0, 20.0]]
+    """
+    return _convolve_transposed("conv_transpose1d", "NCL", x, w, bias, stride, padding, output_padding,
+                                groups, dilation, output_size)

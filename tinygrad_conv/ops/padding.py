@@ -14,6 +14,8 @@ from ..primitive import primitive
 from ..operands import as_tensor
 from .shape import getitem
 
+MODES = ("constant", "reflect", "replicate", "edge", "circular")
+
 
 @primitive
 def _pad(x, *, width, value):
@@ -29,11 +31,15 @@ def _inside(width: Sequence[tuple[int, int]], shape: Sequence[int]) -> tuple[sli
 _pad.defvjp(lambda g, ans, x, *, width, value: getitem(g, _inside(width, g.shape)))
 
 
-def _mirror(n: int, before: int, after: int) -> np.ndarray:
-    """Positions of a reflected border; the edge itself is not repeated."""
-    period = 2 * (n - 1) if n > 1 else 1
-    i = np.arange(-before, n + after) % period
-    return np.where(i < n, i, period - i)
+def _positions(n: int, before: int, after: int, mode: str) -> np.ndarray:
+    """Which cell of an axis of n stands where, from `before` cells in front of it on."""
+    i = np.arange(-before, n + after)
+    if mode == "circular":
+        return i % n
+    if mode == "reflect":
+        i = i % max(1, 2 * (n - 1))
+        return np.where(i < n, i, 2 * (n - 1) - i)
+    return np.clip(i, 0, n - 1)
 
 
 def _border(x: Tensor, width: list[tuple[int, int]], mode: str) -> Tensor:
@@ -44,9 +50,7 @@ def _border(x: Tensor, width: list[tuple[int, int]], mode: str) -> Tensor:
         if n == 0 or mode == "reflect" and max(before, after) >= n:
             raise ValueError(f"pad: cannot {mode} ({before}, {after}) cells on axis {axis} of shape "
                              f"{x.shape}; 'reflect' needs less than the axis holds")
-        where = (_mirror(n, before, after) if mode == "reflect"
-                 else np.clip(np.arange(-before, n + after), 0, n - 1))
-        x = getitem(x, (slice(None),) * axis + (where,))
+        x = getitem(x, (slice(None),) * axis + (_positions(n, before, after, mode),))
     return x
 
 
@@ -83,7 +87,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     Args:
         x: any shape.
         pad_width: an int, (before, after), or one such pair per axis.
-        mode: "constant", "reflect" (the edge is not repeated), "replicate" or its NumPy name "edge".
+        mode: "constant", "reflect" (the edge is not repeated), "replicate" (NumPy's "edge"), or
+            "circular" (NumPy's "wrap").
         constant_values: the value of "constant" cells; x's dtype must be able to hold it.
 
     Raises:
@@ -95,15 +100,15 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
     """
     x = as_tensor(x, "pad")
-    if not isinstance(mode, str) or mode not in ("constant", "reflect", "replicate", "edge"):
-        raise ValueError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'edge', got {mode!r}")
+    if not isinstance(mode, str) or mode not in MODES:
+        raise ValueError(f"pad: mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
     width = _widths(pad_width, x.ndim)
     crop = [(max(0, -a), max(0, -b)) for a, b in width]
     if any(a + b > n for (a, b), n in zip(crop, x.shape)):
         raise ValueError(f"pad: pad_width {pad_width!r} crops more than shape {x.shape} has")
-    if any(a or b for a, b in crop):
-        x = getitem(x, _inside(crop, x.shape))
     width = [(max(0, a), max(0, b)) for a, b in width]
     if mode == "constant":
-        return _pad(x, width=tuple(width), value=_constant(constant_values, x.dtype))
-    return _border(x, width, mode)
+        x = _pad(x, width=tuple(width), value=_constant(constant_values, x.dtype))
+    else:
+        x = _border(x, width, mode)
+    return getitem(x, _inside(crop, x.shape)) if any(map(any, crop)) else x

@@ -1,9 +1,11 @@
-"""Max and average pooling as two closed pairs.
+"""Pooling as closed pairs: over windows, over uneven bins, and back.
 
 Fix which cell of each window is the largest: then max pooling picks numbers from fixed places and
 its derivative adds numbers to the same places. `max_pool2d_scatter` and `max_pool2d_gather` are
-that pair, each the adjoint and so the VJP of the other. Average pooling is linear; its adjoint
-`avg_pool2d_spread` has average pooling as its VJP. So derivatives of every order exist.
+that pair, each the adjoint and so the VJP of the other; `pick2d` and `pile2d` are the pair for places
+given as indices, `max_unpool2d` and `max_unpool2d_pick` that for places of which the last written
+stays. Averages are linear; their adjoints spread, and have averages as their VJP. So derivatives of
+every order exist.
 
 A tie goes to the first cell, row by row; padding never wins; NaN always does (the first one).
 """
@@ -13,130 +15,165 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import number, sides, sizes
 from ..tensor import Tensor
-from ..kernels import pool as kernels
-from ..kernels.geometry import pair, reach
-from ..kernels.pool_geometry import Windows, windows
+from ..kernels import planes
+from ..kernels.geometry import Geometry, pool_geometry
+from ..kernels.pool import counts
+from ..kernels.table import run
+from ..operands import as_floats, as_tensor
 from ..primitive import primitive
-from ..operands import as_floats
+from .conv import as_given, as_images
+from .elementwise import astype
+from .reduce import mean
 from .shape import reshape
 
-
-@primitive
-def _max_pool2d(x, **geo):
-    return kernels.maxima(x, windows(x.shape[2:], **geo))
+# ----- maxima -----
 
 
 @primitive
-def max_pool2d_scatter(g, x, y, **geo):
-    return kernels.scatter(g, x, y, windows(x.shape[2:], **geo))
+def _max_pool2d(x, *, geometry):
+    return run("maxima", x, geometry)
 
 
 @primitive
-def max_pool2d_gather(u, x, y, **geo):
-    return kernels.gather(u, x, y, windows(x.shape[2:], **geo))
+def max_pool2d_scatter(g, x, y, *, geometry):
+    return run("maxima_scatter", g, x, y, geometry)
 
 
 @primitive
-def max_pool2d_indices(x, y, **geo):
-    return kernels.indices(x, y, windows(x.shape[2:], **geo))
+def max_pool2d_gather(u, x, y, *, geometry):
+    return run("maxima_gather", u, x, y, geometry)
 
 
-_max_pool2d.defvjp(lambda g, ans, x, **geo: max_pool2d_scatter(g, x, ans, **geo))
+@primitive
+def max_pool2d_indices(x, y, *, geometry):
+    return run("maxima_indices", x, y, geometry)
+
+
+_max_pool2d.defvjp(lambda g, ans, x, *, geometry: max_pool2d_scatter(g, x, ans, geometry=geometry))
 max_pool2d_scatter.defvjp(
-    lambda u, ans, g, x, y, **geo: max_pool2d_gather(u, x, y, **geo), None, None)
+    lambda u, ans, g, x, y, *, geometry: max_pool2d_gather(u, x, y, geometry=geometry), None, None)
 max_pool2d_gather.defvjp(
-    lambda v, ans, u, x, y, **geo: max_pool2d_scatter(v, x, y, **geo), None, None)
+    lambda v, ans, u, x, y, *, geometry: max_pool2d_scatter(v, x, y, geometry=geometry), None, None)
 max_pool2d_indices.defvjp(None, None)
 
-
-def _divisor(win: Windows, count_include_pad: bool, divisor_override: float | None) -> np.ndarray:
-    if divisor_override is not None:
-        return np.asarray(float(divisor_override))
-    return win.counts(count_include_pad)
+# ----- averages -----
 
 
-@primitive
-def _avg_pool2d(x, *, count_include_pad, divisor_override, **geo):
-    win = windows(x.shape[2:], **geo)
-    return kernels.averages(x, win, _divisor(win, count_include_pad, divisor_override))
+def _divisor(geometry: Geometry, count_include_pad: bool, divisor_override: float | None) -> np.ndarray:
+    return np.asarray(divisor_override) if divisor_override else counts(geometry, count_include_pad)
 
 
 @primitive
-def avg_pool2d_spread(g, *, size, count_include_pad, divisor_override, **geo):
-    win = windows(size, **geo)
-    return kernels.averages_adjoint(g, win, _divisor(win, count_include_pad, divisor_override))
+def _avg_pool2d(x, *, geometry, **options):
+    return run("averages", x, _divisor(geometry, **options), geometry)
 
 
-_avg_pool2d.defvjp(lambda g, ans, x, **geo: avg_pool2d_spread(g, size=x.shape[2:], **geo))
-avg_pool2d_spread.defvjp(lambda u, ans, g, *, size, **geo: _avg_pool2d(u, **geo))
+@primitive
+def avg_pool2d_spread(g, *, geometry, **options):
+    return run("averages_adjoint", g, _divisor(geometry, **options), geometry)
 
 
-def as_planes(op: str, x: Any, axes: str = "NCHW") -> tuple[Tensor, tuple[int, ...]]:
-    """x as a float tensor (N, C, H, W), and the leading axes its results should have."""
+_avg_pool2d.defvjp(lambda g, ans, x, **params: avg_pool2d_spread(g, **params))
+avg_pool2d_spread.defvjp(lambda u, ans, g, **params: _avg_pool2d(u, **params))
+
+
+def _label(*shapes: Any, geometry: Geometry, count_include_pad: bool = True,
+           divisor_override: float | None = None) -> str:
+    said = [] if count_include_pad else ["count_include_pad False"]
+    said += [] if divisor_override is None else [f"divisor_override {divisor_override:g}"]
+    return geometry.label(*said, stride=True)
+
+
+for pooling in (_max_pool2d, max_pool2d_scatter, max_pool2d_gather, max_pool2d_indices, _avg_pool2d,
+                avg_pool2d_spread):
+    pooling.deflabel(_label)
+
+# ----- bins and places -----
+
+
+@primitive
+def _adaptive_avg_pool2d(x, *, output_size):
+    return planes.bin_averages(x, output_size)
+
+
+@primitive
+def adaptive_avg_pool2d_spread(g, *, size):
+    return planes.bin_averages_adjoint(g, size)
+
+
+@primitive
+def pick2d(x, indices):
+    return planes.pick(x, indices)
+
+
+@primitive
+def pile2d(g, indices, *, size):
+    return planes.pile(g, indices, size)
+
+
+@primitive
+def _adaptive_max_pool2d(x, *, output_size):
+    return planes.bin_maxima(x, output_size)
+
+
+@primitive
+def _max_unpool2d(x, indices, *, size):
+    return planes.put(x, indices, size)
+
+
+@primitive
+def max_unpool2d_pick(u, indices):
+    return planes.pick_put(u, indices)
+
+
+_adaptive_avg_pool2d.defvjp(
+    lambda g, ans, x, *, output_size: adaptive_avg_pool2d_spread(g, size=x.shape[2:]))
+adaptive_avg_pool2d_spread.defvjp(
+    lambda u, ans, g, *, size: _adaptive_avg_pool2d(u, output_size=g.shape[2:]))
+pick2d.defvjp(lambda g, ans, x, indices: pile2d(g, indices, size=x.shape[2:]), None)
+pile2d.defvjp(lambda u, ans, g, indices, *, size: pick2d(u, indices), None)
+_adaptive_max_pool2d.defvjp(lambda g, ans, x, *, output_size: pile2d(g[0], ans[1], size=x.shape[2:]))
+_max_unpool2d.defvjp(lambda g, ans, x, indices, *, size: max_unpool2d_pick(g, indices), None)
+max_unpool2d_pick.defvjp(
+    lambda v, ans, u, indices: _max_unpool2d(v, indices, size=u.shape[2:]), None)
+
+# ----- what users call -----
+
+
+def _planes(op: str, x: Any, axes: str = "NCHW") -> tuple[Tensor, int]:
+    """x as a float tensor (N, C, H, W), and how many axes it had."""
     x = as_floats(x, op)
-    if x.ndim not in (len(axes) - 1, len(axes)):
-        raise ValueError(f"{op}: x must have axes {axes} (or {axes[1:]}, one sample), got shape "
-                         f"{x.shape}")
-    spatial = x.shape[2 - len(axes):]
-    if 0 in spatial:
+    images = as_images(op, x, axes)
+    if 0 in images.shape[2:]:
         raise ValueError(f"{op}: x has no cells to pool, got shape {x.shape}")
-    lead = x.shape[:-len(spatial)]
-    size = spatial if len(spatial) == 2 else (1, *spatial)
-    shape = (*((1,) * (2 - len(lead))), *lead, *size)
-    return (x if shape == x.shape else reshape(x, shape=shape)), lead
+    return images, x.ndim
 
 
-def with_lead(y: Tensor, lead: tuple[int, ...]) -> Tensor:
-    """y (N, C, OH, OW) with the leading axes its input had."""
-    return y if y.shape[:2] == lead else reshape(y, shape=(*lead, *y.shape[2:]))
+def _maxima(op: str, axes: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+            ceil_mode: bool, return_indices: bool) -> Any:
+    x, ndim = _planes(op, x, axes)
+    geometry = pool_geometry(op, x.shape[6 - len(axes):], kernel_size, stride, padding, dilation,
+                             bool(ceil_mode))
+    y = _max_pool2d(x, geometry=geometry)
+    if not return_indices:
+        return as_given(y, ndim, axes)
+    indices = max_pool2d_indices(x, y, geometry=geometry)
+    return as_given(y, ndim, axes), as_given(indices, ndim, axes)
 
 
-def _geometry(op: str, size: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any,
-              dilation: Any, ceil_mode: bool) -> dict[str, Any]:
-    """The checked parameters of a pooling primitive."""
-    kernel = pair(kernel_size, op, "kernel_size")
-    stride = kernel if stride is None else pair(stride, op, "stride")
-    padding, dilation = pair(padding, op, "padding", least=0), pair(dilation, op, "dilation")
-    spans = tuple(reach(k, d) for k, d in zip(kernel, dilation))
-    if any(p > span // 2 for p, span in zip(padding, spans)):
-        raise ValueError(f"{op}: padding {padding} must be at most half of what the kernel spans, "
-                         f"{spans} (kernel_size {kernel}, dilation {dilation}); pad x first")
-    geo = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation,
-           "ceil_mode": bool(ceil_mode)}
-    win = windows(size, **geo)
-    if min(win.out) < 1:
-        raise ValueError(f"{op}: the kernel spans {spans[0]}x{spans[1]} but the padded input is "
-                         f"only {size[0] + 2 * padding[0]}x{size[1] + 2 * padding[1]} (input "
-                         f"{size[0]}x{size[1]}, padding {padding}); use a smaller kernel")
-    if dilation != (1, 1) and win.blind():
-        raise ValueError(f"{op}: some windows see padding only (input {size}, kernel_size {kernel}, "
-                         f"stride {stride}, padding {padding}, dilation {dilation}); pad less")
-    return geo
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
-def max_planes(op: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
-               ceil_mode: bool, return_indices: bool) -> tuple[Tensor, Tensor | None]:
-    """Max pooling of (N, C, H, W) for the public `op`, with indices if they are wanted."""
-    geo = _geometry(op, x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
-    y = _max_pool2d(x, **geo)
-    return y, max_pool2d_indices(x, y, **geo) if return_indices else None
-
-
-def avg_planes(op: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
-               count_include_pad: bool, divisor_override: float | None = None) -> Tensor:
-    """Average pooling of (N, C, H, W) for the public `op`."""
-    geo = _geometry(op, x.shape[2:], kernel_size, stride, padding, 1, ceil_mode)
-    if divisor_override is not None and not _is_number(divisor_override):
-        raise TypeError(f"{op}: divisor_override expects a number, got {divisor_override!r}")
+def _averages(op: str, axes: str, x: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
+              count_include_pad: bool, divisor_override: float | None = None) -> Tensor:
+    x, ndim = _planes(op, x, axes)
+    geometry = pool_geometry(op, x.shape[6 - len(axes):], kernel_size, stride, padding, 1, bool(ceil_mode))
+    if divisor_override is not None:
+        divisor_override = number(divisor_override, op, "divisor_override")
     if divisor_override == 0:
         raise ValueError(f"{op}: divisor_override must not be 0")
-    return _avg_pool2d(x, count_include_pad=bool(count_include_pad),
-                       divisor_override=divisor_override, **geo)
+    y = _avg_pool2d(x, geometry=geometry, count_include_pad=bool(count_include_pad),
+                    divisor_override=divisor_override)
+    return as_given(y, ndim, axes)
 
 
 def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
@@ -147,12 +184,13 @@ def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, d
         x: (N, C, H, W), or (C, H, W) for one sample; floating point.
         kernel_size, dilation: an int or a pair, at least 1.
         stride: an int or a pair; default: the kernel size.
-        padding: an int or a pair, at most half the window; padded cells never win.
+        padding: an int or a pair, at most half the window; ((top, bottom), (left, right)), "valid" or
+            "same" as for `conv2d`, if each window sees a cell of x; padded cells never win.
         ceil_mode: round the output size up, except for windows that begin beyond the padding.
         return_indices: also return the place of each maximum, u*W + v in its plane of x.
 
     Returns:
-        (N, C, OH, OW), OH = floor((H + 2*padding - dilation*(KH-1) - 1) / stride) + 1; with
+        (N, C, OH, OW), OH = floor((H + top + bottom - dilation*(KH-1) - 1) / stride) + 1; with
         `return_indices` a pair of it and the int64 indices of the same shape.
 
     Raises:
@@ -168,10 +206,19 @@ def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, d
 
     Source: PyTorch's torch.nn.functional.max_pool2d.
     """
-    x, lead = as_planes("max_pool2d", x)
-    y, indices = max_planes("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode,
-                            return_indices)
-    return (with_lead(y, lead), with_lead(indices, lead)) if return_indices else with_lead(y, lead)
+    return _maxima("max_pool2d", "NCHW", x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool1d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:
+    """`max_pool2d` along one axis: x (N, C, L) or (C, L) -> (N, C, OL).
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> tg.max_pool1d(tg.tensor([[1.0, 2.0, 0.0, 5.0]]), 2).data.tolist()
+        [[2.0, 5.0]]
+    """
+    return _maxima("max_pool1d", "NCL", x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def avg_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
@@ -197,7 +244,163 @@ def avg_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
 
     Source: PyTorch's torch.nn.functional.avg_pool2d.
     """
-    x, lead = as_planes("avg_pool2d", x)
-    y = avg_planes("avg_pool2d", x, kernel_size, stride, padding, ceil_mode, count_include_pad,
-                   divisor_override)
-    return with_lead(y, lead)
+    return _averages("avg_pool2d", "NCHW", x, kernel_size, stride, padding, ceil_mode, count_include_pad,
+                     divisor_override)
+
+
+def avg_pool1d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
+               ceil_mode: bool = False, count_include_pad: bool = True) -> Tensor:
+    """`avg_pool2d` along one axis: x (N, C, L) or (C, L) -> (N, C, OL).
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> tg.avg_pool1d(tg.tensor([[1.0, 2.0, 0.0, 5.0]]), 2).data.tolist()
+        [[1.5, 2.5]]
+    """
+    return _averages("avg_pool1d", "NCL", x, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+def _bins(op: str, x: Any, output_size: Any) -> tuple[Tensor, int, tuple[int, ...]]:
+    """Planes, how many axes x had, and the output size, where `None` keeps an axis as it is."""
+    x, ndim = _planes(op, x)
+    wanted = output_size if isinstance(output_size, list | tuple) else (output_size,) * 2
+    if len(wanted) == 2:
+        output_size = tuple(n if v is None else v for v, n in zip(wanted, x.shape[2:]))
+    return x, ndim, sizes(output_size, op, "output_size", 2)
+
+
+def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
+    """Average pooling to a given size: bin i of OH covers rows floor(i*H/OH) to ceil((i+1)*H/OH).
+
+    Args:
+        x: (N, C, H, W), or (C, H, W) for one sample; floating point.
+        output_size: an int or a pair (OH, OW); None for an axis keeps its size.
+
+    Raises:
+        ValueError, TypeError: if shapes or numbers do not fit; both are named.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> tg.adaptive_avg_pool2d(tg.tensor([[[1.0, 2.0, 3.0]]]), (1, 2)).data.tolist()
+        [[[1.5, 2.5]]]
+
+    Source: PyTorch's torch.nn.functional.adaptive_avg_pool2d.
+    """
+    x, ndim, size = _bins("adaptive_avg_pool2d", x, output_size)
+    return as_given(_adaptive_avg_pool2d(x, output_size=size), ndim, "NCHW")
+
+
+def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
+    """Max pooling to a given size, over the bins of `adaptive_avg_pool2d`; ties as in `max_pool2d`.
+
+    Args:
+        x, output_size: as for `adaptive_avg_pool2d`.
+        return_indices: also return the place of each maximum, u*W + v in its plane of x.
+
+    Raises:
+        ValueError, TypeError: if shapes or numbers do not fit; both are named.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> tg.adaptive_max_pool2d(tg.tensor([[[1.0, 3.0, 2.0]]]), (1, 2)).data.tolist()
+        [[[3.0, 3.0]]]
+
+    Source: PyTorch's torch.nn.functional.adaptive_max_pool2d.
+    """
+    x, ndim, size = _bins("adaptive_max_pool2d", x, output_size)
+    y, indices = (as_given(t, ndim, "NCHW") for t in _adaptive_max_pool2d(x, output_size=size))
+    return (y, indices) if return_indices else y
+
+
+def global_avg_pool2d(x: Any) -> Tensor:
+    """The average of each plane, (N, C, 1, 1) of (N, C, H, W).
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> tg.global_avg_pool2d(tg.tensor([[[1.0, 2.0], [3.0, 6.0]]])).data.tolist()
+        [[[3.0]]]
+    """
+    x, ndim = _planes("global_avg_pool2d", x)
+    return as_given(mean(x, axis=(2, 3), keepdims=True), ndim, "NCHW")
+
+
+def global_max_pool2d(x: Any) -> Tensor:
+    """The largest number of each plane, (N, C, 1, 1) of (N, C, H, W); a tie goes to the first.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> tg.global_max_pool2d(tg.tensor([[[1.0, 2.0], [3.0, 6.0]]])).data.tolist()
+        [[[6.0]]]
+    """
+    x, ndim = _planes("global_max_pool2d", x)
+    return as_given(_adaptive_max_pool2d(x, output_size=(1, 1))[0], ndim, "NCHW")
+
+
+def _unpooled_size(output_size: Any, pooled: tuple[int, ...], kernel_size: Any, stride: Any,
+                   padding: Any) -> tuple[int, int]:
+    """The plane that was pooled: `output_size` if it is within a stride of the least one."""
+    op = "max_unpool2d"
+    kernel = sizes(kernel_size, op, "kernel_size", 2)
+    stride = kernel if stride is None else sizes(stride, op, "stride", 2)
+    if isinstance(padding, str):
+        raise ValueError(f"{op}: padding must be numbers, got {padding!r}; several sizes pool to {pooled}")
+    least = tuple((n - 1) * s - sum(p) + k for n, s, p, k in zip(
+        pooled, stride, sides(padding, op, 2), kernel))
+    if output_size is None:
+        size = least
+    else:
+        plane = output_size[-2:] if isinstance(output_size, list | tuple) else output_size
+        size = sizes(plane, op, "output_size", 2)
+        if any(abs(n - m) >= s for n, m, s in zip(size, least, stride)):
+            raise ValueError(f"{op}: output_size {size} must be less than a stride {stride} away "
+                             f"from {least}, the size that pools to {pooled}")
+    if min(size) < 1:
+        raise ValueError(f"{op}: the output would have size {size} (input {pooled}, kernel "
+                         f"{kernel}, padding {padding}); pass output_size")
+    return size
+
+
+def max_unpool2d(x: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
+                 output_size: Any = None) -> Tensor:
+    """Zeros with each number of x at the place its maximum had before pooling.
+
+    Args:
+        x: (N, C, OH, OW) or (C, OH, OW); floating point.
+        indices: integers of the shape of x, as `max_pool2d(..., return_indices=True)` gives them.
+        kernel_size, stride, padding: those of the max pooling.
+        output_size: (H, W), or the whole shape; default (OH-1)*stride - 2*padding + KH. Several
+            sizes pool to the same one; this selects one.
+
+    Returns:
+        (N, C, H, W). Where windows overlap, a place may be named twice: the last number is kept and
+        alone gets the gradient (PyTorch gives it to both, which is not the derivative).
+
+    Raises:
+        ValueError, TypeError: if shapes or numbers do not fit; both are named.
+        IndexError: if an index lies outside the plane.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> y, indices = tg.max_pool2d(tg.tensor([[[1.0, 2.0, 5.0, 3.0]]]), (1, 2),
+        ...                            return_indices=True)
+        >>> tg.max_unpool2d(y, indices, (1, 2)).data.tolist()
+        [[[0.0, 2.0, 5.0, 0.0]]]
+
+    Source: PyTorch's torch.nn.functional.max_unpool2d.
+    """
+    op = "max_unpool2d"
+    x, ndim = _planes(op, x)
+    indices = as_tensor(indices, f"{op} indices")
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"{op}: indices must be integers, got {indices.dtype}")
+    if indices.shape != x.shape[4 - ndim:]:
+        raise ValueError(f"{op}: indices must have the shape of x, {x.shape[4 - ndim:]}, got {indices.shape}")
+    if indices.dtype != np.int64:  # np.divmod keeps a narrow type, which may not hold the width
+        indices = astype(indices, dtype=np.int64)
+    size = _unpooled_size(output_size, x.shape[2:], kernel_size, stride, padding)
+    places = np.asarray(indices.data)
+    if places.size and (places.min() < 0 or places.max() >= size[0] * size[1]):
+        raise IndexError(f"{op}: indices must lie in 0..{size[0] * size[1] - 1} for planes of "
+                         f"{size[0]}x{size[1]}, got {places.min()}..{places.max()}; pass "
+                         f"output_size, the size before pooling")
+    return as_given(_max_unpool2d(x, reshape(indices, shape=x.shape), size=size), ndim, "NCHW")

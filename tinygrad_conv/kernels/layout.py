@@ -1,0 +1,73 @@
+"""How arrays lie in memory for the strategies: dtypes to compute in, and a geometry's windows as views.
+
+Physical layout is channels-last; a padded image xp is (n, Hp, Wp, C). Imports the geometry.
+"""
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from .geometry import REMEMBERED, Geometry
+
+FEW = 8  # up to so many channels, copying one after the other is faster
+
+
+def compute_dtype(*arrays: np.ndarray) -> np.dtype:
+    """The common dtype, at least float32: half precision is for storage, not for sums."""
+    dtype = np.result_type(*arrays)
+    return np.dtype(np.float32) if dtype == np.float16 else dtype
+
+
+def finite(a: np.ndarray) -> bool:
+    """Whether no entry is inf or nan, so that a product by 0 is 0."""
+    return bool(np.isfinite(np.max(a, initial=0)) and np.isfinite(np.min(a, initial=0)))
+
+
+def fill(geometry: Geometry, xp: np.ndarray, x: np.ndarray) -> None:
+    """Copy x (n, C, H, W) into the middle of xp, whose border is zero."""
+    (rows, columns), (rows_p, columns_p) = geometry.copied
+    cells, values = xp[:, rows_p, columns_p], x[:, :, rows, columns]
+    if x.shape[1] > FEW:
+        cells[...] = values.transpose(0, 2, 3, 1)
+    else:
+        for c in range(x.shape[1]):
+            cells[..., c] = values[:, c]
+
+
+def crop(geometry: Geometry, x: np.ndarray, xp: np.ndarray) -> None:
+    """The adjoint of `fill`, added to x (n, H, W, C)."""
+    (rows, columns), (rows_p, columns_p) = geometry.copied
+    x[:, rows, columns] += xp[:, rows_p, columns_p]
+
+
+def patches(geometry: Geometry, xp: np.ndarray) -> np.ndarray:
+    """All windows of xp as a view (G, n, OH, OW, KH, KW, C/G)."""
+    n, _, _, c = xp.shape
+    sn, sh, sw, sc = xp.strides
+    (ah, aw), (dh, dw), cg = geometry.stride, geometry.dilation, c // geometry.groups
+    return as_strided(xp, (geometry.groups, n, *geometry.out, *geometry.kernel, cg),
+                      (cg * sc, sn, ah * sh, aw * sw, dh * sh, dw * sw, sc), writeable=False)
+
+
+def tap(geometry: Geometry, xp: np.ndarray, a: int, b: int) -> np.ndarray:
+    """The cells of xp that kernel tap (a, b) sees: a view (n, OH, OW, C)."""
+    (dh, dw), (sh, sw), (oh, ow) = geometry.dilation, geometry.stride, geometry.out
+    return xp[:, a * dh:a * dh + (oh - 1) * sh + 1:sh, b * dw:b * dw + (ow - 1) * sw + 1:sw]
+
+
+@lru_cache(maxsize=REMEMBERED)
+def bands(geometry: Geometry, rows: int) -> list[tuple[slice, slice, Geometry]]:
+    """Bands of at most `rows` output rows: those, the input rows they see, their own geometry."""
+    s, (before, _), h = geometry.stride[0], geometry.padding[0], geometry.size[0]
+    count, found = -(-geometry.out[0] // rows), []
+    for lo, hi in pairwise([geometry.out[0] * i // count for i in range(count + 1)]):
+        first, last = lo * s - before, (hi - 1) * s - before + geometry.spans[0]
+        a, b = (min(max(i, 0), h) for i in (first, last))
+        found.append((slice(lo, hi), slice(a, b), replace(
+            geometry, size=(b - a, *geometry.size[1:]),
+            padding=((a - first, last - b), *geometry.padding[1:]))))
+    return found
