@@ -148,10 +148,10 @@ def _by_running(x: Tensor, mean: Tensor, var: Tensor, weight: Any, bias: Any, ep
     return _scale(x, r * weight, bias - mean * weight)
 
 
-def _by_channel(op: str, x: Any, least: int, running: dict[str, Any], weight: Any, bias: Any,
+def _by_channel(op: str, x: Any, per_sample: bool, running: dict[str, Any], weight: Any, bias: Any,
                 own: bool, momentum: float, eps: float) -> Tensor:
-    """Batch norm, or with `least` = 3 axes instance norm, by x's own statistics or by the running ones."""
-    x, eps = _checked(op, x, least), number(eps, op, "eps", 0)
+    """Each channel, of the batch or of each sample, by x's own statistics or by the running ones."""
+    x, eps = _checked(op, x, 3 if per_sample else 2), number(eps, op, "eps", 0)
     c, view = x.shape[1], (1, x.shape[1], *[1] * (x.ndim - 2))
     for name, t in running.items():
         if t is None and not own:
@@ -164,11 +164,11 @@ def _by_channel(op: str, x: Any, least: int, running: dict[str, Any], weight: An
                              f"gradient (it is changed in place), got {got}")
     weight, bias = _affine(op, weight, bias, (c,), view)
     if not own:
-        return _by_running(x, *running.values(), weight, bias, eps, view)
+        return _by_running(x, running["running_mean"], running["running_var"], weight, bias, eps, view)
     if not isinstance(momentum, int | float) or not 0 <= momentum <= 1:
         raise ValueError(f"{op}: momentum must be a number between 0 and 1, got {momentum!r}; for "
                          f"a cumulative average pass 1/(number of batches so far)")
-    axes = (0, *range(2, x.ndim))[least - 2:]
+    axes = tuple(range(2, x.ndim)) if per_sample else (0, *range(2, x.ndim))
     n = count(x, axes)
     if n == 1 and x.size:
         raise ValueError(f"{op}: training needs more than one value per channel, got shape {x.shape}; use "
@@ -213,7 +213,7 @@ def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, 
 
     Source: Ioffe & Szegedy 2015; arguments as torch.nn.functional.batch_norm.
     """
-    return _by_channel("batch_norm", x, 2, {"running_mean": running_mean, "running_var": running_var},
+    return _by_channel("batch_norm", x, False, {"running_mean": running_mean, "running_var": running_var},
                        weight, bias, training, momentum, eps)
 
 
@@ -238,7 +238,7 @@ def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tenso
 
     Source: Ulyanov et al. 2016; arguments as torch.nn.functional.instance_norm.
     """
-    return _by_channel("instance_norm", x, 3, {"running_mean": running_mean, "running_var": running_var},
+    return _by_channel("instance_norm", x, True, {"running_mean": running_mean, "running_var": running_var},
                        weight, bias, use_input_stats, momentum, eps)
 
 
