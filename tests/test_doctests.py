@@ -11,7 +11,6 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-import tinygrad_conv.extend
 from tinygrad_conv.primitive import Primitive
 
 MODULES = [info.name for package in (tg, nn)
@@ -70,7 +69,7 @@ def test_examples(name):
     assert not runner.failures, "".join(report)
 
 
-@pytest.mark.parametrize("package", [tg, tg.explain, tg.extend, nn, nn.data, nn.init],
+@pytest.mark.parametrize("package", [tg, tg.explain, nn, nn.data, nn.init],
                          ids=lambda package: package.__name__)
 def test_every_public_function_and_class_is_documented_with_an_example(package):
     missing = []

@@ -322,16 +322,25 @@ def _placed(value: np.ndarray, inputs: tuple[Any, ...]) -> tuple[np.ndarray, Any
 
 
 def primitive(fn: Callable[P, Any]) -> Primitive[P]:
-    """Make a function on arrays an op; `.defvjp` gives it derivatives.
+    """Make a function on arrays an op, which `defvjp` gives derivatives of every order.
 
-    Arrays are positional, metadata keyword-only.
+    Arrays are positional; everything else is keyword-only (`def op(x, y, *, axis)`) and reaches the VJPs
+    under the same keyword. There is one VJP for each array, `vjp(g, ans, *inputs, **params)`: g is the cotangent,
+    ans the result, and all of them are tensors. It uses only these and constants: an array kept
+    from the forward pass would make second derivatives silently wrong. Broadcasting need not be undone. `None` in
+    place of a VJP says that no gradient flows. An op with several outputs returns a tuple; g and ans
+    are then tuples. An op of any number of arrays takes one VJP, whose first argument is the position of the
+    array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Never write into an input. `tg.check_grads`
+    tests it all.
 
     Example:
-        >>> @primitive
-        ... def cube(x):
-        ...     return x * x * x
-        >>> cube.defvjp(lambda g, ans, x: 3.0 * g * x * x)
-        >>> cube(Tensor([2.0])).data.tolist()
-        [8.0]
+        >>> import tinygrad_conv as tg
+        >>> @tg.primitive
+        ... def softplus2(x):
+        ...     return np.logaddexp2(0, x)
+        >>> softplus2.defvjp(lambda g, ans, x: g * tg.sigmoid(x * float(np.log(2))))
+        >>> tg.check_grads(softplus2, (np.array([-1.0, 0.0, 2.0]),), order=3)
+        >>> round(tg.grad(tg.grad(softplus2))(0.0).item(), 6)
+        0.173287
     """
     return Primitive(fn)
