@@ -188,7 +188,7 @@ def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> 
                 if overlap:
                     np.add(part[cells], to, out=part[cells])
                 elif not direct:
-                    np.copyto(*_pixels(part[cells], to))
+                    np.copyto(*(_pixels(part[cells], to) or (part[cells], to)))
 
     in_chunks(len(x), 4 * x[:1].nbytes, work, products=0)
     return dx
