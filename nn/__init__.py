@@ -5,45 +5,40 @@
 import sys as _sys
 import typing as _typing
 
+import tinygrad_conv as _tg
+
 from . import data, init
 from . import advice as _advice
-from .layers.activation import (
-    ELU, GELU, SELU, Hardtanh, LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, SiLU, Softmax,
-    Softplus, Tanh,
-)
-from .optim.adagrad import Adagrad
-from .optim.adam import Adam, AdamW
-from .optim.clip import clip_grad_norm_
+from .drawing import draw
 from .layers.containers import ModuleDict, ModuleList, Sequential
 from .layers.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from .optim.decay import no_decay
-from .drawing import draw
-from .layers.dropout import Dropout, Dropout2d
-from .train.fit import evaluate, fit
-from .train.history import History
-from .layers.linear import Flatten, Identity, Linear
+from .layers.function import (
+    ELU, GELU, SELU, Dropout, Dropout2d, Flatten, Hardtanh, Identity, LeakyReLU, LogSoftmax, ReLU, ReLU6,
+    Sigmoid, SiLU, Softmax, Softplus, Tanh,
+)
+from .layers.linear import Linear
 from .layers.loss import (
     BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, MultiMarginLoss,
     NLLLoss, SmoothL1Loss,
 )
-from .layers.module import Module
+from .layers.module import Module, Parameter
 from .layers.norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
-from .optim.one_cycle import OneCycleLR
-from .optim.optimizer import Optimizer
-from .layers.parameter import Parameter
-from .optim.plateau import ReduceLROnPlateau
 from .layers.pool import (
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool2d, GlobalMaxPool2d,
     MaxPool1d, MaxPool2d, MaxUnpool2d,
 )
-from .train.progress import Callback, ProgressBar
-from .optim.rmsprop import RMSprop
+from .optim.clip import clip_grad_norm_
+from .optim.optimizer import Optimizer, no_decay
+from .optim.rules import SGD, Adagrad, Adam, AdamW, RMSprop
 from .optim.schedule import (
-    CosineAnnealingLR, ExponentialLR, LinearLR, MultiStepLR, Schedule, SequentialLR, StepLR,
+    CosineAnnealingLR, ExponentialLR, LinearLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, Schedule,
+    SequentialLR, StepLR,
 )
-from .optim.sgd import SGD
 from .summary import Summary, summary
-from .train.weights import load, save
+from .train.fit import evaluate, fit
+from .train.history import History
+from .train.progress import Callback, ProgressBar
+from .train.saving import load, save
 
 __all__ = [
     "Adagrad", "Adam", "AdamW", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d",
@@ -61,5 +56,5 @@ __all__ = [
 
 if not _typing.TYPE_CHECKING:  # a checker would take every name for one that exists
     def __getattr__(name):
-        text = _advice.missing("nn", name, _advice.NAMES)
-        raise AttributeError(text, name=name, obj=_sys.modules[__name__])
+        raise AttributeError(_tg.arguments.missing("nn", name, _advice.NAMES), name=name,
+                             obj=_sys.modules[__name__])

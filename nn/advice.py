@@ -2,10 +2,6 @@
 
 Imports nothing.
 """
-from __future__ import annotations
-
-from collections.abc import Mapping
-
 NAMES = {  # what is missing in nn
     "functional": "import tinygrad_conv as tg: tg.relu(x), tg.cross_entropy(y, labels)",
     "Tensor": "tg.Tensor", "Buffer": "self.register_buffer(name, t)",
@@ -38,13 +34,3 @@ METHODS = {  # what is missing in a Module
     "get_submodule": "dict(model.named_modules())[name]",
     "get_parameter": "dict(model.named_parameters())[name]",
 }
-
-
-def missing(owner: str, name: str, advice: Mapping[str, str]) -> str:
-    """The text of an AttributeError, with what to write here if that is known.
-
-    Example:
-        >>> missing("nn", "Tensor", NAMES)
-        "nn has no attribute 'Tensor'; here: tg.Tensor"
-    """
-    return f"{owner} has no attribute {name!r}" + (f"; here: {advice[name]}" if name in advice else "")

@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import tinygrad_conv as tg
 
-from .layers.module import Module
-from .layers.tree import evaluating, tensors_in
+from .layers.module import Module, evaluating, tensors_in
 
 
 @contextmanager
@@ -22,7 +20,6 @@ def _gradients(model: Module, loss: tg.Tensor) -> Iterator[list[tg.Tensor]]:
     """The gradient of each parameter, recorded and named; every leaf's `.grad` is left as it was."""
     leaves = [t for t in tg.graph(loss).sources.values() if isinstance(t, tg.Tensor)]
     before = [(t, t.grad) for t in (*leaves, *model.parameters())]
-    found = []
     try:
         for t, _ in before:
             t.grad = None
@@ -30,17 +27,15 @@ def _gradients(model: Module, loss: tg.Tensor) -> Iterator[list[tg.Tensor]]:
         for name, p in model.named_parameters():
             if p.grad is not None:
                 p.grad.name = f"gradient of {name}"
-                found.append(p.grad)
-        yield found
+        yield [p.grad for p in model.parameters() if p.grad is not None]
     finally:
         for t, grad in before:
             t.grad = grad
-    return found
 
 
 def _as_inputs(error: Exception, model: Module, names: list[str]) -> None:
     """In the picture of a failure the model's inputs are inputs, though they were recorded as parameters."""
-    drawn, own = getattr(error, "graph", None), {name for name, _ in model.named_parameters()}
+    drawn, own = vars(error).get("graph"), dict(model.named_parameters())
     if hasattr(drawn, "boxes"):
         error.graph = replace(drawn, boxes=tuple(
             replace(box, kind="input", scope=()) if box.kind == "parameter" and box.label in names
@@ -49,8 +44,8 @@ def _as_inputs(error: Exception, model: Module, names: list[str]) -> None:
 
 def _names(model: Module, count: int) -> list[str]:
     """What `forward` calls its arguments."""
-    wanted = inspect.signature(model.forward).parameters.values()
-    names = [p.name for p in wanted if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names = [p.name for p in inspect.signature(model.forward).parameters.values()
+             if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return [*names, *(f"x{i}" for i in range(len(names), count))]
 
 
@@ -101,8 +96,6 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
     for x in given:
         x.requires_grad = False  # an input, not a parameter
     kinds = {".".join(filter(None, [model._scope, path])): type(m).__name__ for path, m in model._called()}
-    drawn = partial(tg.draw, show=show, depth=depth, fold=fold, hide=hide, kinds=kinds)
-    if end is None:
-        return drawn(*outputs)
-    with _gradients(model, end) as gradients:
-        return drawn(end, *gradients)
+    with _gradients(model, end) if end is not None else nullcontext() as gradients:
+        return tg.draw(*(outputs if end is None else (end, *gradients)), show=show, depth=depth, fold=fold,
+                       hide=hide, kinds=kinds)

@@ -1,7 +1,8 @@
 """Initialisation: fill a tensor in place with numbers drawn from `rng`.
 
 Names and formulas are PyTorch's torch.nn.init; lecun_normal_ is Flax's, truncated at two standard
-deviations. All return the tensor and draw only from the generator they are given.
+deviations. All return the tensor and draw only from the generator they are given. `fans` and
+`calculate_gain` say how a layer changes the variance of what passes through.
 """
 from __future__ import annotations
 
@@ -11,18 +12,45 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .gain import calculate_gain, fans
-from .numbers import number as _number
-
 TRUNCATED_STD = 0.87962566103423978  # of a standard normal cut at 2
 
 
-def _generator(op: str, rng: np.random.Generator | None) -> np.random.Generator:
-    if not isinstance(rng, np.random.Generator):
-        got = "it is missing" if rng is None else f"got {rng!r}"
-        raise TypeError(f"{op}: rng must be a np.random.Generator, {got}; make one with "
-                        f"rng=np.random.default_rng(seed) and pass it to every call")
-    return rng
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight (out, in, *kernel): inputs per output value, outputs per input value.
+
+    With groups, `in` is the channels of one group. A transposed convolution's weight is
+    (in, out, *kernel); as in PyTorch, its fan_in is counted on axis 1 all the same.
+
+    Raises:
+        ValueError: for fewer than two axes.
+
+    Example:
+        >>> fans((16, 3, 5, 5))
+        (75, 400)
+    """
+    if len(shape) < 2:
+        raise ValueError(f"init: fans need a weight of at least two axes, got shape {tuple(shape)}")
+    field = math.prod(shape[2:])
+    return shape[1] * field, shape[0] * field
+
+
+def calculate_gain(nonlinearity: str, a: float = 0.01) -> float:
+    """The factor that preserves the variance through a nonlinearity; `a` is leaky_relu's slope.
+
+    Raises:
+        ValueError: for a nonlinearity without a known factor; lists those there are.
+
+    Example:
+        >>> calculate_gain("tanh")
+        1.6666666666666667
+    """
+    tg.arguments.number(a, "calculate_gain", "a")
+    gains = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv_transpose1d": 1.0,
+             "conv_transpose2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3,
+             "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / (1 + a * a)), "selu": 0.75}
+    if not isinstance(nonlinearity, str) or nonlinearity not in gains:
+        raise ValueError(f"calculate_gain: expects one of {', '.join(gains)}, got {nonlinearity!r}")
+    return gains[nonlinearity]
 
 
 def _check(op: str, t: tg.Tensor) -> None:
@@ -38,11 +66,16 @@ def _fill(op: str, t: tg.Tensor, values: np.ndarray | float) -> tg.Tensor:
     return t
 
 
+def _fans(op: str, t: tg.Tensor) -> list[int]:
+    """The weight's fans, at least 1: it may be empty."""
+    _check(op, t)
+    return [max(1, n) for n in fans(t.shape)]
+
+
 def _fan(op: str, t: tg.Tensor, mode: str) -> int:
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"{op}: mode must be 'fan_in' or 'fan_out', got {mode!r}")
-    _check(op, t)
-    return max(1, fans(t.shape)[mode == "fan_out"])
+    return _fans(op, t)[mode == "fan_out"]
 
 
 def uniform_(t: tg.Tensor, a: float = 0.0, b: float = 1.0, *,
@@ -55,9 +88,9 @@ def uniform_(t: tg.Tensor, a: float = 0.0, b: float = 1.0, *,
         True
     """
     _check("uniform_", t)
-    _number("uniform_", "a", a)
-    _number("uniform_", "b", b, a)
-    return _fill("uniform_", t, _generator("uniform_", rng).uniform(a, b, t.shape))
+    tg.arguments.number(a, "uniform_", "a")
+    tg.arguments.number(b, "uniform_", "b", a)
+    return _fill("uniform_", t, tg.arguments.generator(rng, "uniform_").uniform(a, b, t.shape))
 
 
 def normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, *,
@@ -69,9 +102,9 @@ def normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, *,
         [5.0, 5.0]
     """
     _check("normal_", t)
-    _number("normal_", "mean", mean)
-    _number("normal_", "std", std, 0)
-    return _fill("normal_", t, _generator("normal_", rng).normal(mean, std, t.shape))
+    tg.arguments.number(mean, "normal_", "mean")
+    tg.arguments.number(std, "normal_", "std", 0)
+    return _fill("normal_", t, tg.arguments.generator(rng, "normal_").normal(mean, std, t.shape))
 
 
 def trunc_normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
@@ -86,18 +119,18 @@ def trunc_normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, a: float = 
         >>> bool((abs(t.numpy()) <= 1).all())
         True
     """
-    _generator("trunc_normal_", rng)
     _check("trunc_normal_", t)
     for name, value in (("mean", mean), ("std", std), ("a", a), ("b", b)):
-        _number("trunc_normal_", name, value)
+        tg.arguments.number(value, "trunc_normal_", name)
     if not std > 0:
         raise ValueError(f"trunc_normal_: std must be above 0, got {std}")
     inside = math.erf((b - mean) / std / math.sqrt(2)) - math.erf((a - mean) / std / math.sqrt(2))
-    if inside < 1e-3:
+    if not inside >= 1e-3:
         raise ValueError(f"trunc_normal_: hardly any of N({mean}, {std}) lies between {a} and {b}")
-    values = rng.normal(mean, std, math.prod(t.shape))
+    draw = tg.arguments.generator(rng, "trunc_normal_").normal
+    values = draw(mean, std, math.prod(t.shape))
     while (outside := (values < a) | (values > b)).any():
-        values[outside] = rng.normal(mean, std, outside.sum())
+        values[outside] = draw(mean, std, outside.sum())
     return _fill("trunc_normal_", t, values.reshape(t.shape))
 
 
@@ -108,7 +141,7 @@ def constant_(t: tg.Tensor, value: float) -> tg.Tensor:
         >>> constant_(tg.zeros(2), 3.0).numpy().tolist()
         [3.0, 3.0]
     """
-    _number("constant_", "value", value)
+    tg.arguments.number(value, "constant_", "value")
     return _fill("constant_", t, value)
 
 
@@ -150,7 +183,7 @@ def kaiming_uniform_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
         True
     """
     bound = calculate_gain(nonlinearity, a) * math.sqrt(3 / _fan("kaiming_uniform_", t, mode))
-    return uniform_(t, -bound, bound, rng=_generator("kaiming_uniform_", rng))
+    return uniform_(t, -bound, bound, rng=tg.arguments.generator(rng, "kaiming_uniform_"))
 
 
 def kaiming_normal_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
@@ -164,7 +197,7 @@ def kaiming_normal_(t: tg.Tensor, a: float = 0.0, mode: str = "fan_in",
         0.2
     """
     std = calculate_gain(nonlinearity, a) / math.sqrt(_fan("kaiming_normal_", t, mode))
-    return normal_(t, 0.0, std, rng=_generator("kaiming_normal_", rng))
+    return normal_(t, 0.0, std, rng=tg.arguments.generator(rng, "kaiming_normal_"))
 
 
 def xavier_uniform_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> tg.Tensor:
@@ -175,10 +208,9 @@ def xavier_uniform_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator
         >>> bool(abs(w.numpy()).max() <= 1)
         True
     """
-    _check("xavier_uniform_", t)
-    _number("xavier_uniform_", "gain", gain)
-    bound = gain * math.sqrt(6 / max(1, sum(fans(t.shape))))
-    return uniform_(t, -bound, bound, rng=_generator("xavier_uniform_", rng))
+    tg.arguments.number(gain, "xavier_uniform_", "gain")
+    bound = gain * math.sqrt(6 / sum(_fans("xavier_uniform_", t)))
+    return uniform_(t, -bound, bound, rng=tg.arguments.generator(rng, "xavier_uniform_"))
 
 
 def xavier_normal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> tg.Tensor:
@@ -189,10 +221,9 @@ def xavier_normal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator 
         >>> round(float(w.numpy().std()), 2)
         0.1
     """
-    _check("xavier_normal_", t)
-    _number("xavier_normal_", "gain", gain)
-    std = gain * math.sqrt(2 / max(1, sum(fans(t.shape))))
-    return normal_(t, 0.0, std, rng=_generator("xavier_normal_", rng))
+    tg.arguments.number(gain, "xavier_normal_", "gain")
+    std = gain * math.sqrt(2 / sum(_fans("xavier_normal_", t)))
+    return normal_(t, 0.0, std, rng=tg.arguments.generator(rng, "xavier_normal_"))
 
 
 def lecun_uniform_(t: tg.Tensor, *, rng: np.random.Generator | None = None) -> tg.Tensor:
@@ -204,7 +235,7 @@ def lecun_uniform_(t: tg.Tensor, *, rng: np.random.Generator | None = None) -> t
         True
     """
     bound = math.sqrt(3 / _fan("lecun_uniform_", t, "fan_in"))
-    return uniform_(t, -bound, bound, rng=_generator("lecun_uniform_", rng))
+    return uniform_(t, -bound, bound, rng=tg.arguments.generator(rng, "lecun_uniform_"))
 
 
 def lecun_normal_(t: tg.Tensor, *, rng: np.random.Generator | None = None) -> tg.Tensor:
@@ -216,7 +247,7 @@ def lecun_normal_(t: tg.Tensor, *, rng: np.random.Generator | None = None) -> tg
         0.1
     """
     std = 1 / math.sqrt(_fan("lecun_normal_", t, "fan_in")) / TRUNCATED_STD
-    return trunc_normal_(t, 0.0, std, -2 * std, 2 * std, rng=_generator("lecun_normal_", rng))
+    return trunc_normal_(t, 0.0, std, -2 * std, 2 * std, rng=tg.arguments.generator(rng, "lecun_normal_"))
 
 
 def orthogonal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> tg.Tensor:
@@ -228,11 +259,12 @@ def orthogonal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator | N
         True
     """
     _check("orthogonal_", t)
-    _number("orthogonal_", "gain", gain)
+    tg.arguments.number(gain, "orthogonal_", "gain")
     if t.ndim < 2:
         raise ValueError(f"orthogonal_: expects at least two axes, got shape {t.shape}")
     rows, columns = t.shape[0], math.prod(t.shape[1:])
-    flat = _generator("orthogonal_", rng).standard_normal((max(rows, columns), min(rows, columns)))
+    draw = tg.arguments.generator(rng, "orthogonal_").standard_normal
+    flat = draw((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(flat)
     q *= np.sign(np.diag(r))
     return _fill("orthogonal_", t, gain * (q if rows >= columns else q.T).reshape(t.shape))

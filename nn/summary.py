@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 import tinygrad_conv as tg
 
-from .layers.module import Module
-from .layers.tree import evaluating, tensors_in
+from .layers.module import Module, evaluating, tensors_in
 
 MARK = "(summary)"  # the scope that the pass is recorded in
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One module: its path, kind, output shape, own parameters, and multiply-adds inside it."""
 
     path: str
@@ -97,35 +95,21 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     if not tg.is_recording():
         raise RuntimeError("summary: nothing is recorded inside no_grad(), and the calls are read off the "
                            "record; call it outside")
-    with evaluating(model), tg.scope(MARK):
-        y = model(_zeros(input_shape))
-    entries = {e.node.order: e for t in tensors_in(y) for e in tg.tape(t)}
-    outputs: dict[str, tuple[int, ...]] = {}
-    work: dict[str, int] = {}
-    for _, entry in sorted(entries.items()):
-        path = _below(entry.node.scope, model)
-        outputs[path] = entry.output.shape
-        work[path] = work.get(path, 0) + tg.multiply_adds(
-            entry.node.primitive.name, [t.shape for t in entry.node.inputs], entry.output.shape,
-            entry.node.params)
-    lines = [Line(path or "(root)", type(m).__name__, outputs[path], _own(m), work[path])
-             for path, m in dict(model._called()).items() if path in outputs]
-    return Summary(lines, sum(p.size for p in model.parameters()), tuple(input_shape))
-
-
-def _zeros(shape: Sequence[int]) -> tg.Tensor:
-    """An input of zeros, recorded."""
-    if not isinstance(shape, tuple | list) or not all(hasattr(n, "__index__") and n >= 0 for n in shape):
+    if not isinstance(input_shape, tuple | list) or not all(
+            tg.arguments.is_whole(n) and n >= 0 for n in input_shape):
         raise ValueError(f"summary: input_shape must be whole numbers, the batch first, as (1, 1, 28, 28), "
-                         f"got {shape!r}")
-    return tg.tensor(np.zeros(tuple(shape), np.float32), requires_grad=True)
-
-
-def _below(scope: tuple[str, ...], model: Module) -> str:
-    """The path of a call below the model, which itself may be a part of a larger one."""
-    inner = scope[scope.index(MARK) + 1:] if MARK in scope else scope
-    return ".".join(inner[bool(model._scope):])
-
-
-def _own(m: Module) -> int:
-    return sum(p.size for p in m._parameters.values() if p is not None)
+                         f"got {input_shape!r}")
+    with evaluating(model), tg.scope(MARK):
+        y = model(tg.tensor(np.zeros(tuple(input_shape), np.float32), requires_grad=True))
+    entries = {e.node.order: e for t in tensors_in(y) for e in tg.tape(t)}
+    found: dict[str, tuple[tuple[int, ...], int]] = {}  # by path: the shape of the last result, multiply-adds
+    for _, entry in sorted(entries.items()):
+        node, shape, scope = entry.node, entry.output.shape, entry.node.scope
+        scope = scope[scope.index(MARK) + 1:] if MARK in scope else scope
+        path = ".".join(scope[bool(model._scope):])  # below the model, which may be a part of a larger one
+        work = tg.multiply_adds(node.primitive, [t.shape for t in node.inputs], shape, node.params)
+        found[path] = shape, work + found.get(path, (shape, 0))[1]
+    lines = [Line(path or "(root)", type(m).__name__, found[path][0],
+                  sum(p.size for p in m._parameters.values() if p is not None), found[path][1])
+             for path, m in dict(model._called()).items() if path in found]
+    return Summary(lines, sum(p.size for p in model.parameters()), tuple(input_shape))

@@ -2,6 +2,7 @@
 
     python -m tests.bench            everything
     python -m tests.bench lenet      the cases whose name contains "lenet"
+    python -m tests.bench record     what recording costs, each beside its floor
 
 A side runs for a short block, then the other; the first calls of a block are not counted, so
 that the other library's waiting threads have gone to sleep. Printed: the median time of a call
@@ -14,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -163,10 +165,101 @@ def measure_memory(side: str, net: str, size: str) -> None:
     print(resident("VmHWM") - before)
 
 
+# ----- the record: what an op costs beside PyTorch, each figure with the floor it must keep -----
+
+CHAIN = 2000
+
+
+def our_chain(n: int = CHAIN) -> tg.Tensor:
+    x = y = tg.tensor(1.0, requires_grad=True)
+    for _ in range(n):
+        y = y + x
+    return y
+
+
+def torch_chain(n: int = CHAIN):
+    x = y = torch.tensor(1.0, requires_grad=True)
+    for _ in range(n):
+        y = y + x
+    return y
+
+
+def floor(name: str, figure: float, unit: str, most: float, ours: float = 0.0, theirs: float = 0.0) -> None:
+    """One row: the figure, the most it may be, and what it is a ratio of, in microseconds."""
+    parts = f"   {ours:8.2f} us against {theirs:.2f} us" if theirs else ""
+    print(f"{name:44}{figure:9.2f} {unit:4} at most {most:g}  {'ok' if figure <= most else 'ABOVE'}{parts}",
+          flush=True)
+
+
+def floor_of_ratio(name: str, sides: list[Step], most: float, calls: int = 1) -> None:
+    """Median of the rounds' ratios; `calls` ops in a step."""
+    for step in sides:
+        step()
+    rounds = [[block(step) for step in sides] for _ in range(ROUNDS)]
+    ours, theirs = [statistics.median(column) / calls * 1e6 for column in zip(*rounds)]
+    floor(name, statistics.median(r[0] / r[1] for r in rounds), "x", most, ours, theirs)
+
+
+def unrecorded_above_numpy() -> float:
+    """Microseconds of an unrecorded add above those of NumPy's, on arrays of 10."""
+    a, t = np.ones(10, np.float32), tg.ones(10)
+
+    def repeat(step: Step, n: int = 1000) -> Step:
+        return lambda: [step() for _ in range(n)]
+    sides = [repeat(lambda: tg.add(t, t)), repeat(lambda: np.add(a, a))]
+    rounds = [[block(step) for step in sides] for _ in range(ROUNDS)]
+    return statistics.median(ours - numpys for ours, numpys in rounds) * 1e3
+
+
+def seconds_an_op(n: int) -> float:
+    start = time.process_time()  # of this process alone: the two figures are not taken at the same time
+    our_chain(n).backward()
+    return (time.process_time() - start) / n
+
+
+def memory_an_op(n: int = 10_000) -> float:
+    """Kilobytes that a recorded scalar add keeps."""
+    tracemalloc.start()
+    kept = our_chain(n)
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    del kept
+    return size / n / 1000
+
+
+def import_time(statement: str) -> float:
+    """Milliseconds of an import, in a process of its own that has imported NumPy."""
+    code = f"import numpy, time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return float(out.stdout) * 1e3
+
+
+def record() -> None:
+    if torch is not None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        floor_of_ratio("recorded scalar add, both ways", [
+            lambda: our_chain().backward(), lambda: torch_chain().backward()], 1.5, CHAIN)
+        floor_of_ratio("recorded scalar add, forward", [our_chain, torch_chain], 1.5, CHAIN)
+        torch.set_num_threads(threads)
+        floor_of_ratio("LeNet-5 training step, batch 1", [our_step("lenet", 1), torch_step("lenet", 1)], 1.0)
+    floor("unrecorded add above NumPy's", unrecorded_above_numpy(), "us", 2)
+    pairs = [(seconds_an_op(10_000), seconds_an_op(100_000)) for _ in range(3)]
+    short, long = [statistics.median(column) * 1e6 for column in zip(*pairs)]
+    floor("an op of 100,000 against one of 10,000", long / short, "x", 2, long, short)  # the collector walks more
+    floor("memory of a recorded scalar add", memory_an_op(), "kB", 1)
+    floor("import tinygrad_conv, nn, above NumPy", statistics.median(
+        import_time("import tinygrad_conv, nn") for _ in range(9)), "ms", 60)
+
+
 def main(wanted: str = "") -> None:
     both = torch is not None
     if both:
         torch.set_num_threads(tg.get_num_threads())
+    if wanted in ("", "record"):
+        record()
+    if wanted == "record":
+        return
     print(f"{'':34}{'ours':>12}" + (f"{'PyTorch':>12}" if both else "   (PyTorch is not installed)"))
     for net in NETS:
         for size in (1, 64):

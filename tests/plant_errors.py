@@ -4,18 +4,24 @@
 
 For each primitive and each argument: the VJP times 1.001; plus 0.001; some entries of the
 cotangent dropped; some of the result dropped; the inputs seen as constants (which is wrong only
-at order 2); stride and dilation swapped, or the padding mirrored, where there are such. In the
-kernels of the conv family: the flip left out, a tap dropped, planes averaged. Prints a table and
-the survivors, and exits with their number: it must be 0.
+at order 2); where there is a geometry, its stride and dilation swapped, its padding mirrored, its
+stride transposed. In the kernels of convolution and pooling: the same errors of the geometry, a tap
+dropped, the flip left out, the wrong divisor, the wrong one of equal maxima, and more.
+
+No planted error changes a shape: what finds it is a comparison of numbers. A kill is an AssertionError
+of the check, or an error of the engine's own that names the op. Anything else that is raised is a mistake
+of the planting, a broken plant. Prints a table, the survivors and the broken plants, and exits with
+their number: it must be 0.
 """
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,22 +33,45 @@ import numpy as np
 import tinygrad_conv as tg
 from tests import test_op_table as table
 from tests.op_table.row import Row
-from tinygrad_conv.kernels import conv as kernels
+from tinygrad_conv.kernels import planes
+from tinygrad_conv.kernels import table as kernels
+from tinygrad_conv.kernels.geometry import Geometry
 from tinygrad_conv.primitive import Primitive
 
 
 @dataclass(frozen=True)
 class Plant:
-    """One error: where, what, and a context manager that makes the op wrong."""
+    """One error: where, what, and a context manager that makes the op wrong.
+
+    `order` says what is wrong then: 0 the value, 1 the gradient by `argnum`, 2 its derivative.
+    """
 
     row: Row
     what: str
-    wrong: Callable[[], Any]
-    order: int = 1
+    wrong: Callable[[], AbstractContextManager[None]]
+    order: int
+    argnum: int = 0
 
     @property
     def name(self) -> str:
         return f"{self.row.name}: {self.what}"
+
+
+# ----- errors of a geometry -----
+
+def keeping_the_shape(geometry: Geometry, **changes: Any) -> Geometry:
+    """The changed geometry where it has as many windows as the right one, else the right one."""
+    changed = replace(geometry, **changes)
+    return changed if changed.out == geometry.out else geometry
+
+
+GEOMETRY_ERRORS: dict[str, Callable[[Geometry], Geometry]] = {
+    "stride and dilation swapped": lambda geometry: keeping_the_shape(
+        geometry, stride=geometry.dilation, dilation=geometry.stride),
+    "padding mirrored": lambda geometry: keeping_the_shape(
+        geometry, padding=tuple((after, before) for before, after in geometry.padding)),
+    "stride transposed": lambda geometry: keeping_the_shape(geometry, stride=geometry.stride[::-1]),
+}
 
 
 # ----- errors in one VJP -----
@@ -78,26 +107,17 @@ def inputs_as_constants(vjp, g, ans, *xs, **params):
     return vjp(g, ans, *[x.detach() for x in xs], **params)
 
 
-def stride_and_dilation_swapped(vjp, g, ans, *xs, **params):
-    swapped = {"stride": params["dilation"], "dilation": params["stride"]}
-    return vjp(g, ans, *xs, **{**params, **swapped})
-
-
-def padding_mirrored(vjp, g, ans, *xs, **params):
-    mirrored = tuple(sides[::-1] for sides in params["padding"])
-    return vjp(g, ans, *xs, **{**params, "padding": mirrored})
-
-
-def axes_swapped(vjp, g, ans, *xs, **params):
-    return vjp(g, ans, *xs, **{**params, "stride": params["stride"][::-1]})
+def with_geometry(change: Callable[[Geometry], Geometry]) -> Callable:
+    def error(vjp, g, ans, *xs, geometry, **params):
+        return vjp(g, ans, *xs, geometry=change(geometry), **params)
+    return error
 
 
 ERRORS = [("x 1.001", times, 1), ("+ 0.001", plus, 1),
           ("cotangent entries dropped", cotangent_entries_dropped, 1),
           ("result entries dropped", result_entries_dropped, 1),
-          ("inputs as constants", inputs_as_constants, 2),
-          ("stride and dilation swapped", stride_and_dilation_swapped, 1),
-          ("padding mirrored", padding_mirrored, 1), ("stride transposed", axes_swapped, 1)]
+          ("inputs as constants", inputs_as_constants, 2)]
+WITH_GEOMETRY = [(what, with_geometry(change), 1) for what, change in GEOMETRY_ERRORS.items()]
 
 
 @contextmanager
@@ -120,57 +140,26 @@ def planted(primitive: Primitive, argnum: int, error: Callable) -> Iterator[None
         primitive.vjps, primitive.variadic_vjp = vjps, variadic
 
 
+def has_geometry(row: Row) -> bool:
+    return any("geometry" in params for _, params in table.samples(row))
+
+
 def vjp_plants(row: Row) -> Iterator[Plant]:
-    counts = [len(args) for args, _ in table.samples(row)]
-    for argnum in range(max(counts)):
-        for what, error, order in ERRORS:
-            if row.order >= order and changes_something(row, argnum, error, order):
-                yield Plant(row, f"argument {argnum}, {what}",
-                            lambda a=argnum, e=error: planted(row.primitive, a, e), order)
+    primitive = row.primitive
+    arguments = {i for args, _ in table.samples(row) for i in table.floats(args)}
+    for argnum in sorted(arguments) if row.order else ():
+        if primitive.vjp_for(argnum) is not None:
+            for what, error, order in ERRORS + (WITH_GEOMETRY if has_geometry(row) else []):
+                if order <= row.order:
+                    yield Plant(row, f"argument {argnum}, {what}",
+                                lambda a=argnum, e=error: planted(primitive, a, e), order, argnum)
 
 
-def changes_something(row: Row, argnum: int, error: Callable, order: int) -> bool:
-    """Whether the error makes any difference: not to a zero, nor to what ignores the geometry."""
-    for args, params in table.samples(row):
-        if argnum not in table.floats(args) or row.primitive.vjp_for(argnum) is None:
-            continue
-        if order == 2:
-            if depends_on_inputs(row, args, params, argnum):
-                return True
-            continue
-        place = table.floats(args).index(argnum)
-        try:
-            right = table.raw_vjps(row, args, params)[place]
-            with planted(row.primitive, argnum, error):
-                wrong = table.raw_vjps(row, args, params)[place]
-        except KeyError:
-            return False                                      # no such parameter
-        except (ValueError, IndexError, TypeError):
-            return True
-        if right is not None and not np.array_equal(right, wrong):
-            return True
-    return False
+# ----- errors in the kernels of convolution and pooling -----
 
-
-def depends_on_inputs(row: Row, args: tuple, params: dict, argnum: int) -> bool:
-    nums = table.floats(args)
-
-    def pulled(*values):
-        inputs = [dict(zip(nums, values)).get(i, a) for i, a in enumerate(args)]
-        _, pullback = tg.vjp(lambda x: row.primitive(
-            *[x if i == argnum else a for i, a in enumerate(inputs)], **params), inputs[argnum])
-        y = row.primitive(*inputs, **params)
-        return pullback(*[np.cos(np.arange(t.size, dtype=t.dtype)).reshape(t.shape)
-                          for t in table.as_tuple(y)])[0]
-    g, pullback = tg.vjp(pulled, *[args[i] for i in nums])
-    seed = np.sin(1.0 + np.arange(g.size)).reshape(g.shape)
-    return any(np.any(t.data) for t in pullback(seed))
-
-
-# ----- errors in the structure of a convolution -----
-
-def swap(window):
-    return replace(window, stride=window.dilation, dilation=window.stride)
+def changed(i: int, change: Callable) -> Callable:
+    """Error: the kernel gets its argument `i` changed."""
+    return lambda right: lambda *call: right(*call[:i], change(call[i]), *call[i:][1:])
 
 
 def flip(w):
@@ -183,91 +172,322 @@ def without_first_tap(w):
     return w
 
 
-KERNEL_ERRORS = {
-    "conv2d": {
-        "the filter flipped": lambda f: lambda x, w, b, *a: f(x, flip(w), b, *a),
-        "a tap dropped": lambda f: lambda x, w, b, *a: f(x, without_first_tap(w), b, *a),
-        "stride and dilation swapped": lambda f: lambda x, w, b, win, n: f(x, w, b, swap(win), n),
-        "the bias dropped": lambda f: lambda x, w, b, *a: f(x, w, None, *a),
-    },
-    "input_adjoint": {
-        "the flip left out": lambda f: lambda g, w, b, *a: f(g, flip(w), b, *a),
-        "a tap dropped": lambda f: lambda g, w, b, *a: f(g, without_first_tap(w), b, *a),
-        "stride and dilation swapped": lambda f: lambda g, w, b, win, n: f(g, w, b, swap(win), n),
-        "the last sample dropped": lambda f: lambda g, *a: f(
-            g * (np.arange(len(g)) < len(g) - 1)[:, None, None, None], *a),
-    },
-    "weight_adjoint": {
-        "the result flipped": lambda f: lambda *a: flip(f(*a)),
-        "a tap dropped": lambda f: lambda *a: without_first_tap(f(*a)),
-        "stride and dilation swapped": lambda f: lambda g, x, win, n: f(g, x, swap(win), n),
-        "averaged over the channels": lambda f: lambda *a: np.broadcast_to(
-            (r := f(*a)).mean(axis=1, keepdims=True), r.shape).copy(),
-        "divided by the batch": lambda f: lambda g, *a: f(g, *a) / len(g),
-    },
+def without_last_sample(g):
+    g = g.copy()
+    g[-1] = 0
+    return g
+
+
+def averaged_over_channels(w):
+    return np.broadcast_to(w.mean(axis=1, keepdims=True), w.shape).copy()
+
+
+def tap_unseen(maxima):
+    """Windows that see no cell any more keep their maximum."""
+    def wrong(x, geometry):
+        y = np.full_like(maxima(x, geometry), -np.inf)
+        for outs, cells in geometry.taps[1:]:
+            y[outs] = np.maximum(y[outs], x[cells])
+        return np.where(np.isneginf(y), maxima(x, geometry), y)
+    return wrong
+
+
+def padding_as_zeros(maxima):
+    def wrong(x, geometry):
+        padded = np.pad(x, ((0, 0), (0, 0), *geometry.padding))
+        bare = keeping_the_shape(geometry, size=padded.shape[2:], padding=((0, 0), (0, 0)))
+        return maxima(x if bare is geometry else padded, bare)
+    return wrong
+
+
+def tap_not_scattered(scatter):
+    def wrong(g, x, y, geometry):
+        dx, (outs, cells) = scatter(g, x, y, geometry).copy(), geometry.taps[0]
+        dx[cells] -= np.where(x[cells] == y[outs], g[outs], 0)
+        return dx
+    return wrong
+
+
+def written_over(scatter):
+    """Where windows share their maximum, one gradient instead of the sum."""
+    def wrong(g, x, y, geometry):
+        dx = np.zeros_like(scatter(g, x, y, geometry))
+        for outs, cells in geometry.taps:
+            dx[cells] = np.where(x[cells] == y[outs], g[outs], dx[cells])
+        return dx
+    return wrong
+
+
+def tap_not_gathered(gather):
+    def wrong(u, x, y, geometry):
+        v, (outs, cells) = gather(u, x, y, geometry).copy(), geometry.taps[0]
+        v[outs] = np.where(x[cells] == y[outs], 0, v[outs])
+        return v
+    return wrong
+
+
+def last_gathered(gather):
+    """Of equal maxima the last one, row by row."""
+    def wrong(u, x, y, geometry):
+        v = gather(u, x, y, geometry).copy()
+        for outs, cells in geometry.taps:
+            v[outs] = np.where(x[cells] == y[outs], u[cells], v[outs])
+        return v
+    return wrong
+
+
+def last_index(indices):
+    def wrong(x, y, geometry):
+        cells = np.arange(x[0, 0].size).reshape(x.shape[2:])
+        first = indices(x, y, geometry)
+        return last_gathered(lambda *_: first)(np.broadcast_to(cells, x.shape), x, y, geometry)
+    return wrong
+
+
+def last_scattered(scatter):
+    def wrong(g, x, y, geometry):
+        last = last_index(functools.partial(kernels.run, "maxima_indices"))(x, y, geometry)
+        return planes.pile(g, last, geometry.size)
+    return wrong
+
+
+def counted_by_columns(indices):
+    def wrong(x, y, geometry):
+        height, width = geometry.size
+        row, column = np.divmod(indices(x, y, geometry), width)
+        return column * height + row
+    return wrong
+
+
+def counted_from_one(indices):
+    return lambda *call: indices(*call) + 1
+
+
+def tap_not_summed(averages):
+    def wrong(x, divisor, geometry):
+        y, (outs, cells) = averages(x, divisor, geometry).copy(), geometry.taps[0]
+        y[outs] -= x[cells] / np.broadcast_to(divisor, geometry.out)[outs[1:]]
+        return y
+    return wrong
+
+
+def tap_not_spread(adjoint):
+    def wrong(g, divisor, geometry):
+        dx, (outs, cells) = adjoint(g, divisor, geometry).copy(), geometry.taps[0]
+        dx[cells] -= (g / divisor)[outs]
+        return dx
+    return wrong
+
+
+def by_the_whole_kernel(right):
+    """Every window divided by its number of taps, also where some lie outside or a divisor was given."""
+    return lambda x, divisor, geometry: right(
+        x, np.full_like(divisor, np.prod(geometry.kernel)), geometry)
+
+
+TIE = "a tie to the last"
+KERNEL_ERRORS: dict[str, tuple[str, dict[str, Callable]]] = {  # operation: (the op it is the value of, errors)
+    "conv2d": ("conv2d", {
+        "the filter flipped": changed(1, flip), "a tap dropped": changed(1, without_first_tap),
+        "the bias dropped": changed(2, lambda b: None), "the last sample dropped": changed(0, without_last_sample)}),
+    "input_adjoint": ("conv_transpose2d", {
+        "the flip left out": changed(1, flip), "a tap dropped": changed(1, without_first_tap),
+        "the bias dropped": changed(2, lambda b: None), "the last sample dropped": changed(0, without_last_sample)}),
+    "weight_adjoint": ("conv2d_weight", {
+        "the result flipped": lambda right: lambda *call: flip(right(*call)),
+        "a tap dropped": lambda right: lambda *call: without_first_tap(right(*call)),
+        "averaged over the channels": lambda right: lambda *call: averaged_over_channels(right(*call)),
+        "divided by the batch": lambda right: lambda g, *rest: right(g, *rest) / len(g)}),
+    "maxima": ("max_pool2d", {"a tap dropped": tap_unseen, "padding seen as zeros": padding_as_zeros}),
+    "maxima_scatter": ("max_pool2d_scatter", {
+        "a tap dropped": tap_not_scattered, "a shared cell written over": written_over,
+        TIE: last_scattered}),
+    "maxima_gather": ("max_pool2d_gather", {"a tap dropped": tap_not_gathered, TIE: last_gathered}),
+    "maxima_indices": ("max_pool2d_indices", {
+        TIE: last_index, "counted by columns": counted_by_columns,
+        "counted from one": counted_from_one}),
+    "averages": ("avg_pool2d", {
+        "a tap dropped": tap_not_summed, "divided by the whole kernel": by_the_whole_kernel,
+        "divided by one more": changed(1, lambda divisor: divisor + 1)}),
+    "averages_adjoint": ("avg_pool2d_spread", {
+        "a tap dropped": tap_not_spread, "divided by the whole kernel": by_the_whole_kernel,
+        "divided by one more": changed(1, lambda divisor: divisor + 1)}),
 }
-MADE_BY = {"conv2d": "conv2d", "input_adjoint": "conv_transpose2d",
-           "weight_adjoint": "conv2d_weight"}
+
+
+def without_first_cell(x):
+    x = x.copy()
+    x[:, :, 0, 0] = 0
+    return x
+
+
+def bins_by_columns(maxima):
+    def wrong(x, out):
+        y, indices = maxima(x, out)
+        row, column = np.divmod(indices, x.shape[3])
+        return y, column * x.shape[2] + row
+    return wrong
+
+
+CELL = {"a cell dropped": changed(0, without_first_cell)}
+PLANE_ERRORS: dict[str, tuple[str, dict[str, Callable]]] = {  # function of kernels.planes: as above
+    "bin_averages": ("adaptive_avg_pool2d", CELL), "bin_averages_adjoint": ("adaptive_avg_pool2d_spread", CELL),
+    "bin_maxima": ("adaptive_max_pool2d", {"counted by columns": bins_by_columns}),
+    "pick": ("pick2d", CELL),
+    "pile": ("pile2d", {"a shared cell written over": lambda right: planes.put}),
+    "put": ("max_unpool2d", {"a shared cell added up": lambda right: planes.pile}),
+    "pick_put": ("max_unpool2d_pick", {"numbers written over picked": lambda right: planes.pick}),
+}
 
 
 @contextmanager
-def patched(name: str, wrap: Callable) -> Iterator[None]:
-    right = getattr(kernels, name)
-    setattr(kernels, name, wrap(right))
+def patched(function: str, error: Callable) -> Iterator[None]:
+    """Put a wrong function of planes in the place of the right one."""
+    right = getattr(planes, function)
+    setattr(planes, function, error(right))
     try:
         yield
     finally:
-        setattr(kernels, name, right)
+        setattr(planes, function, right)
+
+
+@contextmanager
+def registered(operation: str, error: Callable) -> Iterator[None]:
+    """Put a wrong kernel in front of the one of the family `numpy`."""
+    right = next(kernel.function for kernel in kernels.kernels[operation] if kernel.family == "numpy")
+    kernels.register("planted", operation, error(right))
+    try:
+        yield
+    finally:
+        kernels.unregister("planted")
+
+
+def with_ties(row: Row) -> Row:
+    """The row with maxima that are reached several times: for its value only, whose gradient jumps there."""
+    return replace(row, samples=lambda rng: [((*given, np.round(x), np.round(y)), params)
+                                             for (*given, x, y), params in row.samples(rng)])
 
 
 def kernel_plants(row: Row) -> Iterator[Plant]:
-    for name, errors in KERNEL_ERRORS.items():
-        if MADE_BY[name] == row.name:
-            for what, wrap in errors.items():
-                yield Plant(row, what, lambda n=name, w=wrap: patched(n, w), 0)
+    for operation, (op, errors) in KERNEL_ERRORS.items():
+        if op == row.name:
+            geometrical = {what: changed(-1, change) for what, change in GEOMETRY_ERRORS.items()}
+            for what, error in {**errors, **geometrical}.items():
+                yield Plant(with_ties(row) if what == TIE else row, f"kernel {operation}, {what}",
+                            lambda o=operation, e=error: registered(o, e), 0)
+    for function, (op, errors) in PLANE_ERRORS.items():
+        for what, error in errors.items() if op == row.name else ():
+            yield Plant(row, f"kernel {function}, {what}", lambda f=function, e=error: patched(f, e), 0)
 
 
 # ----- the run -----
 
-def plants(rows: list[Row]) -> list[Plant]:
-    """Every error there is to plant, by primitive."""
+def candidates(rows: list[Row]) -> list[Plant]:
+    """Every error there may be to plant, by primitive."""
     return [plant for row in rows for plant in (*vjp_plants(row), *kernel_plants(row))]
 
 
-def survives(plant: Plant) -> bool:
-    """Whether the checks of the op stay green although it is wrong."""
+class Broken(Exception):
+    """A plant that does something else than make a number wrong."""
+
+
+def measure(plant: Plant) -> list[np.ndarray]:
+    """The numbers that the plant is to make wrong, on all samples of its row."""
+    found: list[np.ndarray] = []
+    for args, params in table.samples(plant.row):
+        if plant.order == 0:
+            found += [y.data for y in table.as_tuple(plant.row.primitive(*args, **params))]
+        elif plant.argnum in table.floats(args):
+            found += (first_derivative if plant.order == 1 else second_derivatives)(plant, args, params)
+    return found
+
+
+def waves(t: tg.Tensor) -> tg.Tensor:
+    """A cotangent whose entries all differ."""
+    return tg.tensor(np.cos(np.arange(t.size, dtype=t.dtype)).reshape(t.shape))
+
+
+def first_derivative(plant: Plant, args: tuple, params: dict[str, Any]) -> list[np.ndarray]:
+    """What the VJP of `argnum` returns when called by hand, before autodiff makes it fit."""
+    with tg.no_grad():
+        inputs = [tg.tensor(a) for a in args]
+        ans = plant.row.primitive(*inputs, **params)
+        g = tuple(map(waves, ans)) if isinstance(ans, tuple) else waves(ans)
+        gx = plant.row.primitive.vjp_for(plant.argnum)(g, ans, *inputs, **params)
+    return [] if gx is None else [gx.data]
+
+
+def second_derivatives(plant: Plant, args: tuple, params: dict[str, Any]) -> list[np.ndarray]:
+    """The gradient of the gradient by argument `argnum`, by all float arguments."""
+    numbers = table.floats(args)
+
+    def gradient(*values: tg.Tensor) -> tg.Tensor:
+        inputs = list(args)
+        for i, value in zip(numbers, values):
+            inputs[i] = value
+
+        def of_one(x: tg.Tensor) -> Any:
+            return plant.row.primitive(*inputs[:plant.argnum], x, *inputs[plant.argnum + 1:], **params)
+        y, pullback = tg.vjp(of_one, inputs[plant.argnum])
+        return pullback(*map(waves, table.as_tuple(y)))[0]
+    g, pullback = tg.vjp(gradient, *[args[i] for i in numbers])
+    return [t.data for t in pullback(np.sin(1.0 + np.arange(g.size)).reshape(g.shape))]
+
+
+def changes_something(plant: Plant) -> bool:
+    """Whether the error makes a number wrong: not so a factor on zeros, a geometry where it does not matter.
+
+    Raises:
+        Broken: if it changes a shape.
+    """
+    right = measure(plant)
     with plant.wrong():
-        try:
+        wrong = measure(plant)
+    if [a.shape for a in right] != [a.shape for a in wrong]:
+        raise Broken(f"shapes {[a.shape for a in right]} became {[a.shape for a in wrong]}")
+    return not all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(right, wrong))
+
+
+def outcome(plant: Plant) -> str:
+    """ "killed" or "survived"; "harmless" if nothing changes; "broken: ..." if planting failed."""
+    try:
+        if not changes_something(plant):
+            return "harmless"
+        with plant.wrong():
             if plant.order:
                 table.check_gradients(plant.row, plant.order)
             else:
                 table.check_value(plant.row)
-        except Exception:
-            return False
-    return True
+    except AssertionError:
+        return "killed"
+    except Exception as e:
+        named = str(e).startswith(f"{plant.row.name}: ") and e.__cause__ is None  # else NumPy's, only labelled
+        return "killed" if named else f"broken: {type(e).__name__}: {e}"
+    return "survived"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="only primitives whose name contains this")
     only = parser.parse_args().only
-    start, alive, counts = time.perf_counter(), [], {}
-    everything = plants([row for row in table.ROWS if only in row.name])
-    for number, plant in enumerate(everything, 1):
-        print(f"\r{number}/{len(everything)} {plant.name:<70.70}", end="", file=sys.stderr)
-        lives = survives(plant)
-        planted_, survived = counts.get(plant.row.name, (0, 0))
-        counts[plant.row.name] = (planted_ + 1, survived + lives)
-        alive += [plant] if lives else []
+    start, counts, bad = time.perf_counter(), {}, []
+    plants = candidates([row for row in table.ROWS if only in row.name])
+    for number, plant in enumerate(plants, 1):
+        print(f"\r{number}/{len(plants)} {plant.name:<70.70}", end="", file=sys.stderr)
+        ending = outcome(plant)
+        count = counts.setdefault(plant.row.name, {"killed": 0, "survived": 0, "broken": 0, "harmless": 0})
+        count[ending.split(":")[0]] += 1
+        bad += [(ending, plant)] if ending not in ("killed", "harmless") else []
     print(file=sys.stderr)
-    print(f"{'primitive':<28}{'planted':>8}{'survived':>10}")
-    for name, (planted_, survived) in counts.items():
-        print(f"{name:<28}{planted_:>8}{survived:>10}")
-    for plant in alive:
-        print(f"SURVIVED  {plant.name}")
-    print(f"{len(everything)} errors planted in {len(counts)} primitives, {len(alive)} survived, "
-          f"{time.perf_counter() - start:.0f} s")
-    return min(len(alive), 100)
+    print(f"{'primitive':<28}{'killed':>8}{'survived':>10}{'broken':>8}")
+    for name, count in counts.items():
+        print(f"{name:<28}{count['killed']:>8}{count['survived']:>10}{count['broken']:>8}")
+    for ending, plant in bad:
+        print(f"{plant.name}  {ending}")
+    total = {ending: sum(count[ending] for count in counts.values()) for ending in ("killed", "survived", "broken")}
+    print(f"{sum(total.values())} errors planted in {len(counts)} primitives: {total['killed']} killed, "
+          f"{total['survived']} survived, {total['broken']} broken; {time.perf_counter() - start:.0f} s")
+    return min(len(bad), 100)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,16 @@ import numpy as np
 
 
 def axis_windows(n, k, s, p, d, ceil_mode):
-    """For each window of one axis, the real cells it sees and its span clipped to n + p."""
-    span = n + 2 * p - d * (k - 1) - 1
+    """For each window of one axis, the real cells it sees and its span clipped to the padded axis."""
+    before, after = p if isinstance(p, tuple) else (p, p)
+    span = n + before + after - d * (k - 1) - 1
     out = (math.ceil(span / s) if ceil_mode else math.floor(span / s)) + 1
-    if ceil_mode and (out - 1) * s >= n + p:
+    if ceil_mode and (out - 1) * s >= n + before:
         out -= 1
     found = []
     for i in range(out):
-        cells = [i * s - p + a * d for a in range(k)]
-        clipped = len([u for u in cells if u < n + p])
+        cells = [i * s - before + a * d for a in range(k)]
+        clipped = len([u for u in cells if u < n + after])
         found.append(([u for u in cells if 0 <= u < n], clipped))
     return found
 

@@ -8,9 +8,8 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from tinygrad_conv.draw.annotate import annotate
+from tinygrad_conv.draw.annotate import SHOW, Show, annotate, register, write_figures
 from tinygrad_conv.draw.collapse import collapse
-from tinygrad_conv.draw.notes import told
 
 WORDS = ["parameters", "flops", "memory", "time", "grad", "nan"]
 
@@ -24,7 +23,7 @@ def network(rng=0):
 
 def drawn(y, show, depth=None):
     g = annotate(tg.graph(y), show)
-    return told(g if depth is None else collapse(g, depth))
+    return write_figures(g if depth is None else collapse(g, depth))
 
 
 def marks(g):
@@ -235,7 +234,7 @@ def test_the_gravest_mark_wins_and_notes_stay():
     x = tg.tensor([np.nan], requires_grad=True)
     g = annotate(tg.graph(x * 2.0), ["nan", "grad"])
     g = replace(g, boxes=tuple(replace(b, notes=("before",)) for b in g.boxes))
-    box = by_label(told(g))["x"]
+    box = by_label(write_figures(g))["x"]
     assert box.mark == "nan" and box.notes[:2] == ("before", "no backward yet")
 
 
@@ -256,13 +255,13 @@ def test_no_box_is_hot_where_a_cost_is_spread_evenly():
     y = tg.tensor(np.ones((4, 4)), requires_grad=True)
     for _ in range(10):
         y = tg.tanh(y)
-    g = told(annotate(tg.graph(y), "memory"))
+    g = write_figures(annotate(tg.graph(y), "memory"))
     assert not any(box.mark == "hot" for box in g.boxes)
 
 
 def test_of_two_losses_it_is_said_that_gradients_are_of_their_sum():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
-    g = told(annotate(tg.graph(x.sum(), (x * x).sum()), "grad"))
+    g = write_figures(annotate(tg.graph(x.sum(), (x * x).sum()), "grad"))
     assert ("", "grad of results: the gradient of the sum of the outputs") in g.legend
 
 
@@ -273,7 +272,7 @@ def test_beside_a_drawn_backward_gradients_are_still_those_of_the_loss():
     before = by_label(drawn(loss, "grad"))["sqrt"].notes
     loss.backward(create_graph=True)
     found, x.grad = x.grad, None
-    boxes = told(annotate(tg.graph(loss, found), "grad")).boxes
+    boxes = write_figures(annotate(tg.graph(loss, found), "grad")).boxes
     assert [box.notes for box in boxes if box.label == "sqrt" and not box.scope] == [before]
 
 
@@ -285,3 +284,63 @@ def test_a_derivative_that_fails_is_told_and_the_picture_drawn(word):
     twice.defvjp(lambda g, ans, x: g.sum())
     g = drawn(twice(tg.exp(tg.ones(2, 5, requires_grad=True))).sum(), word)
     assert any("twice: the VJP for argument 0 returned shape ()" in text for _, text in g.legend)
+
+
+# ----- words from outside, results beside the first -----
+
+@pytest.fixture
+def sparsity():
+    """A seventh word: how many values of a result are zero; boxes of nothing else are marked."""
+    def read(graph, legend):
+        legend.append(("", "sparsity: of the results"))
+        return {box: {"zeros": float((source.output.data == 0).sum()), "numbers": source.output.size}
+                for box, source in graph.sources.items() if hasattr(source, "output")}
+    register(Show("sparsity", read, lambda own, *_: [f"{own['zeros']:.0f} zeros"] if "zeros" in own else [],
+                  marks={"empty": ("zeros alone", lambda own, box:
+                                                   own.get("numbers") and own["zeros"] == own["numbers"])}))
+    yield
+    del SHOW["sparsity"]
+
+
+def test_a_word_from_outside_is_one_registration(sparsity):
+    with tg.scope("body"):
+        y = tg.relu(tg.tensor([-1.0, -2.0], requires_grad=True))
+    drawing = tg.draw(tg.exp(y), show=("sparsity", "memory"))
+    boxes = {box.label: box for box in drawing.graph.boxes}
+    assert boxes["relu"].notes[-1] == "2 zeros" and boxes["relu"].mark == "empty"
+    assert boxes["exp"].notes[-1] == "0 zeros" and "zeros alone" in drawing.dot and "[empty]" in drawing.dot
+    assert drawing.graph.legend[-1][1].endswith("2 zeros") and "sparsity: of the results" in repr(drawing)
+    module = next(b for b in tg.draw(tg.exp(y), show="sparsity", depth=0).graph.boxes if b.kind == "module")
+    assert module.notes[-1] == "2 zeros" and '"empty"' in drawing.html()
+    register(replace(SHOW["sparsity"], hot=("zeros",), marks={}))
+    assert marks(tg.draw(tg.exp(y), show="sparsity").graph) == {}          # one box has it all
+    assert marks(tg.draw(tg.relu(-1.0 * tg.exp(y) * tg.relu(y)), show="sparsity").graph) == {"relu": "hot"}
+    with pytest.raises(ValueError, match="'nan', 'sparsity', got 'speed'"):
+        tg.draw(y, show="speed")
+
+
+def test_without_the_registration_the_word_is_unknown():
+    with pytest.raises(ValueError, match="got 'sparsity'"):
+        tg.draw(tg.exp(tg.ones(1, requires_grad=True)), show="sparsity")
+
+
+def halves(bad=1.0):
+    @tg.primitive
+    def halve(x):
+        return x[:1] * 1.0, x[1:] * bad
+    halve.defvjp(lambda g, ans, x: tg.concatenate([g[0], g[1]]))
+    return halve(tg.ones(3, requires_grad=True))
+
+
+def test_gradients_of_all_results_of_a_call_count():
+    one, two = halves()
+    g = drawn(one.sum() * 3.0 + two.sum() * 4.0, "grad")
+    assert by_label(g)["halve"].notes[-1] == f"gradient of the result {np.sqrt(9 + 2 * 16):.2g}"
+    g = tg.graph(one.sum(), two)                              # both are ends, of different calls
+    assert by_label(write_figures(annotate(g, "grad")))["x"].notes == ("no backward yet",)
+    assert by_label(write_figures(annotate(g, "grad")))["halve"].notes[-1] == "gradient of the result 1.7"
+
+
+def test_a_nan_in_a_result_that_is_not_used_is_found():
+    one, _ = halves(np.nan)
+    assert marks(drawn(one.sum(), "nan")) == {"halve": "nan"}

@@ -224,16 +224,16 @@ def test_replay_runs_forward_then_backward_to_the_end(lenet):
     steps = int(lenet.one("#step").get_attribute("max"))
     assert steps == 2 * 10
     lenet.one("#forth").click()
-    assert lenet.one("#story").text.startswith("forward 1: conv2d 5x5 padding 2: x (2, 1, 28, 28), w (6, 1, 5, 5)")
+    assert lenet.one("#narration").text.startswith("forward 1: conv2d 5x5 padding 2: x (2, 1, 28, 28), w (6, 1, 5, 5)")
     assert lenet.drawn(".box.current") == 1 and lenet.drawn(".wire.active") == 3
     lenet.slide(10)
     assert lenet.drawn(".op.done-forward") == 10 and lenet.drawn(".done-backward") == 0
     lenet.slide(steps - 3)
-    assert lenet.one("#story").text.startswith("backward 7: conv2d 5x5: g (2, 16, 10, 10) gives dx (2, 6, 14, 14)")
-    assert "summed over n, oh, ow" in lenet.one("#story").text and lenet.drawn(".wire.active.reverse") == 4
+    assert lenet.one("#narration").text.startswith("backward 7: conv2d 5x5: g (2, 16, 10, 10) gives dx (2, 6, 14, 14)")
+    assert "summed over n, oh, ow" in lenet.one("#narration").text and lenet.drawn(".wire.active.reverse") == 4
     lenet.slide(steps)
     assert lenet.drawn(".op.done-backward") == 10 and lenet.one("#count").text == f"{steps} of {steps}"
-    assert "dx" not in lenet.one("#story").text and lenet.severe() == []  # the image gets no gradient
+    assert "dx" not in lenet.one("#narration").text and lenet.severe() == []  # the image gets no gradient
     lenet.one("#to-start").click()
     assert lenet.drawn(".done-forward, .done-backward, .current, .active") == 0
 
@@ -336,7 +336,7 @@ def test_the_backward_stands_beside_the_forward(driver, tmp_path):
     assert left[1] < right[0] and left[2] == pytest.approx(right[2], abs=1)
     assert shown.drawn(".wire.across") > 5 and "conv2d_weight 5x5" in shown.texts(".label")
     shown.slide(int(shown.one("#step").get_attribute("max")))
-    assert shown.one("#story").text.startswith("backward ")
+    assert shown.one("#narration").text.startswith("backward ")
     assert shown.drawn(".op.done-forward, .op.done-backward") == shown.drawn(".op.box")
 
 

@@ -8,12 +8,12 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from tinygrad_conv.draw.costs import saved_bytes
+from tinygrad_conv.draw.measure import saved_bytes
 
 
 def last_call(y):
     entry = tg.tape(y)[-1]
-    return tg.multiply_adds(entry.node.primitive.name, [t.shape for t in entry.node.inputs],
+    return tg.multiply_adds(entry.node.primitive, [t.shape for t in entry.node.inputs],
                             entry.output.shape, entry.node.params)
 
 
@@ -48,8 +48,8 @@ def test_a_convolution_and_its_adjoints_are_counted_as_the_loops_run(options):
 
 def test_a_convolution_along_a_line_counts_its_one_call():
     y = tg.conv1d(leaf(2, 4, 9), leaf(6, 2, 3), groups=2)
-    counts = [tg.multiply_adds(e.node.primitive.name, [t.shape for t in e.node.inputs],
-                               e.output.shape) for e in tg.tape(y)]
+    counts = [tg.multiply_adds(e.node.primitive, [t.shape for t in e.node.inputs],
+                               e.output.shape, e.node.params) for e in tg.tape(y)]
     assert sum(counts) == 2 * 6 * 7 * (2 * 3)
 
 

@@ -5,22 +5,23 @@ import errno
 import gzip
 import hashlib
 import http.server
-import importlib
 import io
 import os
 import struct
+import subprocess
+import sys
 import tarfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import nn
-from nn.data import idx
+from nn.data import download as image_sets
 from nn.data.download import cache_folder, download, locate
 
-cifar = importlib.import_module("nn.data.cifar10")  # nn.data.cifar10 is the function in it
-
+ROOT = Path(__file__).resolve().parent.parent
 
 def md5(content):
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -225,7 +226,7 @@ def test_augmentation_refuses(make, match):
 def test_read_idx(tmp_path, rng):
     array = rng.integers(0, 256, (3, 4, 5), np.uint8)
     (tmp_path / "a.gz").write_bytes(gzip.compress(idx_bytes(array)))
-    assert np.array_equal(idx.read_idx(tmp_path / "a.gz"), array)
+    assert np.array_equal(image_sets.read_idx(tmp_path / "a.gz"), array)
 
 
 ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
@@ -246,13 +247,13 @@ WHOLE = gzip.compress(idx_bytes(ARRAY))
 def test_read_idx_of_a_damaged_file_names_it(content, match, tmp_path):
     (tmp_path / "a.gz").write_bytes(content)
     with pytest.raises(ValueError, match=match) as e:
-        idx.read_idx(tmp_path / "a.gz")
+        image_sets.read_idx(tmp_path / "a.gz")
     assert str(tmp_path / "a.gz") in str(e.value)
 
 
 def test_read_idx_of_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="a.gz"):
-        idx.read_idx(tmp_path / "a.gz")
+        image_sets.read_idx(tmp_path / "a.gz")
 
 
 # ----- finding and downloading -----
@@ -357,9 +358,16 @@ def test_a_full_disk_is_not_taken_for_a_lost_network(server, tmp_path, monkeypat
 
 # ----- the sets -----
 
+def test_what_the_network_needs_is_imported_with_the_first_set_that_may_need_it():
+    code = ("import sys, nn; assert 'ssl' not in sys.modules and 'tarfile' not in sys.modules; "
+            "assert {'mnist', 'cifar10', 'fashion_mnist'} <= set(dir(nn.data)); nn.data.mnist; "
+            "assert 'nn.data.download' in sys.modules and nn.data.mnist is nn.data.mnist")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 def test_fashion_mnist_absent_and_offline_says_both_ways_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(idx, "DEBIAN_FASHION", tmp_path / "none")
-    monkeypatch.setattr(idx, "FASHION_URL", NOWHERE)
+    monkeypatch.setattr(image_sets, "DEBIAN_FASHION", tmp_path / "none")
+    monkeypatch.setattr(image_sets, "FASHION_URL", NOWHERE)
     with pytest.raises(FileNotFoundError) as e:
         nn.data.fashion_mnist(folder=tmp_path / "cache")
     for text in ("train-images-idx3-ubyte.gz is not in", str(tmp_path / "cache"), str(tmp_path / "none"), NOWHERE,
@@ -369,17 +377,17 @@ def test_fashion_mnist_absent_and_offline_says_both_ways_out(tmp_path, monkeypat
 
 
 def test_mnist_absent_and_offline_says_what_can_be_done(tmp_path, monkeypatch):
-    monkeypatch.setattr(idx, "MNIST_URL", NOWHERE)
+    monkeypatch.setattr(image_sets, "MNIST_URL", NOWHERE)
     with pytest.raises(FileNotFoundError, match="connect to the network once, or use nn.data.digits"):
         nn.data.mnist(folder=tmp_path)
 
 
 def publish(server, monkeypatch, images, labels):
     """Serve two made-up files as MNIST's training set."""
-    for name, array in zip(idx.FILES["train"], (images, labels)):
+    for name, array in zip(image_sets.FILES["train"], (images, labels)):
         server.files["/" + name] = gzip.compress(idx_bytes(array), mtime=0)
-    monkeypatch.setattr(idx, "MNIST_URL", server.address + "/")
-    monkeypatch.setattr(idx, "MNIST_MD5", {name[1:]: (md5(content),) for name, content in server.files.items()})
+    monkeypatch.setattr(image_sets, "MNIST_URL", server.address + "/")
+    monkeypatch.setattr(image_sets, "MNIST_MD5", {name[1:]: (md5(content),) for name, content in server.files.items()})
 
 
 def test_mnist_is_downloaded_once(server, tmp_path, monkeypatch, rng):
@@ -387,14 +395,14 @@ def test_mnist_is_downloaded_once(server, tmp_path, monkeypatch, rng):
     publish(server, monkeypatch, images, labels)
     data = nn.data.mnist("train", folder=tmp_path)
     assert np.array_equal(data.images, images[:, None]) and np.array_equal(data.labels, labels)
-    assert sorted(os.listdir(tmp_path)) == sorted(idx.FILES["train"])
+    assert sorted(os.listdir(tmp_path)) == sorted(image_sets.FILES["train"])
     server.files.clear()
     assert np.array_equal(nn.data.mnist("train", folder=tmp_path).images, data.images)
 
 
 def test_mnist_broken_off_leaves_nothing_and_is_fetched_again(server, tmp_path, monkeypatch, rng):
     publish(server, monkeypatch, rng.integers(0, 256, (7, 28, 28), np.uint8), np.arange(7, dtype=np.uint8))
-    server.broken.add("/" + idx.FILES["train"][0])
+    server.broken.add("/" + image_sets.FILES["train"][0])
     with pytest.raises(FileNotFoundError, match="bytes"):
         nn.data.mnist("train", folder=tmp_path)
     assert os.listdir(tmp_path) == []
@@ -410,7 +418,7 @@ def test_mnist_files_that_do_not_belong_together(server, tmp_path, monkeypatch, 
         nn.data.mnist("all", folder=tmp_path)
 
 
-@pytest.mark.skipif(not idx.DEBIAN_FASHION.is_dir(), reason="needs Debian's dataset-fashion-mnist")
+@pytest.mark.skipif(not image_sets.DEBIAN_FASHION.is_dir(), reason="needs Debian's dataset-fashion-mnist")
 @pytest.mark.parametrize("split,n", [("train", 60000), ("test", 10000)])
 def test_fashion_mnist_of_debian(split, n, tmp_path):
     data = nn.data.fashion_mnist(split, folder=tmp_path)
@@ -429,11 +437,11 @@ def cifar_archive(folder, monkeypatch, members, damage=lambda b: b):
             tar.addfile(info, io.BytesIO(records))
     archive = damage(content.getvalue())
     (folder / "cifar-10-binary.tar.gz").write_bytes(archive)
-    monkeypatch.setattr(cifar, "MD5", md5(archive))
+    monkeypatch.setattr(image_sets, "CIFAR_MD5", md5(archive))
 
 
 def test_cifar10_reads_the_archive_in_place(tmp_path, monkeypatch, rng):
-    records = {f"data_batch_{i}.bin": rng.integers(0, 10, (2, cifar.RECORD), np.uint8) for i in range(1, 6)}
+    records = {f"data_batch_{i}.bin": rng.integers(0, 10, (2, image_sets.CIFAR_RECORD), np.uint8) for i in range(1, 6)}
     cifar_archive(tmp_path, monkeypatch, {name: r.tobytes() for name, r in reversed(records.items())})
     data = nn.data.cifar10("train", folder=tmp_path)
     assert data.images.shape == (10, 3, 32, 32) and data.classes[3] == "cat"
@@ -445,11 +453,11 @@ def test_cifar10_reads_the_archive_in_place(tmp_path, monkeypatch, rng):
 
 
 @pytest.mark.parametrize("content,damage,match", [
-    (bytes(cifar.RECORD - 1), lambda b: b, "holds 3072 bytes of images, not a multiple of 3073"),
-    (b"", lambda b: b, "holds 0 bytes"), (b"\x0a" + bytes(cifar.RECORD - 1), lambda b: b, "holds label 10, expected 0 to 9"),
-    (np.random.default_rng(0).bytes(cifar.RECORD), lambda b: b[:len(b) // 2], "is not the whole archive"),
-    (bytes(cifar.RECORD), lambda b: b"no archive", "is not the whole archive"),
-    (bytes(cifar.RECORD), lambda b: b"", "is not the whole archive")])
+    (bytes(image_sets.CIFAR_RECORD - 1), lambda b: b, "holds 3072 bytes of images, not a multiple of 3073"),
+    (b"", lambda b: b, "holds 0 bytes"), (b"\x0a" + bytes(image_sets.CIFAR_RECORD - 1), lambda b: b, "holds label 10, expected 0 to 9"),
+    (np.random.default_rng(0).bytes(image_sets.CIFAR_RECORD), lambda b: b[:len(b) // 2], "is not the whole archive"),
+    (bytes(image_sets.CIFAR_RECORD), lambda b: b"no archive", "is not the whole archive"),
+    (bytes(image_sets.CIFAR_RECORD), lambda b: b"", "is not the whole archive")])
 def test_cifar10_of_a_damaged_archive_names_it(content, damage, match, tmp_path, monkeypatch):
     cifar_archive(tmp_path, monkeypatch, {"test_batch.bin": content}, damage)
     with pytest.raises(ValueError, match=match) as e:
@@ -458,7 +466,7 @@ def test_cifar10_of_a_damaged_archive_names_it(content, damage, match, tmp_path,
 
 
 def test_cifar10_absent_and_offline_says_what_can_be_done(tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar, "URL", NOWHERE + "cifar-10-binary.tar.gz")
+    monkeypatch.setattr(image_sets, "CIFAR_URL", NOWHERE + "cifar-10-binary.tar.gz")
     with pytest.raises(FileNotFoundError, match="connect to the network once, or use nn.data.digits"):
         nn.data.cifar10(folder=tmp_path)
     with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'all'"):

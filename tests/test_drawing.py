@@ -19,10 +19,10 @@ import pytest
 import nn
 import tinygrad_conv as tg
 from tests.regenerate_golden import DRAWINGS, FOLDER, Deep, Residual, lenet, lenet_loss
-from tinygrad_conv.draw import picture
+from tinygrad_conv.draw import render
 from tinygrad_conv.draw.dot import dot
-from tinygrad_conv.draw.style import INK, KINDS, MARKS, look
-from tinygrad_conv.draw.words import printable
+from tinygrad_conv.draw.style import INK, KINDS, MARKS, attributes
+from tinygrad_conv.draw.text import printable
 
 ROOT = Path(__file__).parent.parent
 PURE = Path(sys.executable).parent / "graphviz-pure"
@@ -82,7 +82,7 @@ def test_kinds_differ_in_shape_and_marks_in_line_and_word():
     for mark in MARKS:
         marked = replace(g, boxes=(g.boxes[0], replace(g.boxes[1], mark=mark)), legend=((mark, "what it means"),))
         text = dot(marked)
-        assert f"[{mark}]" in text and look("op", mark)["fillcolor"] in text and "what it means" in text
+        assert f"[{mark}]" in text and attributes("op", mark)["fillcolor"] in text and "what it means" in text
 
 
 def test_legend_explains_only_what_is_there():
@@ -109,7 +109,7 @@ def test_every_name_stays_text(name):
     y.name = name
     for graph in (tg.draw(y).graph, tg.draw(y, depth=0).graph):
         graph = replace(graph, legend=(("", name),))
-        svg = ET.fromstring(picture.picture(dot(graph), "svg"))
+        svg = ET.fromstring(render.render(dot(graph), "svg"))
         shown = ["".join(t.itertext()).replace("\xa0", " ").strip() for t in svg.iter() if t.tag.endswith("text")]
         frames = [text for text in shown if text == printable(name)]
         assert len(frames) >= (3 if graph.scopes else 2), shown
@@ -179,14 +179,14 @@ def test_a_dot_that_fails_is_passed_over_for_the_next(tmp_path, alone):
 def test_a_renderer_that_hangs_is_given_up(alone):
     executable(alone / "dot", "exec /bin/sleep 20")
     with pytest.raises(RuntimeError, match=r"not done after 0.2 s; draw less"):
-        picture.picture("digraph {}", "svg", patience=0.2)
+        render.render("digraph {}", "svg", patience=0.2)
 
 
 def test_a_dot_that_cannot_be_run_is_told(alone):
     (alone / "dot").write_bytes(b"\x7fELF no program")
     (alone / "dot").chmod(0o755)
     with pytest.raises(RuntimeError, match="dot: "):
-        picture.picture("digraph {}", "svg")
+        render.render("digraph {}", "svg")
 
 
 def test_path_and_text_are_no_commands(tmp_path, alone):
@@ -346,7 +346,7 @@ def test_a_module_beside_its_backward_gives_what_the_forward_gets():
 def test_a_backward_starts_on_the_ground_though_nothing_leads_to_it():
     net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
     drawing = nn.draw(net, tg.ones(1, 3), loss=lambda y: y.sum())  # the gradient of a sum is ones
-    nodes = [g for g in ET.fromstring(picture.picture(drawing.dot, "svg")).iter() if g.get("class") == "node"]
+    nodes = [g for g in ET.fromstring(render.render(drawing.dot, "svg")).iter() if g.get("class") == "node"]
     height = {g[0].text: min(float(t.get("y")) for t in g if t.tag.endswith("text")) for g in nodes}
     placed = {name: [height[box.id] for box in drawing.graph.boxes if box.scope[1:] == (name,)] for name in "012"}
     assert min(placed["2"]) > max(placed["1"]) and min(placed["1"]) > max(placed["0"])

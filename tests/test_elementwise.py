@@ -10,7 +10,7 @@ import pytest
 import tinygrad_conv as tg
 from tinygrad_conv.kernels import pointwise
 from tinygrad_conv.ops import div_no_nan, relu_vjp
-from tinygrad_conv.ops.functions import sqrt_vjp
+from tinygrad_conv.ops.elementwise import sqrt_vjp
 
 NAN, INF = float("nan"), float("inf")
 UNARY = {

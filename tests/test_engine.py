@@ -287,7 +287,7 @@ def test_values_of_a_recorded_tensor_are_read_only():
         with pytest.raises(ValueError, match="read-only"):
             t.data[0] = 7.0
         with pytest.raises(ValueError, match="read-only"):
-            np.asarray(t)[0] = 7.0
+            np.asarray(t.detach())[0] = 7.0
         with pytest.raises(ValueError, match="read-only"):
             t.numpy()[:] = 7.0
 
@@ -350,7 +350,7 @@ def test_a_view_handed_out_before_recording_is_noticed(door):
     x = leaf(1.0, 2.0)
     x.name = "weight"
     with tg.no_grad():
-        view = {"data": lambda: x.data, "numpy": x.numpy, "asarray": lambda: np.asarray(x),
+        view = {"data": lambda: x.data, "numpy": x.numpy, "asarray": lambda: np.asarray(x.detach()),
                 "mutate": x.mutate, "slice": lambda: x.data[::-1][:1],
                 "memoryview": lambda: np.asarray(memoryview(x.data)),
                 "detached": lambda: x.detach().data,
@@ -498,14 +498,12 @@ def test_integer_outputs_a_derivative_relies_on_are_locked():
         index.mutate()
 
 
-def test_augmented_assignment_makes_a_new_tensor():
-    x = leaf(1.0, 2.0)
+def test_augmented_assignment_makes_a_new_tensor_where_no_gradient_can_be_lost():
+    x = tg.tensor(np.array([1.0, 2.0]))
     y = x
     y += 1.0
     y *= np.array([2.0, 3.0])
     assert x.data.tolist() == [1.0, 2.0] and y.data.tolist() == [4.0, 9.0]
-    y.sum().backward()
-    assert x.grad.data.tolist() == [2.0, 3.0]
 
 
 def test_items_cannot_be_assigned():

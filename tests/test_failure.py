@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 
 import numpy as np
@@ -234,3 +235,16 @@ def test_lines_of_a_notebook_are_those_of_a_cell():
         exec(code, {"tg": tg, "x": tg.ones(2, 4, requires_grad=True), "net": nn.Linear(3, 3)})
     assert "x (2, 4) came from exp at notebook cell:1" in e.value.__notes__
     assert e.value.graph.boxes[-1].notes[-1] == "notebook cell:2"
+
+
+def test_of_a_result_that_only_got_another_shape_it_is_said_what_it_was():
+    def from_outside(name, fn):
+        fn.__name__ = name
+        return tg.primitive(fn)
+    flat, reshape = from_outside("flat", lambda x: x.reshape(-1)), from_outside("reshape", lambda x: x * 2.0)
+    with pytest.raises(ValueError) as e:
+        nn.Linear(3, 3)(flat(tg.exp(tg.ones(2, 2, requires_grad=True))))
+    assert re.search(r"came from flat at .*, from \(2, 2\) of exp at ", e.value.__notes__[0])
+    with pytest.raises(ValueError) as e:
+        nn.Linear(3, 3)(reshape(tg.exp(tg.ones(2, 2, requires_grad=True))))
+    assert "came from reshape at" in e.value.__notes__[0] and "exp" not in e.value.__notes__[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nn.data.idx import DEBIAN_FASHION
+from nn.data.download import DEBIAN_FASHION
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow

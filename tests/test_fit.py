@@ -13,7 +13,7 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from nn.train import weights
+from nn.train import saving
 
 X = np.random.default_rng(0).standard_normal((20, 5)).astype(np.float32)
 Y = np.arange(20) % 3
@@ -181,7 +181,7 @@ def test_epoch_schedule_steps_once_an_epoch_and_a_plateau_looks_at_the_validatio
 
 def test_seconds_and_images_a_second_are_those_of_the_epoch(monkeypatch):
     ticks = itertools.count(0.0, 0.5)
-    monkeypatch.setattr(sys.modules["nn.fit"], "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    monkeypatch.setattr(sys.modules["nn.train.fit"], "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     history = run(nn.Linear(5, 3), epochs=2)
     assert history["seconds"] == [2.5, 2.5]  # two readings around and inside, one after each of 3 batches
     assert history["images_per_second"] == [20 / 1.5, 20 / 1.5]
@@ -325,7 +325,7 @@ def test_resume_that_does_not_fit_changes_nothing(tmp_path):
 @pytest.mark.parametrize("history", [5, [5], {"a": 5}, None])
 def test_a_checkpoint_with_a_history_that_is_none_changes_nothing(history, tmp_path):
     run(nn.Linear(5, 3), checkpoint=tmp_path)
-    arrays, metadata = weights.load_with_metadata(tmp_path / "last.safetensors")
+    arrays, metadata = saving.load_with_metadata(tmp_path / "last.safetensors")
     numbers = {**json.loads(metadata["run"]), "history": history}
     nn.save(arrays, tmp_path / "last.safetensors", {**metadata, "run": json.dumps(numbers)})
     net = nn.Linear(5, 3)

@@ -574,7 +574,7 @@ def test_a_damaged_file_is_a_clear_error_and_never_changes_the_model(tmp_path, d
 def test_a_damaged_idx_file_is_a_clear_error(tmp_path, data):
     import gzip
 
-    from nn.data.idx import read_idx
+    from nn.data.download import read_idx
     content = struct.pack(">BBBB3I", 0, 0, 8, 3, 2, 3, 2) + bytes(range(12))
     packed = gzip.compress(content, mtime=0)
     inside = data.draw(st.booleans())

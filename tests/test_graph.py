@@ -12,11 +12,10 @@ import pytest
 import nn
 import tinygrad_conv as tg
 from tests.regenerate_golden import Deep, lenet, lenet_loss
+from tinygrad_conv.draw.annotate import write_figures
 from tinygrad_conv.draw.collapse import collapse, without
 from tinygrad_conv.draw.fold import fold
 from tinygrad_conv.draw.graph import title
-from tinygrad_conv.draw.labels import call_label
-from tinygrad_conv.draw.notes import told
 from tinygrad_conv.draw.dot import dot
 
 
@@ -151,14 +150,20 @@ def test_forward_convolution_says_its_sum_once_a_backward_is_beside_it():
     assert forward.notes[1] == "sums over c, kh, kw"
 
 
-@pytest.mark.parametrize("name, shapes, params, said", [
-    ("conv2d", [(1, 4, 9, 9), (8, 1, 3, 3)], {"stride": (2, 2), "padding": ((0, 0), (0, 0)), "groups": 4}, "conv2d 3x3 stride 2 groups 4"),
-    ("conv2d", [(1, 4, 9, 9), (8, 4, 3, 5)], {"stride": (2, 1), "padding": ((1, 1), (2, 2))}, "conv2d 3x5 stride (2,1) padding (1,2)"),
-    ("max_pool2d", [(1, 4, 9, 9)], {"kernel": (2, 2), "stride": (1, 1), "padding": ((0, 0), (0, 0)), "ceil_mode": False}, "max_pool2d 2x2 stride 1"),
-    ("getitem", [(9, 9)], {"index": (slice(1, None), np.arange(3))}, "getitem index (1:,int64[3])"),
-    ("op", [()], {"text": "x" * 100}, "op text " + "x" * 29 + "...")])
-def test_call_label(name, shapes, params, said):
-    assert call_label(name, shapes, params) == said
+@tg.primitive
+def op(x, *, text):
+    return x
+
+
+@pytest.mark.parametrize("call, said", [
+    (lambda: tg.conv2d(tg.ones(1, 4, 9, 9), leaf(8, 1, 3, 3), stride=2, groups=4), "conv2d 3x3 stride 2 groups 4"),
+    (lambda: tg.conv2d(tg.ones(1, 4, 9, 9), leaf(8, 4, 3, 5), stride=(2, 1), padding=(1, 2)),
+     "conv2d 3x5 stride (2,1) padding (1,2)"),
+    (lambda: tg.max_pool2d(leaf(1, 4, 9, 9), 2, stride=1), "max_pool2d 2x2 stride 1"),
+    (lambda: leaf(9, 9)[1:, np.arange(3)], "getitem index (1:,int64[3])"),
+    (lambda: op(leaf(), text="x" * 100), "op text " + "x" * 29 + "...")])
+def test_call_label(call, said):
+    assert tg.graph(call()).boxes[-1].label == said
 
 
 # ----- leaves left out -----
@@ -367,7 +372,7 @@ def test_folded_and_collapsed_counts_all_parameters():
 def test_figures_of_folded_blocks_are_added_and_different_ones_keep_blocks_apart():
     g = tg.graph(chain(3, inner=lambda y, i: tg.exp(y)))
     same = fold(replace(g, figures={f"op{i}": {"flops": 2.0} for i in range(3)}))
-    assert same.figures == {"op0": {"flops": 6.0}} and "sums of all" in told(same).legend[0][1]
+    assert same.figures == {"op0": {"flops": 6.0}} and "sums of all" in write_figures(same).legend[0][1]
     other = fold(replace(g, figures={f"op{i}": {"ms": float(i)} for i in range(3)}))
     assert times(other) == {}
 
@@ -405,3 +410,59 @@ def test_deep_and_nested_graphs_need_no_recursion():
     assert dot(g).count(" -> ") == 3 * limit + 1
     assert len(collapse(g, 0).boxes) == 3 * limit // 2 + 2
     assert times(fold(g))["0"] == 3 * limit // 2
+
+
+# ----- ops from outside -----
+
+def named(name, fn=lambda *xs: xs[0] * 2.0, vjp=None):
+    """An op of the user's with the name of a built-in one."""
+    fn.__name__ = name
+    op = tg.primitive(fn)
+    op.defvjp_variadic(vjp or (lambda i, g, ans, *xs, **params: g * (2.0 if i == 0 else 0.0)))
+    return op
+
+
+@pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d", "conv2d_weight", "max_pool2d", "linear", "matmul",
+                                  "einsum", "sum", "reshape", "add"])
+def test_an_op_from_outside_is_drawn_as_what_it_is_whatever_its_name(name):
+    op = named(name, lambda a: a * 2.0)
+    x = leaf(3, name="x")
+    y = op(x)
+    tg.sum(y).backward(create_graph=True)
+    g = tg.graph(x.grad, y)
+    assert [(box.label, box.notes) for box in g.boxes if box.label.startswith(name)][0] == (name, ())
+    drawn = tg.draw(op(x), show=("flops", "memory", "grad", "time", "nan"))
+    assert "multiply-adds" not in repr(drawn) and name in drawn.dot
+    assert f"{name}: a (3) gives (3)" in drawn.html()
+    assert f"{name}: g (3) gives da (3)\"" in drawn.html()
+
+
+def test_an_op_from_outside_has_the_same_facets():
+    op = named("mix", lambda a, b, *, size, how="both": a * 2.0 + 0.0 * b)
+    a, b = leaf(4, 3, name="a"), leaf(3, name="b")
+
+    def labels_of():
+        return tg.graph(op(a, b, size=(4, 3), how="one")).boxes[-1].label, tg.graph(
+            op(a, b, size=(), how="both")).boxes[-1].label
+    assert labels_of() == ("mix size (4,3) how one", "mix")     # () is the end of the output's shape
+    op.deflabel(lambda a, b, *, size, how: f"{how} of {a[0]}")
+    op.defcost(lambda out, a, b, **params: a[0] * b[0] * 10)
+    op.defbroadcast()
+    assert labels_of()[0] == "mix one of 4"
+    shown = tg.draw(op(a, b, size=3, how="one"), show="flops")
+    assert "120 multiply-adds" in repr(shown)
+    assert 'gives da (4, 3); db (3), summed over axis 0"' in shown.html()
+    op.defnotes("mixed", a="spread", b="gathered")
+    assert 'gives da (4, 3), spread; db (3), gathered"' in shown.html()
+    y = op(a, b, size=3, how="one")
+    tg.sum(y * y).backward(create_graph=True)
+    box = next(box for box in tg.graph(y, a.grad).boxes if box.label == "mix one of 4")
+    assert box.notes == ("4x3, 3 -> 4x3", "mixed")
+
+
+def test_a_call_with_several_results_in_use_shows_them_all():
+    op = named("split", lambda x: (x[:1], x[1:] * 1.0), vjp=lambda i, g, ans, x: tg.concatenate(list(g)))
+    one, two = op(leaf(3))
+    assert tg.graph(one).boxes[-1].notes == ()                   # the other leads nowhere
+    box = next(b for b in tg.graph(two.sum() * one).boxes if b.label == "split")
+    assert box.notes == ("-> 1, 2",) and box.shape == (1,)

@@ -39,8 +39,8 @@ def test_init_distribution(name):
 @pytest.mark.parametrize("name", DRAWN)
 def test_init_needs_a_generator(name):
     call, *_ = DRAWN[name]
-    for bad in (None, 0):
-        with pytest.raises(TypeError, match=r"rng must be a np.random.Generator, .*default_rng\(seed\)"):
+    for bad, seed in ((None, "seed"), (0, "0")):
+        with pytest.raises(TypeError, match=rf"rng must be a np.random.Generator, .*default_rng\({seed}\)"):
             call(tg.zeros(4, 4), bad)
 
 

@@ -1,4 +1,4 @@
-"""Who may import whom, read from the source: the engine's layers, nn's distance, no cycles."""
+"""The house, read from the source: who may import whom, annotations and stubs counted, and what lies where."""
 from __future__ import annotations
 
 import ast
@@ -9,30 +9,37 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
+from tests.op_table import all_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE = ROOT / "tinygrad_conv"
 
-# A module may import from its own line and the lines above it.
+# A module may import from its own line and the lines above it. Tensor's class body lies below the primitives.
 LAYERS = [
     ["arguments", "files", "state", "advice"],
     ["kernels", "config"],
     ["core"],
+    ["tensor"],
     ["operands"],
     ["primitive"],
     ["tape"],
     ["ops"],
     ["pullback"],
     ["autodiff"],
+    ["gradcheck", "creation", "numpy_protocol"],
     ["draw"],
-    ["creation", "sampling", "operators", "numpy_protocol"],
-    ["gradcheck", "extend", "explain"],
+    ["explain"],
     ["__init__"],
 ]
+FOLDERS = {"kernels", "ops", "draw", "explain"}
 # The record knows no op and no derivative; kernels know no tensor; ops know no derivative.
-ONLY = {"state": set(), "core": {"state"}, "arguments": set(), "operands": {"core"},
-        "primitive": {"core", "operands", "state"}, "tape": {"core", "primitive"},
-        "kernels": {"kernels", "arguments"}, "ops": {"core", "primitive", "kernels", "arguments", "operands", "ops"}}
+ONLY = {"arguments": set(), "files": set(), "state": set(), "advice": set(), "kernels": {"arguments"},
+        "core": {"state"}, "tensor": {"core", "state", "arguments", "advice"}, "operands": {"core", "tensor"},
+        "primitive": {"core", "tensor", "operands", "state"}, "tape": {"core", "tensor", "primitive"},
+        "ops": {"core", "tensor", "primitive", "kernels", "arguments", "operands"}}
+# Rooms of nn: layers do not know what updates them, updates do not know what trains, data knows nobody.
+ROOMS = [["advice", "init"], ["layers", "data"], ["optim"], ["train"], ["drawing", "summary"], ["__init__"]]
+ROOM_ONLY = {"init": set(), "advice": set(), "data": {"advice"}, "layers": {"init", "advice"}}
 OPTIONAL = {"threadpoolctl", "graphviz", "matplotlib", "safetensors", "tqdm", "torch", "numba",
             "PIL"}
 
@@ -50,20 +57,12 @@ def modules(package: Path) -> dict[str, ast.Module]:
 SOURCES = {**modules(ENGINE), **modules(ROOT / "nn")}
 
 
-def type_checking_only(tree: ast.Module) -> set[ast.stmt]:
-    return {inner for node in ast.walk(tree) if isinstance(node, ast.If)
-            and "TYPE_CHECKING" in ast.dump(node.test) for inner in node.body}
-
-
 def imports(name: str) -> list[tuple[str, list[str]]]:
-    """(module, names) of every import that runs, absolute, wherever it stands."""
+    """(module, names) of every import, absolute, wherever it stands: those for annotations count too."""
     tree, found = SOURCES[name], []
     is_package = any(other.startswith(name + ".") for other in SOURCES) or name in (
         "tinygrad_conv", "nn")
-    skipped = type_checking_only(tree)
     for node in ast.walk(tree):
-        if node in skipped:
-            continue
         if isinstance(node, ast.Import):
             found += [(alias.name, []) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -78,7 +77,7 @@ def imports(name: str) -> list[tuple[str, list[str]]]:
 
 
 def layer_of(module: str) -> str:
-    """core, ops, ...: the part of the engine a module belongs to."""
+    """core, ops, ...: the part of its package that a module belongs to."""
     return (module.split(".") + ["__init__"])[1]
 
 
@@ -90,19 +89,100 @@ ENGINE_MODULES = [name for name in SOURCES if name.startswith("tinygrad_conv")]
 NN_MODULES = [name for name in SOURCES if name.split(".")[0] == "nn"]
 
 
-def test_every_module_of_the_engine_has_a_layer():
-    listed = {name for layer in LAYERS for name in layer}
-    assert {layer_of(name) for name in ENGINE_MODULES} - listed == set()
+def test_the_root_of_the_engine_shows_the_engine_and_nothing_else():
+    files = {path.name for path in ENGINE.iterdir() if path.is_file()}
+    parts = {name for layer in LAYERS for name in layer} - FOLDERS
+    assert files == {f"{name}.py" for name in parts} | {"py.typed"}
+    assert {path.name for path in ENGINE.iterdir() if path.is_dir()} - {"__pycache__"} == FOLDERS
 
 
-@pytest.mark.parametrize("name", ENGINE_MODULES)
-def test_the_engine_imports_downwards_only(name):
-    height = {part: i for i, layer in enumerate(LAYERS) for part in layer}
+def test_nothing_is_declared_beside_its_source():
+    assert [str(path) for package in (ENGINE, ROOT / "nn") for path in package.rglob("*.pyi")] == []
+
+
+def test_every_module_has_a_layer():
+    assert {layer_of(name) for name in ENGINE_MODULES} - {name for layer in LAYERS for name in layer} == set()
+    assert {layer_of(name) for name in NN_MODULES} - {name for room in ROOMS for name in room} == set()
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_imports_go_downwards_only(name):
+    package = name.split(".")[0]
+    layers, only = (LAYERS, ONLY) if package == "tinygrad_conv" else (ROOMS, ROOM_ONLY)
+    height = {part: i for i, layer in enumerate(layers) for part in layer}
     own = layer_of(name)
-    for module, _ in ours(name, "tinygrad_conv"):
+    for module, _ in ours(name, package):
         other = layer_of(module)
         assert height[other] <= height[own], f"{name} imports {module}"
-        assert own not in ONLY or other in ONLY[own] | {own}, f"{name} imports {module}"
+        assert own not in only or other in only[own] | {own}, f"{name} imports {module}"
+
+
+# ----- kernels: geometry apart from strategy, and one table between families and ops -----
+
+FAMILIES = {"conv", "pool", "patches", "wide", "depthwise"}  # what the table chooses among
+
+
+def kernels_imported(name: str) -> set[str]:
+    return {m.removeprefix("tinygrad_conv.kernels.") for m, _ in imports(name)
+            if m.startswith("tinygrad_conv.kernels.")}
+
+
+def test_the_geometry_knows_no_kernel():
+    assert {m for m, _ in ours("tinygrad_conv.kernels.geometry", "tinygrad_conv")} <= {"tinygrad_conv.arguments"}
+
+
+def test_the_table_of_kernels_knows_no_family():
+    assert kernels_imported("tinygrad_conv.kernels.table") <= {"geometry"}
+
+
+@pytest.mark.parametrize("name", ["conv", "pool"])
+def test_a_family_takes_its_geometry_and_registers_itself(name):
+    assert {"geometry", "table"} <= kernels_imported(f"tinygrad_conv.kernels.{name}")
+
+
+@pytest.mark.parametrize("name", ["conv", "pool"])
+def test_ops_reach_the_kernels_of_a_family_through_the_table(name):
+    assert "table" in kernels_imported(f"tinygrad_conv.ops.{name}")
+    for op in ENGINE_MODULES:
+        if not op.startswith("tinygrad_conv.kernels"):
+            assert kernels_imported(op) & FAMILIES == set(), f"{op} imports a strategy"
+
+
+# ----- an op is known by its Primitive, never by its name -----
+
+OPS = {row.name for row in all_rows()} - {"min", "max", "mean", "sum", "norm"}  # words of statistics too
+READERS = [name for name in SOURCES if name.startswith(("tinygrad_conv.draw", "tinygrad_conv.explain", "nn"))
+           and not name.endswith("advice")]  # the tables of advice speak of other libraries' names
+
+
+def is_name_of_an_op(node: ast.AST) -> bool:
+    """`node.primitive.name`, `op.name`, ..."""
+    return isinstance(node, ast.Attribute) and node.attr == "name" and "primitive" in ast.unparse(node.value)
+
+
+def op_words(node: ast.AST) -> set[str]:
+    """The names of ops in a string, or in a tuple, list, set or the keys of a dict of strings."""
+    nodes = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [node])
+    return {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)} & OPS
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_op_is_looked_up_by_its_name(name):
+    for node in ast.walk(SOURCES[name]):
+        where = f"{name} line {getattr(node, 'lineno', '?')}: {ast.unparse(node)[:80]}"
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            assert not (any(map(is_name_of_an_op, sides))), where
+            assert name.startswith("nn") or not any(map(op_words, sides)), where
+        elif isinstance(node, ast.Dict | ast.Set | ast.List | ast.Tuple):
+            assert name.startswith("nn") or len(op_words(node)) < 2, where  # `nn.init.gain` has PyTorch's words
+        elif isinstance(node, ast.Subscript):
+            assert not is_name_of_an_op(node.slice), where
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in (
+                "get", "pop", "setdefault", "startswith", "endswith"):
+            assert not any(map(is_name_of_an_op, [*node.args, node.func.value])), where
+        elif isinstance(node, ast.match_case):
+            assert not any(op_words(n.value) for n in ast.walk(node.pattern) if isinstance(n, ast.MatchValue)), where
 
 
 @pytest.mark.parametrize("name", ENGINE_MODULES)
@@ -116,7 +196,7 @@ def test_nn_uses_public_names_of_the_engine_only(name):
     for module, names in ours(name, "tinygrad_conv"):
         assert module == "tinygrad_conv", f"{name} imports {module}"
         assert not [n for n in names if n.startswith("_")], f"{name} imports {names}"
-    public = {n for n in dir(tg) if not n.startswith("_")}
+    public = {n for n in dir(tg) if not n.startswith("_")}  # also what is loaded when it is first used
     for node in ast.walk(SOURCES[name]):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             known = node.value.id not in ("tg", "tinygrad_conv") or node.attr in public

@@ -130,7 +130,7 @@ def test_layers_draw_from_the_generator_they_are_given():
     a, b, c = (net(s).state_dict() for s in (0, 0, 1))
     assert all(np.array_equal(a[k], b[k]) for k in a) and not any(np.array_equal(a[k], c[k]) for k in a)
     assert not np.array_equal(nn.Linear(4, 5).weight.data, nn.Linear(4, 5).weight.data)
-    with pytest.raises(TypeError, match=r"np.random.default_rng\(seed\)"):
+    with pytest.raises(TypeError, match=r"^Linear: rng must be .*got 3; make one with rng=np.random.default_rng\(3\)"):
         nn.Linear(2, 2, rng=3)
 
 
@@ -271,6 +271,10 @@ def test_dropout_is_seeded_scaled_and_off_in_evaluation():
     (lambda: nn.Linear(None, 2), "got in_features=None"), (lambda: nn.Conv2d("1", 2, 3), "in_channels='1' and"),
     (lambda: nn.Conv2d(4, 4, 3, groups=2.0), "divisible by groups=2.0, all whole numbers"),
     (lambda: nn.BatchNorm2d(2.5), "num_features must be at least 1, a whole number, got 2.5"),
+    (lambda: nn.Conv2d(True, 8, 3), "in_channels=True and"), (lambda: nn.Linear(3, True), "out_features=True"),
+    (lambda: nn.Conv2d(4, 4, True), "kernel_size"), (lambda: nn.GroupNorm(True, 4), "num_groups=True, both whole"),
+    (lambda: nn.BatchNorm1d(True), "got True"), (lambda: nn.LayerNorm((3, True)), r"got \(3, True\)"),
+    (lambda: nn.data.DataLoader(nn.data.digits("test"), True), "batch_size must be a whole number of at least 1, got True"),
     (lambda: nn.GroupNorm(2.0, 4), "num_groups=2.0, both whole numbers")])
 def test_sizes_that_are_no_whole_numbers_are_named(make, match):
     with pytest.raises(ValueError, match=match):

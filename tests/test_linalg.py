@@ -108,6 +108,21 @@ def test_linear_errors_name_the_shapes(x, w, b, text):
         tg.linear(np.ones(x), np.ones(w), None if b is None else np.ones(b))
 
 
+@pytest.mark.parametrize("dtypes", [*itertools.product([np.float16, np.float32, np.float64, np.int64], repeat=3)],
+                         ids=lambda dtypes: "-".join(d.__name__ for d in dtypes))
+def test_linear_has_the_dtype_of_the_product_and_the_sum_it_stands_for(dtypes, rng):
+    """A wide bias widens, a whole one does not."""
+    x, w, b = (tg.tensor(draw(rng, *s) * 4, dtype=d) for s, d in zip([(2, 3), (4, 3), (4,)], dtypes))
+    ours, longhand = tg.linear(x, w, b), x @ w.T + b
+    assert ours.dtype == longhand.dtype
+    np.testing.assert_allclose(ours.data, longhand.data, rtol=1e-2)
+    for t in (x, w, b):
+        t.requires_grad_(t.dtype.kind == "f")
+    if any(t.requires_grad for t in (x, w, b)):
+        tg.linear(x, w, b).sum().backward()
+        assert [t.grad.dtype for t in (x, w, b) if t.requires_grad] == [t.dtype for t in (x, w, b) if t.requires_grad]
+
+
 # ----- outer -----
 
 def test_outer_flattens_like_numpy(rng):

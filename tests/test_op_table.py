@@ -33,8 +33,8 @@ def all_primitives() -> dict[int, tuple[str, Primitive]]:
     for info in pkgutil.walk_packages(tg.__path__, "tinygrad_conv."):
         module = importlib.import_module(info.name)
         for name, value in vars(module).items():
-            if isinstance(value, Primitive) and value.fn.__module__ == info.name:
-                found[id(value)] = (f"{info.name}.{name}", value)
+            if isinstance(value, Primitive):
+                found.setdefault(id(value), (f"{info.name}.{name}", value))
     return found
 
 

@@ -12,11 +12,9 @@ import pytest
 import nn
 import tinygrad_conv as tg
 from tinygrad_conv.draw.failure import failed_graph
-from tinygrad_conv.draw.page.gradients import gradients
-from tinygrad_conv.draw.page.page import HERE, PROGRAM, page
-from tinygrad_conv.draw.page.statistics import BINS, statistics
-from tinygrad_conv.draw.page.story import story
-from tinygrad_conv.draw.page.thumbnails import BUDGET, SIZES, _cost, affordable, thumbnails
+from tinygrad_conv.draw.page.arrays import BINS, BUDGET, SIZES, affordable, picture_size, statistics, thumbnails
+from tinygrad_conv.draw.page.narration import narration
+from tinygrad_conv.draw.page.page import HERE, PROGRAM, gradients, page
 
 EVIL = "</script><script>alert(1)</script><!--"
 
@@ -85,7 +83,7 @@ def test_boxes_tell_op_parameters_shapes_and_the_line(rng):
     data = content(page(tg.graph(tg.conv2d(x, w, stride=2, padding=1))))
     call = data["boxes"][2]
     assert (call["op"], call["shape"], call["dtype"]) == ("conv2d", [1, 3, 3, 3], "float32")
-    assert call["parameters"]["stride"] == "(2, 2)"
+    assert "3x3 stride 2 padding 1" in call["parameters"]["geometry"]
     assert re.fullmatch(r"tests.test_page\.py:\d+", call["where"])
     assert [(e["source"], e["target"], e["argument"], e["gradient"]) for e in data["edges"]] == [
         (0, 2, "x", False), (1, 2, "w", True)]
@@ -117,20 +115,22 @@ def test_gradients_are_those_of_backward_and_change_nothing(rng):
     assert what == data["about"] == "Gradients are those of the result."
     assert all(p.grad is None for p in net.parameters())
     loss.backward()
-    by_label = {box.label: found[box.id] for box in g.boxes if box.kind == "parameter"}
+    by_id = {box: found[id(s.output if hasattr(s, "output") else s)] for box, s in g.sources.items()
+             if not isinstance(s, tg.Tensor) or s.requires_grad}
+    by_label = {box.label: by_id[box.id] for box in g.boxes if box.kind == "parameter"}
     for box in data["boxes"]:
         if box["kind"] == "parameter":
-            assert box["gradient"]["max"] == pytest.approx(found[box["id"]].max(), rel=1e-5)
+            assert box["gradient"]["max"] == pytest.approx(by_id[box["id"]].max(), rel=1e-5)
     assert len(by_label) == 2 and len(found) == 4 + sum(box.kind == "op" for box in g.boxes)
     for box, t in g.sources.items():
         if isinstance(t, tg.Tensor) and t.requires_grad:
-            np.testing.assert_array_equal(found[box], t.grad.data)
+            np.testing.assert_array_equal(by_id[box], t.grad.data)
 
 
 def test_gradients_of_several_results_are_of_their_sum():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     found, what = gradients(tg.graph(x * 3.0, x * x))
-    assert found["leaf0"].tolist() == [5.0, 7.0] and "sum of the results" in what
+    assert found[id(x)].tolist() == [5.0, 7.0] and "sum of the results" in what
 
 
 def test_after_backward_the_page_says_that_values_are_gone(rng):
@@ -199,7 +199,7 @@ def test_a_drawing_is_saved_as_a_page_of_the_whole_graph(rng, tmp_path):
 # ----- the replay's words -----
 
 def texts(*outputs: tg.Tensor) -> list[str]:
-    return [step.text for step in story(tg.graph(*outputs))]
+    return [step.text for step in narration(tg.graph(*outputs))]
 
 
 def test_the_story_of_a_convolution_names_both_gradients_and_their_sums():
@@ -242,7 +242,7 @@ def test_a_recorded_backward_is_told_by_its_own_calls(rng):
     net, loss = small_net(rng)
     loss.backward(create_graph=True)
     g = tg.graph(loss, *[p.grad for p in net.parameters()])
-    steps = story(g)
+    steps = narration(g)
     boxes = {box.id: box for box in g.boxes}
     assert {step.phase == "backward" for step in steps if boxes[step.box].scope[:1] == ("backward",)} == {True}
     told = next(step.text for step in steps if "conv2d_weight" in step.text)
@@ -335,9 +335,9 @@ def test_a_pixel_that_is_not_finite_has_a_level_of_its_own():
     [(8, 6, 28, 28)], [(32, 64, 224, 224)] * 200, [(1, 512, 64, 64)] * 5000, [(1, 1, 1, 100_000)] * 3])
 def test_pictures_of_a_page_fit_the_budget(shapes):
     size = affordable(shapes)
-    assert sum(_cost(s, *size) for s in shapes) <= BUDGET
+    assert sum(picture_size(s, *size) for s in shapes) <= BUDGET
     better = SIZES[:SIZES.index(size)]
-    assert all(sum(_cost(s, *b) for s in shapes) > BUDGET for b in better)
+    assert all(sum(picture_size(s, *b) for s in shapes) > BUDGET for b in better)
 
 
 def test_the_page_of_two_thousand_boxes_is_bounded(rng):
@@ -348,3 +348,29 @@ def test_the_page_of_two_thousand_boxes_is_bounded(rng):
         y = tg.relu(y + 0.1)
     text = page(tg.graph(y.sum()))
     assert len(content(text)["boxes"]) > 2000 and len(text) < 6_000_000
+
+
+def test_all_results_of_a_call_are_described():
+    @tg.primitive
+    def halve(x):
+        return x[:, :1] * 1.0, x[:, 1:] * 2.0, np.argsort(x, axis=1)
+    halve.defvjp(lambda g, ans, x: tg.concatenate([g[0], g[1]], axis=1))
+    one, two, _ = halve(tg.ones(1, 3, 2, 2, requires_grad=True))
+    y = one.sum() * two.sum()
+    box = next(box for box in content(page(tg.graph(y)))["boxes"] if box["label"] == "halve")
+    assert box["shape"] == [1, 1, 2, 2] and box["gradient"]["max"] == 16 and "picture" in box
+    second, third = box["outputs"]
+    assert second["shape"] == [1, 2, 2, 2] and second["values"]["max"] == 2 and second["gradient"]["max"] == 4
+    assert third["dtype"] == "int64" and third["values"]["count"] == 12 and "gradient" not in third
+    y.backward()
+    box = next(box for box in content(page(tg.graph(y)))["boxes"] if box["label"] == "halve")
+    assert box["freed"] and all(each["freed"] for each in box["outputs"])
+
+
+def test_gradients_of_weights_are_drawn_as_kernels():
+    x, w = tg.ones(1, 2, 5, 5), tg.ones(3, 2, 3, 3, requires_grad=True)
+    y = tg.conv2d(x, w)
+    (y * y).sum().backward(create_graph=True)
+    boxes = {box["label"]: box for box in content(page(tg.graph(y, w.grad)))["boxes"]}
+    assert boxes["conv2d_weight 3x3"]["picture"]["title"] == boxes["w"]["picture"]["title"] == "Kernels"
+    assert boxes["conv2d 3x3"]["picture"]["title"] == "Feature maps"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import nn
+import tinygrad_conv as tg
 
 MAKE = {
     "StepLR": lambda o: nn.StepLR(o, 3, 0.5), "MultiStepLR": lambda o: nn.MultiStepLR(o, [2, 5, 5], 0.5),
@@ -160,3 +161,19 @@ def test_two_schedules_over_one_optimizer_do_not_silently_undo_each_other(change
 
 def test_schedule_takes_numpy_numbers():
     assert np.array_equal(rates(nn.StepLR(optimizer(), np.int64(2)), 5), rates(nn.StepLR(optimizer(), 2), 5))
+
+
+def test_numbers_held_in_tensors_make_rates_that_are_floats():
+    """A tensor as a rate would make `p -= rate * g` a new tensor, and leave p as it is."""
+    half = tg.tensor(0.5)
+    for make in (lambda o: nn.StepLR(o, 1, half), lambda o: nn.CosineAnnealingLR(o, 4, half),
+                 lambda o: nn.OneCycleLR(o, half, 4, max_momentum=half, base_momentum=half),
+                 lambda o: nn.LinearLR(o, half)):
+        opt = optimizer()
+        make(opt).step()
+        assert {type(group[key]) for group in opt.param_groups for key in ("lr", "momentum")} == {float}
+    opt = optimizer()
+    s = nn.ReduceLROnPlateau(opt, factor=half, patience=0, min_lr=half)
+    s.step(1.0)
+    s.step(2.0)
+    assert {type(group["lr"]) for group in opt.param_groups} == {float}

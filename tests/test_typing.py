@@ -44,6 +44,7 @@ w = tg.tensor(np.ones((3, 2)), requires_grad=True)
 h: tg.Tensor = (x.flatten(1)[:, :3] @ w).sum(dim=1).relu() + 2.0 * w[0, 0] - np.float32(1)
 from_the_left: tg.Tensor = np.ones(2) * w + np.ones((2, 3)) @ w
 largest: tg.Tensor = w.max()
+layer: tg.Tensor = nn.Linear(2, 3)(w)
 values, indices = w.max(dim=1)
 which: tg.Tensor = w <= 1
 shape: tuple[int, ...] = w.float().permute(1, 0).reshape(-1, 2).shape
@@ -77,17 +78,9 @@ t = tg.zeros(2, 3)
 """
 MISTAKES = ["t.shapee", "tg.exp(t).shapee", "n: int = tg.matmul(t, t)", "t.sum(dim='a')", "t + 'a'", "t['a']", "t[0] = 1", "t.reshape('a')", "t.relu(3)",
             "t.max(dim=1).value", "t.backward(creategraph=True)", "n: int = t.sum()", "t.randn(3)",
+            "tg.relu(t, nonsense=3)", "tg.exp(t, 2)", "n: int = nn.ReLU()(t)", "t.relu().shapee", "tg.sum(t).shapee", "nn.ReLU()(t).shapee",
             "tg.conv2d(t, t, strid=2)", "tg.randn(2, rng=3)", "tg.rnadn(2)", "nn.Linear(3)",
             "nn.Conv2d(1, 2, kernel=3)", "nn.Adam(lr=3)", "nn.Lniear(3, 2)", "nn.data.mnits()"]
-STUBTEST = """
-import sys
-import tinygrad_conv as tg
-tg.Tensor.bound_later = lambda self: self
-tg.Tensor.relu = lambda self, slope: self
-del tg.Tensor.numel
-from mypy import stubtest
-sys.exit(stubtest.main())
-"""
 
 
 def mypy(*arguments: str, folder: Path) -> str:
@@ -110,21 +103,11 @@ def test_right_uses_pass_and_every_mistake_is_found(tmp_path):
     assert min(found) == first
 
 
-def test_the_stub_of_core_lists_what_runs_and_nothing_else(tmp_path):
-    """Three differences are planted; those, and no others, are reported."""
-    pytest.importorskip("mypy")
-    (tmp_path / "mypy.ini").write_text("[mypy]\nignore_errors = True\n")
-    (tmp_path / "allowed.txt").write_text("tinygrad_conv.core.Tensor.__array__\n")
-    said = mypy("-c", STUBTEST, "tinygrad_conv.core", "--concise", "--mypy-config-file", "mypy.ini",
-                "--allowlist", "allowed.txt", folder=tmp_path)
-    assert {line.split()[0].rpartition(".")[2] for line in said.splitlines()} == {"bound_later", "relu", "numel"}, said
-
-
 @pytest.mark.parametrize("package", [tg, nn, nn.data])
 def test_every_public_name_is_exported_to_type_checkers(package):
     """A checker takes an imported name for private unless it stands in `__all__`."""
-    public = {name for name, value in vars(package).items()
-              if not name.startswith("_") and not isinstance(value, types.ModuleType)}
+    public = {name for name in dir(package)  # some are loaded when they are asked for
+              if not name.startswith("_") and not isinstance(getattr(package, name), types.ModuleType)}
     modules = {name for name in package.__all__ if isinstance(getattr(package, name), types.ModuleType)}
     assert public - set(package.__all__) == set(), "add to __all__"
     assert set(package.__all__) - modules - public == set(), "remove from __all__"

@@ -54,7 +54,7 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_wheel_holds_both_packages_and_their_data(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"tinygrad_conv/__init__.py", "tinygrad_conv/py.typed", "tinygrad_conv/core.pyi", "tinygrad_conv/ops/conv.py", "tinygrad_conv/draw/page/page.js",
+    assert {"tinygrad_conv/__init__.py", "tinygrad_conv/py.typed", "tinygrad_conv/tensor.py", "tinygrad_conv/ops/conv.py", "tinygrad_conv/draw/page/page.js",
             "tinygrad_conv/draw/page/page.css", "tinygrad_conv/draw/page/page.html", "nn/__init__.py",
             "nn/py.typed", "nn/data/digits.npz"} <= names
     assert not [n for n in names if n.startswith(("tests/", "demos/"))]

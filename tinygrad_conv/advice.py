@@ -3,10 +3,6 @@
 `tg` has NumPy's names and argument order, tensors have PyTorch's, and each has only one; a ported program
 meets this file where it uses the other. Imports nothing.
 """
-from __future__ import annotations
-
-from collections.abc import Container, Mapping
-
 DEVICE = "there are no devices, leave it out"
 SEEDED = "there is no hidden state: rng = np.random.default_rng(seed), given as rng= to what draws numbers"
 RECORDED = "tg.grad(f) or tg.vjp(f, x), of a function of the tensor in question"
@@ -56,19 +52,3 @@ METHODS = {  # what is missing on tensors
     "grad_fn": "t.node, or tg.tape(t)", "retain_grad": GRADIENT, "register_hook": GRADIENT,
     "zero_": "t.grad = None forgets a gradient; " + IN_PLACE,
 }
-
-
-def missing(owner: str, name: str, advice: Mapping[str, str], elsewhere: Container[str], there: str) -> str:
-    """The text of an AttributeError, with what to write here if that is known.
-
-    Args:
-        owner: what lacks the name.
-        advice: what to write, by name.
-        elsewhere: names that another object has; `there` is how to write such a one.
-
-    Example:
-        >>> missing("Tensor", "erf", {}, ["erf"], "tg.{}(t)")
-        "Tensor has no attribute 'erf'; here: tg.erf(t)"
-    """
-    fits = advice.get(name, there.format(name) if name in elsewhere else "")
-    return f"{owner} has no attribute {name!r}" + f"; here: {fits}" * bool(fits)

@@ -1,12 +1,13 @@
 """What users pass, checked in one way for engine and nn: an error names the op, the argument and the value.
 
-Pure checks of numbers, axes, dtypes and generators; they know no op and no tensor. Public as `tg.arguments`.
+Pure checks of numbers, axes, dtypes and generators, and what to say of a name that does not exist; they
+know no op and no tensor. Public as `tg.arguments`.
 """
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,15 @@ import numpy as np
 Axis = int | Sequence[int] | None
 
 
-def is_whole(value: Any) -> bool:
-    """Whether it is one integer, Python's or NumPy's; booleans, arrays and classes only look like it."""
+def is_whole(value: Any, least: float = -math.inf) -> bool:
+    """Whether it is one integer of at least `least`, Python's or NumPy's; booleans, arrays and classes only
+    look like it."""
     if isinstance(value, bool):
         return False
     try:
-        operator.index(value)
+        return operator.index(value) >= least
     except TypeError:
         return False
-    return True
 
 
 def whole(value: Any, op: str, name: str, least: float = -math.inf) -> int:
@@ -131,8 +132,9 @@ def axes_of(axis: Axis, ndim: int, op: str) -> tuple[int, ...]:
     Raises:
         TypeError, IndexError, ValueError: as `axis_of`, or if one is named twice.
     """
-    given = range(ndim) if axis is None else axis if isinstance(axis, Sequence) else (axis,)
-    axes = tuple(axis_of(a, ndim, op) for a in given)
+    if axis is None:
+        return tuple(range(ndim))
+    axes = tuple([axis_of(a, ndim, op) for a in (axis if isinstance(axis, Sequence) else (axis,))])
     if len(set(axes)) != len(axes):
         raise ValueError(f"{op}: axis {axis} names an axis twice")
     return axes
@@ -158,3 +160,32 @@ def generator(rng: Any, op: str) -> np.random.Generator:
     got = "it is missing" if rng is None else f"got {rng!r}"
     raise TypeError(f"{op}: rng must be a np.random.Generator, {got}; make one with "
                     f"rng=np.random.default_rng({seed}) and pass it to every call")
+
+
+def one_of(value: Any, op: str, name: str, choices: Sequence[str]) -> str:
+    """The argument `name`, which must be one of the words in `choices`; else a ValueError that lists them.
+
+    Example:
+        >>> one_of("sum", "mse_loss", "reduction", ("mean", "sum"))
+        'sum'
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{op}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
+
+
+def missing(owner: str, name: str, advice: Mapping[str, str], elsewhere: Container[str] = (),
+            there: str = "") -> str:
+    """The text of an AttributeError, with what to write here if that is known.
+
+    Args:
+        owner: what lacks the name.
+        advice: what to write, by name.
+        elsewhere: names that another object has; `there` is how to write such a one.
+
+    Example:
+        >>> missing("Tensor", "erf", {}, ["erf"], "tg.{}(t)")
+        "Tensor has no attribute 'erf'; here: tg.erf(t)"
+    """
+    fits = advice.get(name, there.format(name) if name in elsewhere else "")
+    return f"{owner} has no attribute {name!r}" + f"; here: {fits}" * bool(fits)

@@ -5,16 +5,18 @@ whether it is recorded.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import ops
-from .core import Tensor, as_array, share
+from .core import Fixed, as_array
+from .tensor import Tensor, share
+from .primitive import free
 from .pullback import pull
 from .state import is_recording, recording
-from .tape import walk
+from .tape import reach, walk
 
 
 def _seed(t: Tensor, gradient: Any) -> Tensor:
@@ -30,53 +32,42 @@ def _seed(t: Tensor, gradient: Any) -> Tensor:
         raise ValueError(f"backward: gradient has shape {gradient.shape}, the tensor {t.shape}; "
                          f"they must be equal")
     if not gradient.requires_grad:
-        gradient = share(gradient._data.view(), gradient.memory)  # the pass locks it, not the user's
+        gradient = share(gradient._data, Fixed())  # for the pass; the user's own stays writeable
     return gradient if gradient.dtype == t.dtype else ops.astype(gradient, dtype=t.dtype)
 
 
 def backward(t: Tensor, gradient: Any = None, create_graph: bool = False,
              retain_graph: bool | None = None) -> None:
-    """Add the gradient of <gradient, t> to `.grad` of every leaf that requires one.
-
-    Args:
-        t: the tensor to start from; without `gradient` it must hold one value.
-        gradient: the cotangent, of the shape of `t`; default 1.
-        create_graph: record the backward pass, so that the gradients can be differentiated again.
-        retain_graph: keep the graph for a second call; default: the value of `create_graph`.
-
-    Raises:
-        RuntimeError: if `t` was not recorded, its graph was freed by an earlier backward(), or a value
-            it relies on was changed. `.grad` is then untouched.
-
-    Example:
-        >>> import tinygrad_conv as tg
-        >>> x = tg.tensor([3.0], requires_grad=True)
-        >>> (x * x).sum().backward()
-        >>> x.grad.item()
-        6.0
-    """
+    """What `Tensor.backward` does; its documentation is there."""
     if not t.requires_grad:
         raise RuntimeError("backward: this tensor does not require a gradient; make an input with "
                            "requires_grad=True, outside no_grad()")
     with recording(create_graph):
-        found = pull([t], [_seed(t, gradient)])
-        totals = [(leaf, _sum(leaf, g)) for leaf, g in found.values()]
+        calls = reach([t])
+        found = pull([t], [_seed(t, gradient)], calls=calls)
+        totals = _totals(found.values())
     for leaf, g in totals:
         leaf.grad = g
     if not (create_graph if retain_graph is None else retain_graph):
-        stand_ins: dict[int, Any] = {}
-        for entry in walk([t]):
-            entry.node.free(stand_ins)
+        free(outputs[0].node for outputs in calls.values())
 
 
-def _sum(leaf: Tensor, g: Tensor) -> Tensor:
-    """What `.grad` becomes: g, added to what is there."""
-    if leaf.grad is None:
-        return _own(g)
-    if leaf.grad.shape != leaf.shape:
-        raise ValueError(f"backward: .grad of a leaf of shape {leaf.shape} was set to shape "
-                         f"{leaf.grad.shape}; set it to None, or to zeros of the leaf's shape")
-    return ops.add(leaf.grad, g)
+def _totals(found: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """What each leaf's `.grad` becomes: g, added to what is there. No two are one tensor."""
+    totals, given = [], set()
+    for leaf, g in found:
+        if leaf.grad is not None:
+            if leaf.grad.shape != leaf.shape:
+                raise ValueError(f"backward: .grad of a leaf of shape {leaf.shape} was set to shape "
+                                 f"{leaf.grad.shape}; set it to None, or to zeros of the leaf's shape")
+            g = ops.add(leaf.grad, g)
+        elif g.node is None:
+            g = _own(g)
+        elif (g.node.order, g.index) in given:
+            g = ops.identity(g)
+        given.add((g.node.order, g.index) if g.node is not None else id(g))
+        totals.append((leaf, g))
+    return totals
 
 
 def _own(g: Tensor) -> Tensor:

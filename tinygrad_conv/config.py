@@ -73,9 +73,9 @@ class Config:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        cells = [f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-                 f"<td style='text-align:left'>{html.escape(text)}</td></tr>" for name, text in self.rows()]
-        return f"<table>{''.join(cells)}</table>"
+        return "".join(["<table>", *(f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+                                     f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+                                     for name, text in self.rows()), "</table>"])
 
 
 def _count(n: int, what: str) -> str:
@@ -108,20 +108,19 @@ def _processor(path: str = "/proc/cpuinfo") -> tuple[str, frozenset[str]]:
                 found.setdefault(key.strip(), value.strip())
     except OSError:
         pass
-    name = found.get("model name") or platform.processor() or platform.machine()
-    return name, frozenset(found.get("flags", found.get("Features", "")).split())
+    return (found.get("model name") or platform.processor() or platform.machine(),
+            frozenset(found.get("flags", found.get("Features", "")).split()))
 
 
 def _advice(blas: tuple[Blas, ...], flags: frozenset[str],
             optional: dict[str, str | None]) -> tuple[str, ...]:
-    said = []
-    if optional["threadpoolctl"] is None:
-        said.append("without threadpoolctl convolution and pooling run on one thread, and the kernel of "
-                    "BLAS is not known: pip install 'tinygrad_conv[train]'")
-    if flags >= SKYLAKEX_NEEDS and any(b.name == "openblas" and b.kernel == "Haswell" for b in blas):
-        said.append("this CPU has AVX-512 but OpenBLAS uses its AVX2 kernel; float32 matrix products may be "
-                    "1.5 times as fast with OPENBLAS_CORETYPE=SkylakeX set before Python starts")
-    return tuple(said)
+    haswell = any(b.name == "openblas" and b.kernel == "Haswell" for b in blas)
+    applies = {"without threadpoolctl convolution and pooling run on one thread, and the kernel of BLAS is "
+               "not known: pip install 'tinygrad_conv[train]'": optional["threadpoolctl"] is None,
+               "this CPU has AVX-512 but OpenBLAS uses its AVX2 kernel; float32 matrix products may be 1.5 "
+               "times as fast with OPENBLAS_CORETYPE=SkylakeX set before Python starts":
+               haswell and flags >= SKYLAKEX_NEEDS}
+    return tuple(text for text, does in applies.items() if does)
 
 
 def _installed(name: str) -> str | None:

@@ -1,108 +1,105 @@
-"""The record, first half: Tensor and the memory it looks at.
+"""The record of an array: its memory, who may change it, and which call made it.
 
-A Tensor holds an array and points back to the Node that made it (primitive.py); nothing points
-forward, so reference counting alone frees a graph. This file knows no op, no derivative and no
-picture, and imports only NumPy.
+The array of a tensor is always locked (not writeable), recorded or not: NumPy refuses an op that writes into
+its input, and no call has to lock or unlock anything. What an op made while recording can be changed
+by nobody (`Fixed`). All other memory (`Memory`) is seen through locked views of an owner, and changed
+through `data` and `mutate` only, which count and watch, so that `backward` notices. Nothing here knows an op,
+a derivative or a picture.
 """
 from __future__ import annotations
 
 import weakref
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .state import state
+from .state import is_recording
 
-if TYPE_CHECKING:
-    from .primitive import Node
+
+class Fixed:
+    """Memory that nobody can change: the result of a recorded op. Its identity says "same memory"."""
+
+    __slots__ = ()
+    version, recorded, watched = None, True, False  # as of a Memory
 
 
 class Memory:
-    """What all tensors on one piece of memory share.
+    """What all tensors on one piece of changeable memory share.
 
-    `version` counts sanctioned changes (`Tensor.mutate`); `recorded` says that a graph relies
-    on the values; `result` that a recorded op made them; `exposed` that they belong to one of the
-    user's arrays. `lent` holds the writeable views handed out that are still alive: while there are
-    any, or if `exposed`, only a checksum can tell that values have changed.
+    `version` counts the writeable views handed out, by `mutate` or before a graph relied on the values
+    (`recorded`); `exposed` says that they belong to one of the user's arrays. `lent` holds the views
+    that are still alive: while there are any, or if `exposed`, only a checksum can tell a change
+    (`watched`).
     """
 
-    __slots__ = ("version", "recorded", "result", "exposed", "lent")
-
-    def __init__(self) -> None:
-        self.version = 0
-        self.recorded = self.result = self.exposed = False
-        self.lent: dict[int, weakref.ref[memoryview]] = {}
+    version, recorded, exposed, watched, closed = 0, False, False, False, False
+    lent: dict[int, weakref.ref[Any]] = {}  # of the class: nothing was ever lent
 
     def lend(self, array: np.ndarray) -> np.ndarray:
-        """A writeable view; it, and every view of it, keeps alive the object watched here."""
-        view = np.asarray(memoryview(array))
-        lent = self.lent
-        watch = weakref.ref(view.base, lambda gone: lent.pop(id(gone), None))
-        lent[id(watch)] = watch
+        """A writeable twin of a locked view; it, and every view of it, keeps alive the object watched here.
+
+        Raises:
+            ValueError: if the memory is the user's, and read-only.
+        """
+        if self.closed:
+            raise ValueError("the array that is shared is read-only")
+        if isinstance(array.base, np.ndarray) and not self.exposed:
+            array.base.flags.writeable = True  # from now on; nobody but this object gets at it
+        twin = array.view()
+        twin.flags.writeable = True
+        view = np.asarray(memoryview(twin))
+        self.version += 1
+        self.watched = True
+        if self.lent is Memory.lent:
+            self.lent = {}
+        watch = weakref.ref(view.base, self._returned)
+        self.lent[id(watch)] = watch
         return view
+
+    def _returned(self, watch: weakref.ref[Any]) -> None:
+        self.lent.pop(id(watch), None)
+        self.watched = self.exposed or bool(self.lent)
+
+    def expose(self, array: np.ndarray) -> None:
+        """Watch from now on: the memory is that of one of the user's arrays."""
+        self.exposed, self.watched, self.closed = True, True, not array.flags.writeable
 
     def stamp(self, array: np.ndarray, like: Any = None) -> Any:
         """A value that changes when the memory does: taken at record time, compared at backward."""
-        if not (self.exposed or self.lent or isinstance(like, tuple)):
+        if not (self.watched or isinstance(like, tuple)):
             return self.version
         return self.version, zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
 
 
-class _Count(int):
-    """How many entries there are; `t.size(0)`, as PyTorch has it, is told what that is here."""
+class Record:
+    """An array, the memory it looks at, and the call (node and number of the output) that made it.
 
-    __slots__ = ()
-
-    def __call__(self, *dim: Any) -> Any:
-        raise TypeError(f"size: is the number of entries, {self}, as in NumPy; the lengths of the axes are "
-                        f"t.shape, one of them is t.shape[{', '.join(map(str, dim)) or 0}]")
-
-
-class Tensor:
-    """An array that remembers how it was made.
-
-    Args:
-        data: anything `np.array` takes; copied. Python floats become float32, arrays keep their
-            dtype; integers and booleans are not differentiable.
-        requires_grad: whether `backward()` fills `.grad`. Floating point only.
-
-    Raises:
-        TypeError: for data that is not numeric, or `requires_grad` on a non-float.
-
-    Example:
-        >>> Tensor([1.0, 2.0]).shape
-        (2,)
+    Nothing points forward, so reference counting alone frees a graph.
     """
 
-    __slots__ = ("_data", "memory", "_requires_grad", "grad", "node", "index", "name",
-                 "__weakref__")
+    __slots__ = ("_data", "memory", "_requires_grad", "grad", "node", "index", "name", "__weakref__")
 
-    def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        self._set(as_array(data, copy=True), Memory())
-        self.requires_grad = requires_grad
-
-    def _set(self, array: np.ndarray, memory: Memory) -> None:
-        self._data, self.memory, self._requires_grad = array, memory, False
-        self.grad: Tensor | None = None
-        self.node: Node | None = None
+    def __init__(self, array: np.ndarray, memory: Fixed | Memory) -> None:
+        self._data, self.memory, self._requires_grad = array.view(), memory, False
+        self._data.setflags(False)
+        self.grad = self.node = None
         self.index, self.name = 0, ""
 
     @property
     def data(self) -> np.ndarray:
         """The values; read-only once a graph relies on them (then `mutate()` is the way)."""
-        if self.memory.recorded:
-            self._data.flags.writeable = False
-        # a view of locked memory cannot be made writeable, an array that owns it can
-        return self.memory.lend(self._data) if self._data.flags.writeable else self._data.view()
+        memory = self.memory
+        if isinstance(memory, Memory) and not memory.recorded:
+            try:
+                return memory.lend(self._data)
+            except ValueError:  # an array of the user's that is read-only
+                pass
+        return np.asarray(memoryview(self._data))  # no flag and no `.base` opens it
 
     @data.setter
     def data(self, value: Any) -> None:
         self.mutate()[...] = as_array(value, False, self.dtype, self.shape, "data")
-
-    def numpy(self) -> np.ndarray:
-        """Same as `.data`."""
-        return self.data
 
     def mutate(self) -> np.ndarray:
         """The only way to change a leaf's values in place: a writeable array of them.
@@ -113,29 +110,27 @@ class Tensor:
             RuntimeError: on a tensor that an op made; change the leaf it came from.
 
         Example:
-            >>> t = Tensor([1.0, 2.0])
+            >>> import tinygrad_conv as tg
+            >>> t = tg.tensor([1.0, 2.0])
             >>> t.mutate()[0] = 5
             >>> t.data.tolist()
             [5.0, 2.0]
         """
-        if self.node is not None or self.memory.result:
+        memory = self.memory
+        if self.node is not None or isinstance(memory, Fixed):
             what = f"the result of {self.node.primitive.name}" if self.node else "one of an op's"
             raise RuntimeError(f"mutate: only leaves can be changed in place, this tensor's memory "
                                f"is {what}; copy it with tg.tensor(t)")
-        locked = not self._data.flags.writeable
         try:
-            self._data.flags.writeable = True
+            return memory.lend(self._data)
         except ValueError:
             raise RuntimeError("mutate: the memory this tensor shares (a view of another tensor, "
                                "or from_numpy) is locked; mutate that tensor, or copy this one "
                                "with tg.tensor(t)") from None
-        view = self.memory.lend(self._data)
-        self._data.flags.writeable = not locked
-        self.memory.version += 1
-        return view
 
     @property
     def requires_grad(self) -> bool:
+        """Whether `backward()` fills `.grad`, and calls with this tensor are recorded."""
         return self._requires_grad
 
     @requires_grad.setter
@@ -150,15 +145,25 @@ class Tensor:
                                "gradients; use t.detach()")
         self._requires_grad = bool(value)
 
-    shape = property(lambda self: self._data.shape)
-    dtype = property(lambda self: self._data.dtype)
-    ndim = property(lambda self: self._data.ndim)
-    size = property(lambda self: _Count(self._data.size))
-    is_leaf = property(lambda self: self.node is None)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+        return self._data.shape
 
-    def detach(self) -> Tensor:
-        """A tensor on the same memory, outside the graph."""
-        return share(self._data, self.memory)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the entries."""
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are."""
+        return self._data.ndim
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded call made it."""
+        return self.node is None
 
     def item(self) -> Any:
         """The single value as a Python number.
@@ -171,17 +176,20 @@ class Tensor:
         return self._data.item()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self._requires_grad and is_recording():
+            raise TypeError("Tensor: NumPy would make an array of a tensor that requires a gradient, which "
+                            "would be lost; join tensors with tg.stack, or say so: t.detach() or t.numpy()")
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __reduce__(self) -> Any:
         raise TypeError("Tensor: pickle is not supported, files must not run code; save arrays "
                         "(t.numpy()) or a state_dict with safetensors, and copy with tg.tensor(t)")
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         if self.node is not None:
             raise RuntimeError("deepcopy: only leaves can be copied; use t.detach()")
         copy = memo[id(self)] = type(self).__new__(type(self))
-        copy._set(self._data.copy(), Memory())
+        Record.__init__(copy, self._data.copy(), Memory())
         copy._requires_grad, copy.name = self._requires_grad, self.name
         return copy
 
@@ -189,9 +197,9 @@ class Tensor:
 def as_array(data: Any, copy: bool, dtype: Any = None, shape: tuple[int, ...] | None = None,
              what: str = "tensor") -> np.ndarray:
     """`np.array` with this project's defaults and errors: Python floats are float32."""
-    if isinstance(data, Tensor):
+    if isinstance(data, Record):
         data = data._data
-    if isinstance(data, list | tuple) and state.recording and _is_part_of_a_graph(data):
+    if isinstance(data, list | tuple) and is_recording() and _is_part_of_a_graph(data):
         raise TypeError(f"{what}: got a {type(data).__name__} of tensors that require gradients, "
                         f"which would be lost; join them with tg.stack, or detach() them")
     if isinstance(data, np.ndarray) and hasattr(data, "mask"):  # np.ma is imported at need
@@ -215,12 +223,5 @@ def _is_part_of_a_graph(data: Any) -> bool:
     """Whether a tensor that requires a gradient is somewhere in nested lists."""
     if set(map(type, data)) <= {int, float, bool}:  # quickly done with long lists of numbers
         return False
-    return any([v.requires_grad if isinstance(v, Tensor) else
+    return any([v._requires_grad if isinstance(v, Record) else
                 isinstance(v, list | tuple) and _is_part_of_a_graph(v) for v in data])
-
-
-def share(array: np.ndarray, memory: Memory | None = None) -> Tensor:
-    """A leaf tensor on `array` itself, no copy."""
-    t = Tensor.__new__(Tensor)
-    t._set(array, memory or Memory())
-    return t

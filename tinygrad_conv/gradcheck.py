@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .autodiff import vjp
-from .core import Tensor, share
+from .tensor import Tensor, share
 from .arguments import generator, is_whole, number
 from .state import no_grad
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core import Tensor
+from .tensor import Tensor
 
 UFUNCS = {
     np.add: ops.add, np.subtract: ops.sub, np.multiply: ops.mul, np.divide: ops.div, np.negative: ops.neg,
@@ -54,7 +54,7 @@ INSPECTIONS = {np.allclose, np.isclose, np.array_equal, np.array_equiv, np.shape
                np.shares_memory, np.nonzero, np.argsort, np.iscomplexobj, np.isrealobj}
 
 
-def _ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+def ufunc(ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     if kwargs.get("out") is not None:
         raise TypeError(f"np.{ufunc.__name__}: cannot write a tensor's result into an array, the gradient "
                         f"would be lost; write a = a + t instead of a += t")
@@ -66,8 +66,7 @@ def _ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: A
     return op(*inputs)
 
 
-def _function(self: Tensor, function: Any, types: Any, args: tuple[Any, ...],
-              kwargs: dict[str, Any]) -> Any:
+def function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if function in FUNCTIONS:
         return FUNCTIONS[function](*args, **kwargs)
     tensors: list[Tensor] = []
@@ -88,7 +87,3 @@ def _unwrapped(value: Any, found: list[Tensor]) -> Any:
     if isinstance(value, dict):
         return {k: _unwrapped(v, found) for k, v in value.items()}
     return value
-
-
-Tensor.__array_ufunc__ = _ufunc
-Tensor.__array_function__ = _function

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .core import Tensor, as_array, share
+from .core import as_array
+from .tensor import Tensor, share
 
 
 def _weak(value: Any, dtypes: list[np.dtype]) -> np.ndarray:
@@ -49,8 +50,9 @@ def tensors_of(name: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
             floats = [d for d in strong if d.kind == "f"]
             if array.dtype.kind == "f" and floats and not isinstance(a, np.ndarray):
                 array = np.array(a, np.result_type(*floats))  # a list of floats is as weak as one
-            t = share(array.view())  # a view: locking it must not lock the caller's array
-            t.memory.exposed = isinstance(a, np.ndarray)
+            t = share(array)
+            if isinstance(a, np.ndarray):
+                t.memory.expose(a)
             out.append(t)
     return tuple(out)
 

@@ -1,76 +1,65 @@
-"""The record, second half: Primitive, a named op with its derivatives, and Node, one call of it.
+"""An op and everything about it: Primitive, a named function on arrays, and Node, one recorded call of it.
 
-Calling a primitive runs its function on arrays and, if any input requires a gradient and the
-recording flag is on, records a Node. Whatever a derivative may rely on is locked or stamped here,
-so that a later change is noticed.
+Calling a primitive runs its function on arrays and, if any input requires a gradient and the recording flag
+is on, records a Node. Whatever a derivative may rely on is fixed or stamped here, so that a later
+change is noticed. Derivatives, costs and labels are registered on the primitive, beside one another.
 """
 from __future__ import annotations
 
+import collections
+import copy
 import functools
 import itertools
 import os
-import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from sys import _getframe, getrefcount
+from typing import Any, Generic, ParamSpec
 
 import numpy as np
 
-from .core import Tensor, share
+from .core import Fixed, Memory
 from .operands import tensors_of
-from .state import state
+from .state import current
+from .tensor import Tensor, share
 
+P = ParamSpec("P")
 _home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = tuple(os.path.join(_home, package, "") for package in ("tinygrad_conv", "nn"))
-ARRAYS = (Tensor, np.ndarray)
 _creation = itertools.count()  # creation order is a topological order
+_new = object.__new__  # here a constructor's own call would cost more than the rest of it
+ndarray = np.ndarray
 
 
-def _caller() -> tuple[str, int]:
-    """File and line of the innermost frame that is not this library's: where the user called."""
-    frame = sys._getframe(3)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(OURS):
-        frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
+class _Files(dict[str, bool]):
+    """Whether a file is this library's."""
+
+    def __missing__(self, name: str) -> bool:
+        ours = self[name] = name.startswith(OURS)
+        return ours
+
+
+_is_ours = _Files()
 
 
 class Node:
     """One recorded call: `primitive(*inputs, **params)`.
 
-    `order` is the creation number, `scope` the path of enclosing scopes, `where` the file and line
-    of the caller, `stamps` the state of the inputs' memory at the call. `values` holds what an op
-    with several outputs made, detached.
+    `order` is the creation number, `scope` the path of enclosing scopes, `stamps` the state of each input's
+    memory at the call (None where it is fixed), `code` and `instruction` where the user called. `values` holds
+    what an op with several outputs made, detached.
     """
 
-    __slots__ = ("primitive", "inputs", "params", "order", "scope", "where", "stamps", "values",
+    __slots__ = ("primitive", "inputs", "params", "order", "scope", "stamps", "code", "instruction", "values",
                  "freed")
+    primitive: Primitive[Any]
+    inputs: tuple[Any, ...]
+    values: tuple[Any, ...] | None
 
-    def __init__(self, primitive: Primitive, inputs: tuple[Tensor, ...], params: dict[str, Any]):
-        self.primitive, self.inputs = primitive, inputs
-        self.params = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in params.items()}
-        self.order, self.scope, self.where = next(_creation), state.scope, _caller()
-        self.stamps = tuple([t.memory.stamp(t._data) for t in inputs])
-        self.values: tuple[Tensor | Freed, ...] | None = None
-        self.freed = False
-
-    def lock(self) -> list[tuple[Tensor, bool]]:
-        """Make the inputs read-only; returns those that were not, with whether a graph knew them."""
-        free = [(t, t.memory.recorded) for t in self.inputs if t._data.flags.writeable]
-        for t in self.inputs:
-            t._data.flags.writeable = False
-            t.memory.recorded = True
-        return free
-
-    def free(self, stand_ins: dict[int, tuple[Tensor | Freed, Freed]]) -> None:
-        """Release the arrays kept for the derivative; structure and shapes stay, to be drawn.
-
-        Leaves that require gradients and single numbers stay too. The nodes of a graph share
-        `stand_ins`, so that a tensor used twice keeps one identity.
-        """
-        self.inputs = tuple([
-            t if t.node is None and (t.requires_grad or t.shape == ())
-            else stand_ins.setdefault(id(t), (t, Freed(t)))[1] for t in self.inputs])
-        self.values = self.values and tuple([Freed(t) for t in self.values])
-        self.freed = True
+    @property
+    def where(self) -> tuple[str, int]:
+        """File and line of the user's call."""
+        line = next(itertools.islice(self.code.co_positions(), self.instruction // 2, None))[0]
+        return self.code.co_filename, line or self.code.co_firstlineno
 
 
 class Freed:
@@ -78,12 +67,46 @@ class Freed:
 
     __slots__ = ("node", "index", "shape", "dtype", "name", "requires_grad", "memory")
 
-    def __init__(self, t: Tensor | Freed) -> None:
-        self.node, self.index, self.name, self.memory = t.node, t.index, t.name, t.memory
-        self.shape, self.dtype, self.requires_grad = t.shape, t.dtype, t.requires_grad
+
+def _freed(t: Any) -> Freed:
+    left, array = _new(Freed), t._data
+    left.node, left.index, left.name, left.memory = t.node, t.index, t.name, t.memory
+    left.shape, left.dtype, left.requires_grad = array.shape, array.dtype, t._requires_grad
+    return left
 
 
-class Primitive:
+def free(nodes: Iterable[Node]) -> None:
+    """Release the arrays that the calls of a graph keep for the derivative; the rest stays, to be drawn.
+
+    Leaves that require gradients and single numbers stay too.
+    """
+    leaves: dict[int, tuple[Any, Freed]] = {}  # a leaf used twice keeps one identity
+    for node in nodes:
+        inputs: list[Any] = []
+        for t in node.inputs:
+            if t.node is not None:
+                t = _freed(t)
+            elif not (t._requires_grad or t._data.ndim == 0):
+                t = leaves.setdefault(id(t), (t, _freed(t)))[1]
+            inputs.append(t)
+        node.inputs, node.freed = tuple(inputs), True
+        if node.values is not None:
+            node.values = tuple(map(_freed, node.values))
+
+
+def _record(primitive: Primitive[Any], inputs: tuple[Any, ...], params: dict[str, Any], stamps: list[Any],
+            scope: tuple[str, ...]) -> Node:
+    node = _new(Node)
+    node.primitive, node.inputs, node.params, node.stamps = primitive, inputs, params, stamps
+    node.order, node.scope, node.values, node.freed = next(_creation), scope, None, False
+    frame = _getframe(2)
+    while _is_ours[frame.f_code.co_filename] and frame.f_back is not None:
+        frame = frame.f_back
+    node.code, node.instruction = frame.f_code, frame.f_lasti
+    return node
+
+
+class Primitive(Generic[P]):
     """A named function on arrays with a vector-Jacobian product for each argument.
 
     Call it with tensors (arrays and numbers are converted) and pass metadata by keyword. `fn` gets
@@ -95,11 +118,13 @@ class Primitive:
         (<primitive tanh>, 'tanh')
     """
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
+    def __init__(self, fn: Callable[P, Any]) -> None:
         functools.update_wrapper(self, fn)
-        self.fn, self.name = fn, fn.__name__.strip("_")  # a wrapper `conv2d` calls `_conv2d`
+        self.fn: Callable[..., Any] = fn
+        self.name = fn.__name__.strip("_")  # a wrapper `conv2d` calls `_conv2d`
         code = getattr(fn, "__code__", None)  # a NumPy ufunc has none
-        self.names = code.co_varnames[:code.co_argcount] if code else ()
+        self.names: tuple[str, ...] = code.co_varnames[:code.co_argcount] if code else ()
+        self.required = len(self.names) - len(getattr(fn, "__defaults__", None) or ())
         self.vjps: tuple[Callable[..., Any] | None, ...] = ()
         self.variadic_vjp: Callable[..., Any] | None = None
         self.cost: Callable[..., int] | None = None
@@ -147,6 +172,8 @@ class Primitive:
         """The op works entry by entry: its arguments broadcast, their gradients are summed back."""
         self.broadcasts = True
 
+    # ----- calling -----
+
     def vjp_for(self, argnum: int) -> Callable[..., Any] | None:
         """The VJP of an argument.
 
@@ -163,52 +190,87 @@ class Primitive:
 
     def _by_position(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, ...]:
         """All arrays, also those given by name as in `mul(x, y=w)`, which are taken from `params`."""
-        names = self.names[len(args):]
-        given = [i for i, n in enumerate(names) if isinstance(params.get(n), ARRAYS)]
-        for name in names[:max(given, default=-1) + 1]:
-            if name not in params:
+        for i in range(len(args), len(self.names)):
+            value = params.get(self.names[i])
+            if value is None or i >= self.required and not isinstance(value, Tensor | np.ndarray):
                 break
-            args += (params.pop(name),)
+            args += (params.pop(self.names[i]),)
         for name, value in params.items():
             if isinstance(value, Tensor):
                 raise TypeError(f"{self.name}: parameter {name!r} is a tensor, its gradient would be "
                                 f"lost; arrays are positional: {self.name}({', '.join(self.names)})")
         return args
 
-    def __call__(self, *args: Any, **params: Any) -> Tensor:  # or a tuple, which unpacks alike
-        if params and any([isinstance(v, ARRAYS) for v in params.values()]):
-            args = self._by_position(args, params)
-        inputs = args
+    def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:  # or a tuple, which unpacks alike
+        if params:
+            args = self._by_position(args, params)  # type: ignore[assignment]
+        arrays, differentiable = [], False
         for a in args:
             if not isinstance(a, Tensor):
-                inputs = tensors_of(self.name, args)
+                args = tensors_of(self.name, args)  # type: ignore[assignment]
+                arrays, differentiable = [t._data for t in args], any([t._requires_grad for t in args])
                 break
-        node = None
-        if state.recording and any([t._requires_grad for t in inputs]):
-            node = Node(self, inputs, params)
-            free = node.lock()
-        arrays = [t._data for t in inputs]
+            arrays.append(a._data)
+            if a._requires_grad:
+                differentiable = True
+        recording, scope, _, backward = current()
+        stamps = kept = None
+        if differentiable and recording:
+            stamps = []
+            for t in args:
+                memory = t.memory
+                stamps.append(memory.stamp(t._data) if memory.watched else memory.version)
+            kept = {key: _frozen(value) for key, value in params.items()} if params else params
         try:
-            values = self.fn(*arrays, **params)
-            several = isinstance(values, tuple)
-            values = [_real(v) for v in values] if several else _real(values)
-        except BaseException as e:
-            if node is not None:
-                _unlock(free)
-            explained = str(e).startswith(f"{self.name}: ")
-            if explained or not isinstance(e, ValueError | IndexError | TypeError):
+            value = self.fn(*arrays, **params)
+            if value.__class__ is not ndarray:
+                if value.__class__ is tuple:
+                    value = [_narrowed(np.asarray(v), arrays, params) for v in value]
+                    return self._several(value, args, kept, stamps, scope, backward)  # type: ignore[return-value]
+                value = np.asarray(value)
+            if not arrays or value.dtype is not arrays[0].dtype:
+                value = _narrowed(value, arrays, params)
+        except (ValueError, IndexError, TypeError) as e:
+            if str(e).startswith(f"{self.name}: "):
                 raise
             raise self._explain(e, arrays, params) from e
-        if "dtype" in params:  # an op that is told its dtype (astype) may widen
-            arrays.append(np.empty(0, params["dtype"]))
-        if not several:
-            return _output(values, arrays, inputs, node, 0)
-        if node is not None:
-            node.values = ()  # several outputs: also the integer ones are kept for the derivative
-        outputs = tuple([_output(v, arrays, inputs, node, i) for i, v in enumerate(values)])
+        memory = node = None
+        if value.base is not None or getrefcount(value) > 2:  # somebody else holds it or its owner
+            value, memory = _placed(value, args)
+        value.setflags(False)
+        out: Tensor = _new(Tensor)
+        out._data, out.grad, out.index, out.name = value, None, 0, ""
+        if stamps is not None and value.dtype.kind == "f":
+            out.node, out._requires_grad = _record(self, args, kept, stamps, scope), True
+            out.memory = memory or Fixed()
+            for t in args:
+                if not t.memory.recorded:
+                    t.memory.recorded = True
+        else:
+            out.node, out._requires_grad = None, False
+            if memory is None and not backward:
+                out._data = value.view()
+                out._data.setflags(False)
+            out.memory = memory or (Fixed() if backward else Memory())
+        return out
+
+    def _several(self, values: list[np.ndarray], inputs: tuple[Any, ...], params: Any, stamps: Any,
+                 scope: tuple[str, ...], fixed: bool) -> tuple[Tensor, ...]:
+        """Wrap the outputs of an op that has several; also the integer ones are kept for the derivative."""
+        node = None if stamps is None else _record(self, inputs, params, stamps, scope)
+        outputs = []
+        for i, value in enumerate(values):
+            value, memory = _placed(value, inputs)
+            out = share(value, memory or (Memory() if node is None and not fixed else Fixed()))
+            if node is not None and value.dtype.kind == "f":
+                out.node, out.index, out._requires_grad = node, i, True
+            outputs.append(out)
         if node is not None:
             node.values = tuple([t.detach() for t in outputs])
-        return outputs
+            for t in inputs:
+                if not t.memory.recorded:
+                    t.memory.recorded = True
+        return tuple(outputs)
 
     def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:
         if str(e).startswith("operands could not be broadcast"):
@@ -220,53 +282,65 @@ class Primitive:
         return kind(f"{self.name}: {e}{written} (inputs {shapes}, parameters {params})")
 
 
-def _unlock(free: list[tuple[Tensor, bool]]) -> None:
-    """As before `Node.lock`: a call that failed leaves nothing behind. Owners of memory first."""
-    for t, recorded in sorted(free, key=lambda item: item[0]._data.base is not None):
-        t.memory.recorded = recorded
-        t._data.flags.writeable = True
+def _frozen(value: Any) -> Any:
+    """A parameter that the caller's later changes do not reach."""
+    if isinstance(value, np.ndarray | list | dict | set | bytearray | collections.deque):
+        return copy.deepcopy(value)
+    if isinstance(value, tuple):
+        parts = list(map(_frozen, value))
+        if any(part is not given for part, given in zip(parts, value)):
+            return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value
 
 
-def _real(value: Any) -> np.ndarray:
-    """What a primitive returned, as an array."""
-    array = value if type(value) is np.ndarray else np.asarray(value)
+def _narrowed(array: np.ndarray, arrays: list[np.ndarray], params: dict[str, Any]) -> np.ndarray:
+    """What a primitive returned, in a dtype no wider than the inputs'."""
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"the function must return an array of real numbers, got "
-                        f"{type(value).__name__} of dtype {array.dtype}")
-    return array
+        raise TypeError(f"the function must return an array of real numbers, got dtype "
+                        f"{array.dtype}")
+    if array.dtype.kind != "f":
+        return array
+    floats = [a.dtype for a in arrays if a.dtype.kind == "f"] or [np.dtype(np.float32)]
+    wanted = [np.dtype(params["dtype"])] if "dtype" in params else []  # astype may widen
+    widest = max(floats + wanted, key=lambda d: d.itemsize)
+    return array.astype(widest) if array.dtype.itemsize > widest.itemsize else array
 
 
-def _output(value: np.ndarray, arrays: list[np.ndarray], inputs: tuple[Tensor, ...],
-            node: Node | None, index: int) -> Tensor:
-    """Wrap what a primitive returned: dtype no wider than the inputs', memory known as shared."""
-    if value.dtype.kind == "f" and value.dtype != (arrays[0].dtype if arrays else None):
-        floats = [a.dtype for a in arrays if a.dtype.kind == "f"] or [np.dtype(np.float32)]
-        widest = max(floats, key=lambda d: d.itemsize)
-        value = value.astype(widest) if value.dtype.itemsize > widest.itemsize else value
-    memory = None
-    if value.base is not None or any([value is a for a in arrays]):
-        memory = next((t.memory for t in inputs if np.may_share_memory(value, t._data)), None)
-        value = value.view() if memory else value
-    t = share(value, memory)
-    if node is not None and (value.dtype.kind == "f" or node.values is not None):
-        t.memory.recorded, t.memory.result = True, t.memory.result or memory is None
-        value.flags.writeable = False
-        if value.dtype.kind == "f":
-            t.node, t.index, t._requires_grad = node, index, True
-    return t
+def _placed(value: np.ndarray, inputs: tuple[Any, ...]) -> tuple[np.ndarray, Any]:
+    """The memory of a result, if it is an input's; else None, and what owns it is locked too."""
+    owner = value if value.base is None else value.base  # NumPy keeps no views of views
+    for t in inputs:
+        if t._data is owner or t._data.base is owner:
+            return value, t.memory
+    if isinstance(owner, np.ndarray):
+        owner.setflags(False)  # a buffer that the op may use again, or that somebody holds
+        return value, None
+    for t in inputs:  # as_strided, or memory that is not NumPy's
+        if np.may_share_memory(value, t._data):
+            return value, t.memory
+    return value.copy(), None
 
 
-def primitive(fn: Callable[..., Any]) -> Primitive:
-    """Make a function on arrays an op; `.defvjp` gives it derivatives.
+def primitive(fn: Callable[P, Any]) -> Primitive[P]:
+    """Make a function on arrays an op, which `defvjp` gives derivatives of every order.
 
-    Arrays are positional, metadata keyword-only.
+    Arrays are positional; everything else is keyword-only (`def op(x, y, *, axis)`) and reaches the VJPs
+    under the same keyword. There is one VJP for each array, `vjp(g, ans, *inputs, **params)`: g is the cotangent,
+    ans the result, and all of them are tensors. It uses only these and constants: an array kept
+    from the forward pass would make second derivatives silently wrong. Broadcasting need not be undone. `None` in
+    place of a VJP says that no gradient flows. An op with several outputs returns a tuple; g and ans
+    are then tuples. An op of any number of arrays takes one VJP, whose first argument is the position of the
+    array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Never write into an input. `tg.check_grads`
+    tests it all.
 
     Example:
-        >>> @primitive
-        ... def cube(x):
-        ...     return x * x * x
-        >>> cube.defvjp(lambda g, ans, x: 3.0 * g * x * x)
-        >>> cube(Tensor([2.0])).data.tolist()
-        [8.0]
+        >>> import tinygrad_conv as tg
+        >>> @tg.primitive
+        ... def softplus2(x):
+        ...     return np.logaddexp2(0, x)
+        >>> softplus2.defvjp(lambda g, ans, x: g * tg.sigmoid(x * float(np.log(2))))
+        >>> tg.check_grads(softplus2, (np.array([-1.0, 0.0, 2.0]),), order=3)
+        >>> round(tg.grad(tg.grad(softplus2))(0.0).item(), 6)
+        0.173287
     """
     return Primitive(fn)

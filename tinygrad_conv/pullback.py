@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core import Tensor, share
+from .core import Fixed, Memory
 from .primitive import Node
-from .state import scope, state
-from .tape import Entry, walk
+from .state import State, current, enter
+from .tape import Made, reach
+from .tensor import Tensor, share
 
 
 def _fit(g: Any, x: Tensor, node: Node, argnum: int) -> Tensor:
     """What a VJP returned, with x's shape and dtype: broadcasting and dtype promotion undone."""
     if not isinstance(g, Tensor):  # a raw array could not be differentiated again
         raise TypeError(f"{node.primitive.name}: the VJP for argument {argnum} must return a tensor, "
-                        f"got {type(g).__name__}; write it in tensor ops")
+                        f"got {type(g).__name__}; write it in tensor ops, as vjp(g, ans, *inputs, **params), "
+                        f"or register None if no gradient flows there")
     if g.shape != x.shape:
         lead = g.ndim - x.ndim
         pairs = list(zip(g.shape[lead:], x.shape)) if lead >= 0 else []
@@ -34,102 +36,159 @@ def _fit(g: Any, x: Tensor, node: Node, argnum: int) -> Tensor:
     return g if g.dtype == x.dtype else ops.astype(g, dtype=x.dtype)
 
 
-def _check(node: Node) -> None:
-    """Refuse a call whose graph was freed or whose values have changed, even during the pass."""
+def changed(t: Tensor, stamp: Any) -> bool:
+    """Whether the memory of a call's input has changed since the call took its stamp."""
+    return t.memory.version != stamp and t.memory.stamp(t._data, stamp) != stamp
+
+
+def check_unchanged(node: Node) -> None:
+    """Refuse a call whose graph was freed or whose inputs have changed since.
+
+    Raises:
+        RuntimeError: naming the call and the input.
+    """
     name = node.primitive.name
     if node.freed:
         raise RuntimeError(
             f"backward: the graph at {name} was already used by a backward(); call the first "
             f"one with retain_graph=True, or compute the output again")
     for i, (t, stamp) in enumerate(zip(node.inputs, node.stamps)):
-        now = t.memory.stamp(t._data, stamp)
-        if now != stamp:
+        if changed(t, stamp):
             label = repr(t.name) if t.name else f"of shape {t.shape}"
-            how = "by its checksum" if isinstance(now, tuple) else f"version {stamp} then, {now} now"
+            how = ("by its checksum" if isinstance(stamp, tuple) else
+                   f"version {stamp} then, {t.memory.version} now")
             raise RuntimeError(
                 f"backward: argument {i} of {name}, tensor {label}, was changed in place after "
                 f"{name} used it ({how}); change it after backward(), or compute the output again")
 
 
-def answer(entry: Entry) -> Any:
-    """What the call returned, as its VJPs expect it: a tensor, or a tuple of them."""
-    node = entry.node
+def _key(t: Tensor) -> Any:
+    """A call's output, by the call's number (and its own if there are several); a leaf by its identity."""
+    node = t.node
+    return -id(t) if node is None else node.order if node.values is None else (node.order, t.index)
+
+
+def received(output: Made, parts: dict[int, Tensor]) -> tuple[Any, Any]:
+    """(g, ans) of a call as its VJPs expect them: tensors, or tuples if the call has several outputs.
+
+    `parts` are the cotangents by number of the output; where there is none, g is zero.
+    """
+    node = output.node
     if node.values is None:
-        return entry.output
-    outs = []
+        return parts[0], output
+    answers = []
     for i, value in enumerate(node.values):
         t = value.detach()
         if t.dtype.kind == "f":
             t.node, t.index, t._requires_grad = node, i, True
-        outs.append(t)
-    return tuple(outs)
+        answers.append(t)
+    g = tuple([parts[i] if i in parts else share(np.zeros_like(v._data)) for i, v in enumerate(node.values)])
+    return g, tuple(answers)
 
 
-def joined_cotangent(node: Node, parts: dict[int, Tensor]) -> Any:
-    """The cotangent in the form the VJP expects: a tensor, or a tuple with zeros where unused."""
-    if node.values is None:
-        return parts[0]
-    return tuple(parts[i] if i in parts else share(np.zeros_like(v._data))
-                 for i, v in enumerate(node.values))
-
-
-def _needed(entries: list[Entry], targets: Sequence[Tensor] | None) -> Callable[[Tensor], bool]:
+def _between(nodes: list[Node], targets: Sequence[Tensor]) -> Callable[[Tensor], bool]:
     """Whether a tensor lies between the outputs and what is asked for: other VJPs never run."""
-    if targets is None:
-        return lambda t: t.requires_grad
     leaves = {id(t) for t in targets}
-    nodes = {t.node.order for t in targets if t.node is not None}
+    orders = {t.node.order for t in targets if t.node is not None}
 
     def needed(t: Tensor) -> bool:
-        return id(t) in leaves if t.node is None else t.node.order in nodes
+        return id(t) in leaves if t.node is None else t.node.order in orders
 
-    for entry in entries:
-        if any(needed(t) for t in entry.node.inputs):
-            nodes.add(entry.node.order)
+    for node in nodes:
+        if any(map(needed, node.inputs)):
+            orders.add(node.order)
     return needed
 
 
-def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
-         targets: Sequence[Tensor] | None = None) -> dict[int, tuple[Tensor, Tensor]]:
+def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Sequence[Tensor] | None = None,
+         calls: dict[int, list[Made]] | None = None) -> dict[int, tuple[Tensor, Tensor]]:
     """Carry `cotangents` of `outputs` back; {id(t): (t, gradient)} of the targets, or all leaves.
 
-    Runs under the recording flag as it stands. Changes no tensor.
+    Runs under the recording flag as it stands. Changes no tensor. `calls` is `reach(outputs)`, if known.
     """
-    entries = walk(outputs)
-    inner = {(t.node.order, t.index): t for t in targets or () if t.node is not None}
-    needed = _needed(entries, targets)
-    pending: dict[int, dict[int, Tensor]] = {}
+    before = current()
+    recording = before.recording
+    calls = reach(outputs) if calls is None else calls
+    order = sorted(calls)
+    needed = None if targets is None else _between([calls[i][0].node for i in order], targets)
+    inner = {_key(t): t for t in targets or () if t.node is not None}
+    pending: dict[Any, Tensor] = {}   # by _key: the cotangents so far
+    totals: dict[Any, Any] = {}       # if not recording: sums of several, in arrays of our own
+    leaves: dict[Any, Tensor] = {}
     found: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def add(t: Tensor, g: Tensor) -> None:
-        if t.node is not None:
-            parts = pending.setdefault(t.node.order, {})
-            parts[t.index] = ops.add(parts[t.index], g) if t.index in parts else g
+    def meet(key: Any, known: Tensor, g: Tensor) -> None:
+        if recording:
+            pending[key] = ops.add(known, g)
+        elif g._data.ndim == 0:  # NumPy's scalars add up several times faster than its arrays without axes
+            totals[key] = totals.get(key, known._data[()]) + g._data[()]
+        elif key not in totals:
+            totals[key] = np.add(known._data, g._data)
         else:
-            found[id(t)] = (t, ops.add(found[id(t)][1], g) if id(t) in found else g)
+            np.add(totals[key], g._data, out=totals[key])
+
+    def taken(key: Any) -> Tensor | None:
+        g = pending.pop(key, None)
+        if key in totals:
+            g = share(np.asarray(totals.pop(key)), Fixed())
+        if key in inner and g is not None:
+            found[id(inner[key])] = inner[key], g
+        return g
 
     for t, g in zip(outputs, cotangents):
-        if needed(t):
-            add(t, g)
-    with scope():
-        while entries:
-            entry = entries.pop()
-            node = entry.node
-            if (parts := pending.pop(node.order, None)) is None:
+        if needed is None or needed(t):
+            key = _key(t)
+            if key in pending:
+                meet(key, pending[key], g)
+            else:
+                pending[key] = g
+            if t.node is None:
+                leaves[key] = t
+    enter(State(recording, before.scope, before, True))
+    try:
+        for number in reversed(order):
+            ans = calls[number][0]
+            node = ans.node
+            if node.values is not None:
+                parts = {i: g for i in range(len(node.values)) if (g := taken((number, i))) is not None}
+                if not parts:
+                    continue
+                g, ans = received(ans, parts)
+            elif totals or inner:
+                g = taken(number)
+            else:
+                g = pending.pop(number, None)
+            if g is None:
                 continue
-            for index, g in parts.items():
-                g._data.flags.writeable = False  # several VJPs get it: none may change it
-                target = inner.get((node.order, index))
-                if target is not None:
-                    found[id(target)] = (target, g)
-            _check(node)
-            g, ans = joined_cotangent(node, parts), answer(entry)
-            del entry, parts
-            state.scope = ("backward", *node.scope)
-            for i, x in enumerate(node.inputs):
-                if x._requires_grad and needed(x):
-                    vjp = node.primitive.vjp_for(i)
-                    gx = None if vjp is None else vjp(g, ans, *node.inputs, **node.params)
-                    if gx is not None:
-                        add(x, _fit(gx, x, node, i))
+            inputs, params, vjps = node.inputs, node.params, node.primitive.vjps
+            if node.freed:
+                check_unchanged(node)
+            for x, stamp in zip(inputs, node.stamps):
+                if x.memory.version != stamp:  # or if the stamp has a checksum
+                    check_unchanged(node)
+            if recording:
+                enter(State(True, ("backward", *node.scope), before, True))
+            for i, x in enumerate(inputs):
+                if x._requires_grad and (needed is None or needed(x)):
+                    vjp = vjps[i] if i < len(vjps) else node.primitive.vjp_for(i)
+                    if vjp is None:
+                        continue
+                    gx = vjp(g, ans, *inputs, **params) if params else vjp(g, ans, *inputs)
+                    array = x._data
+                    if gx.__class__ is not Tensor or gx._data.dtype is not array.dtype or (
+                            gx._data.shape != array.shape):
+                        gx = _fit(gx, x, node, i)
+                    made = x.node
+                    key = -id(x) if made is None else made.order if made.values is None else (made.order, x.index)
+                    known = pending.get(key)
+                    if known is not None:
+                        meet(key, known, gx)
+                    else:
+                        pending[key] = gx
+                        if made is None:
+                            leaves[key] = x
+    finally:
+        enter(before)
+    for key, leaf in leaves.items():
+        found[id(leaf)] = leaf, taken(key)  # type: ignore[assignment]
     return found

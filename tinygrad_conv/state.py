@@ -1,20 +1,53 @@
-"""What each thread sets for the ops it calls: whether they are recorded, and in which scope.
+"""What each task and thread sets for the ops it calls: whether they are recorded, and in which scope.
 
-Apart from the count of calls, this is the recorder's only global state. Imports nothing.
+The state is an immutable value in a context variable, so that threads and asyncio tasks do not see each
+other's. Each `with` block sets one that leads back to the one before. Apart from the count of calls
+(primitive.py), this is the recorder's only global state. Imports nothing.
 """
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import _GeneratorContextManager, contextmanager
+import functools
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+P, R = ParamSpec("P"), TypeVar("R")
 
 
-class _State(threading.local):
-    recording = True
+class State(NamedTuple):
+    """The recording flag, the path of enclosing scopes, the state outside the innermost block.
+
+    `backward` says that a backward pass is under way: its results are fixed, though not recorded.
+    """
+
+    recording: bool = True
     scope: tuple[str, ...] = ()
+    outer: State | None = None
+    backward: bool = False
 
 
-state = _State()
+_variable: ContextVar[State] = ContextVar("tinygrad_conv", default=State())
+current, enter = _variable.get, _variable.set
+
+
+class Block:
+    """A `with` block, or decorator, that changes the state; may be used again, also inside itself."""
+
+    def __init__(self, change: Callable[[State], State]) -> None:
+        self.change = change
+
+    def __enter__(self) -> None:
+        enter(self.change(current()))
+
+    def __exit__(self, *exception: Any) -> None:
+        enter(current().outer or State())
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+            with self:
+                return function(*args, **kwargs)
+        return inside
 
 
 def is_recording() -> bool:
@@ -24,20 +57,15 @@ def is_recording() -> bool:
         >>> is_recording()
         True
     """
-    return state.recording
+    return current().recording
 
 
-@contextmanager
-def recording(flag: bool) -> Iterator[None]:
-    """Set the recording flag within a `with` block (or a decorated function), then restore it."""
-    before, state.recording = state.recording, flag
-    try:
-        yield
-    finally:
-        state.recording = before
+def recording(flag: bool) -> Block:
+    """Set the recording flag within a `with` block, or a decorated function."""
+    return Block(lambda state: State(flag, state.scope, state, state.backward))
 
 
-def no_grad() -> _GeneratorContextManager[None]:
+def no_grad() -> Block:
     """Context manager and decorator: inside, nothing is put on the tape.
 
     Example:
@@ -48,8 +76,7 @@ def no_grad() -> _GeneratorContextManager[None]:
     return recording(False)
 
 
-@contextmanager
-def scope(*names: str) -> Iterator[None]:
+def scope(*names: str) -> Block:
     """Name a stretch of the tape: nodes made inside carry the path of the enclosing scopes.
 
     Example:
@@ -63,8 +90,4 @@ def scope(*names: str) -> Iterator[None]:
     """
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"scope: names must be strings, got {names!r}")
-    before, state.scope = state.scope, (*state.scope, *names)
-    try:
-        yield
-    finally:
-        state.scope = before
+    return Block(lambda state: State(state.recording, (*state.scope, *names), state, state.backward))

@@ -6,45 +6,50 @@ nothing, and every node is visited once, so diamonds cost nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
-from .core import Tensor
 from .primitive import Freed, Node
+from .tensor import Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A node and what it produced (`Freed` once `backward()` has used it).
+Made: TypeAlias = Tensor | Freed  # `Freed` once `backward()` has used it
 
-    `output` is the one by which the walk came, `outputs` are all of the call.
-    """
+
+class Entry(NamedTuple):
+    """A node and what it produced: `output`, by which the walk came, and all `outputs` of the call."""
 
     node: Node
-    output: Tensor | Freed
-    outputs: tuple[Tensor | Freed, ...]
+    output: Made
+    outputs: tuple[Made, ...]
 
 
-def walk(outputs: Iterable[Tensor | Freed]) -> list[Entry]:
-    """Every node that `outputs` depend on, in order of creation, with its outputs."""
-    seen: dict[int, dict[int, Tensor | Freed]] = {}  # by order of the node, then by index of the output
+def reach(outputs: Iterable[Made]) -> dict[int, list[Made]]:
+    """By creation number, every call that `outputs` depend on: its outputs that were met on the way."""
+    seen: dict[int, list[Made]] = {}
     stack = list(outputs)
     while stack:
         t = stack.pop()
-        if t.node is None:
+        node = t.node
+        if node is None:
             continue
-        made = seen.get(t.node.order)
-        if made is None:
-            made = seen[t.node.order] = {}
-            stack.extend(t.node.inputs)
-        made.setdefault(t.index, t)
-    return [_entry(seen[order]) for order in sorted(seen)]
+        known = seen.get(node.order)
+        if known is None:
+            seen[node.order] = [t]
+            stack += node.inputs
+        elif node.values is not None:  # an op with several outputs
+            known.append(t)
+    return seen
 
 
-def _entry(made: dict[int, Tensor | Freed]) -> Entry:
-    first = next(iter(made.values()))
-    values = first.node.values
-    return Entry(first.node, first, (first,) if values is None else
-                 tuple([made.get(i, v) for i, v in enumerate(values)]))
+def walk(outputs: Iterable[Made]) -> list[Entry]:
+    """Every node that `outputs` depend on, in order of creation, with its outputs."""
+    entries = []
+    for _, (first, *others) in sorted(reach(outputs).items()):
+        values = list(first.node.values or (first,))
+        for t in (*others, first):
+            values[t.index if first.node.values else 0] = t
+        entries.append(Entry(first.node, first, tuple(values)))
+    return entries
 
 
 class Tape:

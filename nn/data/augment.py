@@ -1,13 +1,16 @@
 """Augmentation of batches: functions (x, rng) -> x for `DataLoader(transform=...)`."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
-from ..numbers import number
+import tinygrad_conv as tg
 
-Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+# as text, so that importing it does not load numpy.random
+Transform: TypeAlias = "Callable[[np.ndarray, np.random.Generator], np.ndarray]"
 
 
 def _check(op: str, x: np.ndarray) -> None:
@@ -28,9 +31,9 @@ def shift(cells: int, p: float = 1.0) -> Transform:
         >>> shift(2)(x, np.random.default_rng(0)).shape
         (4, 1, 8, 8)
     """
-    if not isinstance(cells, int) or cells < 0:
+    if not tg.arguments.is_whole(cells, 0):
         raise ValueError(f"shift: cells must be a whole number of at least 0, got {cells!r}")
-    number("shift", "p", p, 0, 1)
+    p = tg.arguments.number(p, "shift", "p", 0, 1)
 
     def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _check("shift", x)
@@ -77,9 +80,4 @@ def compose(*transforms: Transform) -> Transform:
         if not callable(t):
             raise TypeError(f"compose: expects transforms, functions of (x, rng), got {t!r}")
 
-    def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        for t in transforms:
-            x = t(x, rng)
-        return x
-
-    return transform
+    return lambda x, rng: functools.reduce(lambda changed, t: t(changed, rng), transforms, x)

@@ -2,15 +2,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
+
+import tinygrad_conv as tg
 
 from .module import Module
 
 
-class _Indexed(Module):
+class _Container(Module):
+    """What all three share: children that are modules, and their number."""
+
+    def _add(self, name: str, module: Module) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: expects modules, got {type(module).__name__} at "
+                            f"{name!r}")
+        self.add_module(name, module)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+
+class _Indexed(_Container):
     """Children by position; their names are numbers unless other names were given."""
 
-    def append(self, module: Module) -> _Indexed:
+    def append(self, module: Module) -> Self:
         """Add a module at the end; returns self.
 
         Raises:
@@ -19,32 +34,23 @@ class _Indexed(Module):
         number = len(self)
         while str(number) in self._modules:  # a slice keeps its names
             number += 1
-        self._put(str(number), module)
+        self._add(str(number), module)
         return self
 
-    def extend(self, modules: Iterable[Module]) -> _Indexed:
+    def extend(self, modules: Iterable[Module]) -> Self:
         """Add several modules at the end; returns self."""
         for m in modules:
             self.append(m)
         return self
 
-    def _put(self, name: str, module: Module) -> None:
-        if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__}: expects modules, got {type(module).__name__} at "
-                            f"{name!r}")
-        self.add_module(name, module)
-
     def _name(self, i: int) -> str:
         names = list(self._modules)
-        if not hasattr(i, "__index__"):
+        if not tg.arguments.is_whole(i):
             raise TypeError(f"{type(self).__name__}: expects the number of a module, got {i!r}")
         if not -len(names) <= i < len(names):
             raise IndexError(f"{type(self).__name__}: index {i} is out of range for {len(names)} "
                              f"modules")
         return names[i]
-
-    def __len__(self) -> int:
-        return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self._modules.values())
@@ -60,7 +66,7 @@ class _Indexed(Module):
         return dict(list(self._modules.items())[i])
 
     def __setitem__(self, i: int, module: Module) -> None:
-        self._put(self._name(i), module)
+        self._add(self._name(i), module)
 
 
 class Sequential(_Indexed):
@@ -83,7 +89,7 @@ class Sequential(_Indexed):
         super().__init__()
         if len(modules) == 1 and isinstance(modules[0], Mapping):
             for name, m in modules[0].items():
-                self._put(name, m)
+                self._add(name, m)
         else:
             self.extend(modules)
 
@@ -93,7 +99,7 @@ class Sequential(_Indexed):
         return x
 
 
-class _Uncalled(Module):
+class _Uncalled(_Container):
     """A container that is never called: its own name goes before those of its modules."""
 
     def add_module(self, name: str, module: Module | None) -> None:
@@ -124,7 +130,7 @@ class ModuleList(_Uncalled, _Indexed):
         return {str(n): m for n, m in enumerate(list(self._modules.values())[i])}
 
 
-class ModuleDict(_Uncalled):
+class ModuleDict(_Uncalled, Mapping[str, Module]):
     """A dictionary of modules whose parameters are found; call them yourself.
 
     Example:
@@ -139,35 +145,17 @@ class ModuleDict(_Uncalled):
             raise TypeError(f"ModuleDict: expects a mapping of names to modules, got "
                             f"{type(modules).__name__}")
         for name, m in (modules or {}).items():
-            self[name] = m
+            self._add(name, m)
 
     def __setitem__(self, name: str, module: Module) -> None:
-        if not isinstance(module, Module):
-            raise TypeError(f"ModuleDict: expects modules, got {type(module).__name__} at {name!r}")
-        self.add_module(name, module)
+        self._add(name, module)
 
     def __getitem__(self, name: str) -> Module:
         if name not in self._modules:
             raise KeyError(f"ModuleDict: no module {name!r}; there are {', '.join(self._modules)}")
         return self._modules[name]
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._modules
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._modules)
 
-    def keys(self) -> Any:
-        """Names."""
-        return self._modules.keys()
-
-    def values(self) -> Any:
-        """Modules."""
-        return self._modules.values()
-
-    def items(self) -> Any:
-        """(name, module) pairs."""
-        return self._modules.items()
+    __eq__, __hash__ = object.__eq__, object.__hash__  # a module is itself, whatever it holds

@@ -8,7 +8,7 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .defaults import fresh_weight_and_bias
+from .linear import initial_weight_and_bias
 from .module import Module
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -17,7 +17,7 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 def _sizes(name: str, what: str, value: Any, dims: int, least: int = 1) -> tuple[int, ...]:
     """An int, or one int per axis, as a tuple of `dims`."""
     sizes = tuple(value) if isinstance(value, list | tuple) else (value,) * dims
-    if len(sizes) != dims or not all(tg.arguments.is_whole(k) and k >= least for k in sizes):
+    if len(sizes) != dims or not all(tg.arguments.is_whole(k, least) for k in sizes):
         form = "an int" if dims == 1 else f"an int or {dims} ints"
         raise ValueError(f"{name}: {what} must be {form} of at least {least}, got {value!r}")
     return tuple(int(k) for k in sizes)
@@ -35,7 +35,7 @@ class _Conv(Module):
                  rng: np.random.Generator | None = None) -> None:
         super().__init__()
         name, dims = type(self).__name__, self.dims
-        whole = all(tg.arguments.is_whole(n) and n >= 1 for n in (in_channels, out_channels, groups))
+        whole = all(tg.arguments.is_whole(n, 1) for n in (in_channels, out_channels, groups))
         if not whole or in_channels % groups or out_channels % groups:
             raise ValueError(f"{name}: in_channels={in_channels!r} and out_channels={out_channels!r} must be "
                              f"at least 1 and divisible by groups={groups!r}, all whole numbers")
@@ -52,7 +52,7 @@ class _Conv(Module):
         self.padding_mode = padding_mode
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape = (first, second // groups, *self.kernel_size)
-        self.weight, b = fresh_weight_and_bias(shape, out_channels, bias, dtype, rng)
+        self.weight, b = initial_weight_and_bias(shape, out_channels, bias, dtype, rng, name)
         self.register_parameter("bias", b)
 
     def forward(self, x: Any) -> tg.Tensor:

@@ -1,4 +1,4 @@
-"""The fully connected layer, and two that compute nothing: Flatten and Identity."""
+"""The fully connected layer, and the initial values that it shares with convolutions."""
 from __future__ import annotations
 
 import math
@@ -8,9 +8,20 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .defaults import fresh_weight_and_bias
-from .module import Module
-from ..numbers import counts
+from .. import init
+from .function import default_rng
+from .module import Module, Parameter
+
+
+def initial_weight_and_bias(shape: tuple[int, ...], outputs: int, bias: bool, dtype: Any,
+                            rng: np.random.Generator | None, op: str) -> tuple[Parameter, Parameter | None]:
+    """PyTorch's default: both U(-1/sqrt(fan_in), 1/sqrt(fan_in)), that is kaiming with a=sqrt(5)."""
+    rng = default_rng(rng, op)
+    weight = init.kaiming_uniform_(Parameter(tg.zeros(shape, dtype=dtype)), a=math.sqrt(5), rng=rng)
+    if not bias:
+        return weight, None
+    bound = 1 / math.sqrt(init.fans(shape)[0])
+    return weight, init.uniform_(Parameter(tg.zeros(outputs, dtype=dtype)), -bound, bound, rng=rng)
 
 
 class Linear(Module):
@@ -34,59 +45,23 @@ class Linear(Module):
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *,
                  dtype: Any = np.float32, rng: np.random.Generator | None = None) -> None:
         super().__init__()
-        if not counts(in_features, out_features):
+        if not all(tg.arguments.is_whole(n, 1) for n in (in_features, out_features)):
             raise ValueError(f"Linear: sizes must be whole numbers of at least 1, got "
                              f"in_features={in_features!r}, out_features={out_features!r}")
         self.in_features, self.out_features = in_features, out_features
-        weight, b = fresh_weight_and_bias((out_features, in_features), out_features, bias, dtype, rng)
-        self.weight = weight
+        self.weight, b = initial_weight_and_bias((out_features, in_features), out_features, bias, dtype, rng,
+                                                 "Linear")
         self.register_parameter("bias", b)
 
     def forward(self, x: Any) -> tg.Tensor:
         shape = x.shape if hasattr(x, "shape") else np.shape(x)
         if not shape or shape[-1] != self.in_features:
             fits = f"this input needs in_features={shape[-1]}" if shape else "x needs an axis"
-            if len(shape) > 2:
-                fits += f", or a Flatten before and in_features={math.prod(shape[1:])}"
+            flat = f", or a Flatten before and in_features={math.prod(shape[1:])}" if len(shape) > 2 else ""
             raise ValueError(f"Linear: expects in_features={self.in_features} on the last axis, got x of "
-                             f"shape {tuple(shape)}; {fits}")
+                             f"shape {tuple(shape)}; {fits}{flat}")
         return tg.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (f"in_features={self.in_features}, out_features={self.out_features}, "
                 f"bias={self.bias is not None}")
-
-
-class Flatten(Module):
-    """Merge the axes from `start_dim` to `end_dim`; by default all but the first, the batch.
-
-    Example:
-        >>> Flatten()(tg.ones(2, 3, 4, 4)).shape
-        (2, 48)
-    """
-
-    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        super().__init__()
-        self.start_dim, self.end_dim = start_dim, end_dim
-
-    def forward(self, x: Any) -> tg.Tensor:
-        return tg.flatten(x, self.start_dim, self.end_dim)
-
-    def extra_repr(self) -> str:
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
-
-
-class Identity(Module):
-    """Returns x; takes and ignores any arguments, as in PyTorch.
-
-    Example:
-        >>> import nn
-        >>> nn.Identity(54, unused=True)([1.0])
-        [1.0]
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__()
-
-    def forward(self, x: Any) -> Any:
-        return x

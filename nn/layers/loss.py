@@ -9,16 +9,21 @@ from typing import Any
 
 import tinygrad_conv as tg
 
-from .options import Options
+from .function import OptionLayer
 
 
-class _Loss(Options):
+class _Loss(OptionLayer):
     """A function of (input, target); weights become buffers. Prints nothing, like PyTorch's."""
 
-    def _keep(self, **weights: Any) -> None:
-        for name, value in weights.items():
+    def __init__(self, weights: dict[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        for name, value in (weights or {}).items():
             kept = value if value is None or isinstance(value, tg.Tensor) else tg.tensor(value)
             self.register_buffer(name, None if kept is None else kept.detach())
+            self.option_names += (name,)
+
+    def forward(self, input: Any, target: Any) -> tg.Tensor:
+        return self.function(input, target, **self.options())
 
     def extra_repr(self) -> str:
         return ""
@@ -33,14 +38,12 @@ class CrossEntropyLoss(_Loss):
         1.3863
     """
 
+    function = staticmethod(tg.cross_entropy)
+
     def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
                  label_smoothing: float = 0.0) -> None:
-        super().__init__(ignore_index=ignore_index, reduction=reduction,
+        super().__init__({"weight": weight}, ignore_index=ignore_index, reduction=reduction,
                          label_smoothing=label_smoothing)
-        self._keep(weight=weight)
-
-    def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.cross_entropy(input, target, self.weight, **self.options())
 
 
 class NLLLoss(_Loss):
@@ -51,12 +54,10 @@ class NLLLoss(_Loss):
         1.0
     """
 
-    def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
-        super().__init__(ignore_index=ignore_index, reduction=reduction)
-        self._keep(weight=weight)
+    function = staticmethod(tg.nll_loss)
 
-    def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.nll_loss(input, target, self.weight, **self.options())
+    def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
+        super().__init__({"weight": weight}, ignore_index=ignore_index, reduction=reduction)
 
 
 class MSELoss(_Loss):
@@ -67,11 +68,10 @@ class MSELoss(_Loss):
         2.0
     """
 
+    function = staticmethod(tg.mse_loss)
+
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-
-    def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.mse_loss(input, target, **self.options())
 
 
 class L1Loss(_Loss):
@@ -82,11 +82,10 @@ class L1Loss(_Loss):
         1.0
     """
 
+    function = staticmethod(tg.l1_loss)
+
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-
-    def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.l1_loss(input, target, **self.options())
 
 
 class SmoothL1Loss(_Loss):
@@ -97,11 +96,10 @@ class SmoothL1Loss(_Loss):
         0.75
     """
 
+    function = staticmethod(tg.smooth_l1_loss)
+
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction=reduction, beta=beta)
-
-    def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.smooth_l1_loss(input, target, **self.options())
 
 
 class HuberLoss(_Loss):
@@ -112,11 +110,10 @@ class HuberLoss(_Loss):
         0.75
     """
 
+    function = staticmethod(tg.huber_loss)
+
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction, delta=delta)
-
-    def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.huber_loss(input, target, **self.options())
 
 
 class BCEWithLogitsLoss(_Loss):
@@ -127,13 +124,10 @@ class BCEWithLogitsLoss(_Loss):
         0.6931
     """
 
-    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
-        super().__init__(reduction=reduction)
-        self._keep(weight=weight, pos_weight=pos_weight)
+    function = staticmethod(tg.binary_cross_entropy_with_logits)
 
-    def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.binary_cross_entropy_with_logits(input, target, self.weight, self.reduction,
-                                                   self.pos_weight)
+    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
+        super().__init__({"weight": weight, "pos_weight": pos_weight}, reduction=reduction)
 
 
 class KLDivLoss(_Loss):
@@ -144,11 +138,10 @@ class KLDivLoss(_Loss):
         0.0
     """
 
+    function = staticmethod(tg.kl_div)
+
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__(reduction=reduction, log_target=log_target)
-
-    def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.kl_div(input, target, **self.options())
 
 
 class MultiMarginLoss(_Loss):
@@ -159,10 +152,8 @@ class MultiMarginLoss(_Loss):
         0.25
     """
 
+    function = staticmethod(tg.hinge_loss)
+
     def __init__(self, p: int = 1, margin: float = 1.0, weight: Any = None,
                  reduction: str = "mean") -> None:
-        super().__init__(p=p, margin=margin, reduction=reduction)
-        self._keep(weight=weight)
-
-    def forward(self, input: Any, target: Any) -> tg.Tensor:
-        return tg.hinge_loss(input, target, weight=self.weight, **self.options())
+        super().__init__({"weight": weight}, p=p, margin=margin, reduction=reduction)

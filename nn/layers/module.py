@@ -5,22 +5,56 @@ PyTorch's. May import the engine's public names only.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 import tinygrad_conv as tg
 
-from .parameter import Parameter
-from ..advice import METHODS, missing
-from .state import LoadResult, copies, load_into
-from .tree import Tree, joined
+from ..advice import METHODS
 
-HOMES = {"_parameters": "a Parameter", "_buffers": "a tensor", "_modules": "a Module"}
+KINDS = {"_parameters": "a Parameter", "_buffers": "a tensor", "_modules": "a Module"}
 
 
-class Module(Tree):
+class Parameter(tg.Tensor):
+    """A tensor that a module trains: a leaf that requires a gradient.
+
+    Args:
+        data: anything `tg.Tensor` takes, floating point; copied.
+        requires_grad: False for one that is kept fixed.
+
+    Raises:
+        TypeError: for data that cannot be differentiated.
+
+    Example:
+        >>> Parameter([1.0, 2.0]).requires_grad
+        True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad)
+
+    def _in_place(self, other: Any) -> Any:
+        """`p -= lr * p.grad` would rebind the name p and leave the parameter as it is."""
+        raise TypeError(f"Parameter{f' {self.name}' if self.name else ''}: += and the like do not change "
+                        f"a parameter; write p.mutate()[...] -= lr * p.grad.numpy(), or p = p + x for a "
+                        f"new tensor")
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __imatmul__ = __ipow__ = _in_place
+
+
+class LoadResult(NamedTuple):
+    """What a load did not find in the state, and what it found no place for."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
     """Base class of layers and networks: assign parameters and modules in `__init__`, compute in
     `forward`.
 
@@ -36,17 +70,17 @@ class Module(Tree):
         ['inner.weight', 'inner.bias']
     """
 
+    training: bool
+
     def __init__(self) -> None:
-        for home in HOMES:
-            object.__setattr__(self, home, {})
-        object.__setattr__(self, "training", True)
-        object.__setattr__(self, "_scope", "")  # the name its parent calls it by
+        # the three registries, and as scope the name by which its parent calls it
+        self.__dict__.update({kind: {} for kind in KINDS}, training=True, _scope="")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward(); define it, or call the "
                                   f"modules it holds one by one")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> tg.Tensor:
         try:
             if not self._scope:
                 return self.forward(*args, **kwargs)
@@ -62,8 +96,8 @@ class Module(Tree):
         if "_modules" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}: call super().__init__() before assigning "
                                  f"{name!r}")
-        home = self._home(name, value)
-        if home is not None and hasattr(type(self), name):
+        registry = self._registry(name, value)
+        if registry is not None and hasattr(type(self), name):
             raise AttributeError(f"{type(self).__name__}: {name!r} is a method or attribute of the class "
                                  f"and would hide what is assigned; choose another name")
         if isinstance(value, Module):
@@ -73,61 +107,56 @@ class Module(Tree):
             value._enter_scope(name)
             for inner, t in (*value.named_parameters(), *value.named_buffers()):
                 t.name = f"{name}.{inner}"
-        elif home is not None and value is not None:
+        elif registry is not None and value is not None:
             value.name = value.name or name
-        for other in (self.__dict__, *self._homes()):
-            if other is not home:
+        for other in (self.__dict__, *self._registries()):
+            if other is not registry:
                 other.pop(name, None)
-        if home is None:
+        if registry is None:
             object.__setattr__(self, name, value)
         else:
-            home[name] = value
+            registry[name] = value
 
-    def _homes(self) -> list[dict[str, Any]]:
-        return [self.__dict__[home] for home in HOMES]
+    def _registries(self) -> list[dict[str, Any]]:
+        return [self.__dict__[kind] for kind in KINDS]
 
-    def _home(self, name: str, value: Any) -> dict[str, Any] | None:
+    def _registry(self, name: str, value: Any) -> dict[str, Any] | None:
         """The dictionary that `value` belongs in under `name`; None for a plain attribute."""
-        if isinstance(value, Parameter):
-            return self._parameters
-        if isinstance(value, Module):
-            return self._modules
-        key = next((key for key in HOMES if name in self.__dict__[key]), None)
-        if key is None:
-            return None
-        if value is not None and not (key == "_buffers" and isinstance(value, tg.Tensor)):
-            raise TypeError(f"{type(self).__name__}: {name!r} must be {HOMES[key]} or None, got "
+        kind = next((kind for kind in KINDS if name in self.__dict__[kind]), None)
+        if isinstance(value, Parameter | Module):
+            kind = "_parameters" if isinstance(value, Parameter) else "_modules"
+        elif kind and value is not None and not (kind == "_buffers" and isinstance(value, tg.Tensor)):
+            raise TypeError(f"{type(self).__name__}: {name!r} must be {KINDS[kind]} or None, got "
                             f"{type(value).__name__}; values are changed with {name}.mutate()[...]")
-        return self.__dict__[key]
+        return self.__dict__[kind] if kind else None
 
     def __getattr__(self, name: str) -> Any:  # only called for what is not a plain attribute
-        own = self.__dict__
-        for home in HOMES:
-            if home in own and name in own[home]:
-                return own[home][name]
-        if name in (*HOMES, "_scope", "training"):
+        for kind in KINDS:
+            if name in self.__dict__.get(kind, ()):
+                return self.__dict__[kind][name]
+        if name in (*KINDS, "_scope", "training"):
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
-        raise AttributeError(missing(type(self).__name__, name, METHODS), name=name, obj=self)
+        raise AttributeError(tg.arguments.missing(type(self).__name__, name, METHODS), name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
-        for home in self._homes():
-            if name in home:
-                del home[name]
+        for registry in self._registries():
+            if name in registry:
+                del registry[name]
                 return
         object.__delattr__(self, name)
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *(name for home in self._homes() for name in home)})
+        return sorted({*super().__dir__(), *(name for registry in self._registries() for name in registry)})
 
     def _enter_scope(self, name: str) -> None:
-        object.__setattr__(self, "_scope", name)
+        self.__dict__["_scope"] = name
 
-    def _declare(self, op: str, home: str, name: str, value: Any, fits: bool) -> None:
+    def _declare(self, op: str, kind: str, name: str, value: Any, fits: bool) -> None:
         if value is not None and not fits:
-            raise TypeError(f"{op}: {name!r} must be {HOMES[home]} or None, got {type(value).__name__}")
+            raise TypeError(f"{op}: {name!r} must be {KINDS[kind]} or None, got {type(value).__name__}")
         if not isinstance(name, str) or not name or "." in name:
             raise ValueError(f"{op}: expects a name without dots, got {name!r}")
-        declared = getattr(self, home)
+        declared = getattr(self, kind)
         if name not in declared and hasattr(self, name):
             raise ValueError(f"{op}: {type(self).__name__} already has an attribute {name!r}")
         declared.setdefault(name)
@@ -147,8 +176,8 @@ class Module(Tree):
         Raises:
             TypeError: if it is not a tensor. ValueError: if the name is taken or has a dot.
         """
-        fits = isinstance(value, tg.Tensor) and not isinstance(value, Parameter)
-        self._declare("register_buffer", "_buffers", name, value, fits)
+        self._declare("register_buffer", "_buffers", name, value,
+                      isinstance(value, tg.Tensor) and not isinstance(value, Parameter))
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Declare a submodule under a name that need not be a Python name ("0").
@@ -157,6 +186,106 @@ class Module(Tree):
             TypeError: if it is not a Module. ValueError: if the name is taken or has a dot.
         """
         self._declare("add_module", "_modules", name, module, isinstance(module, Module))
+
+    # ----- the tree below -----
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Direct submodules, in order."""
+        return ((name, m) for name, m in self._modules.items() if m is not None)
+
+    def children(self) -> Iterator[Module]:
+        """Direct submodules, in order."""
+        return (m for _, m in self.named_children())
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This module ("") and all below, each once, with dotted names."""
+        return _once(self._paths())
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below, each once."""
+        return (m for _, m in self.named_modules())
+
+    def _paths(self) -> Iterator[tuple[str, Module]]:
+        """This module and all below with dotted names; a shared one under each of its names."""
+        stack: list[tuple[str, Module]] = [("", self)]
+        while stack:
+            path, m = stack.pop()
+            yield path, m
+            stack.extend((joined(path, name), child)
+                         for name, child in reversed([*m.named_children()]))
+
+    def _called(self) -> Iterator[tuple[str, Module]]:
+        """This module and all below by the paths the tape has for their calls; below the calls' own.
+
+        A shared one goes by its newest name, one in a list by the list's name and its own.
+        """
+        stack: list[tuple[str, str, Module]] = [("", "", self)]  # path of the caller, own path, module
+        while stack:
+            caller, path, m = stack.pop()
+            yield path, m
+            for child in reversed([*m.children()]):
+                inside = caller if "." in child._scope else path
+                stack.append((inside, joined(inside, child._scope), child))
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Parameters with dotted names, in order; a shared one once."""
+        return _once((joined(path, name), p) for path, m in self.named_modules()
+                     for name, p in m._parameters.items() if p is not None)
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Parameters in order; a shared one once."""
+        return (p for _, p in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, tg.Tensor]]:
+        """Buffers with dotted names, in order; a shared one once."""
+        return _once((joined(path, name), b) for path, m in self.named_modules()
+                     for name, b in m._buffers.items() if b is not None)
+
+    def buffers(self) -> Iterator[tg.Tensor]:
+        """Buffers in order; a shared one once."""
+        return (b for _, b in self.named_buffers())
+
+    def named_generators(self) -> Iterator[tuple[str, np.random.Generator]]:
+        """The modules' own random generators (dropout) with dotted names; a shared one once.
+
+        Their `bit_generator.state` is as much a part of a training run as the weights.
+        """
+        return _once((joined(path, name), value) for path, m in self.named_modules()
+                     for name, value in vars(m).items() if isinstance(value, np.random.Generator))
+
+    def apply(self, f: Callable[[Module], Any]) -> Self:
+        """Call `f` on every module below, children before parents, and on this one; returns self."""
+        for m in self.children():
+            m.apply(f)
+        f(self)
+        return self
+
+    # ----- modes and gradients -----
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode (dropout drops, batch norm uses the batch) for all modules below.
+
+        A module that is to stay frozen overrides this: `return super().train(False)`.
+        """
+        self.training = bool(mode)
+        for m in self.children():
+            m.train(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Evaluation mode."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for p in self.parameters():
+            p.grad = None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze (False) or train all parameters."""
+        for p in self.parameters():
+            p.requires_grad = requires_grad
+        return self
 
     # ----- state -----
 
@@ -169,7 +298,10 @@ class Module(Tree):
 
         What is shared appears under each of its names, as in PyTorch.
         """
-        return copies(self._state())
+        state = {name: np.array(t.detach().numpy(), order="C") for name, t in self._state().items()}
+        for a in state.values():
+            a.flags.writeable = False
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values in by name; shapes must be equal. On an error nothing has changed.
@@ -190,7 +322,28 @@ class Module(Tree):
             >>> nn.Linear(3, 2).load_state_dict({"weight": np.ones((2, 3)), "b": 0}, strict=False)
             LoadResult(missing_keys=['bias'], unexpected_keys=['b'])
         """
-        return load_into(self._state(), state, strict, type(self).__name__)
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict: expects a mapping of names to arrays, got "
+                            f"{type(state).__name__}; pass module.state_dict() or nn.load(path)")
+        own = self._state()
+        given = {name: _array(name, state[name]) for name in own if name in state}
+        result = LoadResult([name for name in own if name not in state],
+                            [name for name in state if name not in own])
+        faults = {
+            "missing": result.missing_keys if strict else [],
+            "unexpected": result.unexpected_keys if strict else [],
+            "of another shape": [f"{name} (expects {own[name].shape}, got {a.shape})"
+                                 for name, a in given.items() if a.shape != own[name].shape],
+            "of another kind": [f"{name} (expects {own[name].dtype}, got {a.dtype})"
+                                for name, a in given.items()
+                                if not np.can_cast(a.dtype, own[name].dtype, "same_kind")]}
+        text = "; ".join(f"{what}: {', '.join(map(str, names))}" for what, names in faults.items() if names)
+        if text:
+            raise RuntimeError(f"load_state_dict: {type(self).__name__} was not changed; {text}")
+        arrays = {name: own[name].mutate() for name in given}  # all writable before the first is written
+        for name, array in arrays.items():
+            array[...] = given[name]
+        return result
 
     # ----- printing -----
 
@@ -222,3 +375,45 @@ def _locate(e: Exception, module: Module) -> None:
         e.__notes__ = [n for n in e.__notes__ if n != note]
     e.module_path = path
     e.add_note(f"in {path} ({e.module_kind})")
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as e:  # ragged lists; torch's bfloat16, and its parameters
+        raise TypeError(f"load_state_dict: {name} is not an array: {e}") from None
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Evaluation mode inside a `with` block; then every module is as it was."""
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes:
+            m.training = mode
+
+
+def joined(path: str, name: str) -> str:
+    """The dotted name below a path."""
+    return f"{path}.{name}" if path else name
+
+
+def tensors_in(y: Any) -> Iterator[tg.Tensor]:
+    """The tensors in what a model returned: tuples, lists and dictionaries are searched."""
+    if isinstance(y, tg.Tensor):
+        yield y
+    elif isinstance(y, Mapping | tuple | list):
+        for part in y.values() if isinstance(y, Mapping) else y:
+            yield from tensors_in(part)
+
+
+def _once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Without what was seen under an earlier name."""
+    seen: set[int] = set()
+    for name, value in named:
+        if id(value) not in seen:
+            seen.add(id(value))
+            yield name, value

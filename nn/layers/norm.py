@@ -8,20 +8,19 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .module import Module
-from ..numbers import counts
-from .parameter import Parameter
+from .module import Module, Parameter
 
 
-class _Affine(Module):
-    """A weight of ones and a bias of zeros, if asked for."""
+class Norm(Module):
+    """Base class of the normalisation layers: a weight of ones and a bias of zeros, if asked for."""
 
-    def _init_affine(self, shape: int | tuple[int, ...], weight: bool, bias: bool, dtype: Any) -> None:
+    def __init__(self, shape: int | tuple[int, ...], weight: bool, bias: bool, dtype: Any) -> None:
+        super().__init__()
         self.register_parameter("weight", Parameter(tg.ones(shape, dtype=dtype)) if weight else None)
         self.register_parameter("bias", Parameter(tg.zeros(shape, dtype=dtype)) if bias else None)
 
 
-class _Running(_Affine):
+class _ChannelNorm(Norm):
     """`op` over the channels of x, with as many axes as `ndims` says; mean and variance can be tracked."""
 
     op = staticmethod(tg.batch_norm)
@@ -30,17 +29,16 @@ class _Running(_Affine):
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
                  affine: bool = True, track_running_stats: bool = True, *,
                  dtype: Any = np.float32) -> None:
-        super().__init__()
-        if not counts(num_features):
+        if not tg.arguments.is_whole(num_features, 1):
             raise ValueError(f"{type(self).__name__}: num_features must be at least 1, a whole number, got "
                              f"{num_features!r}")
+        super().__init__(num_features, affine, affine, dtype)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        self._init_affine(num_features, affine, affine, dtype)
-        tracked = track_running_stats
-        self.register_buffer("running_mean", tg.zeros(num_features, dtype=dtype) if tracked else None)
-        self.register_buffer("running_var", tg.ones(num_features, dtype=dtype) if tracked else None)
-        self.register_buffer("num_batches_tracked", tg.tensor(0) if tracked else None)
+        for name, start in (("running_mean", tg.zeros(num_features, dtype=dtype)),
+                            ("running_var", tg.ones(num_features, dtype=dtype)),
+                            ("num_batches_tracked", tg.tensor(0))):
+            self.register_buffer(name, start if track_running_stats else None)
 
     def forward(self, x: Any) -> tg.Tensor:
         shape = np.shape(x)
@@ -65,7 +63,7 @@ class _Running(_Affine):
                 f"track_running_stats={self.track_running_stats}")
 
 
-class BatchNorm2d(_Running):
+class BatchNorm2d(_ChannelNorm):
     """Normalise each channel of x (N, C, H, W) over the batch and the plane.
 
     Args:
@@ -84,7 +82,7 @@ class BatchNorm2d(_Running):
     """
 
 
-class BatchNorm1d(_Running):
+class BatchNorm1d(_ChannelNorm):
     """Normalise each channel of x (N, C) or (N, C, L); arguments as `BatchNorm2d`.
 
     Example:
@@ -95,7 +93,7 @@ class BatchNorm1d(_Running):
     ndims = (2, 3)
 
 
-class InstanceNorm2d(_Running):
+class InstanceNorm2d(_ChannelNorm):
     """Normalise each channel of each sample of x (N, C, H, W); no weights by default, as in PyTorch.
 
     Arguments as `BatchNorm2d`; running statistics, if tracked, are averages over the samples. Unlike
@@ -114,7 +112,7 @@ class InstanceNorm2d(_Running):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype=dtype)
 
 
-class LayerNorm(_Affine):
+class LayerNorm(Norm):
     """Normalise over the last axes, of shape `normalized_shape`.
 
     Args:
@@ -130,14 +128,12 @@ class LayerNorm(_Affine):
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5,
                  elementwise_affine: bool = True, bias: bool = True, *, dtype: Any = np.float32) -> None:
-        super().__init__()
-        several = isinstance(normalized_shape, Sequence)
-        shape = tuple(normalized_shape) if several else (normalized_shape,)
-        if not shape or not counts(*shape):
+        shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+        if not shape or not all(tg.arguments.is_whole(n, 1) for n in shape):
             raise ValueError(f"LayerNorm: normalized_shape must be whole numbers of at least 1, got "
                              f"{normalized_shape!r}")
+        super().__init__(shape, elementwise_affine, elementwise_affine and bias, dtype)
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
-        self._init_affine(shape, elementwise_affine, elementwise_affine and bias, dtype)
 
     def forward(self, x: Any) -> tg.Tensor:
         return tg.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -146,7 +142,7 @@ class LayerNorm(_Affine):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class GroupNorm(_Affine):
+class GroupNorm(Norm):
     """Normalise groups of channels of each sample.
 
     Args:
@@ -161,12 +157,12 @@ class GroupNorm(_Affine):
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *,
                  dtype: Any = np.float32) -> None:
-        super().__init__()
-        if not counts(num_groups, num_channels) or num_channels % num_groups:
+        if (not all(tg.arguments.is_whole(n, 1) for n in (num_groups, num_channels))
+                or num_channels % num_groups):
             raise ValueError(f"GroupNorm: num_channels={num_channels!r} must be divisible by "
                              f"num_groups={num_groups!r}, both whole numbers of at least 1")
+        super().__init__(num_channels, affine, affine, dtype)
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        self._init_affine(num_channels, affine, affine, dtype)
 
     def forward(self, x: Any) -> tg.Tensor:
         shape = np.shape(x)

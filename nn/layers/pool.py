@@ -1,29 +1,17 @@
 """Pooling layers: the engine's functions with their arguments kept."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import tinygrad_conv as tg
 
-from .options import Options
+from .function import FunctionLayer, OptionLayer
 
 
-class _Pooling(Options):
-    """Applies `function` with the options kept; those `unprinted` PyTorch does not print either."""
-
-    function: Callable[..., Any]
-    unprinted: tuple[str, ...] = ("return_indices",)
-
-    def forward(self, x: Any) -> Any:
-        return self.function(x, **self.options())
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{k}={v!r}" for k, v in self.options().items() if k not in self.unprinted)
-
-
-class _Pool(_Pooling):
+class _Pool(OptionLayer):
     """A stride of None is the kernel's size, as in PyTorch."""
+
+    unprinted: tuple[str, ...] = ("return_indices",)
 
     def __init__(self, kernel_size: Any, stride: Any, **options: Any) -> None:
         super().__init__(kernel_size=kernel_size, stride=kernel_size if stride is None else stride,
@@ -109,7 +97,7 @@ class AvgPool1d(_Pool):
                          count_include_pad=count_include_pad)
 
 
-class AdaptiveAvgPool2d(_Pooling):
+class AdaptiveAvgPool2d(OptionLayer):
     """`tg.adaptive_avg_pool2d`.
 
     Example:
@@ -123,7 +111,7 @@ class AdaptiveAvgPool2d(_Pooling):
         super().__init__(output_size=output_size)
 
 
-class AdaptiveMaxPool2d(_Pooling):
+class AdaptiveMaxPool2d(OptionLayer):
     """`tg.adaptive_max_pool2d`.
 
     Example:
@@ -132,12 +120,13 @@ class AdaptiveMaxPool2d(_Pooling):
     """
 
     function = staticmethod(tg.adaptive_max_pool2d)
+    unprinted = ("return_indices",)
 
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
         super().__init__(output_size=output_size, return_indices=return_indices)
 
 
-class GlobalAvgPool2d(_Pooling):
+class GlobalAvgPool2d(FunctionLayer):
     """The mean of each channel's plane: (N, C, H, W) -> (N, C, 1, 1).
 
     Example:
@@ -148,7 +137,7 @@ class GlobalAvgPool2d(_Pooling):
     function = staticmethod(tg.global_avg_pool2d)
 
 
-class GlobalMaxPool2d(_Pooling):
+class GlobalMaxPool2d(FunctionLayer):
     """The largest value of each channel's plane: (N, C, H, W) -> (N, C, 1, 1).
 
     Example:

@@ -42,12 +42,12 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
 
     Source: PyTorch's torch.nn.utils.clip_grad_norm_ (Pascanu et al. 2013).
     """
-    numbers = isinstance(max_norm, int | float | np.number) and isinstance(norm_type, int | float | np.number)
-    if not numbers or not max_norm >= 0 or not norm_type > 0:
+    if not (all(isinstance(n, int | float | np.number) for n in (max_norm, norm_type))
+            and max_norm >= 0 and norm_type > 0):
         raise ValueError(f"clip_grad_norm_: max_norm must be at least 0 and norm_type above 0, got "
                          f"{max_norm!r} and {norm_type!r}")
-    one = isinstance(parameters, tg.Tensor) or not isinstance(parameters, Iterable)
-    given = [parameters] if one else list(parameters)
+    many = isinstance(parameters, Iterable) and not isinstance(parameters, tg.Tensor)
+    given = list(parameters) if many else [parameters]
     for p in given:
         if not isinstance(p, tg.Tensor):
             raise TypeError(f"clip_grad_norm_: expects tensors, got {type(p).__name__}; pass "

@@ -7,14 +7,15 @@ array expressions: its temporaries are small. PyTorch's rules and defaults; floa
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 import tinygrad_conv as tg
 
-from .optim_state import read
+from ..layers.module import Module
+from ..layers.norm import Norm
 
 Group = dict[str, Any]
 Slots = dict[str, np.ndarray]
@@ -52,11 +53,10 @@ class Optimizer:
         given = _listed(type(self).__name__, params)
         if not given:
             raise ValueError(f"{type(self).__name__}: got no parameters; pass model.parameters()")
-        groups = given if isinstance(given[0], dict) else [{"params": given}]
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.state: dict[int, dict[str, Any]] = {}  # by the parameter's position over all groups
-        for group in groups:
+        for group in given if isinstance(given[0], dict) else [{"params": given}]:
             self.add_param_group(group)
 
     # ----- what a rule defines -----
@@ -76,8 +76,7 @@ class Optimizer:
             TypeError, ValueError: naming the option and its value.
         """
         for key in self.defaults:
-            several = key == "betas" and isinstance(group[key], tuple | list)
-            numbers = group[key] if several else (group[key],)
+            numbers = group[key] if key == "betas" and isinstance(group[key], tuple | list) else (group[key],)
             if not all(isinstance(n, int | float | np.number) for n in numbers):
                 raise TypeError(f"{type(self).__name__}: {key} must be a number, got {group[key]!r}")
             if not all(n >= 0 for n in numbers):
@@ -95,12 +94,11 @@ class Optimizer:
         if not isinstance(group, dict) or "params" not in group:
             raise TypeError(f"{name}: a group is a dictionary with 'params', got "
                             f"{list(group) if isinstance(group, dict) else type(group).__name__}")
-        unknown = set(group) - set(self.defaults) - {"params", "initial_lr"}
-        if unknown:
+        if unknown := set(group) - set(self.defaults) - {"params", "initial_lr"}:
             raise ValueError(f"{name}: unknown option {', '.join(sorted(unknown))}; there are "
                              f"{', '.join(self.defaults)}")
         params = _listed(name, group["params"])
-        known = {id(p) for p in self._params()}
+        known = {id(p) for p in self.parameters()}
         for i, p in enumerate(params):
             if not isinstance(p, tg.Tensor):
                 raise TypeError(f"{name}: parameter {i} must be a tensor, got {type(p).__name__}; pass "
@@ -117,7 +115,8 @@ class Optimizer:
         self.check(options)
         self.param_groups.append({**options, "params": params})
 
-    def _params(self) -> list[tg.Tensor]:
+    def parameters(self) -> list[tg.Tensor]:
+        """The parameters of all groups."""
         return [p for group in self.param_groups for p in group["params"]]
 
     def positions(self) -> list[range]:
@@ -127,24 +126,10 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        for p in self._params():
+        for p in self.parameters():
             p.grad = None
 
     # ----- a step -----
-
-    def _work(self) -> Iterator[tuple[int, tg.Tensor, np.ndarray, Group]]:
-        """(position, parameter, gradient, group) of all that have a gradient."""
-        position = -1
-        for group in self.param_groups:
-            for p in group["params"]:
-                position += 1
-                if p.grad is None:
-                    continue
-                g = p.grad.detach().numpy() if isinstance(p.grad, tg.Tensor) else np.asarray(p.grad)
-                if g.shape != p.shape:
-                    raise ValueError(f"{type(self).__name__}: the gradient of parameter {position}, "
-                                     f"{p.name or 'unnamed'}, has shape {g.shape}, the parameter {p.shape}")
-                yield position, p, g, group
 
     def step(self) -> None:
         """Update every parameter that has a gradient.
@@ -152,10 +137,17 @@ class Optimizer:
         Raises:
             ValueError: if a gradient has another shape than its parameter; nothing has changed.
         """
-        for position, p, g, group in list(self._work()):
-            state, starts = self.state.setdefault(position, {"step": 0}), self.slots(group)
-            missing = [key for key in starts if key not in state]
-            if missing:
+        work = [(i, p, group,
+                 p.grad.detach().numpy() if isinstance(p.grad, tg.Tensor) else np.asarray(p.grad))
+                for group, positions in zip(self.param_groups, self.positions())
+                for i, p in zip(positions, group["params"]) if p.grad is not None]
+        for i, p, _, g in work:
+            if g.shape != p.shape:
+                raise ValueError(f"{type(self).__name__}: the gradient of parameter {i}, "
+                                 f"{p.name or 'unnamed'}, has shape {g.shape}, the parameter {p.shape}")
+        for i, p, group, g in work:
+            state, starts = self.state.setdefault(i, {"step": 0}), self.slots(group)
+            if missing := [key for key in starts if key not in state]:
                 state.update({key: np.full(p.shape, starts[key], p.dtype) for key in missing}, step=0)
             state["step"] += 1
             for values, g_part, *parts in _blocks([p.mutate(), g, *(state[key] for key in starts)]):
@@ -185,16 +177,52 @@ class Optimizer:
             ValueError, TypeError: if groups, options, shapes or kinds of numbers do not fit; nothing has
                 changed then.
         """
-        groups, new = read(self, state)
-        self.state = new
+        name, parts = type(self).__name__, {"arrays": Mapping, "groups": list}
+        if not isinstance(state, Mapping) or not all(isinstance(state.get(k), t) for k, t in parts.items()):
+            got = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
+            raise ValueError(f"{name}: a saved state has 'arrays' and 'groups', got {got}; PyTorch's "
+                             f"optimiser states have another form")
+        for saved in state["groups"]:
+            if not isinstance(saved, Mapping) or set(saved) - {"initial_lr"} != {*self.defaults, "params"}:
+                got = ", ".join(sorted(map(str, saved))) if isinstance(saved, Mapping) else repr(saved)
+                raise ValueError(f"{name}: the saved state has the options {got}; it is another optimiser's, "
+                                 f"this one has {', '.join(self.defaults)}")
+        sizes, own = [np.size(saved["params"]) for saved in state["groups"]], [*map(len, self.positions())]
+        if sizes != own:
+            raise ValueError(f"{name}: the saved state has groups of {sizes} parameters, this optimiser of "
+                             f"{own}")
+        groups = [{key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()
+                   if key != "params"} for saved in state["groups"]]
+        for group in groups:
+            self.check(group)
+        kept: dict[int, dict[str, Any]] = {}
+        for key, value in state["arrays"].items():
+            i, slot, array = self._read_entry(str(key), np.asarray(value))
+            kept.setdefault(i, {})[slot] = array
+        for group, positions in zip(groups, self.positions()):
+            expected = {"step", *self.slots(group)}
+            for i in positions:
+                if i in kept and set(kept[i]) != expected:
+                    raise ValueError(f"{name}: the saved state of parameter {i} has "
+                                     f"{', '.join(sorted(kept[i]))}, expected {', '.join(sorted(expected))}")
+        self.state = kept
         for group, saved in zip(self.param_groups, groups):
             group.update(saved)
 
-
-def check_optimizer(op: str, optimizer: Any) -> None:
-    """Refuse what is no optimiser."""
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"{op}: expects an optimiser first, got {type(optimizer).__name__}")
+    def _read_entry(self, key: str, value: np.ndarray) -> tuple[int, str, Any]:
+        """(position, slot, copy of the array or the step count) of an entry of a saved state, checked."""
+        name, params = type(self).__name__, self.parameters()
+        i, _, slot = key.partition(".")
+        if not i.isdecimal() or int(i) >= len(params):
+            raise ValueError(f"{name}: the saved {key!r} belongs to none of the {len(params)} parameters")
+        p, is_count = params[int(i)], slot == "step"
+        if value.dtype.kind not in ("iu" if is_count else "fiu"):
+            raise ValueError(f"{name}: the saved {key!r} is {value.dtype}, expected "
+                             f"{'a count' if is_count else p.dtype}")
+        if value.shape != (() if is_count else p.shape):
+            what = "a count has none" if is_count else f"the parameter {p.shape}"
+            raise ValueError(f"{name}: the saved {key!r} has shape {value.shape}, {what}")
+        return int(i), slot, int(value) if is_count else np.array(value, p.dtype, order="C")
 
 
 def _listed(name: str, params: Any) -> list[Any]:
@@ -217,6 +245,20 @@ def _blocks(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
         yield [a[i:i + BLOCK] for a in flat]
 
 
-def decayed(p: np.ndarray, g: np.ndarray, weight_decay: float) -> np.ndarray:
-    """The gradient with L2 decay in it."""
-    return g + weight_decay * p if weight_decay else g
+def no_decay(model: Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two parameter groups: weights, which decay, and biases and normalisation parameters, which do not.
+
+    Parameters with at most one axis count as biases.
+
+    Example:
+        >>> import nn
+        >>> groups = no_decay(nn.Linear(3, 2), 0.01)
+        >>> [(len(g["params"]), g["weight_decay"]) for g in groups]
+        [(1, 0.01), (1, 0.0)]
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"no_decay: expects a module first, got {type(model).__name__}")
+    params = list(model.parameters())
+    undecayed = {id(p) for m in model.modules() for p in m.parameters() if isinstance(m, Norm) or p.ndim <= 1}
+    return [{"params": [p for p in params if id(p) not in undecayed], "weight_decay": weight_decay},
+            {"params": [p for p in params if id(p) in undecayed], "weight_decay": 0.0}]

@@ -3,6 +3,7 @@
 A schedule sets the rate of every group of its optimiser when it is made, and at each `step()`.
 Names, arguments and values are PyTorch's. The forms are closed: `load_state_dict` can put a
 schedule at any step. If something else changes the rate, `step()` raises rather than overwrite it.
+`ReduceLROnPlateau` alone is no function of the step: it watches a metric.
 """
 from __future__ import annotations
 
@@ -11,8 +12,31 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..numbers import number
-from .optimizer import Optimizer, check_optimizer
+import tinygrad_conv as tg
+
+from .optimizer import Optimizer
+
+
+def _check_optimizer(op: str, optimizer: Any) -> None:
+    """Refuse what is no optimiser."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{op}: expects an optimiser first, got {type(optimizer).__name__}")
+
+
+def _check_numbers(op: str, least: float = -math.inf, **options: Any) -> None:
+    """Refuse options that are not numbers of at least `least`, by name."""
+    for name, value in options.items():
+        tg.arguments.number(value, op, name, least)
+
+
+def _per_group(op: str, name: str, value: Any, optimizer: Optimizer) -> list[float]:
+    """A rate for each group of the optimiser: one number for all, or as many as there are groups."""
+    _check_optimizer(op, optimizer)
+    groups = len(optimizer.param_groups)
+    rates = list(value) if isinstance(value, list | tuple) else [value] * groups
+    if len(rates) != groups:
+        raise ValueError(f"{op}: {name} has {len(rates)} rates for {groups} groups")
+    return [tg.arguments.number(rate, op, name, 0) for rate in rates]
 
 
 class Schedule:
@@ -30,7 +54,7 @@ class Schedule:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        check_optimizer(type(self).__name__, optimizer)
+        _check_optimizer(type(self).__name__, optimizer)
         self.optimizer = optimizer
         self._move(0)
 
@@ -41,7 +65,7 @@ class Schedule:
     def set_rates(self) -> None:
         """Give every group of the optimiser the rate of this moment."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(group.setdefault("initial_lr", group["lr"]), self.t)
+            group["lr"] = float(self.rate(group.setdefault("initial_lr", group["lr"]), self.t))
 
     def step(self) -> None:
         """Advance by one step: call it after each batch or each epoch, whichever the arguments count.
@@ -87,8 +111,8 @@ class StepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        number("StepLR", "step_size", step_size, 1)
-        number("StepLR", "gamma", gamma)
+        _check_numbers("StepLR", 1, step_size=step_size)
+        _check_numbers("StepLR", gamma=gamma)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
@@ -107,9 +131,9 @@ class MultiStepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
-        number("MultiStepLR", "gamma", gamma)
+        _check_numbers("MultiStepLR", gamma=gamma)
         for milestone in milestones:
-            number("MultiStepLR", "a milestone", milestone)
+            tg.arguments.number(milestone, "MultiStepLR", "a milestone")
         self.milestones, self.gamma = sorted(milestones), gamma
         super().__init__(optimizer)
 
@@ -127,7 +151,7 @@ class ExponentialLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
-        number("ExponentialLR", "gamma", gamma)
+        _check_numbers("ExponentialLR", gamma=gamma)
         self.gamma = gamma
         super().__init__(optimizer)
 
@@ -148,8 +172,8 @@ class CosineAnnealingLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        number("CosineAnnealingLR", "T_max", T_max, 1)
-        number("CosineAnnealingLR", "eta_min", eta_min)
+        _check_numbers("CosineAnnealingLR", 1, T_max=T_max)
+        _check_numbers("CosineAnnealingLR", eta_min=eta_min)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 
@@ -171,9 +195,8 @@ class LinearLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0,
                  total_iters: int = 5) -> None:
-        number("LinearLR", "total_iters", total_iters, 1)
-        number("LinearLR", "start_factor", start_factor)
-        number("LinearLR", "end_factor", end_factor)
+        _check_numbers("LinearLR", 1, total_iters=total_iters)
+        _check_numbers("LinearLR", start_factor=start_factor, end_factor=end_factor)
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
             raise ValueError(f"LinearLR: factors must be between 0 and 1, the first above 0, got "
                              f"{start_factor} and {end_factor}")
@@ -200,7 +223,7 @@ class SequentialLR(Schedule):
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[Schedule],
                  milestones: Sequence[int]) -> None:
         for milestone in milestones:
-            number("SequentialLR", "a milestone", milestone)
+            tg.arguments.number(milestone, "SequentialLR", "a milestone")
         if len(milestones) != len(schedulers) - 1 or list(milestones) != sorted(milestones):
             raise ValueError(f"SequentialLR: {len(schedulers)} schedules need {len(schedulers) - 1} "
                              f"milestones in order, got {list(milestones)}")
@@ -217,3 +240,161 @@ class SequentialLR(Schedule):
         current = self.schedulers[i]
         current.t = self.t - (self.milestones[i - 1] if i else 0)
         current.set_rates()
+
+
+class OneCycleLR(Schedule):
+    """The rate rises to `max_lr` and falls to almost 0, while momentum does the opposite.
+
+    Args:
+        max_lr: the highest rate, one number or one per group (the optimiser's own is not used).
+        total_steps: number of `step()` calls of the whole cycle, or `epochs` times
+            `steps_per_epoch`.
+        pct_start: the fraction of them in which the rate rises.
+        anneal_strategy: along cosines ("cos") or straight lines ("linear").
+        cycle_momentum: whether momentum (or Adam's first beta) goes from `max_momentum` down to
+            `base_momentum` and back.
+        div_factor, final_div_factor: the start is max_lr / div_factor, the end start /
+            final_div_factor.
+        three_phase: up, down to the start, and only then to the end.
+
+    Raises:
+        ValueError: for options out of range, or at a step after the last.
+
+    Example:
+        >>> import nn
+        >>> opt = nn.SGD([nn.Parameter([1.0])], lr=1.0)
+        >>> s = nn.OneCycleLR(opt, 1.0, total_steps=10, div_factor=10.0)
+        >>> s.step(); s.step(); s.get_last_lr(), opt.param_groups[0]["momentum"]
+        ([1.0], 0.85)
+
+    Source: Smith & Topin 2017, in PyTorch's form.
+    """
+
+    def __init__(self, optimizer: Optimizer, max_lr: float | Sequence[float],
+                 total_steps: int | None = None, epochs: int | None = None,
+                 steps_per_epoch: int | None = None, pct_start: float = 0.3,
+                 anneal_strategy: str = "cos", cycle_momentum: bool = True,
+                 base_momentum: float = 0.85, max_momentum: float = 0.95, div_factor: float = 25.0,
+                 final_div_factor: float = 1e4, three_phase: bool = False) -> None:
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise ValueError("OneCycleLR: needs total_steps, or epochs and steps_per_epoch")
+            total_steps = epochs * steps_per_epoch
+        rates = _per_group("OneCycleLR", "max_lr", max_lr, optimizer)
+        _check_numbers("OneCycleLR", 1, total_steps=total_steps)
+        _check_numbers("OneCycleLR", 0, pct_start=pct_start, base_momentum=base_momentum,
+                      max_momentum=max_momentum, div_factor=div_factor, final_div_factor=final_div_factor)
+        if not div_factor or not final_div_factor:
+            raise ValueError("OneCycleLR: div_factor and final_div_factor must be above 0, they divide")
+        if not 0 <= pct_start <= 1 or anneal_strategy not in ("cos", "linear"):
+            raise ValueError(f"OneCycleLR: expects pct_start in [0, 1] and anneal_strategy 'cos' or "
+                             f"'linear', got {pct_start} and {anneal_strategy!r}")
+        if cycle_momentum and not all("betas" in g or "momentum" in g for g in optimizer.param_groups):
+            raise ValueError(f"OneCycleLR: {type(optimizer).__name__} has no momentum to cycle; pass "
+                             f"cycle_momentum=False")
+        self.total_steps, self.anneal_strategy, self.three_phase = total_steps, anneal_strategy, three_phase
+        self.cycle_momentum, self.base_momentum = cycle_momentum, base_momentum
+        self.max_momentum, self.div_factor = max_momentum, div_factor
+        self.final_div_factor = final_div_factor
+        up = pct_start * total_steps - 1
+        self.ends = [up, 2 * up, total_steps - 1] if three_phase else [up, total_steps - 1]
+        for group, rate in zip(optimizer.param_groups, rates):
+            group["initial_lr"] = float(rate / div_factor)
+        super().__init__(optimizer)
+
+    def _anneal(self, knots: Sequence[float], t: int) -> float:
+        """The value at t on the way from knot to knot, which are passed at 0 and `ends`."""
+        if t > self.total_steps:
+            raise ValueError(f"OneCycleLR: step {t} is after the last of total_steps={self.total_steps}")
+        i = next((i for i, end in enumerate(self.ends) if t <= end), len(self.ends) - 1)
+        begin, end = self.ends[i - 1] if i else 0.0, self.ends[i]
+        part = (t - begin) / (end - begin) if end != begin else 1.0
+        a, b = knots[i], knots[i + 1]
+        if self.anneal_strategy == "linear":
+            return a + (b - a) * part
+        return b + (a - b) / 2 * (1 + math.cos(math.pi * part))
+
+    def rate(self, base: float, t: int) -> float:
+        return self._anneal([base, base * self.div_factor, *[base] * self.three_phase,
+                             base / self.final_div_factor], t)
+
+    def set_rates(self) -> None:
+        """Give every group the rate and the momentum of this moment."""
+        super().set_rates()
+        if self.cycle_momentum:
+            high, low = self.max_momentum, self.base_momentum
+            value = float(self._anneal([high, low, high, high], self.t))
+            for group in self.optimizer.param_groups:
+                group.update({"betas": (value, *group["betas"][1:])} if "betas" in group
+                             else {"momentum": value})
+
+
+class ReduceLROnPlateau:
+    """Multiplies the rate by `factor` when a metric has not improved for more than `patience` steps.
+
+    Args:
+        mode: "min" if a smaller metric is better, else "max".
+        factor, patience, threshold, cooldown, eps: as in PyTorch.
+        threshold_mode: "rel": better than best * (1 -+ threshold); "abs": than best -+ threshold.
+        min_lr: the lowest rate, one number or one per group.
+
+    Raises:
+        ValueError: for other modes, or a factor that does not reduce.
+
+    Example:
+        >>> import nn
+        >>> opt = nn.SGD([nn.Parameter([1.0])], lr=1.0)
+        >>> s = nn.ReduceLROnPlateau(opt, patience=0)
+        >>> s.step(1.0); s.step(1.0); opt.param_groups[0]["lr"]
+        0.1
+    """
+
+    def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,
+                 threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0,
+                 min_lr: float | Sequence[float] = 0.0, eps: float = 1e-8) -> None:
+        _per_group("ReduceLROnPlateau", "min_lr", min_lr, optimizer)
+        _check_numbers("ReduceLROnPlateau", 0, factor=factor, patience=patience, threshold=threshold,
+                      cooldown=cooldown, eps=eps)
+        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs") or factor >= 1:
+            raise ValueError(f"ReduceLROnPlateau: expects mode 'min' or 'max', threshold_mode 'rel' or "
+                             f"'abs', factor in [0, 1), got {mode!r}, {threshold_mode!r}, {factor}")
+        self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
+        self.threshold, self.threshold_mode = threshold, threshold_mode
+        self.cooldown, self.min_lr, self.eps = cooldown, min_lr, eps
+        self.best = math.inf if mode == "min" else -math.inf
+        self.bad_epochs = self.cooling = 0
+
+    def _improved(self, metric: float) -> bool:
+        part = -self.threshold if self.mode == "min" else self.threshold
+        bound = self.best * (1 + part) if self.threshold_mode == "rel" else self.best + part
+        return metric < bound if self.mode == "min" else metric > bound
+
+    def step(self, metric: float) -> None:
+        """Report the newest value of the metric, once per epoch."""
+        metric = float(metric)
+        if self._improved(metric):
+            self.best, self.bad_epochs = metric, 0
+        else:
+            self.bad_epochs += 1
+        if self.cooling:
+            self.cooling, self.bad_epochs = self.cooling - 1, 0
+        if self.bad_epochs > self.patience:
+            least = _per_group("ReduceLROnPlateau", "min_lr", self.min_lr, self.optimizer)
+            for group, lowest in zip(self.optimizer.param_groups, least):
+                new = float(max(group["lr"] * self.factor, lowest))
+                if group["lr"] - new > self.eps:
+                    group["lr"] = new
+            self.cooling, self.bad_epochs = self.cooldown, 0
+
+    def get_last_lr(self) -> list[float]:
+        """The rate of each group now."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The schedule's progress, as numbers; the rates are in the optimiser's state."""
+        return {"best": self.best, "bad_epochs": self.bad_epochs, "cooling": self.cooling}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        self.best, self.bad_epochs, self.cooling = (
+            float(state["best"]), int(state["bad_epochs"]), int(state["cooling"]))

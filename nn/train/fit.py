@@ -2,32 +2,29 @@
 
 A run depends only on the weights, the optimiser, the schedules and the generators; the checkpoint after
 each epoch holds all of them. A resumed run gives the same bits as one that was never interrupted; an
-interrupted epoch is started again.
+interrupted epoch is started again. Mistakes that would train nothing, or something else, are refused.
 """
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import tinygrad_conv as tg
 
-from .checkpoint import Run
-from .checks import (
-    EMPTY, check_model, check_run, check_schedules, check_weights, checkpoint_file, one_value, pairs,
-)
+from ..data.dataset import Dataset
+from ..layers.module import Module, evaluating
 from ..optim.clip import clip_grad_norm_
-from .history import History, Row
-from ..layers.module import Module
 from ..optim.optimizer import Optimizer
-from ..optim.plateau import ReduceLROnPlateau
+from ..optim.schedule import ReduceLROnPlateau
+from .history import History, Row
 from .progress import Callback, ProgressBar
-from ..layers.tree import evaluating
-from .weights import save
+from .saving import Run, save
 
 
 class _Mean:
@@ -46,10 +43,32 @@ class _Mean:
             self.classed = True
             self.hits += int((output.detach().numpy().argmax(axis=1) == labels).sum())
 
-    def row(self, prefix: str = "") -> Row:
+    def row(self) -> Row:
         n = max(1, self.samples)
-        row = {f"{prefix}loss": self.loss / n}
-        return {**row, f"{prefix}accuracy": self.hits / n} if self.classed else row
+        return {"loss": self.loss / n, **({"accuracy": self.hits / n} if self.classed else {})}
+
+
+def _losses(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor], mean: _Mean,
+            what: str) -> Iterator[tg.Tensor]:
+    """The loss of each batch, which `mean` takes in."""
+    for batch in loader:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:  # a bare array is not taken apart
+            got = (f"a {type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list | dict)
+                   else f"{type(batch).__name__} of shape {np.shape(batch)}")
+            raise TypeError(f"{op}: expects batches (x, y), got {got}; pass "
+                            f"nn.data.DataLoader(nn.data.Dataset(x, y), 64)")
+        x, y = batch
+        output = model(tg.tensor(x))
+        value = loss(output, y)
+        if not isinstance(value, tg.Tensor) or value.size != 1:
+            got = f"one of shape {value.shape}" if isinstance(value, tg.Tensor) else type(value).__name__
+            raise TypeError(f"{op}: loss(output, y) must give a tensor with one value, the mean of the "
+                            f"batch, got {got}; compute it with tg's functions and reduction='mean'")
+        mean.add(len(x), value.item(), output, y)
+        yield value
+    if not mean.samples:
+        raise ValueError(f"{op}: {what} loader gave no batches; its data set is empty or, with drop_last, "
+                         f"smaller than a batch, or it is an iterator that was used up")
 
 
 def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cross_entropy) -> Row:
@@ -67,51 +86,36 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
         >>> sorted(nn.evaluate(net, nn.data.DataLoader(nn.data.digits("test"), 128)))
         ['accuracy', 'loss']
     """
-    check_model("evaluate", model, loss, loader)
+    _check_model("evaluate", model, loss, loader)
     mean = _Mean()
     with evaluating(model), tg.no_grad():
-        for x, y in pairs("evaluate", loader):
-            output = model(tg.tensor(x))
-            mean.add(len(x), one_value("evaluate", loss(output, y)), output, y)
-    if not mean.samples:
-        raise ValueError(EMPTY.format("evaluate: the"))
+        for _ in _losses("evaluate", model, loader, loss, mean, "the"):
+            pass
     return mean.row()
 
 
 def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callable[..., tg.Tensor],
                  schedule: Any, clip: float | None, callbacks: Sequence[Callback]) -> Row:
-    mean, start = _Mean(), time.perf_counter()
+    mean, start, row = _Mean(), time.perf_counter(), {}
     model.train()
-    for x, y in pairs("fit", loader):
+    for value in _losses("fit", model, loader, loss, mean, "the training"):
+        if not math.isfinite(value.item()):
+            raise FloatingPointError(f"fit: the loss is {value.item()} in the batch up to sample "
+                                     f"{mean.samples}; lower the learning rate, clip gradients, or look for "
+                                     f"nan in the data")
         optimizer.zero_grad()
-        output = model(tg.tensor(x))
-        value = loss(output, y)
-        number = one_value("fit", value)
-        if not math.isfinite(number):
-            raise FloatingPointError(f"fit: the loss is {number} at sample {mean.samples}; lower the "
-                                     f"learning rate, clip gradients, or look for nan in the data")
         value.backward()
         if clip is not None:
-            clip_grad_norm_(optimizer._params(), clip)
+            clip_grad_norm_(optimizer.parameters(), clip)
         lr = optimizer.param_groups[0]["lr"]
         optimizer.step()
         if schedule is not None:
             schedule.step()
-        mean.add(len(x), number, output, y)
         speed = mean.samples / (time.perf_counter() - start)
         row = {**mean.row(), "images_per_second": speed, "lr": lr}
         for c in callbacks:
             c.batch_end(row)
-    if not mean.samples:
-        raise ValueError(EMPTY.format("fit: the training"))
     return {**row}  # the callbacks may have kept theirs
-
-
-def _step_epochwise(schedule: Any, row: Row) -> None:
-    if isinstance(schedule, ReduceLROnPlateau):
-        schedule.step(row.get("valid_loss", row["loss"]))
-    elif schedule is not None:
-        schedule.step()
 
 
 def _is_best(history: History) -> bool:
@@ -165,27 +169,27 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         >>> history.last["accuracy"] > 0.8
         True
     """
-    check_model("fit", model, loss, train, valid)
-    check_run(model, optimizer, epochs, callbacks)
-    check_schedules(optimizer, schedule, epoch_schedule)
-    callbacks = [ProgressBar()] if callbacks is None else list(callbacks)
-    last, history = checkpoint_file(checkpoint, resume), History()
+    _check_model("fit", model, loss, train, valid)
+    _check_training(model, optimizer, epochs, callbacks)
+    _check_schedules(optimizer, schedule, epoch_schedule)
+    callbacks = [ProgressBar()] if callbacks is None else callbacks
+    last, history = _checkpoint_file(checkpoint, resume), History()
     run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
               {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
-    if last is not None and resume and last.exists():
-        run.load(last)
-    elif last is not None:
-        run.save(last)
+    if last is not None:
+        run.load(last) if resume and last.exists() else run.save(last)
     try:
         for epoch in range(len(history) + 1, epochs + 1):
             for c in callbacks:
                 c.epoch_begin(epoch, epochs, len(train) if hasattr(train, "__len__") else 0)
             start = time.perf_counter()
             row = _train_epoch(model, train, optimizer, loss, schedule, clip_grad_norm, callbacks)
-            check_weights(model, epoch)
+            _check_weights(model, epoch)
             if valid is not None:
                 row.update({f"valid_{k}": v for k, v in evaluate(model, valid, loss).items()})
-            _step_epochwise(epoch_schedule, row)
+            if epoch_schedule is not None:
+                wants_loss = isinstance(epoch_schedule, ReduceLROnPlateau)
+                epoch_schedule.step(*[row.get("valid_loss", row["loss"])] * wants_loss)
             history.rows.append({"epoch": epoch, **row, "seconds": time.perf_counter() - start})
             if last is not None:
                 if _is_best(history):
@@ -199,3 +203,66 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         for c in callbacks:
             c.close()
     return history
+
+
+def _check_model(op: str, model: Any, loss: Any, *loaders: Any) -> None:
+    """Refuse what is not a module or a loss, and a data set where batches are wanted."""
+    if not isinstance(model, Module):
+        raise TypeError(f"{op}: expects a module first, got {type(model).__name__}")
+    if isinstance(loss, type) or not callable(loss):
+        raise TypeError(f"{op}: loss must be a function of (output, y), such as tg.cross_entropy or "
+                        f"nn.CrossEntropyLoss() with its brackets, got {loss!r}")
+    for loader in loaders:
+        if isinstance(loader, Dataset):
+            raise TypeError(f"{op}: expects batches, got a Dataset; pass nn.data.DataLoader(dataset, 64)")
+
+
+def _check_training(model: Module, optimizer: Any, epochs: Any, callbacks: Any) -> None:
+    """Refuse an optimiser that does not train this model, and what cannot be counted or called."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"fit: optimizer must be an optimiser, as nn.Adam(model.parameters()), got "
+                        f"{optimizer!r}")
+    if {id(p) for p in model.parameters() if p.requires_grad}.isdisjoint(map(id, optimizer.parameters())):
+        raise ValueError("fit: the optimizer holds none of the model's parameters that require a gradient; "
+                         "make it from model.parameters() of this model (requires_grad_() ends a freeze)")
+    if not tg.arguments.is_whole(epochs, 0):
+        raise ValueError(f"fit: epochs must be a whole number of at least 0, got {epochs!r}")
+    if callbacks is not None and not (isinstance(callbacks, list | tuple)
+                                      and all(isinstance(c, Callback) for c in callbacks)):
+        raise TypeError(f"fit: callbacks must be a list of nn.Callback objects, got {callbacks!r}")
+
+
+def _check_schedules(optimizer: Optimizer, schedule: Any, epoch_schedule: Any) -> None:
+    """Refuse schedules that would set no rate, another optimiser's, or each other's."""
+    for name, s in (("schedule", schedule), ("epoch_schedule", epoch_schedule)):
+        if s is not None and (isinstance(s, type) or not callable(getattr(s, "step", None))):
+            raise TypeError(f"fit: {name} must be a schedule made from the optimizer, got {s!r}")
+        if getattr(s, "optimizer", optimizer) is not optimizer:
+            raise ValueError(f"fit: {name} {type(s).__name__} sets the rates of another optimizer; make it "
+                             f"from the one that fit is given")
+    if isinstance(schedule, ReduceLROnPlateau):
+        raise TypeError("fit: ReduceLROnPlateau looks at the loss of an epoch; give it as epoch_schedule")
+    if schedule is not None and epoch_schedule is not None:
+        raise ValueError("fit: schedule sets the rate at every batch and would undo what epoch_schedule "
+                         "sets; give one of them (nn.SequentialLR chains schedules)")
+
+
+def _checkpoint_file(path: str | os.PathLike[str] | None, resume: bool) -> Path | None:
+    """The file of a run in the folder of its checkpoints, which need not be there yet."""
+    if path is None:
+        if resume:
+            raise ValueError("fit: resume=True needs checkpoint=, the folder to resume from")
+        return None
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"fit: checkpoint must be a folder, {os.fspath(path)!r} is a file; name a "
+                                 f"folder, in which last.safetensors holds the run")
+    return folder / "last.safetensors"
+
+
+def _check_weights(model: Module, epoch: int) -> None:
+    """Refuse to go on, and to overwrite a good checkpoint, with weights that are lost."""
+    for name, p in model.named_parameters():
+        if not np.isfinite(p.detach().numpy()).all():
+            raise FloatingPointError(f"fit: after epoch {epoch}, {name} holds nan or inf; the checkpoint is "
+                                     f"left as it was; lower the learning rate or clip gradients")

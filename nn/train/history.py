@@ -4,7 +4,6 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any
 
 import tinygrad_conv as tg
 
@@ -47,9 +46,7 @@ class History:
     def best(self, key: str) -> Row | None:
         """The row with the best value of a column: smallest for losses, largest otherwise; not nan."""
         rows = [row for row in self.rows if not math.isnan(row.get(key, math.nan))]
-        if not rows:
-            return None
-        return (min if key.endswith("loss") else max)(rows, key=lambda row: row[key])
+        return (min if key.endswith("loss") else max)(rows, key=lambda row: row[key], default=None)
 
     def __repr__(self) -> str:
         lines = [", ".join(f"{k} {v:.4g}" for k, v in row.items()) for row in self.rows]
@@ -71,22 +68,18 @@ class History:
             raise ImportError("plots need matplotlib; install the extra: pip install "
                               "'tinygrad_conv[viz]'") from None
         figure = Figure(figsize=(9, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        self._curves(left, "loss")
-        self._curves(right, "accuracy")
+        for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy")):
+            for name, style, color in ((key, "-", "0.55"), (f"valid_{key}", "o-", "tab:blue")):
+                if any(name in row for row in self.rows):
+                    what = "held out" if name.startswith("valid") else "training"
+                    axes.plot(self["epoch"], self[name], style, color=color, markersize=3.5, label=what)
+            axes.set_xlabel("epoch")
+            axes.set_ylabel(key)
+            axes.grid(alpha=0.3)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            if axes.lines:
+                axes.legend(frameon=False)
         ending = Path(path).suffix[1:].lower()
         if ending not in figure.canvas.get_supported_filetypes():
             raise ValueError(f"plot: expects a picture file such as .png or .svg, got {os.fspath(path)!r}")
         tg.write_atomically(path, lambda part: figure.savefig(part, dpi=120, format=ending))
-
-    def _curves(self, axes: Any, key: str) -> None:
-        for name, style, color in ((key, "-", "0.55"), (f"valid_{key}", "o-", "tab:blue")):
-            if any(name in row for row in self.rows):
-                what = "held out" if name.startswith("valid") else "training"
-                axes.plot(self["epoch"], self[name], style, color=color, markersize=3.5, label=what)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(key)
-        axes.grid(alpha=0.3)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        if axes.lines:
-            axes.legend(frameon=False)

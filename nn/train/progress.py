@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from .history import Row
 
@@ -57,17 +56,14 @@ class ProgressBar(Callback):
             from tqdm.auto import tqdm
         except ImportError:
             tqdm = None
-        self._tqdm: Any = tqdm
-        self._bar: Any = None
-        self._title = ""
+        self._tqdm, self._bar, self._title = tqdm, None, ""
 
     def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
         self._title = f"epoch {epoch}/{epochs}"
+        watched = sys.stderr.isatty() or "ipykernel" in sys.modules
         if self._tqdm is not None:
-            watched = sys.stderr.isatty() or "ipykernel" in sys.modules
             self._bar = self._tqdm(total=batches, desc=self._title, unit="batch", leave=True,
-                                   dynamic_ncols=True,
-                                   mininterval=0.1 if watched else LOG)
+                                   dynamic_ncols=True, mininterval=0.1 if watched else LOG)
 
     def batch_end(self, row: Row) -> None:
         if self._bar is not None:
@@ -76,11 +72,10 @@ class ProgressBar(Callback):
 
     def epoch_end(self, row: Row) -> None:
         if self._bar is None:
-            text = "  ".join(f"{k} {v}" for k, v in _short(row).items())
-            print(f"{self._title}  {text}", file=sys.stderr)
-            return
-        self._bar.set_postfix(_short(row))
-        self.close()
+            print(self._title, *(f"{k} {v}" for k, v in _short(row).items()), sep="  ", file=sys.stderr)
+        else:
+            self._bar.set_postfix(_short(row))
+            self.close()
 
     def close(self) -> None:
         if self._bar is not None:

@@ -16,6 +16,7 @@ GEOMETRIES = [
     ((6, 5), (2, 2), (2, 1), ((1, 0), (2, 1)), (1, 2), 4, 4, 4),      # depthwise, strided
     ((5, 6), (2, 2), (1, 1), ((-1, 0), (0, -2)), (1, 1), 1, 2, 2),    # negative padding crops
     ((4, 4), (4, 4), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 2, 2),      # one output pixel
+    ((4, 5), (2, 3), (3, 2), ((0, 1), (1, 0)), (1, 1), 1, 2, 3),      # as many pixels with the numbers exchanged
 ]
 
 

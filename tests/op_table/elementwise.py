@@ -6,7 +6,7 @@ import math
 import numpy as np
 from scipy import special
 
-from tinygrad_conv.ops import activation, compare, elementwise, functions
+from tinygrad_conv.ops import activation, elementwise
 
 from .row import Row
 
@@ -114,22 +114,22 @@ def clip(x, *, min, max):
 
 
 ROWS = [
-    # ---- compare
-    Row(compare.equal, compared, lambda x, y: x == y, order=0),
-    Row(compare.not_equal, compared, lambda x, y: x != y, order=0),
-    Row(compare.less, compared, lambda x, y: x < y, order=0),
-    Row(compare.less_equal, compared, lambda x, y: x <= y, order=0),
-    Row(compare.greater, compared, lambda x, y: x > y, order=0),
-    Row(compare.greater_equal, compared, lambda x, y: x >= y, order=0),
-    Row(compare.logical_not, truth(1), lambda x: ~x, order=0),
-    Row(compare.logical_and, truth(2), lambda x, y: x & y, order=0),
-    Row(compare.logical_or, truth(2), lambda x, y: x | y, order=0),
-    Row(compare.isnan, special_values, lambda x: ~((x > 0) | (x <= 0)), order=0),
-    Row(compare.isfinite, special_values, lambda x: np.abs(x) < np.inf, order=0),
-    Row(compare.where, chosen, lambda c, x, y: np.where(c, x, y), linear=(1, 2)),
-    Row(compare.sign, unary(away=(0.0,)), lambda x: (x > 0) * 1.0 - (x < 0)),
-    Row(compare.floor, unary(away=range(-6, 7)), lambda x: x // 1),
-    # ---- elementwise
+    # ---- comparisons, steps
+    Row(elementwise.equal, compared, lambda x, y: x == y, order=0),
+    Row(elementwise.not_equal, compared, lambda x, y: x != y, order=0),
+    Row(elementwise.less, compared, lambda x, y: x < y, order=0),
+    Row(elementwise.less_equal, compared, lambda x, y: x <= y, order=0),
+    Row(elementwise.greater, compared, lambda x, y: x > y, order=0),
+    Row(elementwise.greater_equal, compared, lambda x, y: x >= y, order=0),
+    Row(elementwise.logical_not, truth(1), lambda x: ~x, order=0),
+    Row(elementwise.logical_and, truth(2), lambda x, y: x & y, order=0),
+    Row(elementwise.logical_or, truth(2), lambda x, y: x | y, order=0),
+    Row(elementwise.isnan, special_values, lambda x: ~((x > 0) | (x <= 0)), order=0),
+    Row(elementwise.isfinite, special_values, lambda x: np.abs(x) < np.inf, order=0),
+    Row(elementwise.where, chosen, lambda c, x, y: np.where(c, x, y), linear=(1, 2)),
+    Row(elementwise.sign, unary(away=(0.0,)), lambda x: (x > 0) * 1.0 - (x < 0)),
+    Row(elementwise.floor, unary(away=range(-6, 7)), lambda x: x // 1),
+    # ---- arithmetic
     Row(elementwise.identity, unary(), lambda x: x, linear=(0,)),
     Row(elementwise._astype, casts, lambda x, *, dtype: x.astype(dtype), linear=(0,)),
     Row(elementwise.add, binary(), lambda x, y: x + y, linear=(0, 1)),
@@ -144,18 +144,18 @@ ROWS = [
     Row(elementwise._clip, unary(away=(-1.0, 0.5), params=(
         {"min": -1.0, "max": 0.5}, {"min": None, "max": 0.5}, {"min": -1.0, "max": None})), clip),
     # ---- functions
-    Row(functions.pow, powers, lambda x, y: np.exp(y * np.log(x))),
-    Row(functions.sqrt, unary(positive), lambda x: x**0.5),
-    Row(functions.sqrt_vjp, divisions, lambda g, ans: 0.5 * g / ans, linear=(0,)),
-    Row(functions.exp, unary(), lambda x: special.exp2(x / math.log(2))),
-    Row(functions.expm1, unary(), lambda x: np.exp(x) - 1, rtol=1e-9),
-    Row(functions.log, unary(positive), lambda x: np.log2(x) * math.log(2)),
-    Row(functions.log1p, unary(positive), lambda x: np.log(1 + x)),
-    Row(functions.sin, unary(), lambda x: np.imag(np.exp(1j * x))),
-    Row(functions.cos, unary(), lambda x: np.real(np.exp(1j * x))),
-    Row(functions.sigmoid, unary(), special.expit),
-    Row(functions.tanh, unary(), lambda x: np.sinh(x) / np.cosh(x)),
-    Row(functions.erf, unary(), special.erf, rtol=1e-15, atol=0.0),
+    Row(elementwise.pow, powers, lambda x, y: np.exp(y * np.log(x))),
+    Row(elementwise.sqrt, unary(positive), lambda x: x**0.5),
+    Row(elementwise.sqrt_vjp, divisions, lambda g, ans: 0.5 * g / ans, linear=(0,)),
+    Row(elementwise.exp, unary(), lambda x: special.exp2(x / math.log(2))),
+    Row(elementwise.expm1, unary(), lambda x: np.exp(x) - 1, rtol=1e-9),
+    Row(elementwise.log, unary(positive), lambda x: np.log2(x) * math.log(2)),
+    Row(elementwise.log1p, unary(positive), lambda x: np.log(1 + x)),
+    Row(elementwise.sin, unary(), lambda x: np.imag(np.exp(1j * x))),
+    Row(elementwise.cos, unary(), lambda x: np.real(np.exp(1j * x))),
+    Row(elementwise.sigmoid, unary(), special.expit),
+    Row(elementwise.tanh, unary(), lambda x: np.sinh(x) / np.cosh(x)),
+    Row(elementwise.erf, unary(), special.erf, rtol=1e-15, atol=0.0),
     # ---- activation
     Row(activation.relu, unary(away=(0.0,)), lambda x: np.where(x > 0, x, 0)),
     Row(activation.relu_vjp, masked, lambda g, a: np.where(a > 0, g, 0), linear=(0,)),

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from tinygrad_conv.ops import contraction, linalg
+from tinygrad_conv.ops import linalg
 
 from .row import Row
 
@@ -84,5 +84,5 @@ def by_loops(*xs, subscripts):
 ROWS = [
     Row(linalg.matmul, matmuls, matmul, linear=(0, 1)),
     Row(linalg._linear, linears, linear, linear=(0, 1, 2)),
-    Row(contraction._einsum, einsums, by_loops, linear=(0, 1, 2)),
+    Row(linalg._einsum, einsums, by_loops, linear=(0, 1, 2)),
 ]

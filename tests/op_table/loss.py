@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_conv.ops.classification import _nll
-from tinygrad_conv.ops.softmax import _log_softmax, _softmax, log_softmax_vjp, softmax_vjp
+from tinygrad_conv.ops.activation import _log_softmax, _softmax, log_softmax_vjp, softmax_vjp
+from tinygrad_conv.ops.loss import _nll, nll_vjp
 
 from .row import Row
 
@@ -63,6 +63,10 @@ def targets(rng):
     return out
 
 
+def nll_pairs(rng):
+    return [((nll(*args, **params), other), params) for args, params in targets(rng) for other in args]
+
+
 def nll(logp, target, *, axis):
     return -np.sum(logp * target, axis=axis)
 
@@ -73,4 +77,5 @@ ROWS = [
     Row(_log_softmax, logits, lambda x, *, axis: np.log(rows(probabilities, x, axis))),
     Row(log_softmax_vjp, log_softmax_pairs, log_softmax_gradient, linear=(0,)),
     Row(_nll, targets, nll, linear=(0, 1)),
+    Row(nll_vjp, nll_pairs, lambda g, other, *, axis: -np.expand_dims(g, axis) * other, linear=(0, 1)),
 ]

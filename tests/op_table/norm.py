@@ -4,9 +4,8 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_conv.ops.dropout import _dropout
-from tinygrad_conv.ops.norm_layers import _scale
 from tinygrad_conv.ops.normalize import (
-    normalize, normalize_bias, normalize_input, normalize_weight,
+    _scale, normalize, normalize_bias, normalize_input, normalize_weight,
 )
 
 from .row import Row

@@ -18,6 +18,7 @@ GEOMETRIES = [
     ((6, 7), (2, 3), (3, 1), (1, 2), (2, 2), False),
     ((7, 4), (1, 2), (3, 3), (0, 0), (1, 1), True),     # stride above the kernel
     ((3, 6), (3, 2), (3, 2), (0, 0), (1, 1), False),    # tiles, 3 rows
+    ((4, 5), (2, 3), (3, 2), ((0, 1), (1, 0)), (1, 1), False),  # as many windows with the numbers exchanged
 ]
 SIZES = [((7, 5), (3, 4)), ((3, 4), (5, 2)), ((4, 6), (2, 3)), ((3, 3), (1, 1))]
 
@@ -28,8 +29,8 @@ def distinct(rng, shape):
 
 
 def params(geo, **options):
-    """What the op is called with for the plain numbers of a geometry, whose sides are padded alike."""
-    sides = tuple((p, p) for p in geo["padding"])
+    """What the op is called with for the plain numbers of a geometry; one number pads both sides alike."""
+    sides = tuple(p if isinstance(p, tuple) else (p, p) for p in geo["padding"])
     return {"geometry": Geometry(**{**geo, "padding": sides}), **options}
 
 
@@ -38,7 +39,7 @@ def by_loops(loops, size=False):
     def expected(*arrays, geometry, **options):
         names = ("kernel", "stride", "dilation", "ceil_mode", *["size"] * size)
         geo = {name: getattr(geometry, name) for name in names}
-        return loops(*arrays, padding=tuple(before for before, _ in geometry.padding), **geo, **options)
+        return loops(*arrays, padding=geometry.padding, **geo, **options)
     return expected
 
 

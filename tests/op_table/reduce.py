@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from tinygrad_conv.ops import cumulative, reduce
+from tinygrad_conv.ops import reduce
 
 from .row import Row
 
@@ -38,11 +38,11 @@ ROWS = [
     Row(reduce._argmin, one_axis, lambda x, **how: x.argmin(**how), order=0),
     Row(reduce._any, reduced(), lambda x, **how: x.any(**how), order=0),
     Row(reduce._all, reduced(), lambda x, **how: x.all(**how), order=0),
-    Row(cumulative._logsumexp, reduced(axes=AXES[:4]),
+    Row(reduce._logsumexp, reduced(axes=AXES[:4]),
         lambda x, **how: special.logsumexp(x, **how), empty=False),
-    Row(cumulative._cumsum, lambda rng: [((rng.standard_normal((3, 4)),), {"axis": a}) for a in (0, 1)],
+    Row(reduce._cumsum, lambda rng: [((rng.standard_normal((3, 4)),), {"axis": a}) for a in (0, 1)],
         lambda x, *, axis: np.stack([x.take(range(i + 1), axis).sum(axis)
                                      for i in range(x.shape[axis])], axis), linear=(0,)),
-    Row(cumulative._root, lambda rng: [((rng.uniform(0.5, 2.0, shape),), {}) for shape in ((), (2, 3))],
+    Row(reduce._root, lambda rng: [((rng.uniform(0.5, 2.0, shape),), {}) for shape in ((), (2, 3))],
         lambda x: x ** 0.5),
 ]

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_conv.ops import indexing, joining, padding, shape
+from tinygrad_conv.ops import padding, shape
 
 from .row import Row
 
@@ -20,6 +20,9 @@ INDICES = [
     ((4, 3), (np.array([0, 2, 0, 3, 0]),)), ((4, 3, 2), (slice(1, 3), np.array([[1, 1], [0, 2]]))),
     ((4, 3), (np.array([[True, False, True]] * 4),)), ((4, 3), (np.array([1, 1]), np.array([2, 2]))),
     ((5,), (np.array([], np.int64),)), ((2, 3), (0, 1)),
+    ((3, 4), (np.arange(3)[:, None], np.array([[1, 3], [0, 0], [2, 1]]))),  # as take_along_axis has them
+    ((3, 4), (np.array([[0, 2, 1, 1], [0, 0, 0, 2]]), np.arange(4)[None])),
+    ((2, 3, 2), (np.arange(2)[:, None, None], np.array([[[1, 0]], [[2, 2]]]), np.arange(2)[None, None])),
 ]
 
 
@@ -41,38 +44,6 @@ def scatter_add(g, *, index, shape):
     return out.reshape(shape)
 
 
-TAKES = [((3, 4), (3, 2), 1), ((3, 4), (5, 4), 0), ((2, 3, 2), (2, 1, 2), 1)]
-
-
-def take_samples(rng):
-    return [((rng.standard_normal(size),), {"indices": rng.integers(0, size[axis], count), "axis": axis})
-            for size, count, axis in TAKES]
-
-
-def put_samples(rng):
-    return [((rng.standard_normal(count),),
-             {"indices": rng.integers(0, size[axis], count), "axis": axis, "shape": size})
-            for size, count, axis in TAKES]
-
-
-def take(x, *, indices, axis):
-    out = np.empty(indices.shape)
-    for place in np.ndindex(indices.shape):
-        source = list(place)
-        source[axis] = indices[place]
-        out[place] = x[tuple(source)]
-    return out
-
-
-def put(g, *, indices, axis, shape):
-    out = np.zeros(shape)
-    for place in np.ndindex(indices.shape):
-        target = list(place)
-        target[axis] = indices[place]
-        out[tuple(target)] += g[place]
-    return out
-
-
 def joined(rng):
     return [((rng.standard_normal((2, 3)), rng.standard_normal((1, 3))), {"axis": 0}),
             ((rng.standard_normal((2, 1)), rng.standard_normal((2, 2)), rng.standard_normal((2, 0))),
@@ -87,15 +58,13 @@ ROWS = [
         lambda x, *, axes: np.moveaxis(x, axes, range(len(axes))), linear=(0,)),
     Row(shape._broadcast_to, sampled(((3, 1), {"shape": (2, 3, 4)}), ((), {"shape": (2,)})),
         lambda x, *, shape: x + np.zeros(shape), linear=(0,)),
-    Row(joining._concatenate, joined, lambda *xs, axis: np.concatenate(xs, axis), linear=(0, 1)),
+    Row(shape._concatenate, joined, lambda *xs, axis: np.concatenate(xs, axis), linear=(0, 1)),
     Row(shape._roll, sampled(((4, 3), {"shift": (1,), "axis": (0,)}),
                              ((4, 3), {"shift": (-2, 5), "axis": (0, 1)})),
         lambda x, *, shift, axis: np.roll(x, shift, axis), linear=(0,)),
     Row(padding._pad, sampled(((2, 3), {"width": ((1, 0), (2, 3)), "value": 0.0}),
                               ((3,), {"width": ((2, 1),), "value": 7.0})),
         lambda x, *, width, value: np.pad(x, width, constant_values=value), linear=(0,)),
-    Row(indexing._getitem, getitem_samples, lambda x, *, index: x[index], linear=(0,)),
-    Row(indexing._scatter_add, scatter_samples, scatter_add, linear=(0,), empty=False),
-    Row(indexing._take_along_axis, take_samples, take, linear=(0,)),
-    Row(indexing._put_along_axis, put_samples, put, linear=(0,), empty=False),
+    Row(shape._getitem, getitem_samples, lambda x, *, index: x[index], linear=(0,)),
+    Row(shape._scatter_add, scatter_samples, scatter_add, linear=(0,), empty=False),
 ]

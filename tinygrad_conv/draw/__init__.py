@@ -1,1 +1,1 @@
-"""A graph as something to look at: one file per format, all made from the one plain model."""
+"""A tape as something to look at: a model of the drawing, functions from model to model, formats on top."""

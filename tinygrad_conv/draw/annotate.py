@@ -1,35 +1,78 @@
-"""Numbers on a drawing: parameters, costs, times, gradients, the first NaN.
+"""Numbers on a drawing: parameters, costs, times, gradients, the first NaN; and whatever else is registered.
 
-Figures can be added up, so that a module drawn as one box has them too; notes.py turns them into
-text and marks, last of all. May import core, graph, tape,
-costs and replay.
+`annotate` reads figures off a live tape. Figures can be added up, so that a module drawn as one box has
+them too; `write_figures` turns them into lines and marks, last of all. All of it that is particular to one
+word of `show=` is in that word's record, at the end. May import core, tape, measure, style, text and graph.
 """
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from . import replay
-from ..core import Tensor
-from .costs import multiply_adds, saved_bytes
-from .graph import Graph, backwards
-from .labels import place
+from ..tensor import Tensor
 from ..tape import Entry
+from . import measure
+from .graph import Box, Graph, backwards, grouped, sum_figures
+from .style import gravest
+from .text import source_line
 
-SHOW = ("parameters", "flops", "memory", "time", "grad", "nan")
 FAR = 1e3     # a gradient so many times larger or smaller than the last ones explodes, or vanishes
 LAST = 4      # the parameters nearest the output, whose median is the measure
+HOT = 3       # at most so many boxes are marked as hot for one cost
+REPEATED = re.compile(r"  x\d+$")  # how the title of repeated modules ends (graph.py)
 
 Figures = dict[str, dict[str, float]]
-Statements = list[tuple[str, str]]
+Legend = list[tuple[str, str]]
+Own = Mapping[str, float]  # the figures of one box
+
+
+@dataclass(frozen=True)
+class Show:
+    """One word of `show=`, and everything that follows from it; `register` makes it known.
+
+    Args:
+        word: as users write it.
+        read: `read(graph, legend)` gives figures {box id: {name: number}}, all of which can be added up,
+            and may append remarks to the legend as (mark or "", text).
+        lines: `lines(own, sums, box, legend)` writes a box's figures, beside the sums over the drawing.
+            For the total in the legend `own` are the sums, and `sums` and `box` are empty: {} and None.
+        hot: figures that, added up, are a cost; the few boxes with half of it are marked.
+        marks: {mark: (what it means, `applies(own, box)`)}.
+        shapes_suffice: whether the figures can be read without a tape, as of a failed pass.
+    """
+
+    word: str
+    read: Callable[[Graph, Legend], Figures]
+    lines: Callable[[Own, Own, Box | None, Legend], list[str]]
+    hot: tuple[str, ...] = ()
+    marks: Mapping[str, tuple[str, Callable[[Own, Box], object]]] = field(default_factory=dict)
+    shapes_suffice: bool = False
+
+
+SHOW: dict[str, Show] = {}
+
+
+def register(show: Show) -> None:
+    """Make a word known to `show=`.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> register(Show("calls", lambda graph, legend: {box.id: {"calls": 1} for box in graph.boxes},
+        ...               lambda own, *_: [f"{own['calls']:.0f} boxes"] if "calls" in own else []))
+        >>> tg.draw(tg.ones(2, requires_grad=True) * 2.0, show="calls").graph.legend
+        (('', 'in all: 3 boxes'),)
+        >>> del SHOW["calls"]
+    """
+    SHOW[show.word] = show
 
 
 def annotate(graph: Graph, show: str | Iterable[str]) -> Graph:
-    """The same graph with `figures`; collapse it, if at all, afterwards, and call `told` (notes.py) last.
+    """The same graph with `figures`; collapse it, if at all, afterwards, and call `write_figures` last.
 
     Args:
         graph: as `tg.graph` gives it.
@@ -53,14 +96,13 @@ def annotate(graph: Graph, show: str | Iterable[str]) -> Graph:
     if unknown:
         raise ValueError(f"annotate: show knows {', '.join(map(repr, SHOW))}, got {unknown[0]!r}")
     figures: Figures = {}
-    legend: Statements = [*graph.legend]
-    for word in SHOW:
-        if word in words:
-            if not graph.sources and word != "parameters":
-                legend.append(("", f"{word}: not known, an error keeps no values alive"))
-                continue
+    legend: Legend = [*graph.legend]
+    for word, each in SHOW.items():
+        if word in words and not (graph.sources or each.shapes_suffice):
+            legend.append(("", f"{word}: not known, an error keeps no values alive"))
+        elif word in words:
             try:
-                found = READERS[word](graph, legend)
+                found = each.read(graph, legend)
             except Exception as e:  # used up, changed since, or a derivative of the user's that fails
                 legend.append(("", f"{word}: {_why(e)}"))
                 continue
@@ -69,28 +111,85 @@ def annotate(graph: Graph, show: str | Iterable[str]) -> Graph:
     return replace(graph, figures=figures, legend=tuple(legend))
 
 
-def _calls(graph: Graph) -> dict[str, Entry]:
+def write_figures(graph: Graph) -> Graph:
+    """The figures as notes and marks on the boxes, and a legend; the last step before rendering.
+
+    A box with several marks shows the most serious, see style.py. "hot" compares the boxes as drawn:
+    a collapsed module counts as a whole.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> y = tg.linear(tg.ones(1, 2), tg.ones(3, 2, requires_grad=True))
+        >>> [box.notes for box in write_figures(annotate(tg.graph(y), ["flops", "parameters"])).boxes]
+        [(), ('6 parameters',), ('6 multiply-adds',)]
+    """
+    sums = sum_figures(graph.figures.get(box.id, {}) for box in graph.boxes)
+    hot = {box for show in SHOW.values() for box in _hottest(graph, show.hot)}
+    marks = [item for show in SHOW.values() for item in show.marks.items()]
+    boxes, legend = [], [*graph.legend]
+    for box in graph.boxes:
+        own = graph.figures.get(box.id, {})
+        lines = [line for show in SHOW.values() for line in show.lines(own, sums, box, legend)]
+        found = {mark for mark, (_, applies) in marks if applies(own, box)}
+        mark = gravest({box.mark, *found, "hot" if box.id in hot else ""})
+        boxes.append(replace(box, notes=(*box.notes, *lines), mark=mark))
+    meanings = {mark: text for mark, (text, _) in marks if text}
+    meanings["hot"] = "the one to three boxes that hold half of a cost"
+    used, known = {box.mark for box in boxes}, {mark for mark, _ in legend}
+    total = [line for show in SHOW.values() for line in show.lines(sums, {}, None, legend)]
+    legend += [(mark, text) for mark, text in meanings.items() if mark in used - known]
+    if sums and (any(scope.times > 1 for scope in graph.scopes.values()) or any(
+            box.kind == "module" and REPEATED.search(box.label) for box in boxes)):
+        legend.append(("", 'numbers in a frame "xN" are the sums of all N'))
+    if total:
+        legend.append(("", f"in all: {', '.join(total)}"))
+    return replace(graph, boxes=tuple(boxes), legend=tuple(legend))
+
+
+def _hottest(graph: Graph, names: Iterable[str]) -> list[str]:
+    """The fewest boxes that together hold half of a cost; none if it takes more than a few."""
+    amounts = {box.id: _amount(graph.figures.get(box.id, {}), names) for box in graph.boxes}
+    order = sorted((box for box in amounts if amounts[box]), key=lambda box: -amounts[box])
+    for count in range(1, min(HOT, len(order) - 1) + 1):
+        if sum(amounts[box] for box in order[:count]) >= sum(amounts.values()) / 2:
+            return order[:count]
+    return []
+
+
+# ----- what the readers and writers below have in common -----
+
+def _amount(own: Own, names: Iterable[str]) -> float:
+    return sum(own.get(name, 0.0) for name in names)
+
+
+def _share(own: Own, sums: Own, *names: str) -> str:
+    part, whole = _amount(own, names), _amount(sums, names)
+    return f" ({part / whole:.0%})" if whole > part else ""
+
+
+def _short(n: float) -> str:
+    """A count in three digits and a letter: 117600 is 118k."""
+    units = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+    return next((f"{n / size:.3g}{letter}" for size, letter in units if n >= size), f"{n:.0f}")
+
+
+def calls(graph: Graph) -> dict[str, Entry]:
+    """The calls of the tape by the id of their box."""
     return {box: source for box, source in graph.sources.items() if isinstance(source, Entry)}
-
-
-def _leaves(graph: Graph) -> dict[str, Tensor]:
-    """Leaves that require a gradient, in the order of their first use."""
-    return {box: source for box, source in graph.sources.items()
-            if isinstance(source, Tensor) and source.requires_grad}
 
 
 def ends(graph: Graph) -> list[Tensor]:
     """The results that no call of the graph uses."""
-    calls = _calls(graph).values()
-    used = {t.node.order for entry in calls for t in entry.node.inputs if t.node is not None}
-    return [entry.output for entry in calls if entry.node.order not in used]
+    entries = calls(graph).values()
+    used = {(t.node, t.index) for entry in entries for t in entry.node.inputs}
+    return [t for entry in entries for t in entry.outputs
+            if t.node is not None and (t.node, t.index) not in used]
 
 
 def _differentiated(graph: Graph) -> list[Tensor]:
     """The results whose gradient is meant: beside a loss, not those its own backward gave."""
-    results = ends(graph)
-    levels = [backwards(t.node.scope) for t in results]
-    return [t for t, level in zip(results, levels) if level == min(levels)]
+    by_level = grouped((backwards(t.node.scope), t) for t in ends(graph))
+    return by_level[min(by_level)] if by_level else []
 
 
 def _why(e: Exception) -> str:
@@ -99,93 +198,133 @@ def _why(e: Exception) -> str:
     return text if who in ("backward", "cotangents", "first_nonfinite") else str(e)
 
 
-def _parameters(graph: Graph, legend: Statements) -> Figures:
-    return {box.id: {"parameters": math.prod(box.shape)} for box in graph.boxes if box.kind == "parameter"}
+# ----- parameters and costs -----
+
+def _cost_lines(name: str, what: str) -> Callable[..., list[str]]:
+    return lambda own, sums, *_: [
+        f"{_short(own[name])} {what}{_share(own, sums, name)}"] if own.get(name) else []
 
 
-def _flops(graph: Graph, legend: Statements) -> Figures:
-    counts = {box: multiply_adds(e.node.primitive.name, [t.shape for t in e.node.inputs],
-                                 e.output.shape, e.node.params) for box, e in _calls(graph).items()}
-    return {box: {"flops": count} for box, count in counts.items() if count}
+def _flops(graph: Graph, legend: Legend) -> Figures:
+    return {box: {"flops": count} for box, e in calls(graph).items() if (count := measure.multiply_adds(
+        e.node.primitive, [t.shape for t in e.node.inputs], e.output.shape, e.node.params))}
 
 
-def _memory(graph: Graph, legend: Statements) -> Figures:
-    return {box: {"memory": size} for box, size in zip(
-        graph.sources, saved_bytes(graph.sources.values())) if size}
+def _memory(graph: Graph, legend: Legend) -> Figures:
+    sizes = measure.saved_bytes(graph.sources.values())
+    return {box: {"memory": size} for box, size in zip(graph.sources, sizes) if size}
 
 
-def _time(graph: Graph, legend: Statements) -> Figures:
-    measured = replay.times(*ends(graph))
-    return {box: {"forward": measured[e.node.order].forward,
-                  "backward": measured[e.node.order].backward} for box, e in _calls(graph).items()}
+def _time(graph: Graph, legend: Legend) -> Figures:
+    times = measure.times(*ends(graph))
+    return {box: {"forward": times[e.node.order].forward,
+                  "backward": times[e.node.order].backward} for box, e in calls(graph).items()}
 
+
+register(Show(
+    "parameters",
+    lambda graph, legend: {box.id: {"parameters": math.prod(box.shape)} for box in graph.boxes
+                           if box.kind == "parameter"},
+    lambda own, *_: [f"{n:,.0f} parameter{'s' * (n > 1)}"] if (n := own.get("parameters")) else [],
+    shapes_suffice=True))
+register(Show("flops", _flops, _cost_lines("flops", "multiply-adds"), hot=("flops",)))
+register(Show("memory", _memory, _cost_lines("memory", "bytes kept"), hot=("memory",)))
+register(Show(
+    "time", _time,
+    lambda own, sums, *_: [f"{own['forward']:.2g} + {own['backward']:.2g} ms"
+                           f"{_share(own, sums, 'forward', 'backward')}"] if "forward" in own else [],
+    hot=("forward", "backward")))
+
+
+# ----- gradients -----
 
 def _size(g: Tensor) -> dict[str, float]:
     """What the norm and the root mean square of a gradient are made of, in a form that adds up."""
     return {"squares": float(np.vdot(*[g.data.astype(np.float64).reshape(-1)] * 2)), "values": g.size}
 
 
-def _grad(graph: Graph, legend: Statements) -> Figures:
-    leaves = _leaves(graph)
+def _leaf_gradients(graph: Graph) -> Figures:
+    leaves = {box: t for box, t in graph.sources.items() if isinstance(t, Tensor) and t.requires_grad}
     why = "waiting" if all(t.grad is None for t in leaves.values()) else "missing"
-    found = {box: {"leaves": 1.0, why: 1.0} if t.grad is None else
-             {"leaves": 1.0, **_size(t.grad)} for box, t in leaves.items()}
-    rms = {box: _rms(own) for box, own in found.items() if own.get("values")}
+    found = {box: {"leaves": 1.0, **({why: 1.0} if t.grad is None else _size(t.grad))}
+             for box, t in leaves.items()}
+    rms = {box: math.sqrt(own["squares"] / own["values"]) for box, own in found.items() if own.get("values")}
     last = [value for value in rms.values() if math.isfinite(value)][-LAST:]
     measure = statistics.median(last) if last else 0.0
     for box, value in rms.items():
-        verdict = _verdict(value, measure)
-        if verdict:
-            found[box][verdict] = 1.0
-    meant = _differentiated(graph)
+        found[box] |= {"not finite": float(not math.isfinite(value)),
+                       "vanishing": float(value == 0 or value * FAR < measure),
+                       "exploding": float(math.inf > value > measure * FAR and measure > 0)}
+    return found
+
+
+def _grad(graph: Graph, legend: Legend) -> Figures:
+    found, meant = _leaf_gradients(graph), _differentiated(graph)
     try:
-        reached = replay.cotangents(*meant)
+        reached = measure.cotangents(*meant)
     except Exception as e:  # as in `annotate`; what leaves have is known all the same
         legend.append(("", f"grad of results: {_why(e)}"))
         return found
-    for box, e in _calls(graph).items():
-        g = reached.get((e.node.order, e.output.index))
-        if g is not None:
-            found[box] = {f"result {name}": value for name, value in _size(g).items()}
+    for box, e in calls(graph).items():
+        sizes = [_size(reached[key]) for i in range(len(e.outputs)) if (key := (e.node.order, i)) in reached]
+        if sizes:
+            found[box] = {f"result {name}": value for name, value in sum_figures(sizes).items()}
     if len(meant) > 1 or any(t.shape for t in meant):
         legend.append(("", "grad of results: the gradient of the sum of the outputs"))
     return found
 
 
-def _rms(own: Mapping[str, float]) -> float:
-    return math.sqrt(own["squares"] / own["values"])
+def _grad_lines(own: Own, sums: Own, box: Box | None, legend: Legend) -> list[str]:
+    """Norms, and how many parameters of a module have none or strange ones."""
+    if box is None:
+        return []
+    lines = []
+    for prefix, what in (("", "gradient"), ("result ", "gradient of the result")):
+        if prefix + "values" in own and (not prefix or box.kind == "op"):
+            zero = "" if own[prefix + "squares"] else ", exactly zero"
+            lines.append(f"{what} {math.sqrt(own[prefix + 'squares']):.2g}{zero}")
+    if own.get("leaves", 0) > 1:
+        counted = {"missing": "without a gradient"} | {n: n for n in ("vanishing", "exploding", "not finite")}
+        lines += [f"{own[n]:.0f} of {own['leaves']:.0f} {text}" for n, text in counted.items() if own.get(n)]
+    elif own.get("missing"):
+        lines.append("no gradient came here")
+    return lines + ["no backward yet"] * bool(own.get("waiting"))
 
 
-def _verdict(value: float, measure: float) -> str:
-    if not math.isfinite(value):
-        return "not finite"
-    if value == 0 or value * FAR < measure:
-        return "vanishing"
-    return "exploding" if value > measure * FAR and measure else ""
+register(Show("grad", _grad, _grad_lines, marks={
+    "nan": ("", lambda own, box: own.get("not finite")),
+    "exploding": (f"gradient over {FAR:g} times that of the last {LAST} parameters (root mean square)",
+                  lambda own, box: own.get("exploding")),
+    "vanishing": (f"gradient under 1/{FAR:g} of that of the last {LAST} parameters, or exactly zero",
+                  lambda own, box: (
+                      own.get("vanishing") or box.kind == "op" and own.get("result squares") == 0)),
+    "no-gradient": ("requires a gradient and has none (yet)",
+                    lambda own, box: own.get("missing") or own.get("waiting"))}))
 
 
-def _nan(graph: Graph, legend: Statements) -> Figures:
-    results = ends(graph)
-    found, how = replay.first_nonfinite(results), ", made at"
+# ----- the first value that is not finite -----
+
+def _nan(graph: Graph, legend: Legend) -> Figures:
+    found, how = measure.first_nonfinite(ends(graph)), ", made at"
     if found is None:
-        found = replay.first_nonfinite_gradient(*_differentiated(graph))
+        found = measure.first_nonfinite_gradient(*_differentiated(graph))
         how = " of the backward, made by the derivative of the call at"
     elif isinstance(found.source, Tensor):
         how = " in a leaf, first used at"
     if found is None:
         legend.append(("", "nan: all values and gradients are finite"))
         return {}
-    legend.append(("nan", f"first {found.kind}{how} {place(found.where)}"))
+    legend.append(("nan", f"first {found.kind}{how} {': '.join(source_line(found.where))}"))
+    origin = found.source.node or found.source  # a leaf has no node
     return {box: {"first nan": 1.0} for box, source in graph.sources.items()
-            if _same(source, found.source)}
+            if (source.node or source) is origin}
 
 
-def _same(one: Entry | Tensor, other: Entry | Tensor) -> bool:
-    if isinstance(one, Entry) and isinstance(other, Entry):
-        return one.node is other.node
-    return one is other
+def _nan_lines(own: Own, sums: Own, box: Box | None, legend: Legend) -> list[str]:
+    """What the legend says of it, in two lines: where, and the code there."""
+    if box is None or not own.get("first nan"):
+        return []
+    return dict(legend)["nan"].split(": ", 1)
 
 
-READERS: dict[str, Callable[[Graph, Statements], Figures]] = {
-    "parameters": _parameters, "flops": _flops, "memory": _memory, "time": _time, "grad": _grad,
-    "nan": _nan}
+register(Show("nan", _nan, _nan_lines, marks={"nan": ("", lambda own, box: own.get("first nan"))}))

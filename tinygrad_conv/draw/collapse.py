@@ -1,19 +1,23 @@
-"""Smaller drawings of the same thing: without some leaves, modules as one box, repetitions once.
+"""The same thing drawn differently: without some leaves, each call of a module framed, modules as one box.
 
 Each function maps a Graph to a Graph; figures of boxes that become one are added up. May import
-labels and graph.
+text, style and graph.
 """
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
-from .graph import CALLS, LEAVES, Box, Edge, Graph, Path, backwards, title, total
-from .labels import shape_text
+from ..arguments import is_whole
+from ..tape import Entry
+from .graph import (
+    CALLS, LEAVES, Box, Edge, Graph, Path, Scope, backwards, common, grouped, sum_figures, title,
+)
+from .style import gravest
+from .text import shape_text
 
-MOST = 4  # results of a module whose shapes are told
-GRAVEST = ("failed", "nan", "exploding", "vanishing", "no-gradient", "hot")
+MOST = 4  # results of a module whose shapes are written out
 
 
 def without(graph: Graph, kinds: Iterable[str]) -> Graph:
@@ -39,19 +43,15 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
     if unknown:
         raise ValueError(f"without: knows leaves of kind {', '.join(LEAVES)}, got {unknown[0]!r}")
     gone = {box.id for box in graph.boxes if box.kind in kinds}
-    slots: dict[str, list[str]] = {}
-    for edge in graph.edges:
-        slots.setdefault(edge.target, []).append(_number(graph, edge) if edge.source in gone else "_")
+    slots = grouped((e.target, _number(graph, e) if e.source in gone else "_") for e in graph.edges)
     boxes = [replace(box, label=f"{box.label} ({', '.join(slots[box.id])})")
              if set(slots.get(box.id, "_")) != {"_"} and "" not in slots[box.id] else box
              for box in graph.boxes if box.id not in gone]
     edges = tuple([edge for edge in graph.edges if edge.source not in gone])
     heirs = {edge.source: edge.target for edge in reversed(graph.edges) if edge.source in gone}
-    figures: dict[str, list[Mapping[str, float]]] = {}
-    for box, own in graph.figures.items():
-        figures.setdefault(heirs.get(box, box), []).append(own)
+    figures = grouped((heirs.get(box, box), own) for box, own in graph.figures.items())
     return replace(graph, boxes=tuple(boxes), edges=edges,
-                   figures={box: total(own) for box, own in figures.items()})
+                   figures={box: sum_figures(own) for box, own in figures.items()})
 
 
 def _number(graph: Graph, edge: Edge) -> str:
@@ -60,11 +60,60 @@ def _number(graph: Graph, edge: Edge) -> str:
     return f"{value():g}" if value and not edge.shape else "_"
 
 
+def frame_each_call(graph: Graph) -> Graph:
+    """The graph with a frame for each call of a module: an activation used twice in a block is drawn twice.
+
+    Otherwise one frame would reach around what lies between the two calls, and the collapsed module
+    would seem to get its own output: a loop where there is none.
+
+    The second call's frame is "relu#2", and so is its backward's, though that comes first; a backward
+    of a backward is not numbered. Leaves belong to the first call. A list of modules, which is never
+    called itself, remains one frame.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> y = tg.ones(3, requires_grad=True)
+        >>> for f in (tg.exp, tg.neg, tg.exp):
+        ...     with tg.scope("a" if f is tg.exp else "b"):
+        ...         y = f(y)
+        >>> [".".join(path) for path in frame_each_call(tg.graph(y)).scopes]
+        ['a', 'b', 'a#2']
+    """
+    counts: dict[Path, int] = {}
+    scopes: dict[Path, Scope] = {}
+    before: Path = ()
+    now: list[str] = []  # the names of `before`, each with its number
+    boxes = []
+    for box in graph.boxes:
+        path, source = box.scope, graph.sources.get(box.id)
+        if isinstance(source, Entry):
+            names = source.node.scope
+            del now[common(before, names):]
+            for name in names[len(now):]:
+                number = _call_number(counts, (*now, name))
+                now.append(f"{name}#{number}" if number > 1 else name)
+            before, path = names, tuple(".".join(now).split(".")) if now else ()
+        for depth in range(1, len(path) + 1):
+            if path[:depth] not in scopes:
+                scopes[path[:depth]] = replace(graph.scopes[box.scope[:depth]], path=path[:depth])
+        boxes.append(replace(box, scope=path) if path != box.scope else box)
+    return replace(graph, boxes=tuple(boxes), scopes=scopes)
+
+
+def _call_number(counts: dict[Path, int], path: Path) -> int:
+    """Which call of its module a new frame is; `counts` are those so far."""
+    level = backwards(path)
+    count = counts[path] = counts.get(path, 0) + 1
+    if level == 0:
+        return count
+    return counts.get(path[1:], 0) + 1 - count if level == 1 else 1
+
+
 def collapse(graph: Graph, depth: int) -> Graph:
     """The graph with every module below `depth` frames drawn as one box of kind "module".
 
     Inside a backward pass frames are counted from the module's name. Calls of a module that are
-    apart on the tape become the same box (but see calls.py). What happens inside is no longer
+    apart on the tape become the same box (unless framed each). What happens inside is no longer
     drawn, nor which other calls share its parameters; equal edges between two boxes become one.
 
     Args:
@@ -81,13 +130,11 @@ def collapse(graph: Graph, depth: int) -> Graph:
         >>> [(box.id, box.kind) for box in collapse(tg.graph(y * y), 0).boxes]
         [('leaf0', 'parameter'), ('module:layer', 'module'), ('op2', 'op')]
     """
-    if not hasattr(depth, "__index__") or depth < 0:
+    if not is_whole(depth) or depth < 0:
         raise ValueError(f"collapse: depth must be a whole number, 0 or more, got {depth!r}")
     paths = {box.id: box.scope[:depth + 1 + backwards(box.scope)] for box in graph.boxes}
-    inside: dict[Path, list[Box]] = {}
-    for box in graph.boxes:
-        if len(paths[box.id]) > depth + backwards(box.scope):
-            inside.setdefault(paths[box.id], []).append(box)
+    inside = grouped((paths[box.id], box) for box in graph.boxes
+                     if len(paths[box.id]) > depth + backwards(box.scope))
     ids = {box.id: f"module:{'.'.join(path)}" for path, own in inside.items() for box in own}
     crossing = [e for e in graph.edges if ids.get(e.source, e.source) != ids.get(e.target, e.target)]
     leaves = {box.id: backwards(box.scope) for box in graph.boxes if box.kind in LEAVES and box.id in ids}
@@ -102,7 +149,7 @@ def collapse(graph: Graph, depth: int) -> Graph:
     made = {path: _module(graph, path, own, last.get(ids[own[0].id]), used) for path, own in inside.items()}
     boxes = list(dict.fromkeys(made[paths[box.id]] if box.id in ids else box for box in graph.boxes))
     figures = {box: own for box, own in graph.figures.items() if box not in ids}
-    figures |= {made[path].id: total(graph.figures.get(box.id, {}) for box in own)
+    figures |= {made[path].id: sum_figures(graph.figures.get(box.id, {}) for box in own)
                 for path, own in inside.items()}
     scopes = {path: scope for path, scope in graph.scopes.items() if path not in inside
               and len(path) <= depth + backwards(path)}
@@ -125,7 +172,6 @@ def _module(graph: Graph, path: Path, own: list[Box], last: str | None, used: se
         shapes = [shape_text(box.shape) for box in ends[:MOST]]
         notes += (f"-> {', '.join(shapes)}" + f" and {len(ends) - MOST} more" * (len(ends) > MOST),)
     notes += tuple([note for box in own if box.mark == "failed" for note in box.notes])
-    mark = min((box.mark for box in own if box.mark), default="",
-               key=lambda mark: GRAVEST.index(mark) if mark in GRAVEST else len(GRAVEST))
+    mark = gravest({box.mark for box in own})
     return Box(f"module:{'.'.join(path)}", "module", title(graph.scopes[path]), out.shape, out.dtype,
                path[:-1], notes, mark)

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Any
 
-from .graph import CALLS, Box, Edge, Graph, Path, backwards, title
-from .style import FAINT, FONT, INK, extra, look, swatch
-from .words import printable, tensor_text
-
-if TYPE_CHECKING:
-    from graphviz import Digraph
+from .graph import CALLS, Box, Edge, Graph, Path, backwards, grouped, title
+from .style import FAINT, FONT, INK, MARKS, attributes
+from .text import printable, tensor_text
 
 CURVED = 100  # dashed lines between forward and backward that are led around boxes
-MOST = 4  # tensors on one line between modules whose shapes are told
+MOST = 4  # tensors on one line between modules whose shapes are written out
 FRAMES = ("#f7f7f7", "#efefef")  # every other depth of nesting
 
 
@@ -39,19 +36,23 @@ def dot(graph: Graph) -> str:
     """
     root = _root(graph)
     frames = _frames(graph, root)
-    ids = _ids(graph)
     boxes = {box.id: box for box in graph.boxes}
+    odd = [box for box in boxes if not (box.isascii() and box.isalnum())]  # such as modules' paths
+    ids = {box: box for box in boxes} | {box: f"module{i}" for i, box in enumerate(odd)}
     sides = _sides(graph, boxes)
     used = {edge.source for edge in graph.edges}
     for box in graph.boxes:
-        frames[box.scope].node(ids[box.id], _label(box, box.id not in used), **extra(box.kind, box.mark))
+        extra = attributes(box.kind, box.mark) if box.mark or box.kind != "op" else {}  # beyond the default
+        frames[box.scope].node(ids[box.id], _label(box, box.id not in used), **extra)
     for call, leaves in sides.items():
         level = "; ".join(ids[box] for box in (*leaves[:1], call, *leaves[1:]))
         frames[boxes[call].scope].body.append(f"\t{{rank=same; {level}}}\n")
-    for path in sorted(frames, key=len, reverse=True):
-        if path:
-            frames[path[:-1]].subgraph(frames[path])
-    for edges in _bundles(graph, boxes):
+    for path in sorted(filter(None, frames), key=len, reverse=True):
+        frames[path[:-1]].subgraph(frames[path])
+    modules = {box.id for box in graph.boxes if box.kind == "module"}
+    bundles = grouped(((e.source, e.target) if {e.source, e.target} & modules else number, e)
+                      for number, e in enumerate(graph.edges))  # tensors to or from a module share a line
+    for edges in bundles.values():
         right = edges[0].source in sides.get(edges[0].target, ())[1:]
         _draw_edge(root, (ids[edges[0].source], ids[edges[0].target]), edges, boxes, right)
     _order(graph, root, ids, boxes)
@@ -59,7 +60,7 @@ def dot(graph: Graph) -> str:
     return root.source
 
 
-def _root(graph: Graph) -> Digraph:
+def _root(graph: Graph) -> Any:
     from graphviz import Digraph
     boxes = {box.id: backwards(box.scope) for box in graph.boxes}
     across = sum(boxes[edge.source] != boxes[edge.target] for edge in graph.edges)
@@ -68,14 +69,8 @@ def _root(graph: Graph) -> Digraph:
         **FONT, "fontcolor": INK, "rankdir": "TB", "nodesep": "0.25", "ranksep": "0.35",
         "newrank": "true", **straight},
         node_attr={**FONT, "fontcolor": INK, "color": INK, "margin": "0.2,0.05", "height": "0.3",
-                   **look("op", "")},
+                   **attributes("op", "")},
         edge_attr={**FONT, "fontcolor": INK, "fontsize": "9", "color": INK, "arrowsize": "0.6"})
-
-
-def _ids(graph: Graph) -> dict[str, str]:
-    """Names in the text: those that are not plain words, such as modules' paths, become numbers."""
-    odd = [box.id for box in graph.boxes if not (box.id.isascii() and box.id.isalnum())]
-    return {box.id: box.id for box in graph.boxes} | {box: f"module{i}" for i, box in enumerate(odd)}
 
 
 def _sides(graph: Graph, boxes: dict[str, Box]) -> dict[str, list[str]]:
@@ -83,17 +78,11 @@ def _sides(graph: Graph, boxes: dict[str, Box]) -> dict[str, list[str]]:
 
     They are the first two that it alone uses, its module's own.
     """
-    users: dict[str, set[str]] = {}
-    for edge in graph.edges:
-        if backwards(boxes[edge.target].scope) == backwards(boxes[edge.source].scope):
-            users.setdefault(edge.source, set()).add(edge.target)
-    sides: dict[str, list[str]] = {}
-    for leaf, calls in users.items():
-        call, box = min(calls), boxes[leaf]
-        level = sides.get(call, ())
-        if len(calls) == 1 and len(level) < 2 and box.kind not in CALLS and box.scope == boxes[call].scope:
-            sides[call] = [*level, leaf]
-    return sides
+    users = grouped((edge.source, edge.target) for edge in graph.edges
+                    if backwards(boxes[edge.target].scope) == backwards(boxes[edge.source].scope))
+    leaves = grouped((calls[0], leaf) for leaf, calls in users.items() if len(set(calls)) == 1
+                     and boxes[leaf].kind not in CALLS and boxes[leaf].scope == boxes[calls[0]].scope)
+    return {call: own[:2] for call, own in leaves.items()}
 
 
 def text(lines: Iterable[str]) -> str:
@@ -108,39 +97,26 @@ def text(lines: Iterable[str]) -> str:
         printable(line).replace("\\", "\\\\").replace("&", "&amp;") for line in lines))
 
 
-def _frames(graph: Graph, root: Digraph) -> dict[Path, Digraph]:
+def _frames(graph: Graph, root: Any) -> dict[Path, Any]:
     """One cluster per scope, not yet nested; the root under ()."""
     frames = {(): root}
     for number, scope in enumerate(graph.scopes.values()):
         label = text([title(scope)])  # twice as wide, so that edges enter the frame beside it
-        frame = type(root)(f"cluster{number}", graph_attr={
+        frames[scope.path] = type(root)(f"cluster{number}", graph_attr={
             "label": label + " " * 2 * len(label) + r"\l", "labeljust": "l", "color": FAINT,
             "style": "rounded,filled" + ",dashed" * (scope.times > 1),
             "penwidth": "2" if scope.times > 1 else "1", "fillcolor": FRAMES[len(scope.path) % 2]})
-        frames[scope.path] = frame
     return frames
 
 
 def _label(box: Box, last: bool) -> str:
-    lines = [box.label, *box.notes]
-    if box.kind not in CALLS:
-        lines.insert(1, tensor_text(box.shape, box.dtype))
-    elif last and box.dtype and not any("-> " in note for note in box.notes):
-        lines.insert(1, f"-> {tensor_text(box.shape, box.dtype)}")
-    return text([*lines, *([f"[{box.mark}]"] if box.mark else [])])
+    tensor = tensor_text(box.shape, box.dtype)
+    shown = [tensor] if box.kind not in CALLS else [f"-> {tensor}"] if last and box.dtype and not any(
+        "-> " in note for note in box.notes) else []
+    return text([box.label, *shown, *box.notes, *([f"[{box.mark}]"] if box.mark else [])])
 
 
-def _bundles(graph: Graph, boxes: dict[str, Box]) -> list[list[Edge]]:
-    """Edges that are drawn as one line: those between the same two boxes, if one is a module."""
-    bundles: dict[tuple[str, ...], list[Edge]] = {}
-    for number, edge in enumerate(graph.edges):
-        module = "module" in (boxes[edge.source].kind, boxes[edge.target].kind)
-        key = (edge.source, edge.target) if module else (str(number),)
-        bundles.setdefault(key, []).append(edge)
-    return list(bundles.values())
-
-
-def _draw_edge(root: Digraph, ends: tuple[str, str], edges: list[Edge], boxes: dict[str, Box],
+def _draw_edge(root: Any, ends: tuple[str, str], edges: list[Edge], boxes: dict[str, Box],
                right: bool) -> None:
     source, target = boxes[edges[0].source], boxes[edges[0].target]
     lines = [tensor_text(edge.shape, edge.dtype) for edge in edges[:MOST]]
@@ -150,21 +126,16 @@ def _draw_edge(root: Digraph, ends: tuple[str, str], edges: list[Edge], boxes: d
         drawn = {"color": FAINT}
     level = backwards(source.scope)
     if level != backwards(target.scope):  # must not pull one picture below the other
-        root.edge(*ends, **drawn, constraint="false", style="dashed")
+        drawn |= {"constraint": "false", "style": "dashed"}
     elif right or level % 2 and source.kind in CALLS:
-        root.edge(*reversed(ends), **drawn, dir="back")
-    else:
-        root.edge(*ends, **drawn)
+        ends, drawn = ends[::-1], {**drawn, "dir": "back"}
+    root.edge(*ends, **drawn)
 
 
-def _legend(graph: Graph, root: Digraph) -> None:
+def _legend(graph: Graph, root: Any) -> None:
     """A frame that explains the marks in use and holds other remarks."""
-    present = {box.mark for box in graph.boxes}
-    lines = [(mark, meaning) for mark, meaning in graph.legend if not mark or mark in present]
-    rows = "".join(
-        f'<TR><TD BORDER="{swatch(mark)[1] if mark else 0}" BGCOLOR="{swatch(mark)[0] if mark else "white"}">'
-        f'{_html(mark) or " "}</TD><TD ALIGN="LEFT">{_html(meaning)}</TD></TR>'
-        for mark, meaning in lines)
+    present = {"", *(box.mark for box in graph.boxes)}
+    rows = "".join(_row(mark, meaning) for mark, meaning in graph.legend if mark in present)
     if rows:
         with root.subgraph(name="cluster_legend") as frame:
             frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded")
@@ -172,12 +143,19 @@ def _legend(graph: Graph, root: Digraph) -> None:
             frame.node("legend", table, shape="plain", style="solid")
 
 
+def _row(mark: str, meaning: str) -> str:
+    changes = MARKS.get(mark, {})
+    line, colour = changes.get("penwidth", "1") if mark else 0, changes.get("fillcolor", "white")
+    return (f'<TR><TD BORDER="{line}" BGCOLOR="{colour}">{_html(mark) or " "}</TD>'
+            f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>')
+
+
 def _html(line: str) -> str:
     """A line in an HTML-like label of DOT's, where a backslash would still be an escape."""
     return escape(printable(line)).replace("\\", "\\\\")
 
 
-def _order(graph: Graph, root: Digraph, ids: dict[str, str], boxes: dict[str, Box]) -> None:
+def _order(graph: Graph, root: Any, ids: dict[str, str], boxes: dict[str, Box]) -> None:
     """Invisible edges: calls on leaves alone stand below what their module gets, not beside it.
 
     Else the module's frame would reach up beside the one before it, and a chain become a staircase.

@@ -4,25 +4,24 @@ May import everything below the renderers.
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .annotate import annotate
-from .calls import calls_apart
-from .collapse import collapse, without
-from ..core import Tensor
-from .failure import failed_graph
+from ..tensor import Tensor
 from ..files import write_atomically
+from .annotate import annotate, write_figures
+from .collapse import collapse, frame_each_call, without
+from .dot import dot
+from .failure import failed_graph
 from .fold import fold as folded
 from .graph import Graph, graph
-from .notes import told
-from .dot import dot
 from .listing import listing
 from .page.page import page
-from .picture import FORMATS, picture
+from .render import FORMATS, render
 
 NOTEBOOK = 20.0  # seconds that a notebook waits for its picture
 
@@ -61,7 +60,7 @@ class Drawing:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file in the format of its ending: .dot, .svg, .png, .pdf, .html or .txt (the listing).
 
-        Pictures need a renderer (picture.py); where there is none, or it fails, the DOT text is
+        Pictures need a renderer (render.py); where there is none, or it fails, the DOT text is
         kept beside it. The page holds the whole graph; its modules fold when clicked.
 
         Returns:
@@ -73,37 +72,32 @@ class Drawing:
         """
         path = Path(path)
         kind = path.suffix.lower().removeprefix(".")
-        texts = {"dot": dot, "gv": dot, "txt": listing}
-        if kind == "html":
-            write_atomically(path, self.html(path.stem).encode())
-        elif kind in texts:
-            write_atomically(path, (texts[kind](self.graph) + "\n" * (kind == "txt")).encode())
-        elif kind in FORMATS:
+        texts = {"dot": lambda: self.dot, "gv": lambda: self.dot, "txt": lambda: self.listing() + "\n",
+                 "html": lambda: self.html(path.stem)}
+        if kind in FORMATS:
             return self._save_picture(path, kind)
-        else:
+        if kind not in texts:
             raise ValueError(f"save: expects a file ending .dot, .svg, .png, .pdf, .html or .txt, got "
                              f"{path.name!r}")
+        write_atomically(path, texts[kind]().encode())
         return path
 
     def _save_picture(self, path: Path, format: str) -> Path:
         kept = path.with_suffix(".dot")
         try:
-            write_atomically(path, picture(self.dot, format))
-        except FileNotFoundError as e:
+            write_atomically(path, render(self.dot, format))
+            return path
+        except (FileNotFoundError, RuntimeError) as e:
             write_atomically(kept, self.dot.encode())
+            if isinstance(e, RuntimeError):
+                raise RuntimeError(f"{e} (the DOT text is in {kept})") from None
             warnings.warn(f"{e}; {kept} is written instead", stacklevel=3)
             return kept
-        except RuntimeError as e:
-            write_atomically(kept, self.dot.encode())
-            raise RuntimeError(f"{e} (the DOT text is in {kept})") from None
-        return path
 
     def _repr_svg_(self) -> str | None:
         """The picture for a notebook; None where none can be made."""
-        try:
-            return picture(self.dot, "svg", NOTEBOOK).decode()
-        except (FileNotFoundError, RuntimeError):
-            return None
+        with contextlib.suppress(FileNotFoundError, RuntimeError):
+            return render(self.dot, "svg", NOTEBOOK).decode()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         makers = {"text/plain": self.listing, "image/svg+xml": self._repr_svg_}
@@ -122,7 +116,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
         outputs: tensors that were recorded: results, a loss, gradients made with
             `create_graph=True` (each is drawn beside the call it belongs to); or one exception.
         show: numbers to write into the boxes: any of "parameters", "flops", "memory", "time",
-            "grad", "nan".
+            "grad", "nan", and what was registered (annotate.py).
         depth: modules nested deeper than this become one box each: 0 closes every module, None none.
         fold: whether runs of equal modules are drawn once, as "x8".
         hide: kinds of leaves to leave out: "constant", "input", "parameter". A constant that is
@@ -146,10 +140,10 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
         op1    sum axis 0  -> scalar
     """
     whole = annotate(_read(outputs, kinds), show)
-    drawn = calls_apart(without(whole, hide))
+    drawn = frame_each_call(without(whole, hide))
     drawn = folded(drawn) if fold else drawn
     drawn = drawn if depth is None else collapse(drawn, depth)
-    return Drawing(told(drawn), told(whole))
+    return Drawing(write_figures(drawn), write_figures(whole))
 
 
 def _read(outputs: tuple[Any, ...], kinds: Mapping[str, str] | None) -> Graph:

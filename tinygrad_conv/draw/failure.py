@@ -1,7 +1,7 @@
 """The picture of a forward pass that raised: what was computed until then, and the failing call.
 
 Read off the traceback: the library function called by the user's innermost line is the call
-that failed, and its arguments lead back along the tape. May import core, primitive, graph, labels.
+that failed, and its arguments lead back along the tape. May import core, primitive, graph and text.
 """
 from __future__ import annotations
 
@@ -10,31 +10,22 @@ import inspect
 import os
 import re
 import textwrap
+import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import FrameType
 
 import numpy as np
 
-from ..core import Tensor, share
-from .graph import Box, Edge, Graph, Path, Scope, graph
-from .labels import place, slot_name
+from ..tensor import Tensor, share
 from ..primitive import OURS, Primitive
-from ..state import is_recording, state
-from ..tape import Entry
+from ..state import current, is_recording
+from .graph import Box, Edge, Graph, Path, Scope, graph
+from .text import argument_name, source_line
 
 ENGINE = OURS[0]
 NUMPY = os.path.join(os.path.dirname(np.__file__), "")
 WIDTH = 90  # columns of the message in its box
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """The call that failed: its name, arguments that are tensors, and the user's file and line."""
-
-    name: str
-    inputs: tuple[tuple[str, Tensor], ...]
-    where: tuple[str, int]
 
 
 def failed_graph(error: BaseException) -> Graph:
@@ -67,7 +58,7 @@ def failed_graph(error: BaseException) -> Graph:
         return known
     if error.__traceback__ is None:
         raise ValueError("failed_graph: this exception has no traceback; pass it as it was caught")
-    return _picture(failing_call(error), (), error)
+    return _picture(error, (), *failing_call(error))
 
 
 def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
@@ -94,87 +85,70 @@ def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
         [('matmul', 'failed')]
     """
     with contextlib.suppress(Exception):  # whatever goes wrong here must not hide the user's error
-        here = state.scope
+        here = current().scope
         if not isinstance(getattr(error, "graph", None), Graph):
-            call = failing_call(error)
-            for note in _origins(call):
+            name, inputs, where = failing_call(error)
+            for note in _origins(inputs):
                 error.add_note(note)
-            error.graph = replace(_picture(call, here, error), sources={})
+            error.graph = replace(_picture(error, here, name, inputs, where), sources={})
         found = {".".join(filter(None, [*here, path])): kind for path, kind in kinds.items()}
         error.graph = replace(error.graph, scopes={
             path: replace(scope, kind=scope.kind or found.get(".".join(path), ""))
             for path, scope in error.graph.scopes.items()})
 
 
-def failing_call(error: BaseException) -> Call:
-    """The call of an op, or of a module's `forward`, in which an error was raised."""
-    frames = _frames(error)
-    start = _start(frames)
+def failing_call(error: BaseException) -> tuple[str, list[tuple[str, Tensor]], tuple[str, int]]:
+    """The call of an op, or of a module's `forward`, in which an error was raised.
+
+    Returns:
+        its name; its arguments that are tensors, with their names; the user's file and line.
+    """
+    frames = [*traceback.walk_tb(error.__traceback__)]  # with their lines, outermost first
+    start = _start([frame for frame, _ in frames])
     op = start < len(frames)
     if not op:
         start = max((i for i, (frame, _) in enumerate(frames) if frame.f_code.co_name == "forward"),
                     default=len(frames) - 1)
-    users = [*_callers(frames[0][0]), *frames[:start], *([] if op else frames[start:])]
+    outside = [*traceback.walk_stack(frames[0][0])][:0:-1]  # what the traceback does not reach
+    users = [*outside, *frames[:start], *([] if op else frames[start:])]
     where = next(((frame.f_code.co_filename, line) for frame, line in reversed(users)
                   if not frame.f_code.co_filename.startswith((*OURS, NUMPY))), ("", 0))
-    return Call(_name(frames[start][0]), tuple(_arguments(frames[start][0])), where)
+    return _name(frames[start][0]), _arguments(frames[start][0]), where
 
 
-def _frames(error: BaseException) -> list[tuple[FrameType, int]]:
-    """Frames and lines of the traceback, outermost first."""
-    frames, tb = [], error.__traceback__
-    while tb is not None:
-        frames.append((tb.tb_frame, tb.tb_lineno))
-        tb = tb.tb_next
-    return frames
-
-
-def _callers(frame: FrameType) -> list[tuple[FrameType, int]]:
-    """What is outside the traceback as yet, outermost first."""
-    outer = []
-    while frame.f_back is not None:
-        frame = frame.f_back
-        outer.append((frame, frame.f_lineno))
-    return outer[::-1]
-
-
-def _start(frames: list[tuple[FrameType, int]]) -> int:
+def _start(frames: list[FrameType]) -> int:
     """Where the last stretch of the engine's frames begins, if the error came from there."""
-    def inside(i: int) -> bool:
-        return frames[i][0].f_code.co_filename.startswith(ENGINE)
-
-    last = max((i for i in range(len(frames)) if inside(i)), default=-1)
-    calls_out = last >= 0 and frames[last][0].f_code is Primitive.__call__.__code__
-    below = all(frame.f_code.co_filename.startswith(NUMPY) for frame, _ in frames[last + 1:])
+    inside = [frame.f_code.co_filename.startswith(ENGINE) for frame in frames]
+    last = max((i for i, engine in enumerate(inside) if engine), default=-1)
+    calls_out = last >= 0 and frames[last].f_code is Primitive.__call__.__code__
+    below = all(frame.f_code.co_filename.startswith(NUMPY) for frame in frames[last + 1:])
     if last < 0 or not (calls_out or below):
         return len(frames)
     start = last
-    while start and inside(start - 1):
+    while start and inside[start - 1]:
         start -= 1
-    while start < last and _passes_on(frames[start][0]):
-        start += 1
-    return start
+    return next((i for i in range(start, last) if not _passes_on(frames[i])), last)
 
 
 def _passes_on(frame: FrameType) -> bool:
     """Whether a function of the engine only calls the op: x + y is a lambda, np.exp(x) a protocol."""
-    return frame.f_code.co_name.startswith("<") or frame.f_globals["__name__"].endswith("numpy_protocol")
+    return frame.f_code.co_name.startswith(("<", "__array_")) or (
+        frame.f_globals["__name__"].endswith("numpy_protocol"))
 
 
 def _name(frame: FrameType) -> str:
     own = frame.f_locals.get(next(iter(frame.f_code.co_varnames), ""))  # `self`, whatever it is called
     if isinstance(own, Primitive):
         return own.name
-    if frame.f_code.co_name in ("forward", "__call__") and own is not None:
-        return type(own).__name__
-    return frame.f_code.co_name.strip("_<>")
+    method = own is not None and frame.f_code.co_name in ("forward", "__call__")
+    return type(own).__name__ if method else frame.f_code.co_name.strip("_<>")
 
 
 def _arguments(frame: FrameType) -> list[tuple[str, Tensor]]:
     """Names and values of the arguments that are tensors or arrays; of all locals of a `forward`."""
     code, values = frame.f_code, frame.f_locals
     if code is Primitive.__call__.__code__:
-        named = [(slot_name(values["self"], i), t) for i, t in enumerate(values["inputs"])]
+        named = [(argument_name(values["self"], i), t) for i, t in enumerate(values["args"])]
     else:
         named = []
         count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
@@ -186,10 +160,10 @@ def _arguments(frame: FrameType) -> list[tuple[str, Tensor]]:
             for name, v in named if isinstance(v, Tensor) or isinstance(v, np.ndarray) and v.ndim]
 
 
-def _origins(call: Call) -> list[str]:
+def _origins(inputs: list[tuple[str, Tensor]]) -> list[str]:
     """A line for each argument that was computed: its shape, and what made it where."""
     lines = []
-    for name, t in call.inputs:
+    for name, t in inputs:
         if t.node is not None:
             lines.append(f"{name} {t.shape} came from {_origin(t)}")
         elif not is_recording() and not t.name:
@@ -199,42 +173,43 @@ def _origins(call: Call) -> list[str]:
 
 
 def _origin(t: Tensor) -> str:
-    """The module, op and line that made a tensor; for a reshape also those of what it reshaped."""
-    text = _maker(t)
-    while t.node.primitive.name == "reshape" and t.node.inputs[0].node is not None:
-        t = t.node.inputs[0]
-        text += f", from {t.shape} of {_maker(t)}"
+    """What made a tensor; of one that only got another shape also what made the one before."""
+    text, x = _maker(t), t.node.inputs[0]
+    while len(t.node.inputs) == 1 and x.node is not None and x.shape != t.shape and (
+            np.prod(x.shape) == np.prod(t.shape)):
+        text += f", from {x.shape} of {_maker(x)}"
+        t, x = x, x.node.inputs[0]
     return text
 
 
 def _maker(t: Tensor) -> str:
-    name, path = t.node.primitive.name, ".".join(t.node.scope)
-    line = place(t.node.where).split(": ", 1)[0]
-    return f"{path} ({name}, {line})" if path else f"{name} at {line}"
+    """The module, op and line that made a tensor."""
+    name, path, position = t.node.primitive.name, ".".join(t.node.scope), source_line(t.node.where)[0]
+    return f"{path} ({name}, {position})" if path else f"{name} at {position}"
 
 
-def _picture(call: Call, scope: Path, error: BaseException) -> Graph:
+def _picture(error: BaseException, scope: Path, name: str, inputs: list[tuple[str, Tensor]],
+             where: tuple[str, int]) -> Graph:
     """The tape behind the arguments and a box for the call."""
     scope = tuple(".".join(scope).split(".")) if scope else ()
     inside = ".".join((*scope, ""))
-    g = graph(*[t for _, t in call.inputs])
-    ids = {source.node.order if isinstance(source, Entry) else -id(source): box
-           for box, source in g.sources.items()}
+    g = graph(*[t for _, t in inputs])
+    ids = {source.node or id(source): box for box, source in g.sources.items()}
     boxes, edges, sources = [*g.boxes], [*g.edges], dict(g.sources)
-    for slot, (name, t) in enumerate(call.inputs):
-        key = t.node.order if t.node is not None else -id(t)
+    for slot, (argument, t) in enumerate(inputs):
+        key = t.node or id(t)
         if key not in ids:
             ids[key] = f"given{slot}"
             kind = "parameter" if t.requires_grad else "input" if t.shape else "constant"
             own = scope if inside and t.name.startswith(inside) else ()
-            label = t.name[len(inside):] if own else t.name or name
+            label = t.name[len(inside):] if own else t.name or argument
             boxes.append(Box(ids[key], kind, label, t.shape, str(t.dtype), own))
             sources[ids[key]] = t
         edges.append(Edge(ids[key], "failed", t.shape, str(t.dtype), slot))
-    at = place(call.where).split(": ", 1) if call.where[0] else []
     parts = re.split(r"; |(?<=\S) +(?=\([\w.]*shape|\(inputs)", str(error) or type(error).__name__)
     text = [line for part in parts for line in textwrap.wrap(part, WIDTH)]
-    boxes.append(Box("failed", "op", call.name, (), "", scope, (*text, *at), "failed"))
+    text += source_line(where) if where[0] else ()
+    boxes.append(Box("failed", "op", name, (), "", scope, tuple(text), "failed"))
     scopes = {scope[:depth]: Scope(scope[:depth]) for depth in range(1, len(scope) + 1)}
     return Graph(tuple(boxes), tuple(edges), {**scopes, **g.scopes},
                  (("failed", f"the call that raised {type(error).__name__}"),), sources)

@@ -7,10 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .graph import CALLS, Box, Edge, Graph, Path, backwards, total
+from .graph import CALLS, Box, Edge, Graph, Path, backwards, grouped, sum_figures
 
-
-Place = tuple[int, int]  # of an input: number of the box in its block, slot
+Entrance = tuple[int, int]  # of an edge into a block: number of the box in it, slot
 
 
 @dataclass
@@ -20,9 +19,13 @@ class _Block:
     path: Path
     boxes: list[Box] = field(default_factory=list)
     inner: list[tuple[Any, ...]] = field(default_factory=list)
-    inputs: dict[Place, Edge] = field(default_factory=dict)  # by place of the target
+    inputs: dict[Entrance, Edge] = field(default_factory=dict)
     outputs: list[Edge] = field(default_factory=list)
-    look: Any = ()  # equal if the blocks look the same
+    appearance: Any = ()  # equal if the blocks look the same
+
+
+Positions = dict[str, tuple[_Block | None, int]]  # of boxes: the block and the number in it
+NOWHERE = (None, 0)
 
 
 def fold(graph: Graph) -> Graph:
@@ -45,10 +48,8 @@ def fold(graph: Graph) -> Graph:
         >>> [box.label for box in fold(tg.graph(y)).boxes]
         ['x', 'neg', 'exp']
     """
-    level = 1
-    while any(len(path) >= level for path in graph.scopes):
+    for level in range(1, max(map(len, graph.scopes), default=0) + 1):
         graph = _fold_level(graph, level)
-        level += 1
     return graph
 
 
@@ -61,86 +62,81 @@ def _fold_level(graph: Graph, level: int) -> Graph:
     paths = dict.fromkeys(own for path in graph.scopes if len(own := _own(path)) == level)
     if len({path[:-1] for path in paths}) == len(paths):  # nobody has a sibling
         return graph
-    blocks = _blocks(graph, level)
-    families: dict[Path, list[_Block]] = {}
-    for block in blocks.values():
-        families.setdefault(block.path[:-1], []).append(block)
-    place = {box.id: (block, i) for block in blocks.values() for i, box in enumerate(block.boxes)}
+    families, position = _families(graph, level)
     runs = []
-    for family in families.values():
+    for family in families:
         for block in family if len(family) > 1 else ():
-            block.look = _look(graph, block, level)
+            block.appearance = _appearance(graph, block, level)
         start = 0
         while start < len(family):
-            runs.append(family[start:start + _run(family, start, place)])
+            runs.append(family[start:start + _run(family, start, position)])
             start += len(runs[-1])
     runs = [run for run in runs if len(run) > 1]
     return _folded(graph, runs) if runs else graph
 
 
-def _blocks(graph: Graph, level: int) -> dict[Path, _Block]:
-    """The modules at one level of nesting, in the order of their first box."""
+def _families(graph: Graph, level: int) -> tuple[list[list[_Block]], Positions]:
+    """The modules at one level of nesting, siblings together, in the order of their first box."""
     blocks: dict[Path, _Block] = {}
-    place: dict[str, tuple[Path, int]] = {}
+    position: Positions = {}
     for box in graph.boxes:
         if len(own := _own(box.scope)) >= level:
             block = blocks.setdefault(own[:level], _Block(own[:level]))
-            place[box.id] = block.path, len(block.boxes)
+            position[box.id] = block, len(block.boxes)
             block.boxes.append(box)
-    nowhere = ((), 0)
     for edge in graph.edges:
-        (a, i), (b, j) = place.get(edge.source, nowhere), place.get(edge.target, nowhere)
-        if a == b and a:
-            blocks[a].inner.append((i, j, edge.slot, edge.shape, edge.dtype))
+        (a, i), (b, j) = position.get(edge.source, NOWHERE), position.get(edge.target, NOWHERE)
+        if a and a is b:
+            a.inner.append((i, j, edge.slot, edge.shape, edge.dtype))
             continue
         if a:
-            blocks[a].outputs.append(edge)
+            a.outputs.append(edge)
         if b:
-            blocks[b].inputs[j, edge.slot] = edge
-    return blocks
+            b.inputs[j, edge.slot] = edge
+    return [*grouped((block.path[:-1], block) for block in blocks.values()).values()], position
 
 
-def _look(graph: Graph, block: _Block, level: int) -> Any:
+def _appearance(graph: Graph, block: _Block, level: int) -> Any:
     boxes = [(box.kind, box.label if box.kind in CALLS else "", box.shape, box.dtype, backwards(box.scope),
               _own(box.scope)[level:], [note for note in box.notes if not note.startswith("= ")],
               box.mark, graph.figures.get(box.id)) for box in block.boxes]  # "= name" may differ
     kinds = [graph.scopes[path] for path in dict.fromkeys(
         box.scope[:i] for box in block.boxes
         for i in range(level + backwards(box.scope), len(box.scope) + 1))]
-    inputs = [(place, edge.shape, edge.dtype) for place, edge in block.inputs.items()]
+    inputs = [(entrance, edge.shape, edge.dtype) for entrance, edge in block.inputs.items()]
     return boxes, [(_own(s.path)[level:], s.kind, s.times) for s in kinds], block.inner, inputs
 
 
-def _run(family: list[_Block], start: int, place: dict[str, tuple[_Block, int]]) -> int:
+def _run(family: list[_Block], start: int, position: Positions) -> int:
     """How many equal blocks follow one another from `start` on."""
     end, link = start + 1, None
     while end < len(family):
         one, two = family[end - 1], family[end]
-        step = _link(one, two, place)
+        step = _link(one, two, position)
         if step is None or link not in (None, step):
             break
         back = {source for source, _ in step[1]} if end == start + 1 else set()
-        if not _leaving(one, [*family[max(start, end - 2):end - 1], two], place) <= back:
+        if not _leaving(one, [*family[max(start, end - 2):end - 1], two], position) <= back:
             break
         end, link = end + 1, step
     onward = {source for source, _ in link[0]} if link else set()
-    while end > start + 1 and not _leaving(family[end - 1], [family[end - 2]], place) <= onward:
+    while end > start + 1 and not _leaving(family[end - 1], [family[end - 2]], position) <= onward:
         end -= 1
     return end - start
 
 
-def _leaving(block: _Block, near: list[_Block], place: dict[str, tuple[_Block, int]]) -> set[int]:
+def _leaving(block: _Block, near: list[_Block], position: Positions) -> set[int]:
     """The boxes from which something goes to others than the blocks beside."""
-    return {place[e.source][1] for e in block.outputs
-            if not any(place.get(e.target, (None,))[0] is other for other in near)}
+    return {position[e.source][1] for e in block.outputs
+            if not any(position.get(e.target, NOWHERE)[0] is other for other in near)}
 
 
-def _link(one: _Block, two: _Block, place: dict[str, tuple[_Block, int]]) -> Any:
+def _link(one: _Block, two: _Block, position: Positions) -> Any:
     """Where edges lead on from `one` to `two`, where back; None if `two` does not follow `one`."""
-    if one.look != two.look:
+    if one.appearance != two.appearance:
         return None
-    onward, back = [tuple([(place[e.source][1], at) for at, e in b.inputs.items()
-                           if place.get(e.source, (None,))[0] is a]) for a, b in ((one, two), (two, one))]
+    onward, back = [tuple([(position[e.source][1], at) for at, e in b.inputs.items()
+                           if position.get(e.source, NOWHERE)[0] is a]) for a, b in ((one, two), (two, one))]
     joined = {at for _, at in onward + back}
     others = [{at: e.source for at, e in b.inputs.items() if at not in joined} for b in (one, two)]
     return (onward, back) if onward and others[0] == others[1] else None
@@ -167,7 +163,7 @@ def _folded(graph: Graph, runs: list[list[_Block]]) -> Graph:
     for run in runs:
         for same in zip(*(block.boxes for block in run)):
             if same[0].id in figures:
-                figures[same[0].id] = total(graph.figures.get(box.id, {}) for box in same)
+                figures[same[0].id] = sum_figures(graph.figures.get(box.id, {}) for box in same)
     level, paths = len(runs[0][0].path), {block.path for run in runs for block in run[1:]}
     times = {run[0].path: len(run) for run in runs}
     scopes = {path: replace(scope, times=times.get(_own(path), scope.times))

@@ -3,21 +3,23 @@
 Pure and deterministic: boxes are numbered in the order of the tape, so the same program gives the
 same graph, before and after `backward()`. Scopes are paths of names without dots: a scope called
 "blocks.0" is the part "0" of "blocks". Renderers and annotations are other files; this one may
-import core, primitive, tape and labels.
+import core, primitive, tape and text.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
-from ..core import Tensor
-from .labels import call_label, conv_notes, dtype_name, slot_name
+from ..tensor import Tensor
 from ..primitive import Freed, Node
 from ..tape import Entry, walk
+from .text import argument_name, call_label, dtype_name, shape_text, tensor_text
 
 Path = tuple[str, ...]
+Use = tuple[Node, int, Path]  # of a leaf: the call, which of its arguments, and the call's scope
 CALLS, LEAVES = ("op", "module"), ("parameter", "input", "constant")  # kinds of boxes
-ARITHMETIC = {"add", "sub", "mul", "div", "pow"}
 BACKWARD = "backward"  # the scope of what a gradient's computation records
 
 
@@ -25,8 +27,8 @@ BACKWARD = "backward"  # the scope of what a gradient's computation records
 class Box:
     """One thing drawn: the call of an op, a leaf, or a module drawn as one box.
 
-    `kind` is one of CALLS or LEAVES; `shape` and `dtype` are those of
-    the output; `notes` are lines of annotation; `mark` names what its colour means ("": nothing).
+    `kind` is one of CALLS or LEAVES; `shape` and `dtype` are those of the output, of a call with several
+    the first one in use; `notes` are lines of annotation; `mark` names what its colour means ("": nothing).
     """
 
     id: str
@@ -75,13 +77,23 @@ class Graph:
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict, compare=False, repr=False)
 
 
-def total(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
+def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
+    """The second of each pair in lists by the first.
+
+    Example:
+        >>> grouped([("a", 1), ("b", 2), ("a", 3)])
+        {'a': [1, 3], 'b': [2]}
+    """
+    groups: dict[Any, list[Any]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+def sum_figures(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """The figures of several boxes as those of one that stands for all of them."""
-    sums: dict[str, float] = {}
-    for own in figures:
-        for name, value in own.items():
-            sums[name] = sums.get(name, 0.0) + value
-    return sums
+    amounts = grouped(item for own in figures for item in own.items())
+    return {name: sum(values) for name, values in amounts.items()}
 
 
 def backwards(scope: Path) -> int:
@@ -91,8 +103,6 @@ def backwards(scope: Path) -> int:
         >>> backwards(("features", "0")), backwards(("backward", "features", "0"))
         (0, 1)
     """
-    if scope[:1] != (BACKWARD,):
-        return 0
     return next((i for i, name in enumerate(scope) if name != BACKWARD), len(scope))
 
 
@@ -113,77 +123,78 @@ def title(scope: Scope) -> str:
     return "  ".join(filter(None, [path, scope.kind, f"x{scope.times}" if scope.times > 1 else ""]))
 
 
-def _shared(scopes: list[Path]) -> Path:
-    """The deepest scope around all of them; forward ones decide, if there are any."""
-    forward = [scope for scope in scopes if not backwards(scope)] or scopes
-    first, last = min(forward), max(forward)
-    return first[:common(first, last)]
+def shown(source: Entry | Tensor | Freed | None) -> list[Tensor | Freed]:
+    """What a box shows: the leaf, or all outputs of the call; first those that something drawn uses."""
+    if isinstance(source, Entry):
+        return sorted(source.outputs, key=lambda t: t.node is None)
+    return [] if source is None else [source]
 
 
 def _is_data(node: Node, slot: int) -> bool:
     """Whether an unnamed array is what the call works on, not something that helps it to."""
-    scaled = node.primitive.name in ARITHMETIC and any(t.node is not None for t in node.inputs)
-    return slot == 0 and not scaled
+    return slot == 0 and not (node.primitive.broadcasts and any(
+        t.node is not None and math.prod(t.shape) >= math.prod(node.inputs[0].shape) for t in node.inputs))
 
 
-def _placed(box: Box, t: Tensor | Freed, users: list[Path], data: bool) -> Box:
-    """A leaf with its kind, its own name, and the scope it belongs to; see `graph`."""
-    scope = _shared(users)
-    own = bool(scope) and t.name.startswith(".".join((*scope, "")))
-    outside = not backwards(scope) and not own and (bool(t.name) or data or not scope)
+def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use]) -> Box:
+    """A leaf with its kind, its name, and the scope it belongs to; see `graph`."""
+    node, slot, _ = uses[0]
+    scopes = [scope for *_, scope in uses if not backwards(scope)] or [scope for *_, scope in uses]
+    scope = min(scopes)[:common(min(scopes), max(scopes))]  # the deepest around all of them
+    inside = ".".join((*scope, ""))
+    own = bool(scope) and t.name.startswith(inside)
+    outside = not backwards(scope) and not own and (bool(t.name) or _is_data(node, slot) or not scope)
     kind = "parameter" if t.requires_grad else "input" if outside and t.shape else "constant"
-    if outside and not (kind == "parameter" and t.name):
-        scope = () if t.shape else scope
-    label = t.name[len(".".join((*scope, ""))):] if own else t.name or box.label
-    return replace(box, kind=kind, label=label, scope=scope)
+    if outside and t.shape and not (kind == "parameter" and t.name):
+        scope = ()
+    label = t.name[len(inside):] if own else t.name or argument_name(node.primitive, slot)
+    return Box(box, kind, label, t.shape, dtype_name(t.dtype), scope)
 
 
 class _Reader:
     """The boxes, edges and scopes of a tape, collected call by call."""
 
-    def __init__(self, kinds: Mapping[str, str], entries: list[Entry]) -> None:
-        self.kinds, self.boxes, self.edges = kinds, list[Box](), list[Edge]()
+    def __init__(self, kinds: Mapping[str, str], explained: bool) -> None:
+        self.kinds, self.explained = kinds, explained  # whether ops write how their results come about
         self.sources: dict[str, Entry | Tensor | Freed] = {}
+        self.edges: list[Edge] = []
         self.scopes: dict[Path, Scope] = {}
-        self.users: dict[str, list[Path]] = {}  # of leaves
-        self.data: dict[str, bool] = {}         # whether a leaf is
-        self.ids: dict[int, str] = {}           # of calls by order, of leaves by -id
-        self.paths: dict[Path, Path] = {}       # a node's scope: without dots in its names
-        self.told = any(backwards(entry.node.scope) for entry in entries)
-        for entry in entries:
-            self.call(entry)
+        self.calls: dict[str, Box] = {}
+        self.uses: dict[str, list[Use]] = {}   # of leaves
+        self.ids: dict[Node | int, str] = {}    # of calls by node, of leaves by id (`sources` holds them)
 
     def path(self, scope: Path) -> Path:
-        if scope not in self.paths:
-            path = self.paths[scope] = tuple(".".join(scope).split(".")) if scope else ()
-            for depth in range(1, len(path) + 1):
-                part = path[:depth]
-                name = ".".join(part[backwards(part):])
-                kind = self.kinds.get(name, "") if name else ""
-                self.scopes.setdefault(part, Scope(part, kind))
-        return self.paths[scope]
+        """A node's scope, without dots in its names; frames for it and those around it."""
+        path = tuple(".".join(scope).split(".")) if scope else ()
+        for depth in range(1, len(path) + 1) if path not in self.scopes else ():
+            part = path[:depth]
+            name = ".".join(part[backwards(part):])
+            self.scopes.setdefault(part, Scope(part, self.kinds.get(name, "") if name else ""))
+        return path
 
     def call(self, entry: Entry) -> None:
-        node, out, scope = entry.node, entry.output, self.path(entry.node.scope)
-        op = self.ids[node.order] = f"op{len(self.sources) - len(self.users)}"
+        node, scope, outputs = entry.node, self.path(entry.node.scope), shown(entry)
+        box = self.ids[node] = f"op{len(self.calls)}"
         for slot, t in enumerate(node.inputs):
-            key = -id(t) if t.node is None else t.node.order
-            if key not in self.ids:
-                self.leaf(t, node, slot)
+            source = self.ids.setdefault(t.node or id(t), f"leaf{len(self.uses)}")
             if t.node is None:
-                self.users[self.ids[key]].append(scope)
-            self.edges.append(Edge(self.ids[key], op, t.shape, dtype_name(t.dtype), slot))
-        shapes, name = [t.shape for t in node.inputs], node.primitive.name
-        notes = conv_notes(name, shapes, out.shape) if self.told else ()
-        notes = (f"= {out.name}", *notes) if out.name else notes
-        label = call_label(name, shapes, node.params)
-        self.boxes.append(Box(op, "op", label, out.shape, dtype_name(out.dtype), scope, notes))
-        self.sources[op] = entry
+                self.sources.setdefault(source, t)
+                self.uses.setdefault(source, []).append((node, slot, scope))
+            self.edges.append(Edge(source, box, t.shape, dtype_name(t.dtype), slot))
+        out, notes = outputs[0], self.notes(node, outputs)
+        label = call_label(node, out)
+        self.calls[box] = Box(box, "op", label, out.shape, dtype_name(out.dtype), scope, notes)
+        self.sources[box] = entry
 
-    def leaf(self, t: Tensor | Freed, node: Node, slot: int) -> None:
-        leaf = self.ids[-id(t)] = f"leaf{len(self.users)}"
-        self.boxes.append(Box(leaf, "", slot_name(node.primitive, slot), t.shape, dtype_name(t.dtype), ()))
-        self.sources[leaf], self.users[leaf], self.data[leaf] = t, [], _is_data(node, slot)
+    def notes(self, node: Node, outputs: list[Tensor | Freed]) -> tuple[str, ...]:
+        """The name of a result; all results if several are used; how they come about beside a backward."""
+        out, how = outputs[0], node.primitive.notes.get("ans") if self.explained else ""
+        notes = (f"= {out.name}",) if out.name else ()
+        used = [tensor_text(t.shape, dtype_name(t.dtype)) for t in outputs if t.node is not None]
+        notes += (f"-> {', '.join(used)}",) if len(used) > 1 else ()
+        given = ", ".join([shape_text(t.shape) for t in node.inputs[:2]])
+        return notes + ((f"{given} -> {shape_text(out.shape)}", how.replace("summed over", "sums over"))
+                        if how else ())
 
 
 def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
@@ -201,7 +212,7 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
         kinds: the kind of each scope by its dotted path, e.g. {"features.conv1": "Conv2d"}.
 
     Returns:
-        a `Graph`; if it contains a backward pass, convolutions note their shapes and what they sum over.
+        a `Graph`; if it contains a backward pass, ops with notes on their result (`defnotes`) show them.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -210,7 +221,10 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
         >>> [box.label for box in g.boxes], len(g.edges)
         (['x', 'mul'], 2)
     """
-    read = _Reader(kinds or {}, walk(outputs))
-    boxes = tuple([_placed(box, read.sources[box.id], read.users[box.id], read.data[box.id])
-                   if box.id in read.data else box for box in read.boxes])
-    return Graph(boxes, tuple(read.edges), read.scopes, sources=read.sources)
+    entries = walk(outputs)
+    read = _Reader(kinds or {}, any(backwards(entry.node.scope) for entry in entries))
+    for entry in entries:
+        read.call(entry)
+    boxes = [_leaf_box(box, source, read.uses[box]) if box in read.uses else read.calls[box]
+             for box, source in read.sources.items()]
+    return Graph(tuple(boxes), tuple(read.edges), read.scopes, sources=read.sources)

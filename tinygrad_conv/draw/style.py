@@ -16,7 +16,7 @@ KINDS = {  # attributes of a node in DOT
     "module": {"shape": "box3d", "margin": "0.22,0.1", "style": "filled", "fillcolor": "#e8f0f8"},
 }
 
-MARKS = {  # what a mark changes; `style` is added to that of the kind
+MARKS = {  # what a mark changes, the most serious first; `style` is added to that of the kind
     "failed": {"fillcolor": "#d55e00", "style": "bold", "penwidth": "3", "peripheries": "2"},
     "nan": {"fillcolor": "#cc79a7", "style": "bold", "penwidth": "2", "peripheries": "2"},
     "exploding": {"fillcolor": "#e69f00", "style": "bold", "penwidth": "3"},
@@ -26,11 +26,11 @@ MARKS = {  # what a mark changes; `style` is added to that of the kind
 }
 
 
-def look(kind: str, mark: str) -> dict[str, str]:
-    """The attributes of a box of this kind under this mark ("" for none).
+def attributes(kind: str, mark: str) -> dict[str, str]:
+    """Those of a box of this kind under this mark ("" for none).
 
     Example:
-        >>> look("op", "vanishing")["style"], look("op", "vanishing")["shape"]
+        >>> attributes("op", "vanishing")["style"], attributes("op", "vanishing")["shape"]
         ('rounded,filled,dashed', 'box')
     """
     plain, changes = KINDS[kind], MARKS.get(mark, {})
@@ -38,17 +38,13 @@ def look(kind: str, mark: str) -> dict[str, str]:
     return {**plain, **changes, **joined}
 
 
-def extra(kind: str, mark: str) -> dict[str, str]:
-    """What `look` has beyond the plain look of an op, which is the default of the text."""
-    return look(kind, mark) if mark or kind != "op" else {}
-
-
-def swatch(mark: str) -> tuple[str, str]:
-    """A mark in the legend: its colour, and how thick its line is.
+def gravest(marks: set[str]) -> str:
+    """The most serious of some marks; one that is not in the table (a user's) comes before "hot" alone.
 
     Example:
-        >>> swatch("failed")
-        ('#d55e00', '3')
+        >>> gravest({"hot", "nan"}), gravest({"mine", "hot"}), gravest({""})
+        ('nan', 'mine', '')
     """
-    changes = MARKS.get(mark, {})
-    return changes.get("fillcolor", "white"), changes.get("penwidth", "1")
+    known = [*MARKS]
+    return min(filter(None, marks), default="", key=lambda mark: (
+        known.index(mark if mark in known else "hot"), mark == "hot", mark))

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..arguments import is_whole
-from ..core import Tensor, as_array, share
+from ..core import as_array
+from ..tensor import Tensor, share
 from ..kernels.geometry import Geometry
 from ..ops.conv import _conv2d, _conv_transpose2d
 from ..ops.shape import _reshape, _transpose
 from ..primitive import Freed
-from ..pullback import pull
+from ..pullback import changed, pull
 from ..state import no_grad
 from ..tape import walk
 
@@ -75,7 +76,7 @@ def recorded(y: Any, what: str) -> RecordedConv:
         raise RuntimeError(f"{what}: backward() has freed what this {t.node.primitive.name} read; call "
                            f"it with retain_graph=True, or compute y again")
     for name, x, stamp in zip(("x", "weight", "bias"), t.node.inputs, t.node.stamps):
-        if x.memory.stamp(x.data, stamp) != stamp:
+        if changed(x, stamp):
             raise RuntimeError(f"{what}: the {name} of this {t.node.primitive.name} was changed in place "
                                f"after the call; compute y again")
     x, w, bias = (*t.node.inputs, None)[:3]

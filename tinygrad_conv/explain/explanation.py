@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..files import write_atomically
 from ..state import no_grad
 from .call import cotangent, index_on_four_axes, recorded

@@ -15,6 +15,8 @@ def total(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """x added up over `axes`; half precision, which ends at 65504, as float32."""
     if x.dtype == np.float16:
         x = x.astype(np.float32)
+    if x.size < WORTH or x.dtype.char not in "fd":
+        return np.add.reduce(x, axis=axes, keepdims=keepdims)
     order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]) if x.shape[i] > 1 else -math.inf)
     rows = _rows(x, order, axes)
     if rows is None:
@@ -26,7 +28,7 @@ def total(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
 
 def _rows(x: np.ndarray, order: list[int], axes: tuple[int, ...]) -> np.ndarray | None:
     """x as (groups, rows, numbers kept), or None if its memory does not fall into such rows."""
-    if x.size < WORTH or x.dtype.char not in "fd" or not x.transpose(order).flags.c_contiguous:
+    if not x.transpose(order).flags.c_contiguous:
         return None
     places = [i for i, axis in enumerate(order) if axis in axes and x.shape[axis] > 1]
     if not places or places[-1] - places[0] >= len(places):

@@ -1,35 +1,32 @@
 """The ops, one file per family; `__all__` is what is public on `tg`."""
-from .activation import elu, gelu, hardtanh, leaky_relu, relu, relu6, relu_vjp, selu, silu, softplus
-from .compare import (
-    equal, floor, greater, greater_equal, isfinite, isnan, less, less_equal, logical_and,
-    logical_not, logical_or, not_equal, sign, where,
+from .activation import (
+    elu, gelu, hardtanh, leaky_relu, log_softmax, relu, relu6, relu_vjp, selu, silu, softmax, softplus,
 )
-from .elementwise import (
-    abs, add, astype, clip, div, div_no_nan, identity, maximum, minimum, mul, neg, sub,
-)
-from .functions import cos, erf, exp, expm1, log, log1p, pow, sigmoid, sin, sqrt, tanh
-from .indexing import getitem, take_along_axis
-from .joining import concat, concatenate, split, stack
-from .padding import pad
-from .reduce import all, amax, amin, any, argmax, argmin, max, mean, min, sum
-from .shape import (
-    broadcast_to, expand_dims, flatten, flip, reshape, roll, squeeze, swapaxes, transpose,
-)
-from .linalg import linear, matmul, outer
-from .contraction import einsum
 from .conv import conv1d, conv2d, conv2d_weight, conv_transpose1d, conv_transpose2d
-from .classification import cross_entropy, hinge_loss, nll_loss
 from .dropout import dropout, dropout2d
-from .loss import (
-    binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss, smooth_l1_loss,
+from .elementwise import (
+    abs, add, astype, clip, cos, div, div_no_nan, equal, erf, exp, expm1, floor, greater, greater_equal,
+    identity, isfinite, isnan, less, less_equal, log, log1p, logical_and, logical_not, logical_or, maximum,
+    minimum, mul, neg, not_equal, pow, sigmoid, sign, sin, sqrt, sub, tanh, where,
 )
-from .norm_layers import batch_norm, group_norm, instance_norm, layer_norm
+from .linalg import einsum, linear, matmul, outer
+from .loss import (
+    binary_cross_entropy_with_logits, cross_entropy, hinge_loss, huber_loss, kl_div, l1_loss, mse_loss,
+    nll_loss, smooth_l1_loss,
+)
+from .normalize import batch_norm, group_norm, instance_norm, layer_norm
+from .padding import pad
 from .pool import (
     adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool1d, avg_pool2d, global_avg_pool2d,
     global_max_pool2d, max_pool1d, max_pool2d, max_unpool2d,
 )
-from .softmax import log_softmax, softmax
-from .cumulative import cumsum, logsumexp, norm, prod, std, var
+from .reduce import (
+    all, amax, amin, any, argmax, argmin, cumsum, logsumexp, max, mean, min, norm, prod, std, sum, var,
+)
+from .shape import (
+    broadcast_to, concat, concatenate, expand_dims, flatten, flip, getitem, reshape, roll, split, squeeze,
+    stack, swapaxes, take_along_axis, transpose,
+)
 
 __all__ = [
     "abs", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "all", "amax", "amin", "any",

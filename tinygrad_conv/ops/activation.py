@@ -1,8 +1,7 @@
-"""Activations: relu and its family, softplus, silu, gelu.
+"""Activations: relu and its family, softplus, silu, gelu; softmax and its logarithm, along an axis.
 
 Kinks have PyTorch's sub-gradients: relu'(0) = 0, leaky_relu'(0) = slope, hardtanh' = 0 at both
-bounds, elu'(0) = alpha. None overflows for any finite input. Imports core, primitive, kernels,
-compare, elementwise and functions.
+bounds, elu'(0) = alpha. None overflows for any finite input.
 """
 from __future__ import annotations
 
@@ -11,25 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..arguments import axis_of, number, one_of
 from ..kernels import pointwise
-from ..primitive import primitive
-from ..arguments import number
-from .compare import where
-from .elementwise import clip
-from .functions import erf, exp, sigmoid, tanh
-
-
-@primitive
-def relu(x):
-    """max(x, 0); nan stays nan. Derivative 0 at 0.
-
-    >>> relu([-1.0, 2.0]).data.tolist()
-    [0.0, 2.0]
-    """
-    if x.dtype.kind != "f":
-        return np.maximum(x, 0)
-    return np.clip(x, 0, np.inf)  # the same as maximum(x, 0), vectorised better
+from ..kernels.total import total
+from ..operands import as_floats
+from ..primitive import Primitive, primitive
+from ..tensor import Tensor
+from .elementwise import clip, erf, exp, sigmoid, tanh, unary, where
+from .reduce import sum
 
 
 @primitive
@@ -42,19 +30,20 @@ def relu_vjp(g, ans):
     return pointwise.keep(np.logical_not(np.less_equal(ans, 0)), g)
 
 
-relu.defvjp(lambda g, ans, x: relu_vjp(g, ans))
 relu_vjp.defvjp(lambda h, out, g, ans: relu_vjp(h, ans), None)
+relu = unary("relu", lambda x: x.clip(0, np.inf if x.dtype.kind == "f" else None),  # faster than np.maximum
+             "max(x, 0); nan stays nan. Derivative 0 at 0.",
+             lambda g, ans, x: relu_vjp(g, ans))
 
 
 @primitive
-def _leaky_relu(x, *, negative_slope):
+def _leaky_relu(x, *, negative_slope=0.01):  # the default is left out of pictures
     if 0 < negative_slope <= 1:
         return np.maximum(x, x * negative_slope)
     return np.where(x > 0, x, np.minimum(x, 0) * negative_slope)
 
 
-_leaky_relu.defvjp(lambda g, ans, x, *, negative_slope:
-                   where(x > 0, g, g * negative_slope))
+_leaky_relu.defvjp(lambda g, ans, x, *, negative_slope: where(x > 0, g, g * negative_slope))
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
@@ -72,12 +61,8 @@ def _elu(x, *, alpha):
     return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0))
 
 
-def _elu_x(g, ans, x, *, alpha):
-    """From exp(x), not ans + alpha, which is 0 below -17 in float32."""
-    return g * where(x > 0, 1.0, alpha * exp(where(x > 0, 0.0, x)))
-
-
-_elu.defvjp(_elu_x)
+# from exp(x), not ans + alpha, which is 0 below -17 in float32
+_elu.defvjp(lambda g, ans, x, *, alpha: g * where(x > 0, 1.0, alpha * exp(where(x > 0, 0.0, x))))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
@@ -98,22 +83,12 @@ def selu(x: Any) -> Tensor:
     return elu(x, 1.6732632423543772) * 1.0507009873554805
 
 
-@primitive
-def silu(x):
-    """x * sigmoid(x), also called swish.
-
-    >>> silu([0.0]).data.tolist()
-    [0.0]
-    """
-    return x * pointwise.sigmoid(x)
-
-
 def _silu_x(g, ans, x):
     s = sigmoid(x)
     return g * (s + ans * (1.0 - s))
 
 
-silu.defvjp(_silu_x)
+silu = unary("silu", lambda x: x * pointwise.sigmoid(x), "x * sigmoid(x), also called swish.", _silu_x)
 
 
 @primitive
@@ -123,12 +98,8 @@ def _softplus(x, *, beta, threshold):
     return pointwise.choose(z > threshold, x, pointwise.softplus(z) / beta)
 
 
-def _softplus_x(g, ans, x, *, beta, threshold):
-    z = x * beta
-    return where(z > threshold, g, g * sigmoid(z))
-
-
-_softplus.defvjp(_softplus_x)
+_softplus.defvjp(lambda g, ans, x, *, beta, threshold:
+                 where(x * beta > threshold, g, g * sigmoid(x * beta)))
 
 
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -146,24 +117,21 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     return _softplus(x, beta=beta, threshold=threshold)
 
 
-@primitive
-def _gelu(x, *, approximate):
-    if approximate == "tanh":
-        with np.errstate(over="ignore"):
-            cdf = np.tanh(x * (_SLOPE + _CUBIC * np.square(x)))
-    else:
-        cdf = pointwise.erf(x * math.sqrt(0.5))
-    return x * (0.5 * cdf + 0.5)
-
-
 _SLOPE = math.sqrt(2 / math.pi)
 _CUBIC = 0.044715 * _SLOPE
-_FLAT = 30.0  # from here on the curve is straight in any precision
+
+
+@primitive
+def _gelu(x, *, approximate):
+    with np.errstate(over="ignore"):
+        cdf = (np.tanh(x * (_SLOPE + _CUBIC * np.square(x))) if approximate == "tanh" else
+               pointwise.erf(x * math.sqrt(0.5)))
+    return x * (0.5 * cdf + 0.5)
 
 
 def _gelu_x(g, ans, x, *, approximate):
     if approximate == "tanh":
-        x = clip(x, -_FLAT, _FLAT)  # the square of a large x overflows, times 0 it would be nan
+        x = clip(x, -30.0, 30.0)  # straight from there on; the square of a large x, times 0, would be nan
         t = tanh(x * (_SLOPE + _CUBIC * x * x))
         cdf = 0.5 * t + 0.5
         density = (0.5 - 0.5 * t * t) * (_SLOPE + 3 * _CUBIC * x * x)
@@ -189,9 +157,7 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     >>> gelu([0.0]).data.tolist()
     [0.0]
     """
-    if not isinstance(approximate, str) or approximate not in ("none", "tanh"):
-        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    return _gelu(x, approximate=approximate)
+    return _gelu(x, approximate=one_of(approximate, "gelu", "approximate", ("none", "tanh")))
 
 
 @primitive
@@ -225,3 +191,108 @@ def relu6(x: Any) -> Tensor:
     [0.0, 2.0, 6.0]
     """
     return hardtanh(x, 0.0, 6.0)
+
+
+# ----- softmax: shifted by the largest value of each row, so that nothing overflows. A logit of -inf has
+# probability 0 and a finite gradient; a row of only -inf, or with +inf, gives nan, without a warning -----
+
+
+def _shifted(x: np.ndarray, axis: int) -> np.ndarray:
+    return x - np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
+
+
+@primitive
+def _softmax(x, *, axis):
+    with np.errstate(invalid="ignore", over="ignore"):
+        y = _shifted(x, axis)
+        np.exp(y, out=y)
+        y /= total(y, (axis,), keepdims=True)
+    return y
+
+
+@primitive
+def softmax_vjp(g, ans, *, axis):
+    """ans * (g - sum(g * ans)): the derivative of softmax, in one pass.
+
+    >>> softmax_vjp([1.0, 0.0], [0.5, 0.5], axis=0).data.tolist()
+    [0.25, -0.25]
+    """
+    out = g * ans
+    out -= ans * total(out, (axis,), keepdims=True)
+    return out
+
+
+def _softmax_vjp_ans(h, out, g, ans, *, axis):
+    along = sum(g * ans, axis, keepdims=True)
+    across = sum(h * ans, axis, keepdims=True)
+    return h * (g - along) - across * g
+
+
+_softmax.defvjp(lambda g, ans, x, *, axis: softmax_vjp(g, ans, axis=axis))
+softmax_vjp.defvjp(lambda h, out, g, ans, *, axis: softmax_vjp(h, ans, axis=axis),
+                   _softmax_vjp_ans)
+
+
+@primitive
+def _log_softmax(x, *, axis):
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        y = _shifted(x, axis)
+        y -= np.log(total(np.exp(y), (axis,), keepdims=True))
+    return y
+
+
+@primitive
+def log_softmax_vjp(g, ans, *, axis):
+    """g - exp(ans) * sum(g): the derivative of log_softmax, in one pass.
+
+    >>> log_softmax_vjp([1.0, 0.0], np.log([0.5, 0.5]), axis=0).data.tolist()
+    [0.5, -0.5]
+    """
+    out = np.exp(ans)
+    out *= total(g, (axis,), keepdims=True)
+    return np.subtract(g, out, out=out)
+
+
+_log_softmax.defvjp(lambda g, ans, x, *, axis: log_softmax_vjp(g, ans, axis=axis))
+log_softmax_vjp.defvjp(
+    lambda h, out, g, ans, *, axis: h - sum(h * exp(ans), axis, keepdims=True),
+    lambda h, out, g, ans, *, axis: -(h * exp(ans)) * sum(g, axis, keepdims=True))
+
+
+def _along(op: Primitive, x: Any, axis: int) -> Tensor:
+    x = as_floats(x, op.name)
+    return op(x, axis=axis_of(axis, x.ndim, op.name))
+
+
+def softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along an axis.
+
+    Args:
+        x: floating point.
+        axis: the axis; `dim` is PyTorch's name for it.
+
+    Raises:
+        TypeError, IndexError: if x is not floating point, or the axis is out of range.
+
+    Example:
+        >>> softmax([[1000.0, 0.0], [0.0, 1000.0]]).data.tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+    return _along(_softmax, x, axis if dim is None else dim)
+
+
+def log_softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
+    """x - log(sum(exp(x))) along an axis: log(softmax(x)), but finite where softmax underflows to 0.
+
+    Args:
+        x: floating point.
+        axis: the axis; `dim` is PyTorch's name for it.
+
+    Raises:
+        TypeError, IndexError: if x is not floating point, or the axis is out of range.
+
+    Example:
+        >>> log_softmax([[1000.0, 0.0]]).data.tolist()
+        [[0.0, -1000.0]]
+    """
+    return _along(_log_softmax, x, axis if dim is None else dim)

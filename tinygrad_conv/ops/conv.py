@@ -30,7 +30,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..arguments import is_whole, sizes
-from ..core import Tensor
+from ..tensor import Tensor
 from ..kernels.geometry import Geometry, brief, conv_geometry, transposed_geometry
 from ..kernels.table import run
 from ..operands import as_floats

@@ -1,7 +1,6 @@
-"""dropout: random entries, or whole channels, set to 0 and the others scaled up.
+"""Dropout: random entries, or whole channels, set to 0 and the others scaled up.
 
-The mask is a constant of the tape, so every order of derivative is exact. Randomness is an
-argument. Imports core, primitive and arguments.
+The mask is a constant of the tape, so every order of derivative is exact. Randomness is an argument.
 """
 from __future__ import annotations
 
@@ -9,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, share
-from ..primitive import primitive
 from ..arguments import generator, number
 from ..operands import as_floats
+from ..primitive import primitive
+from ..tensor import Tensor, share
 
 
 @primitive

@@ -1,177 +1,135 @@
-"""Elementwise arithmetic: a value and its derivative, side by side.
+"""Ops that work entry by entry: a value and its derivative, side by side.
 
-Each op is a primitive on arrays; the rows below it give one VJP per argument, in tensors, so every
-order of derivative follows. Broadcasting and dtypes are undone in pullback.py. At a kink the
-sub-gradient is PyTorch's. Values are IEEE's, with NumPy's warnings: log(0) is -inf and NumPy
-says so. Imports core, primitive, kernels and compare.
+A row of the table gives an op its name, its function on arrays, a line of documentation, and one VJP
+per argument, in tensors, so that every order of derivative follows; many are written in terms of the
+result `ans`. Broadcasting and dtypes are undone in pullback.py. At a kink the sub-gradient is
+PyTorch's. Values are IEEE's, with NumPy's warnings: log(0) is -inf and NumPy says so.
 """
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
-from ..primitive import primitive
 from ..arguments import checked_dtype
-from .compare import sign, where
+from ..kernels import pointwise
+from ..primitive import Primitive, primitive
+from ..tensor import Tensor
+
+
+def named(function: Any, name: str, doc: str) -> Any:
+    """The function, called `name` and documented."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+def row(template: Callable[..., Any], name: str, fn: Callable[..., Any], doc: str,
+        vjps: Sequence[Callable[..., Any]]) -> Primitive[...]:
+    """The op `name`: `fn`, whose arguments are called as the template's."""
+    op = primitive(named(template, name, doc))
+    op.fn = fn  # called without the template in between
+    op.defvjp(*vjps)
+    return op
+
+
+def unary(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]) -> Primitive[[Any]]:
+    """A row of the table: an op of one array."""
+    def op(x: Any) -> Any:
+        return fn(x)
+    return row(op, name, fn, doc, vjps)
+
+
+def real(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]) -> Primitive[[Any]]:
+    """A row for a function of real numbers: integers are taken as floats."""
+    return unary(name, lambda x: fn(pointwise.floating(x)), doc, *vjps)
+
+
+def binary(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]) -> Primitive[[Any, Any]]:
+    """A row for an op of two arrays, which broadcast."""
+    def op(x: Any, y: Any) -> Any:
+        return fn(x, y)
+    op = row(op, name, fn, doc, vjps)
+    op.defbroadcast()
+    return op
+
+
+# ----- comparisons and logic: the result is boolean, and the graph ends there -----
+
+equal = binary("equal", np.equal, "x == y.")
+not_equal = binary("not_equal", np.not_equal, "x != y; nan differs from everything.")
+less = binary("less", np.less, "x < y.")
+less_equal = binary("less_equal", np.less_equal, "x <= y.")
+greater = binary("greater", np.greater, "x > y.")
+greater_equal = binary("greater_equal", np.greater_equal, "x >= y.")
+logical_and = binary("logical_and", np.logical_and, "True where both are true.")
+logical_or = binary("logical_or", np.logical_or, "True where one or both are true.")
+logical_not = unary("logical_not", np.logical_not, "True where x is false or 0.")
+isnan = unary("isnan", np.isnan, "True where x is not a number.")
+isfinite = unary("isfinite", np.isfinite, "True where x is neither infinite nor nan.")
+
+# ----- arithmetic -----
+
+identity = unary("identity", lambda x: x, "x itself, as a new tensor on the same memory.",
+                 lambda g, ans, x: g)
+neg = unary("neg", np.negative, "-x.", lambda g, ans, x: -g)
+add = binary("add", np.add, "x + y.",
+             lambda g, ans, x, y: g,
+             lambda g, ans, x, y: g)
+sub = binary("sub", np.subtract, "x - y.",
+             lambda g, ans, x, y: g,
+             lambda g, ans, x, y: -g)
+mul = binary("mul", np.multiply, "x * y.",
+             lambda g, ans, x, y: g * y,
+             lambda g, ans, x, y: g * x)
+div = binary("div", np.true_divide, "x / y, also of integers.",
+             lambda g, ans, x, y: g / y,
+             lambda g, ans, x, y: -(g * ans) / y)
+
+# ----- choosing; kinks and steps -----
 
 
 @primitive
-def identity(x):
-    """x itself, as a new tensor on the same memory.
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """x where the condition is true, else y; all three broadcast.
 
-    >>> identity([1.0, 2.0]).data.tolist()
-    [1.0, 2.0]
+    The gradient of the side not chosen is 0. But if that side was computed by an op whose derivative
+    is infinite there, 0 times infinity makes nan further back: `where(x > 0, sqrt(x), 0)` at x <= 0.
+    Make the input safe first: `where(x > 0, sqrt(where(x > 0, x, 1)), 0)`.
+
+    >>> where(np.array([True, False]), [1.0, 2.0], 0.0).data.tolist()
+    [1.0, 0.0]
     """
-    return x
+    if condition.dtype != bool:
+        if condition.ndim:
+            raise TypeError(f"where: the condition must be boolean, got {condition.dtype}; write "
+                            f"x > 0 or x != 0")
+        condition = condition != 0  # a Python bool that met tensors
+    if x.dtype != y.dtype or x.dtype.kind != "f" or x.itemsize > 8:
+        return np.where(condition, x, y)
+    if y.ndim == 0 and y == 0:
+        return pointwise.keep(condition, x)
+    return pointwise.choose(condition, x, y)
 
 
-identity.defvjp(lambda g, ans, x: g)
+where.defvjp(None,
+             lambda g, ans, condition, x, y: where(condition, g, 0.0),
+             lambda g, ans, condition, x, y: where(logical_not(condition), g, 0.0))
+where.defbroadcast()
 
 
-@primitive
-def _astype(x, *, dtype):
-    return x.astype(dtype, copy=False)
-
-
-_astype.defvjp(lambda g, ans, x, *, dtype: _astype(g, dtype=x.dtype))
-
-
-def astype(x: Any, dtype: Any) -> Tensor:
-    """x in another dtype; the gradient comes back in the dtype of x.
-
-    Raises:
-        TypeError: if `dtype` is not a float, integer or boolean type.
-
-    >>> astype([1.0, 2.0], np.float64).dtype
-    dtype('float64')
-    """
-    return _astype(x, dtype=checked_dtype("astype", dtype))
-
-
-@primitive
-def add(x, y):
-    """x + y.
-
-    >>> add([1.0, 2.0], 3.0).data.tolist()
-    [4.0, 5.0]
-    """
-    return np.add(x, y)
-
-
-add.defvjp(lambda g, ans, x, y: g,
-           lambda g, ans, x, y: g)
-
-
-@primitive
-def sub(x, y):
-    """x - y.
-
-    >>> sub([1.0, 2.0], 3.0).data.tolist()
-    [-2.0, -1.0]
-    """
-    return np.subtract(x, y)
-
-
-sub.defvjp(lambda g, ans, x, y: g,
-           lambda g, ans, x, y: -g)
-
-
-@primitive
-def mul(x, y):
-    """x * y.
-
-    >>> mul([1.0, 2.0], 3.0).data.tolist()
-    [3.0, 6.0]
-    """
-    return np.multiply(x, y)
-
-
-mul.defvjp(lambda g, ans, x, y: g * y,
-           lambda g, ans, x, y: g * x)
-
-
-@primitive
-def div(x, y):
-    """x / y, also of integers.
-
-    >>> div([1.0, 2.0], 4.0).data.tolist()
-    [0.25, 0.5]
-    """
-    return np.true_divide(x, y)
-
-
-div.defvjp(lambda g, ans, x, y: g / y,
-           lambda g, ans, x, y: -(g * ans) / y)
-
-
-@primitive
-def div_no_nan(x, y):
-    """x / y, but 0 wherever y is 0: for gradients that are defined as 0 at a singular point.
-
-    >>> div_no_nan([3.0, 1.0], [0.0, 2.0]).data.tolist()
-    [0.0, 0.5]
-    """
-    zero = y == 0
-    if not np.any(zero):
-        return np.divide(x, y)
-    return np.where(zero, 0, np.divide(x, np.where(zero, 1, y)))
-
-
-div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),
-                  lambda g, ans, x, y: -div_no_nan(g * ans, y))
-
-
-@primitive
-def neg(x):
-    """-x.
-
-    >>> neg([1.0, -2.0]).data.tolist()
-    [-1.0, 2.0]
-    """
-    return np.negative(x)
-
-
-neg.defvjp(lambda g, ans, x: -g)
-
-@primitive
-def abs(x):
-    """The absolute value; derivative 0 at 0.
-
-    >>> abs([-2.0, 3.0]).data.tolist()
-    [2.0, 3.0]
-    """
-    return np.abs(x)
-
-
-abs.defvjp(lambda g, ans, x: g * sign(x))
-
-
-@primitive
-def maximum(x, y):
-    """The larger one, nan if either is; where they tie each gets half of the gradient.
-
-    >>> maximum([1.0, 5.0], 3.0).data.tolist()
-    [3.0, 5.0]
-    """
-    return np.maximum(x, y)
-
-
-@primitive
-def minimum(x, y):
-    """The smaller one, nan if either is; where they tie each gets half of the gradient.
-
-    >>> minimum([1.0, 5.0], 3.0).data.tolist()
-    [1.0, 3.0]
-    """
-    return np.minimum(x, y)
-
-
-maximum.defvjp(lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g * 0.5, g)),
-               lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g * 0.5, g)))
-minimum.defvjp(lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g * 0.5, g)),
-               lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g * 0.5, g)))
+_zero = lambda g, ans, x: where(False, g, 0.0)  # of a step function, where it has a derivative
+_to_the_larger = lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g * 0.5, g))
+_to_the_smaller = lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g * 0.5, g))
+sign = unary("sign", np.sign, "-1, 0 or 1 by the sign of x; nan stays nan. Zero gradient.", _zero)
+floor = unary("floor", np.floor, "The largest whole number not above x. Zero gradient.", _zero)
+abs = unary("abs", np.abs, "The absolute value; derivative 0 at 0.", lambda g, ans, x: g * sign(x))
+maximum = binary("maximum", np.maximum, "The larger one, nan if either is; a tie halves the gradient.",
+                 _to_the_larger, _to_the_smaller)
+minimum = binary("minimum", np.minimum, "The smaller one, nan if either is; a tie halves the gradient.",
+                 _to_the_smaller, _to_the_larger)
 
 
 @primitive
@@ -199,3 +157,107 @@ def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:
             raise TypeError(f"clip: bounds are numbers, got {type(bound).__name__}; use tg.maximum "
                             f"and tg.minimum with tensors")
     return _clip(x, min=bounds[0], max=bounds[1])
+
+
+@primitive
+def _astype(x, *, dtype):
+    return x.astype(dtype, copy=False)
+
+
+_astype.defvjp(lambda g, ans, x, *, dtype: _astype(g, dtype=x.dtype))
+
+
+def astype(x: Any, dtype: Any) -> Tensor:
+    """x in another dtype; the gradient comes back in the dtype of x.
+
+    Raises:
+        TypeError: if `dtype` is not a float, integer or boolean type.
+
+    >>> astype([1.0, 2.0], np.float64).dtype
+    dtype('float64')
+    """
+    return _astype(x, dtype=checked_dtype("astype", dtype))
+
+
+# ----- functions -----
+
+exp = real("exp", np.exp, "e**x.", lambda g, ans, x: g * ans)
+expm1 = real("expm1", np.expm1, "e**x - 1, accurate near 0.", lambda g, ans, x: g * (ans + 1.0))
+log = real("log", np.log, "The natural logarithm.", lambda g, ans, x: g / x)
+log1p = real("log1p", np.log1p, "log(1 + x), accurate near 0.", lambda g, ans, x: g / (x + 1.0))
+sin = real("sin", np.sin, "The sine of x in radians.", lambda g, ans, x: g * cos(x))
+cos = real("cos", np.cos, "The cosine of x in radians.", lambda g, ans, x: -g * sin(x))
+tanh = real("tanh", np.tanh, "The hyperbolic tangent.", lambda g, ans, x: g * (1.0 - ans * ans))
+sigmoid = unary("sigmoid", pointwise.sigmoid, "1 / (1 + e**-x).",
+                lambda g, ans, x: g * (ans * (1.0 - ans)))
+erf = unary("erf", pointwise.erf,
+            "The error function: 2/sqrt(pi) times the integral of exp(-t**2) from 0 to x.",
+            lambda g, ans, x: g * (2 / math.sqrt(math.pi) * exp(-x * x)))
+
+
+@primitive
+def sqrt_vjp(g, ans):
+    """g / (2 ans), where 0 / 0 is 0: the derivative of sqrt.
+
+    >>> sqrt_vjp([0.0, 4.0], [0.0, 2.0]).data.tolist()
+    [0.0, 1.0]
+    """
+    lost = (ans == 0) & (g == 0)
+    return np.divide(g, 2 * (np.where(lost, 1, ans) if np.any(lost) else ans))
+
+
+sqrt_vjp.defvjp(lambda h, out, g, ans: sqrt_vjp(h, ans),
+                lambda h, out, g, ans: -2.0 * sqrt_vjp(h * out, ans))
+sqrt = real("sqrt", np.sqrt,
+            "The square root. The derivative at 0 is infinite, but a zero cotangent stays 0, not nan.",
+            lambda g, ans, x: sqrt_vjp(g, ans))
+
+
+@primitive
+def div_no_nan(x, y):
+    """x / y, but 0 wherever y is 0: for gradients that are defined as 0 at a singular point.
+
+    >>> div_no_nan([3.0, 1.0], [0.0, 2.0]).data.tolist()
+    [0.0, 0.5]
+    """
+    zero = y == 0
+    if not np.any(zero):
+        return np.divide(x, y)
+    return np.where(zero, 0, np.divide(x, np.where(zero, 1, y)))
+
+
+div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),
+                  lambda g, ans, x, y: -div_no_nan(g * ans, y))
+
+_SHORT: dict[float, Callable[..., Any]] = {
+    -1.0: np.reciprocal, 0.0: np.ones_like, 0.5: np.sqrt, 1.0: lambda x: x, 2.0: np.square,
+    3.0: lambda x: x * x * x}
+
+
+def _power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    if y.ndim or x.dtype != y.dtype or x.dtype.kind != "f":
+        return np.power(x, y)
+    p = float(y)
+    if p in _SHORT:
+        return _SHORT[p](x)
+    if not p.is_integer():
+        return np.power(x, y)
+    size = np.power(np.abs(x), y)  # np.power is 20 times slower for negative x
+    return np.copysign(size, x) if p % 2 else size
+
+
+def _pow_x(g, ans, x, y):
+    """g y x**(y-1), and 0 instead of 0 * inf where y is 0 and x is 0 or nan."""
+    if (y == 0).any():
+        lost = logical_and(y == 0, logical_or(x == 0, isnan(x)))
+        x, y = where(lost, 1.0, x), where(lost, 0.0, y)
+    return g * (y * x ** (y - 1.0))
+
+
+def _pow_y(g, ans, x, y):
+    """g x**y log x, and 0 instead of 0 * inf where x is 0 and y >= 0."""
+    return g * (ans * log(where(logical_and(x == 0, y >= 0), 1.0, x)))
+
+
+pow = binary("pow", _power, "x ** y. As in PyTorch, x**0 has gradient 0 at x = 0, and 0**y in y > 0.",
+             _pow_x, _pow_y)

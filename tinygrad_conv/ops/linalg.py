@@ -1,21 +1,25 @@
-"""Products of matrices: matmul, linear, outer.
+"""Sums of products: matmul, linear, outer, and einsum, any of them, its axes named by letters.
 
 Each is linear in every operand, so its derivative in one operand is a product of the cotangent
-with the others, and the rows below are written with the ops themselves. Imports core, primitive,
-arguments and shape.
+with the others, and the VJPs are written with the ops themselves.
 """
 from __future__ import annotations
 
 import math
+import string
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..kernels.parallel import split
 from ..kernels.product import product
-from ..primitive import primitive
 from ..operands import as_tensor
-from .shape import expand_dims, reshape, swapaxes
+from ..primitive import primitive
+from ..tensor import Tensor, share
+from .shape import _broadcast_to, _reshape, _transpose, expand_dims
+
+Shape = tuple[int, ...]
 
 
 def _check_matmul(x: np.ndarray, y: np.ndarray) -> None:
@@ -34,7 +38,7 @@ def _check_matmul(x: np.ndarray, y: np.ndarray) -> None:
 
 
 @primitive
-def matmul(x, y):
+def matmul(x: Any, y: Any) -> Any:
     """The matrix product over the last two axes; axes before them are stacks, and broadcast.
 
     A vector counts as one row on the left and as one column on the right (NumPy's rule).
@@ -46,7 +50,8 @@ def matmul(x, y):
         >>> matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0]).data.tolist()
         [3.0, 7.0]
     """
-    _check_matmul(x, y)
+    if not (x.ndim == y.ndim == 2 and x.shape[1] == y.shape[0]):
+        _check_matmul(x, y)
     if x.ndim > 2 and y.ndim == 2 and x.flags.c_contiguous:  # one product, not one a matrix
         return product(_rows(x), y).reshape(*x.shape[:-1], y.shape[1])
     return product(x, y)
@@ -59,15 +64,14 @@ def _rows(x: Any) -> Any:
 
 def _t(x: Tensor) -> Tensor:
     """Every matrix of a stack transposed."""
-    return swapaxes(x, -1, -2)
+    return _transpose(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
 def _matmul_x(g, ans, x, y):
     if y.ndim == 1:
         return expand_dims(g, -1) * y                             # (..., M, 1) * (K,)
     if x.ndim == 1:
-        column = matmul(y, expand_dims(g, -1))                    # (..., K, N) @ (..., N, 1)
-        return reshape(column, column.shape[:-1])
+        return _reshape(matmul(y, expand_dims(g, -1)), shape=y.shape[:-1])  # (..., K, N) @ (..., N, 1)
     return matmul(g, _t(y))                                       # (..., M, N) @ (..., N, K)
 
 
@@ -77,26 +81,38 @@ def _matmul_y(g, ans, x, y):
     if x.ndim == 1:
         return expand_dims(x, -1) * expand_dims(g, -2)            # (K, 1) * (..., 1, N)
     if y.ndim == 1:
-        return matmul(_t(_rows(x)), reshape(g, (g.size,)))        # (K, rows) @ (rows,)
+        return matmul(_t(_rows(x)), _reshape(g, shape=(g.size,)))  # (K, rows) @ (rows,)
     if y.ndim == 2:
         return matmul(_t(_rows(x)), _rows(g))                     # (K, rows) @ (rows, N)
     return matmul(_t(x), g)                                       # (..., K, M) @ (..., M, N)
 
 
 matmul.defvjp(_matmul_x, _matmul_y)
+matmul.defcost(lambda ans, x, y: math.prod(ans) * x[-1])
 
 
 @primitive
 def _linear(x, w, b=None):
+    if w.ndim != 2:
+        raise ValueError(f"linear: weight must have two axes, (outputs, inputs), got {w.shape}")
+    if not x.ndim or x.shape[-1] != w.shape[1]:
+        got = f"the last axis of x has length {x.shape[-1]}" if x.ndim else "x is a single number"
+        raise ValueError(f"linear: weight expects {w.shape[1]} inputs but {got} (x.shape={x.shape}, "
+                         f"weight.shape={w.shape})")
     y = product(_rows(x), w.T)                                   # (rows, I) @ (I, O)
     if b is not None:
-        y += b
-    return y.reshape(*x.shape[:-1], len(w))
+        if b.shape != w.shape[:1]:
+            raise ValueError(f"linear: bias must have shape {w.shape[:1]}, one value per output, got "
+                             f"{b.shape} (weight.shape={w.shape})")
+        y = np.add(y, b, out=y if y.dtype == b.dtype else None)  # else wider, as x @ w.T + b
+    return y if x.ndim == 2 else y.reshape(*x.shape[:-1], len(w))
 
 
 _linear.defvjp(lambda g, ans, x, w, b=None: matmul(g, w),
                lambda g, ans, x, w, b=None: matmul(_t(_rows(g)), _rows(x)),
                lambda g, ans, x, w, b: g)
+_linear.defcost(lambda ans, x, w, b=(): math.prod(ans) * x[-1])
+_linear.defnotes(x="summed over the outputs", w="summed over the samples", b="summed over the samples")
 
 
 def linear(x: Any, w: Any, bias: Any = None) -> Tensor:
@@ -117,20 +133,7 @@ def linear(x: Any, w: Any, bias: Any = None) -> Tensor:
         >>> linear([1.0, 2.0], [[3.0, 4.0]], [0.5]).data.tolist()
         [11.5]
     """
-    x, w = as_tensor(x, "linear"), as_tensor(w, "linear")
-    if w.ndim != 2:
-        raise ValueError(f"linear: weight must have two axes, (outputs, inputs), got {w.shape}")
-    if not x.ndim or x.shape[-1] != w.shape[1]:
-        got = f"the last axis of x has length {x.shape[-1]}" if x.ndim else "x is a single number"
-        raise ValueError(f"linear: weight expects {w.shape[1]} inputs but {got} (x.shape={x.shape}, "
-                         f"weight.shape={w.shape})")
-    if bias is None:
-        return _linear(x, w)
-    bias = as_tensor(bias, "linear")
-    if bias.shape != w.shape[:1]:
-        raise ValueError(f"linear: bias must have shape {w.shape[:1]}, one value per output, got "
-                         f"{bias.shape} (weight.shape={w.shape})")
-    return _linear(x, w, bias)
+    return _linear(x, w) if bias is None else _linear(x, w, bias)
 
 
 def outer(x: Any, y: Any) -> Tensor:
@@ -141,4 +144,128 @@ def outer(x: Any, y: Any) -> Tensor:
         [[3.0, 4.0], [6.0, 8.0]]
     """
     x, y = as_tensor(x, "outer"), as_tensor(y, "outer")
-    return reshape(x, (x.size, 1)) * reshape(y, (1, y.size))
+    return _reshape(x, shape=(x.size, 1)) * _reshape(y, shape=(1, y.size))
+
+
+# ----- einsum: the primitive sees letters only; ellipses and an implicit output are written out first -----
+
+
+@primitive
+def _einsum(*xs, subscripts):
+    # BLAS threads that wait for a busy core would make hundreds of times slower
+    return split(1, False, lambda lo, hi: np.einsum(subscripts, *xs, optimize=len(xs) > 1))[0]
+
+
+def _sizes(terms: list[str], shapes: Sequence[Shape]) -> dict[str, int]:
+    """The length of each label; 1 broadcasts to any other."""
+    sizes: dict[str, int] = {}
+    for labels, shape in zip(terms, shapes):
+        for k, n in zip(labels, shape):
+            sizes[k] = n if sizes.get(k, 1) == 1 else sizes[k]
+    return sizes
+
+
+def _einsum_vjp(i, g, ans, *xs, subscripts):
+    """g with the other operands, keeping the labels of operand i.
+
+    A label that i repeats (a diagonal) gets a new name at its second place and an identity matrix
+    that ties the two; one that no other term has was summed out of i alone: g is repeated along it.
+    """
+    *terms, out = subscripts.replace("->", ",").split(",")
+    sizes = _sizes(terms, [x.shape for x in xs])
+    own = ""
+    names = [out, *terms[:i], *terms[i + 1:]]
+    operands = [g, *xs[:i], *xs[i + 1:]]
+    unused = iter(k for k in string.ascii_letters if k not in sizes)
+    for k in terms[i]:
+        tied = next(unused) if k in own else ""
+        own += tied or k
+        if tied:
+            names.append(k + tied)
+            operands.append(share(np.eye(sizes[k], dtype=xs[i].dtype)))
+    found = {k for labels, x in zip(names, operands) for k, n in zip(labels, x.shape)
+             if n == sizes.get(k, n)}
+    kept = "".join(k for k in own if k in found)
+    gx = _einsum(*operands, subscripts=f"{','.join(names)}->{kept}")
+    if kept == own:
+        return gx
+    lengths = iter(gx.shape)
+    gx = _reshape(gx, shape=tuple([next(lengths) if k in found else 1 for k in own]))
+    return _broadcast_to(gx, shape=tuple([n if k in found else m
+                                          for k, n, m in zip(own, gx.shape, xs[i].shape)]))
+
+
+def _einsum_cost(ans: Shape, *shapes: Shape, subscripts: str) -> int:
+    """Pair by pair as NumPy contracts them: the product of the lengths of all labels of a pair."""
+    *letters, out = subscripts.replace("->", ",").split(",")
+    sizes, terms = _sizes(letters, shapes), [set(labels) for labels in letters]
+    cost, blanks = 0, [np.broadcast_to(np.float32(0), shape) for shape in shapes]
+    for picked in np.einsum_path(subscripts, *blanks, optimize="greedy")[0][1:]:
+        met = [terms.pop(i) for i in sorted(picked, reverse=True)]
+        labels = set().union(*met)
+        cost += math.prod([sizes[k] for k in labels]) * (len(met) > 1)
+        terms.append(labels & set(out).union(*terms))
+    return cost
+
+
+_einsum.defvjp_variadic(_einsum_vjp)
+_einsum.defcost(_einsum_cost)
+
+
+def einsum(subscripts: str, *operands: Any) -> Tensor:
+    """Einstein's summation: labels that the output does not name are summed over.
+
+    Args:
+        subscripts: as for `np.einsum`: "ij,jk->ik", implicit output "ij,jk", diagonals "ii->i",
+            "...ij,...jk->...ik". Letters only, at most 52.
+        operands: tensors, arrays or numbers, one per term.
+
+    Raises:
+        ValueError: if labels and shapes do not fit; names the label or term, and the shapes.
+
+    Example:
+        >>> einsum("ij,j->i", [[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0]).data.tolist()
+        [3.0, 7.0]
+    """
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum: subscripts must be a string, got {type(subscripts).__name__}")
+    xs = [x if isinstance(x, int | float) else as_tensor(x, "einsum") for x in operands]
+    terms, out = _explicit(subscripts, [getattr(x, "shape", ()) for x in xs])
+    return _einsum(*xs, subscripts=f"{','.join(terms)}->{out}")
+
+
+def _explicit(subscripts: str, shapes: list[Shape]) -> tuple[list[str], str]:
+    """Terms and output in letters only: ellipses named, an implicit output written out; checked."""
+    def refuse(why: str) -> ValueError:
+        return ValueError(f"einsum: {subscripts!r} {why} (operand shapes {shapes})")
+
+    left, arrow, out = subscripts.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(shapes):
+        raise refuse(f"has {len(terms)} terms for {len(shapes)} operands")
+    named = [len(t.replace("...", "")) for t in terms]
+    depth = max([len(s) - n for t, s, n in zip(terms, shapes, named) if "..." in t], default=0)
+    fresh = [k for k in string.ascii_letters if k not in subscripts]
+    if depth > len(fresh):
+        raise refuse("needs more than the 52 letters")
+    dots = "".join(fresh[:max(depth, 0)])
+    for i, (t, s, n) in enumerate(zip(terms, shapes, named)):
+        if len(s) != n if "..." not in t else len(s) < n:
+            raise refuse(f"labels {n} axes of operand {i}, which has {len(s)}")
+        terms[i] = t.replace("...", dots[len(dots) - (len(s) - n):])
+    once = {k for k in left if k.isalpha() and left.count(k) == 1}
+    out = out.replace("...", dots) if arrow else dots + "".join(sorted(once))
+    sizes = _sizes(terms, shapes)
+    for labels, s in zip(terms, shapes):
+        for k, n in zip(labels, s):
+            if k not in string.ascii_letters:
+                raise refuse(f"has the label {k!r}, labels are letters")
+            if n not in (1, sizes[k]):
+                raise refuse(f"gives label {k!r} the lengths {sizes[k]} and {n}")
+            if any(j == k and m != n for j, m in zip(labels, s)):
+                raise refuse(f"takes the diagonal {k!r} of axes that differ")
+    for k in out:
+        if k not in sizes or out.count(k) > 1:
+            what = "twice in the output" if k in sizes else "in the output only"
+            raise refuse(f"has the label {k!r} {what}")
+    return terms, out

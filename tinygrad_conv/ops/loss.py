@@ -1,49 +1,47 @@
-"""Losses on real values: squared, absolute, Huber; binary cross entropy on logits; KL divergence.
+"""Losses: squared, absolute, Huber, binary cross entropy, KL divergence; of classes, cross entropy and hinge.
 
-All end in `_reduced`. Shapes must be equal: a loss that broadcasts (N, 1) against (N,) is nearly
-always a mistake, so it is refused (PyTorch warns). Composites of other ops, no primitives.
+The first five want input and target of one shape: a loss that broadcasts (N, 1) against (N,) is nearly
+always a mistake, so it is refused (PyTorch warns).
+
+The losses on classes are -sum(target * logp). Class numbers, weights, ignored rows, smoothing and the
+divisor of a mean only determine the coefficients `target`, (N, C, ...) like logp: for class numbers a
+constant of the tape.
 """
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from ..core import Tensor
-from . import elementwise as ew
-from . import functions as fn
-from . import reduce as rd
-from .activation import softplus
-from ..arguments import number
+import numpy as np
+
+from ..arguments import is_whole, number, one_of
+from ..kernels.pointwise import keep
 from ..operands import as_floats, as_tensor
-from .compare import where
+from ..primitive import primitive
+from ..tensor import Tensor, share
+from . import elementwise as ew
+from .activation import _log_softmax, relu, softplus
+from .reduce import kept, mean, sum
+from .shape import expand_dims, take_along_axis
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def check_reduction(op: str, reduction: str, choices: tuple[str, ...] = REDUCTIONS) -> None:
-    """Refuse an unknown reduction, naming the choices."""
-    if not isinstance(reduction, str) or reduction not in choices:
-        raise ValueError(f"{op}: reduction must be one of {', '.join(map(repr, choices))}, got "
-                         f"{reduction!r}")
-
-
 def _reduced(loss: Tensor, reduction: str) -> Tensor:
-    return loss if reduction == "none" else rd.mean(loss) if reduction == "mean" else rd.sum(loss)
+    """One number for the whole batch, or the losses themselves."""
+    return loss if reduction == "none" else mean(loss) if reduction == "mean" else sum(loss)
 
 
 def _pair(op: str, input: Any, target: Any, reduction: str,
           choices: tuple[str, ...] = REDUCTIONS) -> tuple[Tensor, Tensor]:
-    check_reduction(op, reduction, choices)
+    one_of(reduction, op, "reduction", choices)
     x, t = as_floats(input, op, "input"), as_tensor(target, op)
     if x.shape != t.shape:
-        raise ValueError(f"{op}: input and target must have one shape, got {x.shape} and "
-                         f"{t.shape}; {_fix(x.shape, t.shape)}")
+        fix = "nothing is broadcast here, since (N, 1) against (N,) would compare all pairs"
+        if [n for n in x.shape if n != 1] == [n for n in t.shape if n != 1]:
+            fix = f"reshape one of them, e.g. target.reshape({x.shape})"
+        raise ValueError(f"{op}: input and target must have one shape, got {x.shape} and {t.shape}; {fix}")
     return x, t if t.dtype.kind == "f" else ew.astype(t, x.dtype)
-
-
-def _fix(x: tuple[int, ...], t: tuple[int, ...]) -> str:
-    if [n for n in x if n != 1] == [n for n in t if n != 1]:
-        return f"reshape one of them, e.g. target.reshape({x})"
-    return "nothing is broadcast here, since (N, 1) against (N,) would compare all pairs"
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -130,15 +128,9 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
 
     Source: Girshick 2015; arguments as torch.nn.functional.smooth_l1_loss.
     """
-    beta = number(beta, "smooth_l1_loss", "beta")
-    if not beta >= 0:
-        raise ValueError(f"smooth_l1_loss: beta must be at least 0, got {beta}")
+    beta = number(beta, "smooth_l1_loss", "beta", 0)
     x, t = _pair("smooth_l1_loss", input, target, reduction)
     return _reduced(_huber(x, t, beta) * (1.0 / beta) if beta else ew.abs(x - t), reduction)
-
-
-def _minus_log_sigmoid(x: Tensor) -> Tensor:
-    return softplus(-x, threshold=float("inf"))
 
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None,
@@ -170,9 +162,9 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None
             raise ValueError(f"{op}: {name} must broadcast to the shape of input, {x.shape}, got "
                              f"{w.shape}")
     ones = t if pos_weight is None else t * pos_weight
-    loss = ones * _minus_log_sigmoid(x) + (1.0 - t) * _minus_log_sigmoid(-x)
-    loss = loss if weight is None else loss * weight
-    return _reduced(loss, reduction)
+    # softplus(-x) is -log(sigmoid(x))
+    loss = ones * softplus(-x, threshold=math.inf) + (1.0 - t) * softplus(x, threshold=math.inf)
+    return _reduced(loss if weight is None else loss * weight, reduction)
 
 
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
@@ -197,11 +189,227 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     """
     x, t = _pair("kl_div", input, target, reduction, (*REDUCTIONS, "batchmean"))
     if log_target:
-        loss = fn.exp(t) * (t - x)
+        loss = ew.exp(t) * (t - x)
     else:
         some = t != 0.0
-        loss = where(some, t * (fn.log(where(some, t, 1.0)) - where(some, x, 0.0)), 0.0)
+        loss = ew.where(some, t * (ew.log(ew.where(some, t, 1.0)) - ew.where(some, x, 0.0)), 0.0)
     if reduction != "batchmean":
         return _reduced(loss, reduction)
     n = x.shape[0] if x.ndim else 1
-    return rd.sum(loss) * (1.0 / n if n else float("nan"))
+    return sum(loss) * (1.0 / n if n else float("nan"))
+
+
+# ----- losses of classes -----
+
+
+@primitive
+def _nll(logp, target, *, axis):
+    with np.errstate(invalid="ignore"):
+        total = np.vdot(logp, target) if len(axis) == logp.ndim else np.add.reduce(logp * target, axis=axis)
+        if np.count_nonzero(total != total):  # nan: a probability of 0 counts 0 also beside logp = -inf
+            total = np.add.reduce(keep(target != 0, logp) * target, axis=axis)
+    return -total
+
+
+@primitive
+def nll_vjp(g, other, *, axis):
+    """-g * other, g repeated along the axes of the sum: nll is linear in both, this is its adjoint in either.
+
+    >>> nll_vjp(2.0, [0.5, 0.25], axis=(0,)).data.tolist()
+    [-1.0, -0.5]
+    """
+    return -(g.reshape(kept(other, axis)) if g.ndim else g) * other
+
+
+_nll.defvjp(lambda g, ans, logp, target, *, axis: nll_vjp(g, target, axis=axis),
+            lambda g, ans, logp, target, *, axis: nll_vjp(g, logp, axis=axis))
+nll_vjp.defvjp(lambda h, out, g, other, *, axis: _nll(h, other, axis=axis),
+               lambda h, out, g, other, *, axis: nll_vjp(g, h, axis=axis))
+
+
+# ----- targets: checked, and turned into coefficients of log-probabilities -----
+
+
+def _batched(op: str, input: Any, target: Any, reduction: str) -> tuple[Tensor, Any, tuple[int, ...]]:
+    """Input and target with a batch axis, and the axes that "none" sums over: both if there was no batch."""
+    one_of(reduction, op, "reduction", REDUCTIONS)
+    x = as_floats(input, op, "input")
+    target = target if isinstance(target, Tensor) else np.asarray(target)
+    if x.ndim == 0:
+        raise ValueError(f"{op}: input must have shape (C,), (N, C) or (N, C, ...), got ()")
+    return (x, target, (1,)) if x.ndim > 1 else (expand_dims(x, 0), target[None], (0, 1))
+
+
+def _class_numbers(op: str, target: Any, shape: tuple[int, ...], ignore_index: int | None) -> np.ndarray:
+    """Class numbers for input of `shape`, (N, C, ...), checked."""
+    y, expected = target._data if isinstance(target, Tensor) else target, (shape[0], *shape[2:])
+    if ignore_index is not None and not is_whole(ignore_index):
+        raise TypeError(f"{op}: ignore_index must be a whole number, got {ignore_index!r}")
+    if y.shape != expected:
+        hint = "; probability targets must be floating point" if y.shape == shape else ""
+        raise ValueError(f"{op}: class targets must have shape {expected} for input of shape "
+                         f"{shape}, got {y.shape}{hint}")
+    if y.dtype.kind not in "iu":
+        raise TypeError(f"{op}: class targets must be integers, got {y.dtype}; convert them, e.g. "
+                        f"target.astype(np.int64)")
+    wrong = y.view(y.dtype.str.replace("i", "u")) >= shape[1]  # unsigned, those below 0 are too large as well
+    if ignore_index is not None and np.count_nonzero(wrong):
+        wrong &= y != ignore_index
+    if np.count_nonzero(wrong):
+        but = "" if ignore_index is None else f", ignore_index={ignore_index}"
+        raise ValueError(f"{op}: target {y[wrong].flat[0]} is out of range for {shape[1]} classes "
+                         f"(input shape {shape}{but}); classes are numbered from 0")
+    return y
+
+
+def _class_weights(op: str, weight: Any, c: int, dtype: np.dtype) -> np.ndarray | None:
+    """The constant factor of each class, (C,), checked; None if there is none."""
+    if weight is None:
+        return None
+    if isinstance(weight, Tensor) and weight.requires_grad:
+        raise ValueError(f"{op}: weight is a constant, it must not require a gradient; pass "
+                         f"weight.detach()")
+    w = as_tensor(weight, f"{op} weight")._data.astype(dtype)
+    if w.shape != (c,):
+        raise ValueError(f"{op}: weight must have shape ({c},), one number per class, got {w.shape}")
+    return w
+
+
+def _of_classes(op: str, x: Tensor, target: Any, weight: Any, ignore_index: int, smoothing: float,
+                reduction: str) -> tuple[Tensor, bool]:
+    """The factor of each -log-probability, (N, C, ...), and whether any row counts."""
+    y = _class_numbers(op, target, x.shape, ignore_index)
+    (n, c, *rest), dtype = x.shape, x.dtype
+    w = _class_weights(op, weight, c, dtype)
+    counted = y != ignore_index
+    y = y * counted                                                         # (N, ...), in range
+    own = counted.astype(dtype) if w is None else np.where(counted, w[y], dtype.type(0))
+    divisor = np.count_nonzero(counted) if w is None else float(np.sum(own, dtype=np.float64))
+    scale = 1.0 if reduction != "mean" else 1.0 / divisor if divisor else 0.0
+    m = math.prod(rest)
+    t = np.zeros((n, c, m), dtype)
+    t[np.arange(n)[:, None], y.reshape(n, m), np.arange(m)] = own.reshape(n, m) * ((1.0 - smoothing) * scale)
+    if smoothing:
+        t += counted.reshape(n, 1, m) * (dtype.type(smoothing / c * scale) * (1 if w is None else w[:, None]))
+    return share(t.reshape(x.shape)), divisor != 0
+
+
+def _of_probabilities(op: str, x: Tensor, target: Any, weight: Any, ignore_index: int, smoothing: float,
+                      reduction: str) -> tuple[Tensor, bool]:
+    """The same of probabilities, which may require a gradient."""
+    t, c = as_tensor(target, op), x.shape[1]
+    if t.shape != x.shape:
+        if t.shape == (x.shape[0], *x.shape[2:]):
+            raise TypeError(f"{op}: class targets must be integers, got {t.dtype}; convert them, "
+                            f"e.g. target.astype(np.int64)")
+        raise ValueError(f"{op}: probability targets must have the shape of input, {x.shape}, got "
+                         f"{t.shape}; class targets must be integers")
+    if ignore_index >= 0:
+        raise ValueError(f"{op}: ignore_index={ignore_index} goes with class targets, these are "
+                         f"probabilities")
+    if smoothing:
+        t = t * (1.0 - smoothing) + smoothing / c
+    w = _class_weights(op, weight, c, x.dtype)
+    if w is not None:
+        t = t * share(w.reshape(c, *[1] * (x.ndim - 2)))
+    return t * (c / x.size) if reduction == "mean" and x.size else t, x.size > 0
+
+
+def _loss(logp: Tensor, target: Tensor, some: bool, reduction: str, row: tuple[int, ...]) -> Tensor:
+    loss = _nll(logp, target, axis=row if reduction == "none" else tuple(range(logp.ndim)))
+    return loss if some or reduction != "mean" else loss + float("nan")  # of no rows, and gradient 0
+
+
+def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int = -100,
+                  reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
+    """-log softmax(input) at the target class, or its mean under target probabilities.
+
+    Args:
+        input: logits (C,), (N, C) or (N, C, d1, ...).
+        target: class numbers (integers; the shape of input without C), or probabilities (floating
+            point; the shape of input), which may require a gradient.
+        weight: (C,), a constant factor for each class. The mean over class targets is divided by
+            the sum of the weights of the targets; over probabilities by the number of rows.
+        ignore_index: class targets with this number count nothing; if all have it, the mean is nan.
+        reduction: "mean", "sum", or "none" for one number per row, (), (N,) or (N, d1, ...).
+        label_smoothing: between 0 and 1: the part of the target that is spread evenly over the classes.
+
+    Raises:
+        ValueError: if shapes, a class number or an option do not fit; both sides are named.
+        TypeError: if class targets are not integers, or input is not floating point.
+
+    Example:
+        >>> loss = cross_entropy([[1.0, 2.0], [3.0, 0.4]], np.array([-100, 1]), weight=[0.2, 0.3],
+        ...                      label_smoothing=0.1)
+        >>> round(loss.item(), 5)
+        2.54045
+
+    Source: PyTorch's torch.nn.functional.cross_entropy.
+    """
+    op = "cross_entropy"
+    smoothing = number(label_smoothing, op, "label_smoothing", 0, 1)
+    x, target, row = _batched(op, input, target, reduction)
+    coefficients = _of_probabilities if target.dtype.kind == "f" else _of_classes
+    t, some = coefficients(op, x, target, weight, ignore_index, smoothing, reduction)
+    return _loss(_log_softmax(x, axis=1), t, some, reduction, row)
+
+
+def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100,
+             reduction: str = "mean") -> Tensor:
+    """-input at the target class: `cross_entropy` for input that already holds log-probabilities.
+
+    Args:
+        input: log-probabilities (C,), (N, C) or (N, C, d1, ...).
+        target, weight, ignore_index, reduction: as in `cross_entropy`, classes only.
+
+    Raises:
+        ValueError, TypeError: as `cross_entropy`.
+
+    Example:
+        >>> nll_loss([[-1.0, -2.0]], np.array([1])).item()
+        2.0
+
+    Source: PyTorch's torch.nn.functional.nll_loss.
+    """
+    x, target, row = _batched("nll_loss", input, target, reduction)
+    t, some = _of_classes("nll_loss", x, target, weight, ignore_index, 0.0, reduction)
+    return _loss(x, t, some, reduction, row)
+
+
+def hinge_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None,
+               reduction: str = "mean") -> Tensor:
+    """Multi-class hinge (PyTorch's multi_margin_loss): by how much other classes violate the margin.
+
+    For each row, w[y] / C times the sum over classes c other than the target y of
+    max(0, margin - x[y] + x[c]) ** p.
+
+    Args:
+        input: scores (N, C) or (C,).
+        target: class numbers, integers (N,) or one.
+        p: 1 or 2.
+        margin: by how much the target's score should exceed the others.
+        weight: (C,), a constant factor for each target class.
+        reduction: "mean" (over rows), "sum", or "none".
+
+    Raises:
+        ValueError, TypeError: if shapes, a class number or an option do not fit.
+
+    Example:
+        >>> hinge_loss([[0.0, 0.5, 1.25, 2.0]], np.array([3]), reduction="sum").item()
+        0.0625
+
+    Source: Crammer & Singer 2001; arguments as torch.nn.functional.multi_margin_loss.
+    """
+    op = "hinge_loss"
+    margin = number(margin, op, "margin")
+    if not is_whole(p) or p not in (1, 2):
+        raise ValueError(f"{op}: p must be 1 or 2, got {p!r}")
+    x, target, row = _batched(op, input, target, reduction)
+    if x.ndim != 2:
+        raise ValueError(f"{op}: input must have shape (N, C) or (C,), got {x.shape}")
+    y, c = _class_numbers(op, target, x.shape, None), x.shape[1]
+    w = _class_weights(op, weight, c, x.dtype)
+    own = x.dtype.type(1.0 / c) * (1 if w is None else w[y][:, None])
+    each = (np.arange(c) != y[:, None]) * own                        # (N, C), the target itself 0
+    short = relu(x - take_along_axis(x, y[:, None], 1) + margin)
+    return _reduced(sum((short if p == 1 else short * short) * share(each), row), reduction)

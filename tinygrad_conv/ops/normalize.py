@@ -1,4 +1,5 @@
-"""Normalisation to mean 0 and variance 1 over any axes, as a closed family of maps.
+"""Normalisation to mean 0 and variance 1: a closed family of maps over any axes; batch, layer, group and
+instance norm, which choose the axes.
 
 With m and v the mean and the biased variance over the axes, n their number of entries, and
 r = 1/sqrt(v + eps), let xhat = (x - m) r and look at the number
@@ -17,18 +18,23 @@ is the derivative of <h, J(x)u> in x; since dr = -r^2/n <xhat, dx> and dxhat = J
 
     -r/n [ r (<h,u> - n mean(h) mean(u) - <h,xhat><u,xhat>/n) xhat + <u,xhat> J h + <h,xhat> J u ].
 
-Each is computed from x itself, not from saved values, so every order follows.
+Each is computed from x itself, not from saved values, so every order follows. Running statistics are
+tensors outside the tape; they change through `Tensor.mutate`.
 """
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from ..arguments import is_whole, number
 from ..kernels import norm as kernels
+from ..operands import as_floats, as_tensor
 from ..primitive import primitive
-from . import reduce as rd
-from .shape import broadcast_to
+from ..tensor import Tensor, share
+from .reduce import count, mean, sum
+from .shape import _broadcast_to, _reshape
 
 
 @primitive
@@ -60,10 +66,11 @@ def _normalize_x(g, ans, x, w, b, *, axes, eps):
     dx = normalize_input(g, x, w, axes=axes, eps=eps)
     if not any(t.requires_grad or np.any(t._data) for t in (g_mean, g_var)):
         return dx  # mean and variance were not used, or for the running statistics only
-    n = max(1, math.prod(x.shape[a] for a in axes))
+    n = count(x, axes) or 1
     return dx + (g_mean + 2.0 * g_var * (x - ans[1])) * (1.0 / n)
 
 
+normalize.defbroadcast()
 normalize.defvjp(
     _normalize_x,
     lambda g, ans, x, w, b, **where: normalize_weight(g[0], x, shape=w.shape, **where),
@@ -73,20 +80,20 @@ normalize_weight.defvjp(
     lambda u, ans, g, x, *, shape, **where: normalize(x, u, 0.0, **where)[0],
     lambda u, ans, g, x, *, shape, **where: normalize_input(g, x, u, **where))
 
-normalize_bias.defvjp(lambda u, ans, g, *, shape: broadcast_to(u, g.shape))
+normalize_bias.defvjp(lambda u, ans, g, *, shape: _broadcast_to(u, shape=g.shape))
 
 
 def _normalize_input_x(h, ans, g, x, w, *, axes, eps):
     """The last formula at the head of this file, with u = g w."""
-    n = max(1, math.prod(x.shape[a] for a in axes))
+    n = count(x, axes) or 1
     u = g * w
     xhat, _, v = normalize(x, 1.0, 0.0, axes=axes, eps=eps)
     r = (v + eps) ** -0.5
 
     def dot(s, t):
-        return rd.sum(s * t, axes, keepdims=True)
+        return sum(s * t, axes, keepdims=True)
     hx, ux = dot(h, xhat), dot(u, xhat)
-    means = rd.mean(h, axes, keepdims=True) * rd.mean(u, axes, keepdims=True)
+    means = mean(h, axes, keepdims=True) * mean(u, axes, keepdims=True)
     along = r * (dot(h, u) - n * means - hx * ux * (1.0 / n)) * xhat
     across = ux * normalize_input(h, x, 1.0, axes=axes, eps=eps)
     across = across + hx * normalize_input(u, x, 1.0, axes=axes, eps=eps)
@@ -97,3 +104,192 @@ normalize_input.defvjp(
     lambda h, ans, g, x, w, **where: w * normalize_input(h, x, 1.0, **where),
     _normalize_input_x,
     lambda h, ans, g, x, w, **where: g * normalize_input(h, x, 1.0, **where))
+
+
+# ----- the four choices of axes -----
+
+
+@primitive
+def _scale(x, a, b):
+    return kernels.scale(x, a, b)
+
+
+_scale.defvjp(lambda g, ans, x, a, b: g * a,
+              lambda g, ans, x, a, b: g * x,
+              lambda g, ans, x, a, b: g)
+_scale.defbroadcast()
+
+
+def _checked(op: str, x: Any, least: int) -> Tensor:
+    x = as_floats(x, op)
+    if x.ndim < least:
+        raise ValueError(f"{op}: x must have at least {least} axes, got shape {x.shape}")
+    return x
+
+
+def _affine(op: str, weight: Any, bias: Any, shape: tuple[int, ...],
+            view: tuple[int, ...]) -> tuple[Any, Any]:
+    """weight and bias, both of `shape`, seen as `view`; 1 and 0 if they are None."""
+    out = []
+    for name, value, neutral in (("weight", weight, 1.0), ("bias", bias, 0.0)):
+        if value is not None:
+            value = as_tensor(value, op)
+            if value.shape != shape:
+                raise ValueError(f"{op}: {name} must have shape {shape}, got {value.shape}")
+        out.append(neutral if value is None else _reshape(value, shape=view))
+    return out[0], out[1]
+
+
+def _by_running(x: Tensor, mean: Tensor, var: Tensor, weight: Any, bias: Any, eps: float,
+                view: tuple[int, ...]) -> Tensor:
+    """(x - mean) r weight + bias; mean and r are constants, the buffers may change any time."""
+    r = 1.0 / np.sqrt(var._data.astype(np.float64) + eps)
+    r, mean = [share(c.reshape(view).astype(x.dtype)) for c in (r, mean._data * r)]
+    return _scale(x, r * weight, bias - mean * weight)
+
+
+def _by_channel(op: str, x: Any, per_sample: bool, running: dict[str, Any], weight: Any, bias: Any,
+                own: bool, momentum: float, eps: float) -> Tensor:
+    """Each channel, of the batch or of each sample, by x's own statistics or by the running ones."""
+    x, eps = _checked(op, x, 3 if per_sample else 2), number(eps, op, "eps", 0)
+    c, view = x.shape[1], (1, x.shape[1], *[1] * (x.ndim - 2))
+    for name, t in running.items():
+        if t is None and not own:
+            raise ValueError(f"{op}: {name} is needed to normalise without the batch's statistics")
+        if t is not None and (not isinstance(t, Tensor) or t.shape != (c,) or t.requires_grad
+                              or t.dtype.kind != "f"):
+            got = f"{type(t).__name__} of shape {np.shape(t)} and {getattr(t, 'dtype', 'no dtype')}"
+            got += ", requires_grad=True" if getattr(t, "requires_grad", False) else ""
+            raise ValueError(f"{op}: {name} must be a tensor of shape ({c},) of floats that requires no "
+                             f"gradient (it is changed in place), got {got}")
+    weight, bias = _affine(op, weight, bias, (c,), view)
+    if not own:
+        return _by_running(x, running["running_mean"], running["running_var"], weight, bias, eps, view)
+    if not isinstance(momentum, int | float) or not 0 <= momentum <= 1:
+        raise ValueError(f"{op}: momentum must be a number between 0 and 1, got {momentum!r}; for "
+                         f"a cumulative average pass 1/(number of batches so far)")
+    axes = tuple(range(2, x.ndim)) if per_sample else (0, *range(2, x.ndim))
+    n = count(x, axes)
+    if n == 1 and x.size:
+        raise ValueError(f"{op}: training needs more than one value per channel, got shape {x.shape}; use "
+                         f"larger batches or images, or the running statistics (eval())")
+    y, own_mean, own_var = normalize(x, weight, bias, axes=axes, eps=eps)
+    if x.size:
+        for t, new in zip(running.values(), (own_mean._data, own_var._data * (n / (n - 1)))):
+            if t is not None:
+                values = t.mutate()
+                values *= 1.0 - momentum
+                values += momentum * new.reshape(-1, c).mean(axis=0)
+    return y
+
+
+def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, weight: Any = None,
+               bias: Any = None, training: bool = False, momentum: float = 0.1,
+               eps: float = 1e-5) -> Tensor:
+    """Normalise each channel of x (N, C), (N, C, L) or (N, C, H, W) over all other axes.
+
+    In training it uses the batch's mean and biased variance; the running tensors, if given, are then
+    updated in place (by `Tensor.mutate`) to (1 - momentum) * running + momentum * new, with unbiased
+    new variances, n/(n-1). Otherwise it uses the running tensors, as constants.
+
+    Args:
+        x: floating point.
+        running_mean, running_var: tensors (C,) that require no gradient, or None in training.
+        weight, bias: (C,) or None.
+        training: whether to use the batch's statistics.
+        momentum: the weight of the new value (PyTorch's meaning), in [0, 1].
+        eps: added to the variance.
+
+    Raises:
+        ValueError: in training with one value per channel, or if shapes or numbers do not fit.
+        TypeError: if x is not floating point.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x, var = tg.tensor([[1.0], [2.0], [3.0], [4.0]]), tg.ones(1)
+        >>> y = tg.batch_norm(x, tg.zeros(1), var, training=True)
+        >>> round(var.item(), 4)
+        1.0667
+
+    Source: Ioffe & Szegedy 2015; arguments as torch.nn.functional.batch_norm.
+    """
+    return _by_channel("batch_norm", x, False, {"running_mean": running_mean, "running_var": running_var},
+                       weight, bias, training, momentum, eps)
+
+
+def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None,
+                  weight: Any = None, bias: Any = None, use_input_stats: bool = True,
+                  momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+    """Normalise each channel of each sample of x (N, C, L) or (N, C, H, W).
+
+    Args:
+        x: floating point.
+        running_mean, running_var: as in `batch_norm`: updated with the averages over samples of the
+            means and unbiased variances; used unless `use_input_stats`.
+        weight, bias: (C,) or None.
+        use_input_stats, momentum, eps: as `training`, `momentum`, `eps` of `batch_norm`.
+
+    Raises:
+        ValueError: with one value per channel and sample, or if shapes do not fit.
+
+    Example:
+        >>> instance_norm([[[1.0, 3.0], [2.0, 2.0]]], eps=1e-12).data.tolist()
+        [[[-1.0, 1.0], [0.0, 0.0]]]
+
+    Source: Ulyanov et al. 2016; arguments as torch.nn.functional.instance_norm.
+    """
+    return _by_channel("instance_norm", x, True, {"running_mean": running_mean, "running_var": running_var},
+                       weight, bias, use_input_stats, momentum, eps)
+
+
+def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None,
+               eps: float = 1e-5) -> Tensor:
+    """Normalise over the last axes, of shape `normalized_shape`, as are weight and bias.
+
+    Raises:
+        ValueError: if x does not end in `normalized_shape`.
+
+    Example:
+        >>> layer_norm([[1.0, 3.0]], 2, eps=0.0).data.tolist()
+        [[-1.0, 1.0]]
+
+    Source: Ba et al. 2016; arguments as torch.nn.functional.layer_norm.
+    """
+    shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (
+        normalized_shape,)
+    x, eps = _checked("layer_norm", x, len(shape)), number(eps, "layer_norm", "eps", 0)
+    if not shape or x.shape[-len(shape):] != shape:
+        raise ValueError(f"layer_norm: x must end in normalized_shape {shape}, got shape {x.shape}")
+    weight, bias = _affine("layer_norm", weight, bias, shape, shape)
+    return normalize(x, weight, bias, axes=tuple(range(x.ndim - len(shape), x.ndim)), eps=eps)[0]
+
+
+def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
+               eps: float = 1e-5) -> Tensor:
+    """Normalise each sample of x (N, C, ...) over groups of C / num_groups channels.
+
+    Args:
+        x: floating point.
+        num_groups: a divisor of C.
+        weight, bias: (C,) or None.
+        eps: added to the variance.
+
+    Raises:
+        ValueError: if C is not a multiple of `num_groups`, or shapes do not fit.
+
+    Example:
+        >>> group_norm([[1.0, 3.0, 5.0, 9.0]], 2, eps=0.0).data.tolist()
+        [[-1.0, 1.0, -1.0, 1.0]]
+
+    Source: Wu & He 2018; arguments as torch.nn.functional.group_norm.
+    """
+    x, eps = _checked("group_norm", x, 2), number(eps, "group_norm", "eps", 0)
+    n, c, *rest = x.shape
+    if not is_whole(num_groups) or num_groups < 1 or c % num_groups:
+        raise ValueError(f"group_norm: {c} channels cannot be cut into {num_groups!r} groups (shape "
+                         f"{x.shape})")
+    grouped = (num_groups, c // num_groups)
+    weight, bias = _affine("group_norm", weight, bias, (c,), (1, *grouped, *[1] * len(rest)))
+    y = normalize(_reshape(x, shape=(n, *grouped, *rest)), weight, bias,
+                  axes=tuple(range(2, x.ndim + 1)), eps=eps)[0]
+    return _reshape(y, shape=x.shape)

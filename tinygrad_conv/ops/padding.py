@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..tensor import Tensor
 from ..primitive import primitive
 from ..operands import as_tensor
-from .indexing import getitem
+from .shape import getitem
 
 MODES = ("constant", "reflect", "replicate", "edge", "circular")
 

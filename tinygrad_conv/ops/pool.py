@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import number, sides, sizes
-from ..core import Tensor
+from ..tensor import Tensor
 from ..kernels import planes
 from ..kernels.geometry import Geometry, pool_geometry
 from ..kernels.pool import counts

@@ -1,206 +1,229 @@
 """Reductions over axes, and how each entry contributes to the result.
 
 `axis` is an int, a tuple or None (all); `keepdims` leaves axes of length 1. A VJP gives the
-cotangent its lost axes back (`_spread`) and lets broadcasting do the rest. Composites come last.
+cotangent its lost axes back (`_back`) and lets broadcasting do the rest. Composites come last.
 """
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..core import Tensor
+from ..arguments import Axis, axes_of, axis_of, number
+from ..kernels.pointwise import floating
 from ..kernels.total import total
-from ..primitive import primitive
-from . import elementwise as ew
-from . import shape as sh
-from ..arguments import Axis, axes_of, axis_of
 from ..operands import as_floats, as_tensor
-from .compare import equal
+from ..primitive import Primitive, primitive
+from ..tensor import Tensor
+from . import elementwise as ew
+from .shape import _broadcast_to, _reshape, concatenate, flip, getitem, transpose
 
 
-def _kept(x: Tensor, axis: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(1 if i in axis else n for i, n in enumerate(x.shape))
+class Reduction(Protocol):
+    """How the reductions of the table are called."""
+
+    def __call__(self, x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+
+
+def reduction(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any],
+              operand: Callable[[Any, str], Tensor] = as_tensor,
+              counted: Callable[..., Any] = axes_of) -> tuple[Primitive[...], Reduction]:
+    """A row of the table: the primitive, and the function for users, which counts axes from the front."""
+    def op(x, *, axis, keepdims):
+        return fn(x, axis=axis, keepdims=keepdims)
+
+    def reduce(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        x = operand(x, name)
+        return made(x, axis=counted(axis, x.ndim, name), keepdims=bool(keepdims))
+    made = ew.row(op, name, fn, doc, vjps)
+    return made, ew.named(reduce, name, doc)
+
+
+def kept(x: Any, axis: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of x, with length 1 along the axes of a reduction."""
+    return tuple([1 if i in axis else n for i, n in enumerate(x.shape)])
 
 
 def _back(t: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
     """A reduced tensor with its lost axes back, of length 1."""
-    return sh.reshape(t, _kept(x, axis))
+    return _reshape(t, shape=kept(x, axis))
 
 
 def _spread(g: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
-    return sh.broadcast_to(_back(g, x, axis), x.shape)
+    return _broadcast_to(_back(g, x, axis), shape=x.shape)
 
 
-def _reduction(primitive_, x: Any, axis: Axis, keepdims: bool) -> Tensor:
-    x = as_tensor(x, primitive_.name)
-    return primitive_(x, axis=axes_of(axis, x.ndim, primitive_.name), keepdims=bool(keepdims))
+def count(x: Any, axis: tuple[int, ...]) -> int:
+    """How many entries are reduced to one."""
+    return math.prod([x.shape[a] for a in axis])
 
 
-@primitive
-def _sum(x, *, axis, keepdims):
-    return total(x, axis, keepdims)
-
-
-_sum.defvjp(lambda g, ans, x, *, axis, keepdims: _spread(g, x, axis))
-
-
-def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The sum over axes.
-
-    Example:
-        >>> sum([[1.0, 2.0], [3.0, 4.0]], axis=0).data.tolist()
-        [4.0, 6.0]
-    """
-    return _reduction(_sum, x, axis, keepdims)
-
-
-def _count(x: Tensor | np.ndarray, axis: tuple[int, ...]) -> int:
-    return math.prod(x.shape[a] for a in axis)
-
-
-@primitive
-def _mean(x, *, axis, keepdims):
-    n = _count(x, axis)
-    return total(x, axis, keepdims) * (1.0 / n if n else math.nan)
-
-
-_mean.defvjp(lambda g, ans, x, *, axis, keepdims: _spread(
-    ew.mul(g, 1.0 / _count(x, axis) if _count(x, axis) else math.nan), x, axis))
-
-
-def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The mean over axes; of nothing, nan.
-
-    Raises:
-        TypeError: for integers, whose mean need not be an integer; convert them first.
-
-    Example:
-        >>> mean([[1.0, 2.0], [3.0, 4.0]], axis=(0, 1)).item()
-        2.5
-    """
-    return _reduction(_mean, as_floats(x, "mean"), axis, keepdims)
-
-
-@primitive
-def _max(x, *, axis, keepdims):
-    return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
-
-
-@primitive
-def _min(x, *, axis, keepdims):
-    return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
+def _inverse(n: float) -> float:
+    """1 / n; the mean of nothing is nan."""
+    return 1.0 / n if n > 0 else math.nan
 
 
 def _extreme_vjp(g, ans, x, *, axis, keepdims):
-    hit = ew.astype(equal(x, _back(ans, x, axis)), x.dtype)
+    hit = ew.astype(ew.equal(x, _back(ans, x, axis)), x.dtype)
     return ew.mul(ew.div(_back(g, x, axis), _sum(hit, axis=axis, keepdims=True)), hit)
 
 
-_max.defvjp(_extreme_vjp)
-_min.defvjp(_extreme_vjp)
+def _log_of_sum(x, *, axis, keepdims):
+    x = floating(x)
+    top = np.maximum.reduce(x, axis=axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
+    with np.errstate(divide="ignore"):
+        out = np.log(total(np.exp(x - top), axis, keepdims=True)) + top
+    return out if keepdims else out.squeeze(axis)
 
 
-def _extreme(primitive_, x: Any, axis: Axis, keepdims: bool) -> Tensor:
-    x = as_tensor(x, primitive_.name)
-    if 0 in [x.shape[a] for a in axes_of(axis, x.ndim, primitive_.name)]:
-        raise ValueError(f"{primitive_.name}: nothing to compare along axis {axis} of shape {x.shape}")
-    return _reduction(primitive_, x, axis, keepdims)
+def _logsumexp_x(g, ans, x, *, axis, keepdims):
+    top = _back(ans, x, axis)
+    share = ew.exp(ew.sub(x, ew.where(ew.equal(top, -np.inf), 0.0, top)))  # a row of -inf: shares of 0
+    return ew.mul(_back(g, x, axis), share)
 
 
-def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The largest value over axes (nan wins); ties share the gradient evenly.
-
-    Raises:
-        ValueError: over an axis of length 0.
-
-    Example:
-        >>> max([[1.0, 5.0], [3.0, 4.0]], axis=1).data.tolist()
-        [5.0, 4.0]
-    """
-    return _extreme(_max, x, axis, keepdims)
+def _one_axis(axis: int | None, ndim: int, op: str) -> int | None:
+    return None if axis is None else axis_of(axis, ndim, op)
 
 
-def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The smallest value over axes (nan wins); ties share the gradient evenly.
-
-    Raises:
-        ValueError: over an axis of length 0.
-
-    Example:
-        >>> min([[1.0, 5.0], [3.0, 4.0]], axis=1).data.tolist()
-        [1.0, 3.0]
-    """
-    return _extreme(_min, x, axis, keepdims)
-
-
+_sum, sum = reduction(
+    "sum", lambda x, *, axis, keepdims: total(x, axis, keepdims), "The sum over axes.",
+    lambda g, ans, x, *, axis, keepdims: _spread(g, x, axis))
+_mean, mean = reduction(
+    "mean", lambda x, *, axis, keepdims: total(x, axis, keepdims) * _inverse(count(x, axis)),
+    "The mean over axes; of nothing, nan. Floats only: the mean of integers need not be one.",
+    lambda g, ans, x, *, axis, keepdims: _spread(ew.mul(g, _inverse(count(x, axis))), x, axis),
+    operand=as_floats)
+_max, max = reduction(
+    "max", np.maximum.reduce, "The largest value over axes (nan wins); ties share the gradient evenly.",
+    _extreme_vjp)
+_min, min = reduction(
+    "min", np.minimum.reduce, "The smallest value over axes (nan wins); ties share the gradient evenly.",
+    _extreme_vjp)
+_logsumexp, logsumexp = reduction(
+    "logsumexp", _log_of_sum, "log(sum(exp(x))) over axes, shifted by the largest value: nothing overflows.",
+    _logsumexp_x)
+_any, any = reduction("any", np.any, "Whether any entry is not 0.")
+_all, all = reduction("all", np.all, "Whether no entry is 0.")
+_argmax, argmax = reduction(
+    "argmax", np.argmax, "Where the first largest value is, of all or along one axis; nan wins.",
+    counted=_one_axis)
+_argmin, argmin = reduction(
+    "argmin", np.argmin, "Where the first smallest value is, of all or along one axis; nan wins.",
+    counted=_one_axis)
 amax, amin = max, min
+_sum.defnotes(x="copied along the axes that were summed")
 
 
 @primitive
-def _argmax(x, *, axis, keepdims):
-    return np.argmax(x, axis=axis, keepdims=keepdims)
+def _cumsum(x, *, axis):
+    if x.dtype.kind != "f":
+        return np.add.accumulate(x, axis=axis)
+    return np.add.accumulate(x, axis=axis, dtype=np.float64).astype(x.dtype, copy=False)
+
+
+_cumsum.defvjp(lambda g, ans, x, *, axis: flip(_cumsum(flip(g, axis), axis=axis), axis))
+
+
+def cumsum(x: Any, axis: int) -> Tensor:
+    """Running sums along an axis, kept in float64.
+
+    Example:
+        >>> cumsum([1.0, 2.0, 3.0], 0).data.tolist()
+        [1.0, 3.0, 6.0]
+    """
+    x = as_tensor(x, "cumsum")
+    return _cumsum(x, axis=axis_of(axis, x.ndim, "cumsum"))
+
+
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The product over axes, by halves, so that gradients of every order are right where factors are 0.
+
+    Small integers are multiplied as int64 (NumPy's rule, and that of `sum`).
+
+    Example:
+        >>> prod([[1.0, 2.0], [3.0, 4.0]], axis=1).data.tolist()
+        [2.0, 12.0]
+    """
+    x = as_tensor(x, "prod")
+    if x.dtype.kind != "f":
+        x = ew.astype(x, np.uint64 if x.dtype.kind == "u" else np.int64)
+    axes = axes_of(axis, x.ndim, "prod")
+    rest = tuple([i for i in range(x.ndim) if i not in axes])
+    left = tuple([x.shape[i] for i in rest])
+    y = _reshape(transpose(x, (*axes, *rest)), shape=(count(x, axes), *left))
+    while y.shape[0] > 1:
+        half = y.shape[0] // 2
+        pairs = ew.mul(getitem(y, slice(half)), getitem(y, slice(half, 2 * half)))
+        y = pairs if y.shape[0] % 2 == 0 else concatenate([pairs, getitem(y, slice(2 * half, None))])
+    if y.shape[0] == 0:
+        y = concatenate([y, np.ones((1, *left), x.dtype)])
+    return _reshape(y, shape=kept(x, axes) if keepdims else left)
+
+
+def _half_as_single(op: str, x: Any, f: Callable[[Tensor], Tensor]) -> Tensor:
+    """f(x); of half precision, in which squares from 256 on and their sums overflow, as float32."""
+    x = as_floats(x, op)
+    if x.dtype != np.float16:
+        return f(x)
+    return ew.astype(f(ew.astype(x, np.float32)), np.float16)
+
+
+def _var(x: Tensor, axis: Axis, correction: float, keepdims: bool, op: str) -> Tensor:
+    axes = axes_of(axis, x.ndim, op)
+    off = ew.sub(x, mean(x, axes, keepdims=True))
+    n = count(x, axes) - number(correction, op, "correction")
+    return ew.mul(sum(ew.mul(off, off), axes, keepdims), _inverse(n))
+
+
+def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
+    """The variance over axes, divided by n - correction.
+
+    `correction` is 1, as in PyTorch (unbiased); NumPy's default is 0. With n <= correction, nan.
+
+    Example:
+        >>> var([1.0, 2.0, 3.0, 4.0, 5.0]).item(), var([1.0, 3.0], correction=0).item()
+        (2.5, 1.0)
+    """
+    return _half_as_single("var", x, lambda y: _var(y, axis, correction, keepdims, "var"))
 
 
 @primitive
-def _argmin(x, *, axis, keepdims):
-    return np.argmin(x, axis=axis, keepdims=keepdims)
+def _root(x):
+    return np.sqrt(x)
 
 
-def _arg(primitive_, x: Any, axis: int | None, keepdims: bool) -> Tensor:
-    x = as_tensor(x, primitive_.name)
-    axis = None if axis is None else axis_of(axis, x.ndim, primitive_.name)
-    if (x.size if axis is None else x.shape[axis]) == 0:
-        raise ValueError(f"{primitive_.name}: nothing to compare along axis {axis} of shape {x.shape}")
-    return primitive_(x, axis=axis, keepdims=bool(keepdims))
+_root.defvjp(lambda g, ans, x: ew.div_no_nan(g, ew.mul(ans, 2.0)))
 
 
-def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Where the (first) largest value is, as integers; the first nan wins. Not differentiable.
+def std(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
+    """The square root of `var`; the gradient of constants is 0.
 
     Example:
-        >>> argmax([[1.0, 5.0], [3.0, 3.0]], axis=1).data.tolist()
-        [1, 0]
+        >>> std([1.0, 3.0], correction=0).item()
+        1.0
     """
-    return _arg(_argmax, x, axis, keepdims)
+    return _half_as_single("std", x, lambda y: _root(_var(y, axis, correction, keepdims, "std")))
 
 
-def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Where the (first) smallest value is, as integers; the first nan wins. Not differentiable.
+def norm(x: Any, p: Any = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The Euclidean norm over axes, by default of all entries; the gradient at 0 is 0.
+
+    Args:
+        p: 2 or "fro", in PyTorch's and NumPy's place for it; there is no other norm here.
+
+    Raises:
+        ValueError: for another p.
 
     Example:
-        >>> argmin([[1.0, 5.0], [3.0, 3.0]], axis=1).data.tolist()
-        [0, 0]
+        >>> norm([3.0, 4.0]).item()
+        5.0
     """
-    return _arg(_argmin, x, axis, keepdims)
-
-
-@primitive
-def _any(x, *, axis, keepdims):
-    return np.any(x, axis=axis, keepdims=keepdims)
-
-
-@primitive
-def _all(x, *, axis, keepdims):
-    return np.all(x, axis=axis, keepdims=keepdims)
-
-
-def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether any entry is not 0.
-
-    Example:
-        >>> any([0.0, 1.0]).item()
-        True
-    """
-    return _reduction(_any, x, axis, keepdims)
-
-
-def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether no entry is 0.
-
-    Example:
-        >>> all([0.0, 1.0]).item()
-        False
-    """
-    return _reduction(_all, x, axis, keepdims)
+    if not isinstance(p, int | float | str) or p not in (2, "fro"):
+        raise ValueError(f"norm: expects p=2, the Euclidean norm, got {p!r}; an axis is given by name, "
+                         f"axis= or dim=; other norms are made of tg.abs, tg.sum and tg.amax")
+    return _half_as_single("norm", x, lambda y: _root(
+        sum(ew.mul(y, y), axes_of(axis, y.ndim, "norm"), keepdims)))

@@ -1,7 +1,7 @@
 """Ops that move values and compute nothing. Each is linear, and its VJP is its adjoint.
 
-Pairs: reshape and reshape, transpose and transpose, broadcast and sum, a roll and the roll back.
-Imports core, primitive, arguments and indexing.
+Pairs: reshape and reshape, transpose and transpose, broadcast and sum, a roll and the roll back,
+concatenating and taking slices, picking by index and adding back.
 """
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
-from ..primitive import primitive
 from ..arguments import Axis, axes_of, axis_of, is_whole
 from ..operands import as_tensor
-from .indexing import getitem
+from ..primitive import primitive
+from ..tensor import Tensor
 
 
 @primitive
 def _reshape(x, *, shape):
+    if min(shape, default=0) < -1:  # NumPy reads -2 as -1
+        raise ValueError(f"{shape} is not a shape")
     return x.reshape(shape)
 
 
@@ -36,16 +37,7 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
         >>> reshape([1.0, 2.0, 3.0, 4.0], (2, -1)).shape
         (2, 2)
     """
-    x = as_tensor(x, "reshape")
-    shape = tuple(shape) if isinstance(shape, Sequence | np.ndarray) else (shape,)
-    if not all(is_whole(n) for n in shape):
-        raise TypeError(f"reshape: shape must be whole numbers, got {shape!r}")
-    known = math.prod(n for n in shape if n != -1)
-    if shape.count(-1) == 1 and known > 0 and x.size % known == 0:
-        shape = tuple(x.size // known if n == -1 else n for n in shape)
-    if min(shape, default=0) < 0 or math.prod(shape) != x.size:
-        raise ValueError(f"reshape: cannot arrange {x.size} values of shape {x.shape} as {shape}")
-    return _reshape(x, shape=shape)
+    return _reshape(as_tensor(x, "reshape"), shape=tuple(shape) if np.iterable(shape) else (shape,))
 
 
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -60,11 +52,11 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """
     x = as_tensor(x, "flatten")
     if x.ndim == 0:
-        return reshape(x, (1,))
+        return _reshape(x, shape=(1,))
     lo, hi = axis_of(start_dim, x.ndim, "flatten"), axis_of(end_dim, x.ndim, "flatten")
     if lo > hi:
         raise ValueError(f"flatten: start_dim {start_dim} lies after end_dim {end_dim}")
-    return reshape(x, (*x.shape[:lo], math.prod(x.shape[lo:hi + 1]), *x.shape[hi + 1:]))
+    return _reshape(x, shape=(*x.shape[:lo], math.prod(x.shape[lo:hi + 1]), *x.shape[hi + 1:]))
 
 
 @primitive
@@ -88,11 +80,11 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """
     x = as_tensor(x, "transpose")
     given = range(x.ndim)[::-1] if axes is None else axes if isinstance(axes, Sequence) else (axes,)
-    axes = [axis_of(a, x.ndim, "transpose") for a in given]
+    axes = tuple([axis_of(a, x.ndim, "transpose") for a in given])
     if sorted(axes) != list(range(x.ndim)):
-        raise ValueError(f"transpose: axes {tuple(axes)} are not a permutation of the {x.ndim} axes of "
+        raise ValueError(f"transpose: axes {axes} are not a permutation of the {x.ndim} axes of "
                          f"shape {x.shape}")
-    return _transpose(x, axes=tuple(axes))
+    return _transpose(x, axes=axes)
 
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
@@ -119,7 +111,7 @@ def squeeze(x: Any, axis: Axis = None) -> Tensor:
     """
     x = as_tensor(x, "squeeze")
     drop = axes_of(axis, x.ndim, "squeeze")
-    return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in drop))
+    return _reshape(x, shape=tuple([n for i, n in enumerate(x.shape) if n != 1 or i not in drop]))
 
 
 def expand_dims(x: Any, axis: int) -> Tensor:
@@ -131,7 +123,7 @@ def expand_dims(x: Any, axis: int) -> Tensor:
     """
     x = as_tensor(x, "expand_dims")
     i = axis_of(axis, x.ndim + 1, "expand_dims")
-    return reshape(x, (*x.shape[:i], 1, *x.shape[i:]))
+    return _reshape(x, shape=(*x.shape[:i], 1, *x.shape[i:]))
 
 
 @primitive
@@ -140,6 +132,7 @@ def _broadcast_to(x, *, shape):
 
 
 _broadcast_to.defvjp(lambda g, ans, x, *, shape: g)  # summed in pullback.py, like all broadcasting
+_broadcast_to.defbroadcast()
 
 
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
@@ -152,17 +145,16 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
         >>> broadcast_to([1.0, 2.0], (3, 2)).shape
         (3, 2)
     """
-    x, shape = as_tensor(x, "broadcast_to"), shape if isinstance(shape, Sequence) else (shape,)
-    shape = tuple(shape)
+    x, shape = as_tensor(x, "broadcast_to"), tuple(shape) if np.iterable(shape) else (shape,)
     if not all(map(is_whole, shape)):
         raise TypeError(f"broadcast_to: shape must be whole numbers, got {shape!r}")
     if min(shape, default=0) < 0:
         raise ValueError(f"broadcast_to: a shape has no negative sizes, got {shape}")
-    tail = shape[len(shape) - x.ndim:] if len(shape) >= x.ndim else None
-    if tail is None or any(n not in (1, m) for n, m in zip(x.shape, tail)):
+    try:
+        return _broadcast_to(x, shape=shape)
+    except ValueError:
         raise ValueError(f"broadcast_to: shape {x.shape} does not broadcast to {shape}; an axis must "
-                         f"be equal, 1 or missing in front")
-    return _broadcast_to(x, shape=shape)
+                         f"be equal, 1 or missing in front") from None
 
 
 def flip(x: Any, axis: Axis = None) -> Tensor:
@@ -173,8 +165,8 @@ def flip(x: Any, axis: Axis = None) -> Tensor:
         [3.0, 2.0, 1.0]
     """
     x = as_tensor(x, "flip")
-    turned = axes_of(axis, x.ndim, "flip")
-    return getitem(x, tuple(slice(None, None, -1 if i in turned else None) for i in range(x.ndim)))
+    reversed_axes = axes_of(axis, x.ndim, "flip")
+    return getitem(x, tuple(slice(None, None, -1 if i in reversed_axes else None) for i in range(x.ndim)))
 
 
 @primitive
@@ -197,11 +189,175 @@ def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
     """
     x = as_tensor(x, "roll")
     if axis is None:
-        return reshape(roll(reshape(x, (x.size,)), shift, 0), x.shape)
+        return _reshape(roll(_reshape(x, shape=(x.size,)), shift, 0), shape=x.shape)
     axes = tuple(axis) if isinstance(axis, Sequence) else (axis,)
     shifts = tuple(shift) if isinstance(shift, Sequence) else (shift,)
     if len(axes) != len(shifts):
         raise ValueError(f"roll: expects one shift per axis, got shift={shift} and axis={axis}")
-    if not all(is_whole(s) for s in shifts):
+    if not all(map(is_whole, shifts)):
         raise TypeError(f"roll: shift must be a whole number, got {shift!r}")
-    return _roll(x, shift=shifts, axis=tuple(axis_of(a, x.ndim, "roll") for a in axes))
+    return _roll(x, shift=shifts, axis=tuple([axis_of(a, x.ndim, "roll") for a in axes]))
+
+
+# ----- joining and cutting -----
+
+
+@primitive
+def _concatenate(*xs, axis):
+    return np.concatenate(xs, axis)
+
+
+def _part(i, g, ans, *xs, axis):
+    start = sum(x.shape[axis] for x in xs[:i])
+    return getitem(g, (slice(None),) * axis + (slice(start, start + xs[i].shape[axis]),))
+
+
+_concatenate.defvjp_variadic(_part)
+
+
+def _tensors(op: str, arrays: Any) -> list[Tensor]:
+    if not np.iterable(arrays):
+        raise TypeError(f"{op}: expects a list of tensors, got {arrays!r}")
+    return [as_tensor(x, op) for x in arrays]
+
+
+def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    """Join tensors along an axis they have.
+
+    Raises:
+        ValueError: if the shapes differ elsewhere; names them.
+
+    Example:
+        >>> concatenate([[1.0], [2.0, 3.0]]).data.tolist()
+        [1.0, 2.0, 3.0]
+    """
+    xs = _tensors("concatenate", arrays)
+    if not xs:
+        raise ValueError("concatenate: expects at least one tensor, got none")
+    axis = axis_of(axis, xs[0].ndim, "concatenate")
+    if len({(x.ndim, *x.shape[:axis], *x.shape[axis + 1:]) for x in xs}) > 1:
+        raise ValueError(f"concatenate: shapes must be equal except along axis {axis}, got "
+                         f"{', '.join(str(x.shape) for x in xs)}")
+    return _concatenate(*xs, axis=axis)
+
+
+concat = concatenate
+
+
+def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    """Join tensors of one shape along a new axis.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> stack([[1.0, 2.0], [3.0, 4.0]], axis=1).data.tolist()
+        [[1.0, 3.0], [2.0, 4.0]]
+    """
+    xs = _tensors("stack", arrays)
+    if len({x.shape for x in xs}) != 1:
+        raise ValueError(f"stack: expects tensors of one shape, got {[x.shape for x in xs]}")
+    axis = axis_of(axis, xs[0].ndim + 1, "stack")
+    return _concatenate(*[expand_dims(x, axis) for x in xs], axis=axis)
+
+
+def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """Cut along an axis into equal sections, or at the given indices (NumPy's split).
+
+    Raises:
+        ValueError: if the axis is not a multiple of the number of sections.
+
+    Example:
+        >>> [part.shape for part in split(np.ones((6, 2)), 3)]
+        [(2, 2), (2, 2), (2, 2)]
+    """
+    x = as_tensor(x, "split")
+    axis = axis_of(axis, x.ndim, "split")
+    n, cut = x.shape[axis], indices_or_sections
+    if is_whole(cut):
+        if cut < 1 or n % cut:
+            raise ValueError(f"split: axis {axis} of shape {x.shape} cannot be cut into {cut} equal "
+                             f"sections")
+        cuts = [n * i // cut for i in range(cut + 1)]
+    else:
+        cuts = [0, *(cut if np.iterable(cut) else [None]), n]
+        if not all(map(is_whole, cuts)):
+            raise TypeError(f"split: indices_or_sections must be a whole number or a list of them, got "
+                            f"{cut!r}")
+    return [getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in zip(cuts, cuts[1:])]
+
+
+# ----- picking by index and adding back, each the other's VJP; to a place named twice it adds twice -----
+
+
+@primitive
+def _getitem(x, *, index):
+    return x[index]
+
+
+@primitive
+def _scatter_add(g, *, index, shape):
+    out = np.zeros(shape, g.dtype)
+    if any(isinstance(i, np.ndarray) and i.dtype.kind != "b" for i in index):  # may name a place twice
+        out = out.astype(np.promote_types(g.dtype, np.float32))  # in float16 2048 + 1 is 2048
+        np.add.at(out, index, g)
+    else:
+        out[index] = g
+    return out
+
+
+_getitem.defvjp(lambda g, ans, x, *, index: _scatter_add(g, index=index, shape=x.shape))
+_scatter_add.defvjp(lambda u, ans, g, *, index, shape: _getitem(u, index=index))
+
+
+def _plain(i: Any) -> Any:
+    """An index as plain slices, integers and arrays."""
+    if i is None or i is Ellipsis or isinstance(i, slice):
+        return i
+    try:
+        array = np.asarray(i._data if isinstance(i, Tensor) else i)
+    except ValueError as e:
+        raise TypeError(f"getitem: {i!r} is not an index: {e}") from None
+    if array.size == 0 and not isinstance(i, Tensor | np.ndarray):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iub":
+        raise TypeError(f"getitem: indices must be integers, booleans, slices, None or ..., got "
+                        f"{type(i).__name__} of dtype {array.dtype}")
+    return int(array) if array.ndim == 0 and array.dtype.kind != "b" else array
+
+
+def _picked(op: str, x: Tensor, index: tuple[Any, ...]) -> Tensor:
+    try:
+        return _getitem(x, index=index)
+    except IndexError as e:
+        raise IndexError(f"{op}: {e.__cause__} (index {index}, shape {x.shape})") from None
+
+
+def getitem(x: Any, index: Any) -> Tensor:
+    """x[index], NumPy's basic and advanced indexing.
+
+    Raises:
+        IndexError: if the index is out of range or has too many axes; names both.
+
+    Example:
+        >>> getitem([1.0, 2.0, 3.0], [0, 0, 2]).data.tolist()
+        [1.0, 1.0, 3.0]
+    """
+    index = index if isinstance(index, tuple) else (index,)
+    return _picked("getitem", as_tensor(x, "getitem"), tuple([_plain(i) for i in index]))
+
+
+def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
+    """out[.., i, ..] = x[.., indices[.., i, ..], ..] (NumPy's name; PyTorch's gather).
+
+    Example:
+        >>> take_along_axis([[1.0, 2.0], [3.0, 4.0]], [[1], [0]], 1).data.tolist()
+        [[2.0], [3.0]]
+    """
+    x, indices = as_tensor(x, "take_along_axis"), np.asarray(indices)
+    if indices.dtype.kind not in "iu" or indices.ndim != x.ndim:
+        raise TypeError(f"take_along_axis: indices must be integers with {x.ndim} axes, got "
+                        f"{indices.dtype} of shape {indices.shape}")
+    axis = axis_of(axis, x.ndim, "take_along_axis")
+    grid = np.indices(x.shape, sparse=True)  # not of indices: they may broadcast
+    return _picked("take_along_axis", x, (*grid[:axis], indices, *grid[axis + 1:]))

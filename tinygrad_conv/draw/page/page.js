@@ -201,8 +201,8 @@ byId("legend").append(...[
   legendRow("node op done-backward", "replay: done backward"),
   legendRow("node op current", "replay: current op"),
   ...[...new Set(data.boxes.map((box) => box.mark))].filter((name) => MARKS[name]).map((name) => {
-    const told = data.legend.filter(([key]) => key === name).map(([, text]) => text).join("; ");
-    return legendRow(`node op mark-${name}`, MARKS[name] + (told ? `: ${told}` : ""));
+    const meaning = data.legend.filter(([key]) => key === name).map(([, text]) => text).join("; ");
+    return legendRow(`node op mark-${name}`, MARKS[name] + (meaning ? `: ${meaning}` : ""));
   }),
   ...data.legend.filter(([key]) => !data.boxes.some((box) => box.mark === key) || !MARKS[key])
     .map(([key, text]) => element("p", key ? `${key}: ${text}` : text)),

@@ -17,15 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from ..calls import calls_apart
-from ...core import Tensor
-from ..graph import Box, Graph
+from ...tensor import Tensor
+from ...primitive import Freed
 from ...tape import Entry
-from .gradients import gradients
-from .statistics import statistics
-from .story import argument, story, wants_gradient
-from .thumbnails import affordable, is_picture, thumbnails
-from ..words import printable
+from ..annotate import ends
+from ..collapse import frame_each_call
+from ..graph import Box, Graph, backwards, shown
+from ..measure import pulled
+from ..text import printable
+from .arrays import affordable, is_picture, statistics, thumbnails
+from .narration import argument, narration, wants_gradient
 
 HERE = Path(__file__).parent
 PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "view.js", "panel.js",
@@ -55,18 +56,13 @@ def page(graph: Graph, title: str = "") -> str:
               "base-uri 'none'; form-action 'none'")
     template = Template((HERE / "page.html").read_text(encoding="utf-8"))
     return template.substitute(
-        title=escape(_sound(title) or f"Graph of {len(graph.boxes)} boxes"),
+        title=escape(title.encode("utf-8", "replace").decode() or f"Graph of {len(graph.boxes)} boxes"),
         policy=escape(policy, quote=True), style=style, program=program,
-        data=_embedded(_content(calls_apart(graph))))
+        data=_embedded(_content(frame_each_call(graph))))
 
 
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _sound(text: str) -> str:
-    """Text that can be encoded: names of files need not be."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _embedded(content: Any) -> str:
@@ -75,64 +71,89 @@ def _embedded(content: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+def gradients(graph: Graph) -> tuple[dict[int, np.ndarray], str]:
+    """The gradient of each tensor of a drawing by the tensor's id, and one sentence on what it is.
+
+    By one backward pass that changes no tensor, from the drawing's last results, each with a cotangent
+    of ones. Where there is none (values freed or changed, or the backward drawn as boxes of its own) only
+    leaves have theirs, their `.grad` if any, and the sentence says why.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> found, what = gradients(tg.graph((x * x).sum()))
+        >>> found[id(x)].tolist(), what
+        ([2.0, 4.0], 'Gradients are those of the result.')
+    """
+    tensors = [t for source in graph.sources.values() for t in shown(source)]
+    live = [t for t in tensors if isinstance(t, Tensor)]
+    left = {id(t): t.grad._data for t in live if t.grad is not None}
+    if any(backwards(box.scope) for box in graph.boxes):
+        return left, "The backward is drawn as boxes of its own; their values are the gradients."
+    results = ends(graph)
+    if not results:
+        return left, "Shapes only: there are no values to look at."
+    if any(isinstance(s, Entry) and s.node.freed for s in graph.sources.values()):
+        return left, ("The intermediate values were freed by backward(): draw before it, or call "
+                      "backward(retain_graph=True).")
+    try:
+        found = pulled(results, [t for t in live if t.requires_grad])
+    except Exception as e:  # a derivative may be the user's, and the page be drawn to see what is wrong
+        return left, f"No gradients: {e}."
+    single = len(results) == 1 and results[0].size == 1
+    return ({key: g._data for key, (_, g) in found.items()},
+            f"Gradients are those of {'the result' if single else 'the sum of the results'}.")
+
+
 def _content(graph: Graph) -> dict[str, Any]:
     """All the page knows, as plain lists and dictionaries; boxes are referred to by number."""
     number = {box.id: i for i, box in enumerate(graph.boxes)}
     found, about = gradients(graph)
-    arrays = {box.id: array for box in graph.boxes
-              if (array := _values(graph.sources.get(box.id))) is not None}
-    size = affordable(a.shape for a in arrays.values() if is_picture(a.shape))
+    size = affordable(t.shape for source in graph.sources.values() for t in shown(source)
+                      if isinstance(t, Tensor) and is_picture(t.shape))
+    kernels = {box.shape for box in graph.boxes if box.kind == "parameter"}
     return {
-        "boxes": [_box(graph, box, arrays, found, size) for box in graph.boxes],
+        "boxes": [_box(graph.sources.get(box.id), box, found, size, kernels) for box in graph.boxes],
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
                    "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e),
                    "gradient": wants_gradient(graph, e)} for e in graph.edges],
-        "scopes": [{"path": _names(s.path), "kind": s.kind, "times": s.times} for s in graph.scopes.values()],
+        "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times}
+                   for s in graph.scopes.values()],
         "legend": graph.legend, "about": about,
-        "steps": [{"phase": s.phase, "box": number[s.box], "text": s.text} for s in story(graph)]}
+        "steps": [{"phase": s.phase, "box": number[s.box], "text": s.text} for s in narration(graph)]}
 
 
-def _names(path: tuple[str, ...]) -> list[str]:
-    return [printable(name) for name in path]
-
-
-def _values(source: Any) -> np.ndarray | None:
-    """What a box shows, if it is still there."""
-    shown = source.output if isinstance(source, Entry) else source
-    return shown._data if isinstance(shown, Tensor) else None
-
-
-def _box(graph: Graph, box: Box, arrays: dict[str, np.ndarray], found: dict[str, np.ndarray],
-         size: tuple[int, int]) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        "id": box.id, "kind": box.kind, "label": printable(box.label), "shape": box.shape, "dtype": box.dtype,
-        "scope": _names(box.scope), "notes": [*map(printable, box.notes)], "mark": box.mark}
-    source, array = graph.sources.get(box.id), arrays.get(box.id)
-    if box.kind == "constant" and array is not None and not array.shape:
-        content["label"] += f" = {array.item():g}"
+def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, int],
+         kernels: set[tuple[int, ...]]) -> dict[str, Any]:
+    # a weight, or something of its shape in the backward: its gradient
+    weight = box.kind == "parameter" or bool(backwards(box.scope)) and box.shape in kernels
+    first, *others = [_described(t, found, size, weight) for t in shown(source)] or [{}]
+    content = {**first, "id": box.id, "kind": box.kind, "label": printable(box.label), "shape": box.shape,
+               "dtype": box.dtype, "scope": [*map(printable, box.scope)], "mark": box.mark,
+               "notes": [*map(printable, box.notes)]}
     if isinstance(source, Entry):
-        content |= {"op": source.node.primitive.name, "where": _where(source.node.where),
+        content |= {"op": source.node.primitive.name, "where": _where(source.node.where), "outputs": others,
                     "parameters": {k: repr(v) for k, v in source.node.params.items()}}
-    if array is not None:
-        content["values"] = statistics(array)
-        if is_picture(array.shape) and size[0]:
-            content["picture"] = thumbnails(array, *size, kernels=_holds_kernels(box, source))
-    elif source is not None:
-        content["freed"] = True
-    if box.id in found:
-        content["gradient"] = statistics(found[box.id])
+    elif box.kind == "constant" and isinstance(source, Tensor) and not source.shape:
+        content["label"] += f" = {source.item():g}"
     return content
 
 
-def _holds_kernels(box: Box, source: Any) -> bool:
-    """Whether a 4-d array is a weight, or the gradient of one, rather than a batch of maps."""
-    return box.kind == "parameter" or (
-        isinstance(source, Entry) and source.node.primitive.name == "conv2d_weight")
+def _described(t: Tensor | Freed, found: dict[int, np.ndarray], size: tuple[int, int],
+               kernels: bool) -> dict[str, Any]:
+    """What the panel shows of a tensor."""
+    content: dict[str, Any] = {"shape": t.shape, "dtype": str(t.dtype)}
+    if id(t) in found:
+        content["gradient"] = statistics(found[id(t)])
+    if not isinstance(t, Tensor):
+        return content | {"freed": True}
+    if is_picture(t.shape) and size[0]:
+        content["picture"] = thumbnails(t._data, *size, kernels=kernels)
+    return content | {"values": statistics(t._data)}
 
 
 def _where(where: tuple[str, int]) -> str:
     """File and line, short: from the working directory, or the file and its folder alone."""
     path = Path(where[0])
     inside = path.is_relative_to(os.getcwd())
-    shown = path.relative_to(os.getcwd()) if inside else Path(*path.parts[-2:])
-    return f"{shown}:{where[1]}"
+    return f"{path.relative_to(os.getcwd()) if inside else Path(*path.parts[-2:])}:{where[1]}"

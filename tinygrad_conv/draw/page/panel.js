@@ -91,10 +91,13 @@ function describeBox(node, data) {
     ...Object.entries(box.parameters ?? {}), ["called at", box.where],
     ["mark", box.mark ? MARKS[box.mark] ?? box.mark : ""]]));
   for (const note of box.notes) parts.push(element("p", note));
-  if (box.values) parts.push(describe("Values", box.values, "values"));
-  if (box.freed) parts.push(element("p", "The values were freed by backward(); draw before it, or keep them with backward(retain_graph=True).", "soft"));
-  if (box.gradient) parts.push(describe("Gradient", box.gradient, "gradient"));
-  if (box.picture) parts.push(pictures(box.picture));
+  for (const shown of [box, ...(box.outputs ?? [])]) {
+    if (shown !== box) parts.push(element("h2", `Another output: ${tensorText(shown)}`));
+    if (shown.values) parts.push(describe("Values", shown.values, "values"));
+    if (shown.freed) parts.push(element("p", "The values were freed by backward(); draw before it, or keep them with backward(retain_graph=True).", "soft"));
+    if (shown.gradient) parts.push(describe("Gradient", shown.gradient, "gradient"));
+    if (shown.picture) parts.push(pictures(shown.picture));
+  }
   return parts;
 }
 

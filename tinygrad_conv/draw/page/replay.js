@@ -4,7 +4,7 @@ const PACE = 900; // milliseconds a step
 
 function makeReplay(data, tree, show) {
   const slider = document.getElementById("step"), play = document.getElementById("play");
-  const story = document.getElementById("story"), count = document.getElementById("count");
+  const narration = document.getElementById("narration"), count = document.getElementById("count");
   const { steps } = data;
   const forward = steps.filter((step) => step.phase === "forward").length;
   const recorded = tree.split;
@@ -42,7 +42,7 @@ function makeReplay(data, tree, show) {
     slider.value = done;
     slider.setAttribute("aria-valuetext", done ? steps[done - 1].text : "start");
     count.textContent = `${done} of ${steps.length}`;
-    story.textContent = done ? steps[done - 1].text
+    narration.textContent = done ? steps[done - 1].text
       : `Replay: ${forward} op${forward === 1 ? "" : "s"} forward${after}. Press Play, or move the slider.`;
   }
 

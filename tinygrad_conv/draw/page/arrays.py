@@ -1,6 +1,7 @@
-"""Planes of a 4-d array as small grey pictures: feature maps of a sample, kernels of a weight.
+"""What an array looks like: in a few numbers and a histogram, and four axes as small grey pictures.
 
-Sized before anything is drawn, so that all pictures of a page fit into one budget. Imports NumPy only.
+All of it can be written as JSON, and is bounded in size whatever the array's: pictures are sized before
+anything is drawn, so that those of a page fit into one budget. Imports NumPy only.
 """
 from __future__ import annotations
 
@@ -11,14 +12,55 @@ from typing import Any
 
 import numpy as np
 
-from .statistics import short
-
+BINS = 32
+FINEST = 1e-12  # part of the greatest value that a histogram can still divide
+SAMPLE = 1_000_000  # more values than that are counted by a regular sample
 BUDGET = 2_000_000  # bytes of all pictures of a page, before base64
 SIZES = [(64, 16), (32, 16), (16, 16), (16, 4), (0, 0)]  # (longest side, planes), best first
 MISSING = 255  # the level of a value that is not finite; the others are 0 to 254
 
 
-def _cost(shape: tuple[int, ...], side: int, planes: int) -> int:
+def short(value: float) -> float:
+    """Six digits: as many as a reader wants, a third of the text."""
+    return float(f"{float(value):.6g}")
+
+
+def statistics(array: np.ndarray) -> dict[str, Any]:
+    """The numbers behind a panel; minimum to deviation are those of the finite values.
+
+    Args:
+        array: any shape, numbers or booleans.
+
+    Returns:
+        "count", "zeros" (a share of the count) and "nonfinite" (a count); if a value is finite
+        also "min", "max", "mean", "std"; if they differ enough "histogram": 32 counts between min and max.
+
+    Example:
+        >>> numbers = statistics(np.array([0.0, 1.0, 2.0, np.inf]))
+        >>> numbers["max"], numbers["zeros"], numbers["nonfinite"], sum(numbers["histogram"])
+        (2.0, 0.25, 1, 3)
+    """
+    finite = np.isfinite(array)
+    missing = array.size - int(np.count_nonzero(finite))
+    found: dict[str, Any] = {
+        "count": array.size, "nonfinite": missing,
+        "zeros": short(1 - np.count_nonzero(array) / array.size) if array.size else 0.0}
+    values = (array[finite] if missing else array).reshape(-1)
+    if not values.size:
+        return found
+    low, high = float(values.min()), float(values.max())
+    scale = max(abs(low), abs(high)) or 1.0  # squares of 1e200 are no numbers
+    scaled = values.astype(np.float64) / scale
+    found |= {"min": short(low), "max": short(high), "mean": short(scaled.mean() * scale),
+              "std": short(scaled.std() * scale)}
+    if high / scale - low / scale > FINEST:
+        step = math.ceil(values.size / SAMPLE)
+        counts = np.histogram(scaled[::step], BINS, (low / scale, high / scale))[0]
+        found |= {"histogram": counts.tolist(), "sampled": step > 1}
+    return found
+
+
+def picture_size(shape: tuple[int, ...], side: int, planes: int) -> int:
     if not side:
         return 0
     step = math.ceil(max(shape[2:]) / side)
@@ -33,7 +75,7 @@ def affordable(shapes: Iterable[tuple[int, ...]]) -> tuple[int, int]:
         ((64, 16), (32, 16))
     """
     shapes = list(shapes)
-    return next(size for size in SIZES if sum(_cost(s, *size) for s in shapes) <= BUDGET)
+    return next(size for size in SIZES if sum(picture_size(s, *size) for s in shapes) <= BUDGET)
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:
@@ -58,8 +100,8 @@ def thumbnails(array: np.ndarray, side: int, planes: int, kernels: bool) -> dict
         ('sample 0, channels 0 to 1 of 2', [0, 36, 73, 109, 145, 181, 218, 254])
     """
     stack = array[:, 0] if kernels else array[0]
-    shown = stack[:planes].astype(np.float64)  # (planes, H, W)
-    shown = _shrunk(shown, math.ceil(max(shown.shape[1:]) / side))
+    step = math.ceil(max(stack.shape[1:]) / side)
+    shown = _shrunk(stack[:planes].astype(np.float64), step)  # (planes, H, W)
     finite = np.isfinite(shown)
     low, high = (float(shown[finite].min()), float(shown[finite].max())) if finite.any() else (0, 0)
     scale = max(abs(low), abs(high)) or 1.0  # differences of 1e308 are no numbers
@@ -76,8 +118,6 @@ def thumbnails(array: np.ndarray, side: int, planes: int, kernels: bool) -> dict
 
 def _shrunk(planes: np.ndarray, step: int) -> np.ndarray:
     """Means over blocks of step by step; the last ones may be smaller."""
-    if step == 1:
-        return planes
     for axis in (1, 2):
         starts = np.arange(0, planes.shape[axis], step)
         sizes = np.diff([*starts, planes.shape[axis]]).reshape([-1 if i == axis else 1 for i in range(3)])

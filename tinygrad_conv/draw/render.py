@@ -16,14 +16,7 @@ PURE = ("svg", "png")  # what graphviz-pure can write
 PATIENCE = 120.0       # seconds
 
 
-def renderers(format: str) -> list[str]:
-    """The commands that can make this format, best first."""
-    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    found = [shutil.which("dot"), shutil.which("graphviz-pure", path=beside) if format in PURE else None]
-    return [command for command in found if command]
-
-
-def picture(dot: str, format: str, patience: float = PATIENCE) -> bytes:
+def render(dot: str, format: str, patience: float = PATIENCE) -> bytes:
     """The picture of some DOT text.
 
     Args:
@@ -37,8 +30,10 @@ def picture(dot: str, format: str, patience: float = PATIENCE) -> bytes:
         RuntimeError: if every program there is fails; quotes their messages.
     """
     if format not in FORMATS:
-        raise ValueError(f"picture: expects one of {', '.join(FORMATS)}, got {format!r}")
-    commands = renderers(format)
+        raise ValueError(f"render: expects one of {', '.join(FORMATS)}, got {format!r}")
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    pure = shutil.which("graphviz-pure", path=beside) if format in PURE else None
+    commands = [command for command in (shutil.which("dot"), pure) if command]
     if not commands:
         extra = "pip install 'tinygrad_conv[viz]', or " if format in PURE else ""
         raise FileNotFoundError(f"to draw .{format}: {extra}install Graphviz "
@@ -57,4 +52,4 @@ def picture(dot: str, format: str, patience: float = PATIENCE) -> bytes:
             if done.returncode == 0 and done.stdout:
                 return done.stdout
             said.append(f"{command}: {done.stderr.decode(errors='replace').strip() or 'no output'}")
-    raise RuntimeError(f"picture: drawing .{format} failed: {'; '.join(said)}")
+    raise RuntimeError(f"render: drawing .{format} failed: {'; '.join(said)}")

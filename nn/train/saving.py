@@ -1,6 +1,11 @@
-"""Weights in files: safetensors, written atomically, read without running any code."""
+"""What is kept of a training run in files: weights alone, or everything on which the rest of it depends.
+
+Files are safetensors: arrays by name and, in the header, text; a run's numbers are JSON there. They are
+written atomically, and reading them runs no code.
+"""
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +16,10 @@ import numpy as np
 import tinygrad_conv as tg
 
 from ..layers.module import Module
+from ..optim.optimizer import Optimizer
+from .history import History
+
+FORMAT = "tinygrad_conv checkpoint 1"
 
 
 def _safetensors() -> Any:
@@ -119,3 +128,78 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         {'a': array([1., 1., 1.])}
     """
     return load_with_metadata(path)[0]
+
+
+class Run:
+    """Everything on which the rest of a training run depends: what a checkpoint saves and restores.
+
+    Args:
+        model, optimizer: what is trained, and by what.
+        schedules: schedules by name, or None.
+        generators: generators outside the model (the loader's), by name; None is left out.
+        history: the rows so far.
+    """
+
+    def __init__(self, model: Module, optimizer: Optimizer, schedules: dict[str, Any],
+                 generators: dict[str, Any], history: History) -> None:
+        self.model, self.optimizer, self.history = model, optimizer, history
+        self.schedules = {k: s for k, s in schedules.items() if s is not None}
+        self.generators = {k: g for k, g in generators.items() if isinstance(g, np.random.Generator)}
+        self.generators.update({f"model.{name}": g for name, g in model.named_generators()})
+
+    def _contents(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The run as arrays and numbers."""
+        optimizer = self.optimizer.state_dict()
+        arrays = {**{f"model.{k}": v for k, v in self.model.state_dict().items()},
+                  **{f"optimizer.{k}": v for k, v in optimizer["arrays"].items()}}
+        return arrays, {"groups": optimizer["groups"],
+                        "schedules": {k: s.state_dict() for k, s in self.schedules.items()},
+                        "generators": {k: g.bit_generator.state for k, g in self.generators.items()},
+                        "history": list(self.history.rows)}
+
+    def _restore(self, arrays: dict[str, np.ndarray], numbers: dict[str, Any]) -> None:
+        """Make the run what `_contents` says."""
+        parts = {part: {k.removeprefix(part): v for k, v in arrays.items() if k.startswith(part)}
+                 for part in ("model.", "optimizer.")}
+        self.model.load_state_dict(parts["model."])
+        self.optimizer.load_state_dict({"arrays": parts["optimizer."], "groups": numbers["groups"]})
+        for k, s in self.schedules.items():
+            s.load_state_dict(numbers["schedules"][k])
+        for k, g in self.generators.items():
+            g.bit_generator.state = numbers["generators"][k]
+        self.history.rows = numbers["history"]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run; the file at `path` is whole at any moment."""
+        arrays, numbers = self._contents()
+        text = json.dumps(numbers, default=lambda array: array.tolist())
+        save(arrays, path, {"format": FORMAT, "run": text})
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Restore the run as it was when `path` was written; on an error nothing has changed.
+
+        Raises:
+            FileNotFoundError, ValueError, RuntimeError: if the file is missing, damaged, not a
+                checkpoint, or of another model, optimiser, schedule or generator.
+        """
+        arrays, metadata = load_with_metadata(path)
+        if metadata.get("format") != FORMAT:
+            raise ValueError(f"load: {os.fspath(path)!r} is not a checkpoint (format "
+                             f"{metadata.get('format')!r}, expected {FORMAT!r})")
+        before = self._contents()
+        try:
+            numbers = json.loads(metadata["run"])
+            for kind, own in (("schedules", self.schedules), ("generators", self.generators)):
+                if set(numbers[kind]) != set(own):
+                    raise ValueError(f"it holds {kind} {sorted(numbers[kind])}, this run has {sorted(own)}")
+            if not isinstance(numbers["history"], list) or not all(isinstance(row, dict)
+                                                                   for row in numbers["history"]):
+                raise ValueError("its history is not a list of rows")
+            self._restore(arrays, numbers)
+        except BaseException as e:
+            self._restore(*before)
+            if not isinstance(e, KeyError | TypeError | ValueError):
+                raise
+            what = f"there is no {e}" if isinstance(e, KeyError) else e
+            raise ValueError(f"load: {os.fspath(path)!r} does not fit this run, or is damaged: "
+                             f"{what}") from None

@@ -1,13 +1,16 @@
-"""What can be measured on a live tape: times, gradients of intermediate values, the first NaN.
+"""What the calls on a tape cost, from shapes alone; and times, gradients and the first NaN of a live tape.
 
-Nothing here changes a tensor: calls are repeated on the recorded arrays, and gradients go into
-dictionaries, not into `.grad`. Imports core, primitive, tape and pullback.
+Costs are the same before and after `backward()`. Nothing here changes a tensor: calls are repeated on the
+recorded arrays, and gradients go into dictionaries, not into `.grad`. May import core, primitive, tape and
+pullback.
 """
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+import timeit
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,14 +18,62 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, share
-from ..primitive import Freed
-from ..pullback import answer, joined_cotangent, pull
+from ..tensor import Tensor, share
+from ..primitive import Freed, Node, Primitive
+from ..pullback import pull, received
 from ..state import recording
 from ..tape import Entry, walk
 
-WORSE = ["", "inf", "nan"]  # each worse than the one before
-FREED = "values freed by backward(); draw before it, or backward(retain_graph=True)"
+
+def multiply_adds(op: Primitive, inputs: Sequence[tuple[int, ...]], output: tuple[int, ...],
+                  params: Mapping[str, Any] | None = None) -> int:
+    """The multiply-adds of one call of an op, from shapes alone: what its `defcost` says, 0 if it has none.
+
+    A convolution makes C/groups * KH * KW of them for each output value, whatever the stride,
+    padding, dilation or groups: exactly the size of one filter. Products with padding count.
+
+    Args:
+        op: the primitive.
+        inputs: the shapes of its arguments.
+        output: the shape of what it returns.
+        params: the call's parameters.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> multiply_adds(tg.matmul, [(3, 4), (4, 5)], (3, 5))
+        60
+    """
+    return op.cost(output, *inputs, **params or {}) if op.cost else 0
+
+
+def saved_bytes(sources: Iterable[Entry | Tensor | Freed]) -> list[int]:
+    """Bytes that each call or leaf of a tape keeps alive until `backward()`.
+
+    Each piece of memory counts once, where it was made: a view (reshape, transpose, a slice) keeps
+    nothing new. Parameters live on anyway and count 0; constants, index arrays and all outputs of
+    an op count.
+
+    Args:
+        sources: `Graph.sources.values()`: leaves before the calls that use them.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> w = tg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+        >>> y = tg.reshape(tg.exp(w), (4,))
+        >>> saved_bytes(tg.graph(y).sources.values())         # w, exp, reshape
+        [0, 16, 0]
+    """
+    seen: set[Any] = set()  # of memory: an object that all tensors on it share
+    sizes = []
+    for source in sources:
+        call = isinstance(source, Entry)
+        new = [t for t in (source.outputs if call else (source,)) if t.memory not in seen]
+        seen.update(t.memory for t in new)
+        size = sum(v.nbytes for v in source.node.params.values() if isinstance(v, np.ndarray)) if call else 0
+        if call or not source.requires_grad:
+            size += sum({t.memory: math.prod(t.shape) * t.dtype.itemsize for t in reversed(new)}.values())
+        sizes.append(size)
+    return sizes
 
 
 @contextmanager
@@ -32,10 +83,12 @@ def _quietly():
         yield
 
 
-def _check_alive(what: str, entries: Iterable[Entry]) -> None:
-    for entry in entries:
-        if entry.node.freed:
-            raise RuntimeError(f"{what}: {FREED}")
+def _live(what: str, outputs: Iterable[Tensor | Freed]) -> list[Entry]:
+    entries = walk(outputs)
+    if any(entry.node.freed for entry in entries):
+        raise RuntimeError(f"{what}: values freed by backward(); draw before it, or "
+                           "backward(retain_graph=True)")
+    return entries
 
 
 def pulled(outputs: Sequence[Tensor], targets: Iterable[Tensor]) -> dict[int, tuple[Tensor, Tensor]]:
@@ -70,10 +123,9 @@ def cotangents(*outputs: Tensor) -> dict[tuple[int, int], Tensor]:
         >>> [g.data.tolist() for g in cotangents((y * 3.0).sum()).values()]
         [[3.0, 3.0], [1.0, 1.0], 1.0]
     """
-    entries = walk(outputs)
-    _check_alive("cotangents", entries)
+    entries = _live("cotangents", outputs)
     made = {(t.node.order, t.index): t for entry in entries
-            for t in (entry.output, *entry.node.inputs) if t.node is not None}
+            for t in (*entry.outputs, *entry.node.inputs) if t.node is not None}
     found = pulled(outputs, made.values())
     return {key: found[id(t)][1] for key, t in sorted(made.items()) if id(t) in found}
 
@@ -107,43 +159,29 @@ def times(*outputs: Tensor, repeats: int = 3) -> dict[int, Times]:
         >>> [t.forward > 0 for t in times((x * x).sum()).values()]
         [True, True]
     """
-    parts = _parts(outputs)
-    measured = {}
     with _quietly():
-        for entry in walk(outputs):
-            node = entry.node
-            arrays = [t._data for t in node.inputs]
-            forward = _median_ms(partial(node.primitive.fn, *arrays, **node.params), repeats)
-            back = _backward_call(entry, parts.get(node.order))
-            measured[node.order] = Times(forward, _median_ms(back, repeats) if back else 0.0)
-    return measured
+        backward = {entry.node: _median_ms(call, repeats) for entry, _, call in _backward_calls(outputs)}
+        return {node.order: Times(_median_ms(partial(node.primitive.fn, *[t._data for t in node.inputs],
+                                                     **node.params), repeats), backward.get(node, 0.0))
+                for node in (entry.node for entry in walk(outputs))}
 
 
-def _parts(outputs: Sequence[Tensor]) -> dict[int, dict[int, Tensor]]:
-    """The cotangents by node.order, then by index of the output."""
+def _backward_calls(outputs: Sequence[Tensor]) -> Iterator[tuple[Entry, list[Tensor], Callable[[], Any]]]:
+    """Where a gradient comes, newest call first: its cotangents, and all its derivatives to be run."""
     parts: dict[int, dict[int, Tensor]] = {}
     for (order, index), g in cotangents(*outputs).items():
         parts.setdefault(order, {})[index] = g
-    return parts
-
-
-def _backward_call(entry: Entry, parts: dict[int, Tensor] | None) -> Callable[[], Any] | None:
-    """All derivatives of one call, as `backward()` takes them; None where no gradient comes."""
-    if parts is None:
-        return None
-    node, g, ans = entry.node, joined_cotangent(entry.node, parts), answer(entry)
-    vjps = [node.primitive.vjp_for(i) for i, t in enumerate(node.inputs) if t.requires_grad]
-    return lambda: [vjp and vjp(g, ans, *node.inputs, **node.params) for vjp in vjps]
+    for entry in reversed(walk(outputs)):
+        if own := parts.get(entry.node.order):
+            node, (g, ans) = entry.node, received(entry.output, own)
+            vjps = [node.primitive.vjp_for(i) for i, t in enumerate(node.inputs) if t.requires_grad]
+            calls = [partial(vjp, g, ans, *node.inputs, **node.params) for vjp in vjps if vjp]
+            yield entry, [*own.values()], lambda calls=calls: [call() for call in calls]
 
 
 def _median_ms(call: Callable[[], Any], repeats: int) -> float:
-    call()
-    taken = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(taken)
+    return 1e3 * statistics.median(timeit.repeat(
+        call, timer=time.perf_counter, number=1, repeat=repeats + 1)[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,22 +217,18 @@ def first_nonfinite(outputs: Iterable[Tensor | Freed]) -> NonFinite | None:
         ('log', 'inf')
     """
     outputs = list(outputs)
-    entries = walk(outputs)
-    _check_alive("first_nonfinite", entries)
-    kinds: dict[int, str] = {}  # of calls by order
+    kinds: dict[Node, str] = {}
     meant: list[NonFinite] = []
-    for entry in entries:
+    for entry in _live("first_nonfinite", outputs):
         node = entry.node
-        given = [NonFinite(t, node.where, _kind(t)) for t in node.inputs if t.node is None]
-        bad = [leaf for leaf in given if leaf.kind]
+        bad = [NonFinite(t, node.where, kind) for t in node.inputs if t.node is None and (kind := _kind(t))]
         for leaf in bad:
             if leaf.kind == "nan" or leaf.source.requires_grad:
                 return leaf
-        came = [leaf.kind for leaf in bad] + [kinds[t.node.order] for t in node.inputs if t.node is not None]
-        made = _worst([_kind(t) for t in node.values or [entry.output]])
-        if WORSE.index(made) > WORSE.index(_worst(came)):
-            return bad[0] if bad else NonFinite(entry, node.where, made)
-        kinds[node.order] = made
+        came = [leaf.kind for leaf in bad] + [kinds[t.node] for t in node.inputs if t.node is not None]
+        kinds[node] = max(map(_kind, entry.outputs))
+        if kinds[node] > max(came, default=""):
+            return bad[0] if bad else NonFinite(entry, node.where, kinds[node])
         meant += bad
     return meant[0] if meant and any(_kind(t) for t in outputs) else None
 
@@ -212,12 +246,9 @@ def first_nonfinite_gradient(*outputs: Tensor) -> NonFinite | None:
         >>> found.source.node.primitive.name, found.kind
         ('sqrt', 'inf')
     """
-    parts = _parts(outputs)
     with _quietly():
-        for entry in reversed(walk(outputs)):
-            own = parts.get(entry.node.order)
-            call = _backward_call(entry, own)
-            if call and not any([_kind(g) for g in own.values()]):
+        for entry, cotangent, call in _backward_calls(outputs):
+            if not any(map(_kind, cotangent)):
                 kind = next(filter(None, [_kind(g) for g in call() if g is not None]), "")
                 if kind:
                     return NonFinite(entry, entry.node.where, kind)
@@ -225,10 +256,7 @@ def first_nonfinite_gradient(*outputs: Tensor) -> NonFinite | None:
 
 
 def _kind(t: Tensor) -> str:
+    """"nan", "inf" or "" for finite: the worse the later in the alphabet."""
     if t.dtype.kind != "f" or np.isfinite(t._data).all():
         return ""
     return "nan" if np.isnan(t._data).any() else "inf"
-
-
-def _worst(kinds: Iterable[str]) -> str:
-    return max(kinds, key=WORSE.index, default="")

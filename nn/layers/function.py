@@ -1,0 +1,306 @@
+"""Layers that apply one function of the engine and train nothing: activations, dropout, Flatten, Identity.
+
+Loss and pooling layers begin here too: a class names its function and keeps the options.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import tinygrad_conv as tg
+
+from .module import Module
+
+
+class FunctionLayer(Module):
+    """Applies `function`, a function of the engine, which a subclass names."""
+
+    function: Callable[..., tg.Tensor]
+
+    def forward(self, x: Any) -> tg.Tensor:
+        return self.function(x)
+
+
+class OptionLayer(FunctionLayer):
+    """Keeps the function's options as attributes of the same names, and prints them in their order.
+
+    Those that are `unprinted` PyTorch does not print either.
+    """
+
+    unprinted: tuple[str, ...] = ()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.option_names = tuple(options)
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    def options(self) -> dict[str, Any]:
+        """The options as they are now, to hand on as keyword arguments."""
+        return {name: getattr(self, name) for name in self.option_names}
+
+    def forward(self, x: Any) -> tg.Tensor:
+        return self.function(x, **self.options())
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{k}={v!r}" for k, v in self.options().items() if k not in self.unprinted)
+
+
+class _InPlaceLayer(OptionLayer):
+    """One that PyTorch can also compute in place; here that would silently leave x as it is."""
+
+    def __init__(self, inplace: bool, **options: Any) -> None:
+        if inplace:
+            raise ValueError(f"{type(self).__name__}: inplace must be False, got {inplace!r}: a graph may "
+                             f"rely on x, so nothing overwrites it; leave it out, and write x = layer(x) "
+                             f"where x is used again")
+        super().__init__(**options)
+
+
+class _Activation(_InPlaceLayer):
+    """An activation without options.
+
+    Raises:
+        ValueError: for `inplace=True`.
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__(inplace)
+
+
+class ReLU(_Activation):
+    """max(x, 0).
+
+    Example:
+        >>> ReLU()(tg.tensor([-1.0, 2.0])).numpy().tolist()
+        [0.0, 2.0]
+    """
+
+    function = staticmethod(tg.relu)
+
+
+class ReLU6(_Activation):
+    """min(max(x, 0), 6).
+
+    Example:
+        >>> ReLU6()(tg.tensor([-1.0, 9.0])).numpy().tolist()
+        [0.0, 6.0]
+    """
+
+    function = staticmethod(tg.relu6)
+
+
+class Sigmoid(FunctionLayer):
+    """1 / (1 + exp(-x)).
+
+    Example:
+        >>> Sigmoid()(tg.tensor([0.0])).item()
+        0.5
+    """
+
+    function = staticmethod(tg.sigmoid)
+
+
+class Tanh(FunctionLayer):
+    """tanh(x).
+
+    Example:
+        >>> Tanh()(tg.tensor([0.0])).item()
+        0.0
+    """
+
+    function = staticmethod(tg.tanh)
+
+
+class SiLU(_Activation):
+    """x sigmoid(x), also called swish.
+
+    Example:
+        >>> SiLU()(tg.tensor([0.0])).item()
+        0.0
+    """
+
+    function = staticmethod(tg.silu)
+
+
+class SELU(_Activation):
+    """The self-normalising ELU (Klambauer et al. 2017).
+
+    Example:
+        >>> round(SELU()(tg.tensor([1.0])).item(), 4)
+        1.0507
+    """
+
+    function = staticmethod(tg.selu)
+
+
+class LeakyReLU(_InPlaceLayer):
+    """x, or negative_slope x below 0.
+
+    Example:
+        >>> LeakyReLU(0.5)(tg.tensor([-1.0, 2.0])).numpy().tolist()
+        [-0.5, 2.0]
+    """
+
+    function = staticmethod(tg.leaky_relu)
+
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        super().__init__(inplace, negative_slope=negative_slope)
+
+
+class ELU(_InPlaceLayer):
+    """x, or alpha (exp(x) - 1) below 0.
+
+    Example:
+        >>> ELU()(tg.tensor([0.0, 2.0])).numpy().tolist()
+        [0.0, 2.0]
+    """
+
+    function = staticmethod(tg.elu)
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__(inplace, alpha=alpha)
+
+
+class GELU(OptionLayer):
+    """x Phi(x), Phi the normal distribution function; approximate="tanh" for the approximation.
+
+    Example:
+        >>> GELU()(tg.tensor([0.0])).item()
+        0.0
+    """
+
+    function = staticmethod(tg.gelu)
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__(approximate=approximate)
+
+
+class Softplus(OptionLayer):
+    """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold.
+
+    Example:
+        >>> round(Softplus()(tg.tensor([0.0])).item(), 4)
+        0.6931
+    """
+
+    function = staticmethod(tg.softplus)
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__(beta=beta, threshold=threshold)
+
+
+class Hardtanh(_InPlaceLayer):
+    """x between min_val and max_val.
+
+    Example:
+        >>> Hardtanh()(tg.tensor([-3.0, 0.5])).numpy().tolist()
+        [-1.0, 0.5]
+    """
+
+    function = staticmethod(tg.hardtanh)
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        super().__init__(inplace, min_val=min_val, max_val=max_val)
+
+
+class Softmax(OptionLayer):
+    """exp(x) / sum(exp(x)) along `dim`, by default the last axis.
+
+    Example:
+        >>> Softmax()(tg.zeros(1, 4)).numpy().tolist()
+        [[0.25, 0.25, 0.25, 0.25]]
+    """
+
+    function = staticmethod(tg.softmax)
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__(dim=dim)
+
+
+class LogSoftmax(OptionLayer):
+    """log(softmax(x)) along `dim`, by default the last axis.
+
+    Example:
+        >>> round(LogSoftmax()(tg.zeros(1, 4))[0, 0].item(), 4)
+        -1.3863
+    """
+
+    function = staticmethod(tg.log_softmax)
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__(dim=dim)
+
+
+class Dropout(_InPlaceLayer):
+    """In training, sets each entry to 0 with probability p and divides the others by 1 - p.
+
+    Args:
+        p: probability.
+        inplace: False; nothing here is computed in place.
+        rng: the generator masks are drawn from; by default a fresh one.
+
+    Example:
+        >>> Dropout(0.5, rng=np.random.default_rng(2))(tg.ones(4)).numpy().tolist()
+        [2.0, 0.0, 0.0, 0.0]
+    """
+
+    function = staticmethod(tg.dropout)
+
+    def __init__(self, p: float = 0.5, inplace: bool = False, *,
+                 rng: np.random.Generator | None = None) -> None:
+        name = type(self).__name__
+        tg.arguments.number(p, name, "p", 0, 1)
+        super().__init__(inplace, p=p)
+        self.rng = default_rng(rng, name)
+
+    def forward(self, x: Any) -> tg.Tensor:
+        return self.function(x, self.p, self.training, rng=self.rng)
+
+
+class Dropout2d(Dropout):
+    """Dropout of whole channels of x (N, C, H, W).
+
+    Example:
+        >>> Dropout2d(0.0)(tg.ones(1, 2, 3, 3)).shape
+        (1, 2, 3, 3)
+    """
+
+    function = staticmethod(tg.dropout2d)
+
+
+class Flatten(OptionLayer):
+    """Merge the axes from `start_dim` to `end_dim`; by default all but the first, the batch.
+
+    Example:
+        >>> Flatten()(tg.ones(2, 3, 4, 4)).shape
+        (2, 48)
+    """
+
+    function = staticmethod(tg.flatten)
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__(start_dim=start_dim, end_dim=end_dim)
+
+
+class Identity(Module):
+    """Returns x; takes and ignores any arguments, as in PyTorch.
+
+    Example:
+        >>> import nn
+        >>> nn.Identity(54, unused=True)([1.0])
+        [1.0]
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+def default_rng(rng: np.random.Generator | None, op: str) -> np.random.Generator:
+    """The generator given, or a fresh one seeded by the system."""
+    return np.random.default_rng() if rng is None else tg.arguments.generator(rng, op)
