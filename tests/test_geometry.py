@@ -52,6 +52,14 @@ def test_of_three_axes():
         for u, v, z in [(i + a, 2 * j + b - 1, k + 2 * c - 1)])
 
 
+def test_a_stride_beyond_the_image_leaves_one_window():
+    x, w = tg.tensor(np.ones((1, 1, 5, 5)), requires_grad=True), tg.tensor(np.ones((1, 1, 2, 2)), requires_grad=True)
+    for y in (tg.conv2d(x, w, stride=2**63), tg.max_pool2d(x, 2, 2**63), tg.avg_pool2d(x, 2, 2**63)):
+        assert y.shape == (1, 1, 1, 1)
+        y.sum().backward()
+    assert (w.grad.data == 1).all() and x.grad.data[0, 0, :2, :2].sum() == 4 + 1 + 1
+
+
 # ----- padding: one rule -----
 
 @pytest.mark.parametrize("op", [tg.conv2d, tg.max_pool2d, tg.avg_pool2d])

@@ -6,6 +6,7 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 import tinygrad_conv as tg
@@ -96,6 +97,17 @@ def test_blas_has_its_threads_back_after_two_overlapping_calls(team):
     other.join()
     assert seen == [1], "BLAS started threads while a call was under way"
     assert team.blas[0].n == 4
+
+
+def test_small_work_takes_no_lock_and_asks_blas_nothing(team):
+    """Neither a small convolution nor a pool of one sample, forward and backward."""
+    team.lock = team.blas = None
+    x, w = (tg.tensor(np.ones(s, np.float32), requires_grad=True) for s in ((1, 1, 12, 12), (2, 1, 3, 3)))
+    y = tg.max_pool2d(tg.conv2d(x, w), 2)
+    y.backward(np.ones(y.shape, np.float32))
+    assert w.grad.data.sum() == 2 * 9 * 25
+    with pytest.raises(TypeError):
+        parallel.split(1, False, lambda lo, hi: None)  # what would have happened
 
 
 def test_the_number_of_threads_may_change_while_work_is_handed_over(team):

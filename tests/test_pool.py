@@ -234,6 +234,21 @@ def test_pool_geometry_knows_whether_every_cell_has_one_tap(size, kernel, stride
     assert win.cover == cover == bool(np.all(times == 1))
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 12])
+@pytest.mark.parametrize("kernel, stride, size", [((2, 2), (2, 2), 28), ((2, 2), (2, 2), 27), ((3, 2), (2, 3), 28),
+                                                  ((1, 1), (2, 2), 28)])
+def test_max_pool2d_gradient_is_the_same_above_and_below_the_size_that_pays_for_items(monkeypatch, n, kernel, stride, size):
+    rng = np.random.default_rng(0)
+    x = channels_last(rng.integers(0, 9, (n, 6, size, size)).astype(np.float32))
+    win = windows((size, size), kernel, stride, (0, 0))
+    y = pool.maxima(x, win)
+    g = channels_last(rng.standard_normal(y.shape).astype(np.float32))
+    whole = pool.scatter(g, x, y, win)
+    monkeypatch.setattr(pool, "MANY", 1 << 13)
+    assert np.array_equal(pool.scatter(g, x, y, win), whole)
+    assert np.array_equal(pool.gather(whole, x, y, win), pool.gather(np.array(whole), x, y, win))
+
+
 NETS = {
     "max_pool2d": lambda x: tg.max_pool2d(x * x * x, 3, 2, 1, ceil_mode=True),
     "max_pool2d_tiles": lambda x: tg.max_pool2d(x * x * x, 2),

@@ -197,9 +197,9 @@ def _checked(op: str, geometry: Geometry) -> Geometry:
                     padding=((0, 0), *g.padding), dilation=(1, *g.dilation), line=True)
     if min(g.out) < 1:
         raise ValueError(
-            f"{op}: the kernel spans {_times(g.spans)} but the padded input is only {_times(g.padded)} (input "
-            f"{_times(g.size)}, padding {g.padding}, kernel {_times(g.kernel)}, dilation {g.dilation}); pad "
-            f"more or use a smaller kernel")
+            f"{op}: the kernel spans {_times(g.spans)} but the padded input is only {_times(g.padded)} "
+            f"(input {_times(g.size)}, padding {g.padding}, kernel {_times(g.kernel)}, dilation {g.dilation}); "
+            f"pad more or use a smaller kernel")
     return g
 
 

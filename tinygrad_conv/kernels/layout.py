@@ -48,7 +48,8 @@ def patches(geometry: Geometry, xp: np.ndarray) -> np.ndarray:
     """All windows of xp as a view (G, n, OH, OW, KH, KW, C/G)."""
     n, _, _, c = xp.shape
     sn, sh, sw, sc = xp.strides
-    (ah, aw), (dh, dw), cg = geometry.stride, geometry.dilation, c // geometry.groups
+    (dh, dw), cg = geometry.dilation, c // geometry.groups
+    ah, aw = map(min, geometry.stride, geometry.padded)  # beyond, there is one window
     return as_strided(xp, (geometry.groups, n, *geometry.out, *geometry.kernel, cg),
                       (cg * sc, sn, ah * sh, aw * sw, dh * sh, dw * sw, sc), writeable=False)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import is_whole
 from .memory import keep_memory
 
 CHUNK_BYTES = 1 << 21  # columns, padded input and output of one chunk; about the L2 caches
@@ -55,7 +56,7 @@ class _Team:
         self.lock = threading.Lock()
         self.inside: set[object] = set()  # calls under way that hold BLAS to one thread
         self.before: list[int] = []       # how many threads each BLAS had before the first of them
-        self.teller = 0                   # the thread that last told BLAS how many
+        self.limiter = 0                  # the thread that last set a BLAS
 
     def start(self) -> None:
         with self.lock:
@@ -91,10 +92,10 @@ class _Team:
         """Tell each BLAS how many threads it may use, from whatever thread this is."""
         here = threading.get_ident()
         for library, n in zip(self.blas, sizes):
-            if here != self.teller and hasattr(library, "clear_controlling_thread"):
+            if here != self.limiter and hasattr(library, "clear_controlling_thread"):
                 library.clear_controlling_thread(force=True)  # else only who asked first is heard
             library.set_num_threads(n)
-        self.teller = here
+        self.limiter = here
 
 
 _team = _Team(_cpus())
@@ -114,9 +115,9 @@ def set_num_threads(n: int) -> None:
         >>> get_num_threads()
         2
     """
-    if not isinstance(n, int) or n < 1:
+    if not is_whole(n) or n < 1:
         raise ValueError(f"set_num_threads: expects a whole number of at least 1, got {n!r}")
-    _team.resize(n)
+    _team.resize(int(n))
 
 
 def get_num_threads() -> int:

@@ -106,7 +106,8 @@ def _pixels(*arrays: np.ndarray) -> list[np.ndarray] | None:
     NumPy copies short runs a number at a time, items whole.
     """
     itemsize, c = arrays[0].itemsize, arrays[0].shape[1]
-    if arrays[0].size < MANY or c == 1 or c * itemsize > SHORT or any(a.strides[1] != itemsize for a in arrays):
+    few = arrays[0].size < MANY or c == 1 or c * itemsize > SHORT
+    if few or any(a.strides[1] != itemsize for a in arrays):
         return None
     return [a.transpose(0, 2, 3, 1).view(np.dtype((np.void, c * itemsize)))[..., 0] for a in arrays]
 
@@ -166,7 +167,7 @@ def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> 
             if g.strides != y.strides:  # once, not for every tap
                 np.copyto(_bits(share[:m]), bits)
                 bits = _bits(share[:m])
-            direct = not overlap and _pixels(part, won) is None
+            direct = not overlap and _pixels(won[:m], part) is None
             if not geometry.cover:
                 part.fill(0)
             for outs, cells, mask in winners.of(s):
