@@ -67,19 +67,6 @@ def maxima(x: np.ndarray, geometry: Geometry) -> np.ndarray:
     return _windows(np.maximum, -np.inf, x, geometry, x.dtype)
 
 
-def counts(geometry: Geometry, include_pad: bool) -> np.ndarray:
-    """How many cells each window averages, (OH, OW): its part inside the (padded) plane."""
-    per_axis = []
-    for n, k, s, (before, after), out in zip(geometry.size, geometry.kernel, geometry.stride,
-                                             geometry.padding, geometry.out):
-        first = np.arange(out) * min(s, n + before + after) - before
-        last = np.minimum(first + k, n + after)
-        if not include_pad:
-            first, last = np.maximum(first, 0), np.minimum(last, n)
-        per_axis.append(last - first)
-    return np.multiply.outer(*per_axis)
-
-
 def averages(x: np.ndarray, divisor: np.ndarray, geometry: Geometry) -> np.ndarray:
     """y[n,c,i,j] = sum over a,b of x[n,c,i*s+a-p,j*s+b-p] / divisor[i,j]."""
     dtype = compute_dtype(x)

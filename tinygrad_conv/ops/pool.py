@@ -19,7 +19,7 @@ from ..arguments import number, sides, sizes
 from ..tensor import Tensor
 from ..kernels import planes
 from ..kernels.geometry import Geometry, pool_geometry
-from ..kernels.pool import counts
+from ..kernels.layout import counts
 from ..kernels.table import run
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
