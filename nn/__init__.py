@@ -2,14 +2,12 @@
 
     import nn
 """
-import sys as _sys
 import typing as _typing
 
 import tinygrad_conv as _tg
 
 from . import data, init
 from . import advice as _advice
-from .drawing import draw
 from .layers.containers import ModuleDict, ModuleList, Sequential
 from .layers.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .layers.function import (
@@ -34,7 +32,6 @@ from .optim.schedule import (
     CosineAnnealingLR, ExponentialLR, LinearLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, Schedule,
     SequentialLR, StepLR,
 )
-from .summary import Summary, summary
 from .train.fit import evaluate, fit
 from .train.history import History
 from .train.progress import Callback, ProgressBar
@@ -54,7 +51,8 @@ __all__ = [
     "clip_grad_norm_", "draw", "evaluate", "fit", "load", "no_decay", "save", "summary", "data", "init",
 ]
 
-if not _typing.TYPE_CHECKING:  # a checker would take every name for one that exists
-    def __getattr__(name):
-        raise AttributeError(_tg.arguments.missing("nn", name, _advice.NAMES), name=name,
-                             obj=_sys.modules[__name__])
+if _typing.TYPE_CHECKING:
+    from .drawing import draw
+    from .summary import Summary, summary
+
+_tg.advice.late(__name__, {"draw": "drawing", "Summary": "summary", "summary": "summary"}, _advice.NAMES)

@@ -4,13 +4,9 @@
 
 The engine is loaded at once; what draws, explains and reports, when it is first used.
 """
-import importlib as _importlib
-import sys as _sys
-import types as _types
 import typing as _typing
 
-from . import advice as _advice
-from . import arguments
+from . import advice, arguments
 from . import autodiff as _autodiff
 from . import numpy_protocol as _numpy_protocol
 from . import ops
@@ -30,16 +26,12 @@ from .tensor import Tensor
 
 _tensor.ops, _tensor.autodiff, _tensor.numpy_protocol = ops, _autodiff, _numpy_protocol  # what methods call
 
-_LATE = {  # names, and the module that has each: "" is the name's own
-    "Drawing": "draw.drawing", "draw": "draw.drawing", "graph": "draw.graph", "multiply_adds": "draw.measure",
-    "attach_failure": "draw.failure", "failed_graph": "draw.failure", "explain": "",
-    "check_grads": "gradcheck", "show_config": "config",
-}
 __all__ = [
-    *_LATE, "Tensor", "arange", "arguments", "eye", "from_numpy", "full", "full_like", "get_num_threads", "grad",
-    "is_recording", "linspace", "no_grad", "normal", "ones", "ones_like", "permutation", "primitive", "rand",
-    "randint", "randn", "scope", "set_num_threads", "tape", "tensor", "uniform", "vjp", "write_atomically", "zeros",
-    "zeros_like",
+    "Drawing", "Tensor", "advice", "arange", "arguments", "attach_failure", "check_grads", "draw", "explain", "eye",
+    "failed_graph", "from_numpy", "full", "full_like", "get_num_threads", "grad", "graph", "is_recording",
+    "linspace", "multiply_adds", "no_grad", "normal", "ones", "ones_like", "permutation", "primitive", "rand",
+    "randint", "randn", "scope", "set_num_threads", "show_config", "tape", "tensor", "uniform", "vjp",
+    "write_atomically", "zeros", "zeros_like",
 ]
 __all__ += ops.__all__
 
@@ -53,23 +45,9 @@ if _typing.TYPE_CHECKING:
     from .draw.graph import graph
     from .draw.measure import multiply_adds
     from .gradcheck import check_grads
-else:  # a checker would take every name for one that exists
-    def __getattr__(name):
-        if name in _LATE:
-            module = _importlib.import_module(f".{_LATE[name] or name}", __name__)
-            value = globals()[name] = getattr(module, name) if _LATE[name] else module
-            return value
-        methods = [own for own, value in vars(Tensor).items() if callable(value)]
-        text = arguments.missing("tinygrad_conv", name, _advice.FUNCTIONS, methods, "t.{}(...)")
-        raise AttributeError(text, name=name, obj=_sys.modules[__name__])
 
-    def __dir__():
-        return sorted({*globals(), *__all__})
-
-    class _Package(_types.ModuleType):
-        def __setattr__(self, name, value):
-            """Loading the folder `draw` would put the module in the place of the function."""
-            if name != "draw" or not isinstance(value, _types.ModuleType):
-                super().__setattr__(name, value)
-
-    _sys.modules[__name__].__class__ = _Package
+advice.late(__name__, {
+    "Drawing": "draw.drawing", "draw": "draw.drawing", "graph": "draw.graph", "multiply_adds": "draw.measure",
+    "attach_failure": "draw.failure", "failed_graph": "draw.failure", "explain": "",
+    "check_grads": "gradcheck", "show_config": "config",
+}, advice.FUNCTIONS, [name for name, value in vars(Tensor).items() if callable(value)], "t.{}(...)")

@@ -1,8 +1,17 @@
 """What PyTorch's names are called here: advice for the AttributeError of a missing name.
 
 `tg` has NumPy's names and argument order, tensors have PyTorch's, and each has only one; a ported program
-meets this file where it uses the other. Imports nothing.
+meets this file where it uses the other. Public as `tg.advice`: nn has a table of its own. Imports the standard
+library only.
 """
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Container, Mapping
+from typing import Any
+
 DEVICE = "there are no devices, leave it out"
 SEEDED = "there is no hidden state: rng = np.random.default_rng(seed), given as rng= to what draws numbers"
 RECORDED = "tg.grad(f) or tg.vjp(f, x), of a function of the tensor in question"
@@ -52,3 +61,53 @@ METHODS = {  # what is missing on tensors
     "grad_fn": "t.node, or tg.tape(t)", "retain_grad": GRADIENT, "register_hook": GRADIENT,
     "zero_": "t.grad = None forgets a gradient; " + IN_PLACE,
 }
+
+
+def missing(owner: str, name: str, advice: Mapping[str, str], elsewhere: Container[str] = (),
+            there: str = "") -> str:
+    """The text of an AttributeError, with what to write here if that is known.
+
+    Args:
+        owner: what lacks the name.
+        advice: what to write, by name.
+        elsewhere: names that another object has; `there` is how to write such a one.
+
+    Example:
+        >>> missing("Tensor", "erf", {}, ["erf"], "tg.{}(t)")
+        "Tensor has no attribute 'erf'; here: tg.erf(t)"
+    """
+    fits = advice.get(name, there.format(name) if name in elsewhere else "")
+    return f"{owner} has no attribute {name!r}" + f"; here: {fits}" * bool(fits)
+
+
+class Package(types.ModuleType):
+    """A package some of whose names are loaded when first used; for those it lacks there is advice."""
+
+    def __getattr__(self, name: str) -> Any:
+        modules, *advice = vars(self)["_late"]
+        if name not in modules:
+            raise AttributeError(missing(self.__name__, name, *advice), name=name, obj=self)
+        module = importlib.import_module(f".{modules[name] or name}", self.__name__)
+        value = vars(self)[name] = getattr(module, name) if modules[name] else module
+        return value
+
+    def __dir__(self) -> list[str]:
+        return sorted({*vars(self), *vars(self)["_late"][0]})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Loading the file `draw` would put the module in the place of the function."""
+        if not (isinstance(value, types.ModuleType) and vars(self)["_late"][0].get(name)):
+            super().__setattr__(name, value)
+
+
+def late(package: str, modules: Mapping[str, str], advice: Mapping[str, str], elsewhere: Container[str] = (),
+         there: str = "") -> None:
+    """Make a package a `Package`.
+
+    Args:
+        package: its name.
+        modules: by name, the module inside the package that has it; "" if the name is a module itself.
+        advice, elsewhere, there: as for `missing`.
+    """
+    vars(sys.modules[package])["_late"] = modules, advice, elsewhere, there
+    sys.modules[package].__class__ = Package

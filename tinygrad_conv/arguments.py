@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -172,20 +172,3 @@ def one_of(value: Any, op: str, name: str, choices: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{op}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
-
-
-def missing(owner: str, name: str, advice: Mapping[str, str], elsewhere: Container[str] = (),
-            there: str = "") -> str:
-    """The text of an AttributeError, with what to write here if that is known.
-
-    Args:
-        owner: what lacks the name.
-        advice: what to write, by name.
-        elsewhere: names that another object has; `there` is how to write such a one.
-
-    Example:
-        >>> missing("Tensor", "erf", {}, ["erf"], "tg.{}(t)")
-        "Tensor has no attribute 'erf'; here: tg.erf(t)"
-    """
-    fits = advice.get(name, there.format(name) if name in elsewhere else "")
-    return f"{owner} has no attribute {name!r}" + f"; here: {fits}" * bool(fits)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -175,11 +175,12 @@ class Record:
             raise ValueError(f"item: expects one value, got shape {self.shape}; index first")
         return self._data.item()
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if self._requires_grad and is_recording():
-            raise TypeError("Tensor: NumPy would make an array of a tensor that requires a gradient, which "
-                            "would be lost; join tensors with tg.stack, or say so: t.detach() or t.numpy()")
-        return np.array(self.data, dtype=dtype, copy=copy)
+    if not TYPE_CHECKING:  # NumPy's types would take `array * t` for an array
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+            if self._requires_grad and is_recording():
+                raise TypeError("Tensor: NumPy would make an array of a tensor that requires a gradient, which "
+                                "would be lost; join tensors with tg.stack, or say so: t.detach() or t.numpy()")
+            return np.array(self.data, dtype=dtype, copy=copy)
 
     def __reduce__(self) -> Any:
         raise TypeError("Tensor: pickle is not supported, files must not run code; save arrays "

@@ -108,6 +108,13 @@ def ones(*shape: Any, dtype: Any = np.float32, requires_grad: bool = False) -> T
     return finished(np.ones(checked_shape("ones", *shape), checked_dtype("ones", dtype)), requires_grad)
 
 
+def _value(value: Any, op: str, dtype: Any) -> np.ndarray:
+    if getattr(value, "requires_grad", False):
+        raise TypeError(f"{op}: the gradient of the value, a tensor, would be lost; write value.item(), or "
+                        f"multiply ones by it")
+    return as_array(value, False, None if dtype is None else checked_dtype(op, dtype), (), f"{op} value")
+
+
 def full(shape: Any, value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor with the same value everywhere; the dtype is that of `tensor(value)`.
 
@@ -115,8 +122,7 @@ def full(shape: Any, value: float, dtype: Any = None, requires_grad: bool = Fals
         >>> full((2,), 7.0).data.tolist()
         [7.0, 7.0]
     """
-    value = as_array(value, copy=False, dtype=None if dtype is None else checked_dtype("full", dtype),
-                     shape=(), what="full value")
+    value = _value(value, "full", dtype)
     return finished(np.full(checked_shape("full", shape), value, value.dtype), requires_grad)
 
 
@@ -149,7 +155,7 @@ def full_like(t: Any, value: float, dtype: Any = None, requires_grad: bool = Fal
     """
     like = as_array(t, copy=False, what="full_like")
     kind = like.dtype if dtype is None else checked_dtype("full_like", dtype)
-    value = as_array(value, copy=False, shape=(), what="full_like value")
+    value = _value(value, "full_like", None)
     return finished(np.full_like(like, value, dtype=kind), requires_grad)
 
 

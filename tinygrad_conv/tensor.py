@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Never, Protocol, SupportsInde
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .advice import IN_PLACE, METHODS
-from .arguments import axis_of, is_whole, missing
+from .advice import IN_PLACE, METHODS, missing
+from .arguments import axis_of, is_whole
 from .core import Fixed, Memory, Record, as_array
 
 ops: Any  # three modules above this one, set by `__init__`

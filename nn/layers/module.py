@@ -136,7 +136,7 @@ class Module:
                 return self.__dict__[kind][name]
         if name in (*KINDS, "_scope", "training"):
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
-        raise AttributeError(tg.arguments.missing(type(self).__name__, name, METHODS), name=name, obj=self)
+        raise AttributeError(tg.advice.missing(type(self).__name__, name, METHODS), name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
         for registry in self._registries():

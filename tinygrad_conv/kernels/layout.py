@@ -72,16 +72,3 @@ def bands(geometry: Geometry, rows: int) -> list[tuple[slice, slice, Geometry]]:
             geometry, size=(b - a, *geometry.size[1:]),
             padding=((a - first, last - b), *geometry.padding[1:]))))
     return found
-
-
-def counts(geometry: Geometry, include_pad: bool) -> np.ndarray:
-    """How many cells each window averages, (OH, OW): its part inside the (padded) plane."""
-    per_axis = []
-    for n, k, s, (before, after), out in zip(geometry.size, geometry.kernel, geometry.stride,
-                                             geometry.padding, geometry.out):
-        first = np.arange(out) * min(s, n + before + after) - before
-        last = np.minimum(first + k, n + after)
-        if not include_pad:
-            first, last = np.maximum(first, 0), np.minimum(last, n)
-        per_axis.append(last - first)
-    return np.multiply.outer(*per_axis)

@@ -19,7 +19,6 @@ from ..arguments import number, sides, sizes
 from ..tensor import Tensor
 from ..kernels import planes
 from ..kernels.geometry import Geometry, pool_geometry
-from ..kernels.layout import counts
 from ..kernels.table import run
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
@@ -61,8 +60,21 @@ max_pool2d_indices.defvjp(None, None)
 # ----- averages -----
 
 
+def _counts(geometry: Geometry, include_pad: bool) -> np.ndarray:
+    """How many cells each window averages, (OH, OW): its part inside the (padded) plane."""
+    per_axis = []
+    for n, k, s, (before, after), out in zip(geometry.size, geometry.kernel, geometry.stride,
+                                             geometry.padding, geometry.out):
+        first = np.arange(out) * min(s, n + before + after) - before
+        last = np.minimum(first + k, n + after)
+        if not include_pad:
+            first, last = np.maximum(first, 0), np.minimum(last, n)
+        per_axis.append(last - first)
+    return np.multiply.outer(*per_axis)
+
+
 def _divisor(geometry: Geometry, count_include_pad: bool, divisor_override: float | None) -> np.ndarray:
-    return np.asarray(divisor_override) if divisor_override else counts(geometry, count_include_pad)
+    return np.asarray(divisor_override) if divisor_override else _counts(geometry, count_include_pad)
 
 
 @primitive
