@@ -65,7 +65,7 @@ def _counts(geometry: Geometry, include_pad: bool) -> np.ndarray:
     per_axis = []
     for n, k, s, (before, after), out in zip(geometry.size, geometry.kernel, geometry.stride,
                                              geometry.padding, geometry.out):
-        first = np.arange(out) * min(s, n + before + after) - before  # a huge stride leaves one window
+        first = np.arange(out) * min(s, n + before + after) - before
         last = np.minimum(first + k, n + after)
         if not include_pad:
             first, last = np.maximum(first, 0), np.minimum(last, n)
