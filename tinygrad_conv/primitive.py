@@ -77,51 +77,20 @@ def _freed(t: Any) -> Freed:
 def free(nodes: Iterable[Node]) -> None:
     """Release the arrays that the calls of a graph keep for the derivative; the rest stays, to be drawn.
 
-    Leaves that require gradients and single numbers stay too.
+    Single numbers stay too, and leaves that require gradients.
     """
     leaves: dict[int, tuple[Any, Freed]] = {}  # a leaf used twice keeps one identity
     for node in nodes:
         inputs: list[Any] = []
         for t in node.inputs:
-            if t.node is not None:
+            if t._data.ndim and t.node is not None:
                 t = _freed(t)
-            elif not (t._requires_grad or t._data.ndim == 0):
+            elif t._data.ndim and not t._requires_grad:
                 t = leaves.setdefault(id(t), (t, _freed(t)))[1]
             inputs.append(t)
         node.inputs, node.freed = tuple(inputs), True
         if node.values is not None:
             node.values = tuple(map(_freed, node.values))
-
-
-def free(nodes: Iterable[Node]) -> None:
-    """Release the arrays that the calls of a graph keep for the derivative; the rest stays, to be drawn.
-
-    Leaves that require gradients and single numbers stay too.
-    """
-    leaves: dict[int, tuple[Any, Freed]] = {}  # a leaf used twice keeps one identity
-    for node in nodes:
-        inputs: list[Any] = []
-        for t in node.inputs:
-            if t.node is not None:
-                t = _freed(t)
-            elif not (t._requires_grad or t._data.ndim == 0):
-                t = leaves.setdefault(id(t), (t, _freed(t)))[1]
-            inputs.append(t)
-        node.inputs, node.freed = tuple(inputs), True
-        if node.values is not None:
-            node.values = tuple(map(_freed, node.values))
-
-
-def _record(primitive: Primitive[Any], inputs: tuple[Any, ...], params: dict[str, Any], stamps: list[Any],
-            scope: tuple[str, ...]) -> Node:
-    node = _new(Node)
-    node.primitive, node.inputs, node.params, node.stamps = primitive, inputs, params, stamps
-    node.order, node.scope, node.values, node.freed = next(_creation), scope, None, False
-    frame = _getframe(2)
-    while _is_ours[frame.f_code.co_filename] and frame.f_back is not None:
-        frame = frame.f_back
-    node.code, node.instruction = frame.f_code, frame.f_lasti
-    return node
 
 
 class Primitive(Generic[P]):
