@@ -75,7 +75,7 @@ def test_layer_gradients_of_order_two(name, rng):
 
     def f(x, *params):
         for n, p in zip(names, params):
-            layer._parameters[n] = p  # plain tensors stand in for the parameters
+            vars(layer)[n] = p  # plain tensors stand in for the parameters
         return layer(x)
 
     x = rng.permutation(np.prod(shape)).reshape(shape) / np.prod(shape) * 4 - 2.013  # no ties, no kinks
