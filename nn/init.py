@@ -7,8 +7,6 @@ deviations. All return the tensor and draw only from the generator they are give
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -60,8 +58,8 @@ def _check(op: str, t: tg.Tensor) -> None:
         raise TypeError(f"{op}: expects a floating point tensor to fill, got {got}")
 
 
-def _fill(op: str, t: tg.Tensor, values: Callable[[tuple[int, ...]], np.ndarray] | np.ndarray | float) -> Any:
-    """`t`, filled with values, or with what a function makes of its shape."""
+def _fill(op: str, t: tg.Tensor, values: object) -> tg.Tensor:
+    """`t`, filled with an array or a number, or with what a function of its shape gives."""
     _check(op, t)
     t.mutate()[...] = values(t.shape) if callable(values) else values
     return t

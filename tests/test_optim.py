@@ -257,7 +257,7 @@ def test_a_state_saved_after_an_option_has_changed_goes_on_exactly(before, after
 @pytest.mark.parametrize("params, error, match", [
     ([], ValueError, "SGD: got no parameters; pass model.parameters"),
     (lambda: nn.Linear(1, 1), TypeError, "SGD: expects tensors or groups, got Linear; pass model.parameters"),
-    (lambda: [np.ones(2)], TypeError, "parameter 0 must be a tensor, got ndarray"),
+    (lambda: [np.ones(2)], TypeError, "SGD: expects a tensor as parameter 0, got ndarray; pass model.parameters"),
     (lambda: nn.Linear(1, 1).state_dict(), TypeError, r"with 'params', got \['weight', 'bias'\]"),
     (lambda: nn.Linear(1, 1).named_parameters(), TypeError, "got tuple; pass model.parameters"),
     (lambda: [nn.Parameter([1.0]) * 2.0], TypeError, "that an op computed"),

@@ -304,9 +304,8 @@ class Module:
             >>> nn.Linear(3, 2).load_state_dict({"weight": np.ones((2, 3)), "b": 0}, strict=False)
             LoadResult(missing_keys=['bias'], unexpected_keys=['b'])
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(f"load_state_dict: expects a mapping of names to arrays, got "
-                            f"{type(state).__name__}; pass module.state_dict() or nn.load(path)")
+        tg.arguments.instance(state, Mapping, "load_state_dict", "a mapping of names to arrays",
+                              "; pass module.state_dict() or nn.load(path)")
         own = self._state()
         given = {name: _array(name, state[name]) for name in own if name in state}
         result = LoadResult([name for name in own if name not in state],

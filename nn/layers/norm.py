@@ -29,9 +29,7 @@ class _ChannelNorm(Norm):
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
                  affine: bool = True, track_running_stats: bool = True, *,
                  dtype: Any = np.float32) -> None:
-        if not tg.arguments.is_whole(num_features, 1):
-            raise ValueError(f"{type(self).__name__}: num_features must be at least 1, a whole number, got "
-                             f"{num_features!r}")
+        tg.arguments.whole(num_features, type(self).__name__, "num_features", 1)
         super().__init__(num_features, affine, affine, dtype)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats

@@ -100,9 +100,7 @@ class Optimizer:
         params = _listed(name, group["params"])
         known = {id(p) for p in self.parameters()}
         for i, p in enumerate(params):
-            if not isinstance(p, tg.Tensor):
-                raise TypeError(f"{name}: parameter {i} must be a tensor, got {type(p).__name__}; pass "
-                                f"model.parameters()")
+            tg.arguments.instance(p, tg.Tensor, name, f"a tensor as parameter {i}", "; pass model.parameters()")
             if not p.is_leaf or p.dtype.kind != "f":
                 raise TypeError(f"{name}: parameter {i} must be a floating point leaf, got a tensor of "
                                 f"{p.dtype}{'' if p.is_leaf else ' that an op computed'}")
@@ -110,7 +108,7 @@ class Optimizer:
                 raise ValueError(f"{name}: parameter {i}, {p.name or 'unnamed'} of shape {p.shape}, is "
                                  f"given twice")
             known.add(id(p))
-        options = {key: float(v) if isinstance(v, np.floating) else v
+        options = {key: v.item() if isinstance(v, np.generic) else v
                    for key, v in {**self.defaults, **group}.items()}
         self.check(options)
         self.param_groups.append({**options, "params": params})
@@ -229,9 +227,7 @@ def _listed(name: str, params: Any) -> list[Any]:
     """One tensor or group, or many, as a list."""
     if isinstance(params, set | frozenset):
         raise TypeError(f"{name}: a set has no order, and saved states go by position; pass a list")
-    if not isinstance(params, Iterable):
-        raise TypeError(f"{name}: expects tensors or groups, got {type(params).__name__}; pass "
-                        f"model.parameters()")
+    tg.arguments.instance(params, Iterable, name, "tensors or groups", "; pass model.parameters()")
     return [params] if isinstance(params, tg.Tensor | dict) else list(params)
 
 
@@ -256,9 +252,7 @@ def no_decay(model: Module, weight_decay: float) -> list[dict[str, Any]]:
         >>> [(len(g["params"]), g["weight_decay"]) for g in groups]
         [(1, 0.01), (1, 0.0)]
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"no_decay: expects a module first, got {type(model).__name__}")
-    params = list(model.parameters())
+    params = list(tg.arguments.instance(model, Module, "no_decay", "a module first").parameters())
     undecayed = {id(p) for m in model.modules() for p in m.parameters() if isinstance(m, Norm) or p.ndim <= 1}
     return [{"params": [p for p in params if id(p) not in undecayed], "weight_decay": weight_decay},
             {"params": [p for p in params if id(p) in undecayed], "weight_decay": 0.0}]
