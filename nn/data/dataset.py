@@ -120,8 +120,8 @@ class DataLoader:
         self.batch_size = tg.arguments.whole(batch_size, "DataLoader", "batch_size", 1)
         if shuffle or transform:
             tg.arguments.generator(rng, "DataLoader with shuffle or transform")
-        self.dataset, self.shuffle, self.rng = dataset, shuffle, rng
-        self.drop_last, self.transform = drop_last, transform
+        self.rng: Any = rng
+        self.dataset, self.shuffle, self.drop_last, self.transform = dataset, shuffle, drop_last, transform
 
     def __len__(self) -> int:
         n = len(self.dataset)

@@ -72,7 +72,7 @@ def md5(path: Path) -> str:
 def _with_bar(response: Any, total: int, name: str) -> AbstractContextManager[Any]:
     """The response, whose reading moves a progress bar if there is tqdm."""
     try:
-        from tqdm import tqdm
+        from tqdm import tqdm  # type: ignore[import-untyped]
     except ImportError:
         return nullcontext(response)
     return tqdm.wrapattr(response, "read", total=total or None, desc=name)

@@ -340,7 +340,7 @@ class Module:
         return "\n  ".join([f"{type(self).__name__}(", *([extra] if extra else []), *lines]) + "\n)"
 
 
-def _locate(e: Exception, module: Module) -> None:
+def _locate(e: Any, module: Module) -> None:
     """Note where in the tree `e` was raised: each module it passes adds its name to one note.
 
     The picture of what was computed until then (`e.graph`) learns the kinds of modules on the way.
@@ -393,8 +393,7 @@ def tensors_in(y: Any) -> Iterator[tg.Tensor]:
 
 def _once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Without what was seen under an earlier name."""
-    seen: set[int] = set()
+    first: dict[int, tuple[str, Any]] = {}
     for name, value in named:
-        if id(value) not in seen:
-            seen.add(id(value))
-            yield name, value
+        first.setdefault(id(value), (name, value))
+    return iter(first.values())

@@ -1,7 +1,7 @@
 """Normalisation layers, as in PyTorch; batch and instance norm can keep running statistics."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ class Norm(Module):
 class _ChannelNorm(Norm):
     """`op` over the channels of x, with as many axes as `ndims` says; mean and variance can be tracked."""
 
-    op = staticmethod(tg.batch_norm)
+    op: Callable[..., tg.Tensor] = staticmethod(tg.batch_norm)
     ndims: tuple[int, ...] = (4,)
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,

@@ -66,8 +66,7 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
     with np.errstate(invalid="ignore"):  # a norm that is not finite makes nan, as in PyTorch
         for p in tensors:
             if p.grad.is_leaf:
-                values = p.grad.mutate()
-                values *= scale
+                np.multiply(p.grad.numpy(), scale, out=p.grad.mutate())
             else:  # made with create_graph=True: a graph relies on its values
                 p.grad = p.grad.detach() * scale
     return total

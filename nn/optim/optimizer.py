@@ -76,11 +76,9 @@ class Optimizer:
             TypeError, ValueError: naming the option and its value.
         """
         for key in self.defaults:
-            numbers = group[key] if key == "betas" and isinstance(group[key], tuple | list) else (group[key],)
-            if not all(isinstance(n, int | float | np.number) for n in numbers):
-                raise TypeError(f"{type(self).__name__}: {key} must be a number, got {group[key]!r}")
-            if not all(n >= 0 for n in numbers):
-                raise ValueError(f"{type(self).__name__}: {key} must not be negative, got {group[key]}")
+            pair = key == "betas" and isinstance(group[key], tuple | list)
+            for n in group[key] if pair else [group[key]]:
+                tg.arguments.number(n, type(self).__name__, key, 0)
 
     # ----- groups -----
 
@@ -108,10 +106,10 @@ class Optimizer:
                 raise ValueError(f"{name}: parameter {i}, {p.name or 'unnamed'} of shape {p.shape}, is "
                                  f"given twice")
             known.add(id(p))
-        options = {key: v.item() if isinstance(v, np.generic) else v
-                   for key, v in {**self.defaults, **group}.items()}
+        options = {**self.defaults, **group}
         self.check(options)
-        self.param_groups.append({**options, "params": params})
+        plain = {key: v.item() if getattr(v, "ndim", None) == 0 else v for key, v in options.items()}
+        self.param_groups.append({**plain, "params": params})
 
     def parameters(self) -> list[tg.Tensor]:
         """The parameters of all groups."""
@@ -214,12 +212,11 @@ class Optimizer:
         if not i.isdecimal() or int(i) >= len(params):
             raise ValueError(f"{name}: the saved {key!r} belongs to none of the {len(params)} parameters")
         p, is_count = params[int(i)], slot == "step"
-        if value.dtype.kind not in ("iu" if is_count else "fiu"):
-            raise ValueError(f"{name}: the saved {key!r} is {value.dtype}, expected "
-                             f"{'a count' if is_count else p.dtype}")
-        if value.shape != (() if is_count else p.shape):
-            what = "a count has none" if is_count else f"the parameter {p.shape}"
-            raise ValueError(f"{name}: the saved {key!r} has shape {value.shape}, {what}")
+        kinds, shape = ("iu", ()) if is_count else ("fiu", p.shape)
+        if value.dtype.kind not in kinds or value.shape != shape:
+            expected = "a count" if is_count else f"{p.dtype} of shape {shape}"
+            raise ValueError(f"{name}: the saved {key!r} is {value.dtype} of shape {value.shape}, expected "
+                             f"{expected}")
         return int(i), slot, int(value) if is_count else np.array(value, p.dtype, order="C")
 
 
