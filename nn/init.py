@@ -52,10 +52,10 @@ def calculate_gain(nonlinearity: str, a: float = 0.01) -> float:
 
 
 def _check(op: str, t: tg.Tensor) -> None:
-    if not isinstance(t, tg.Tensor) or t.dtype.kind != "f":
-        got = (t.dtype if isinstance(t, tg.Tensor) else
-               f"{type(t).__name__}; give the tensor itself, not its .data")
-        raise TypeError(f"{op}: expects a floating point tensor to fill, got {got}")
+    tg.arguments.instance(t, tg.Tensor, op, "a floating point tensor to fill",
+                          "; give the tensor itself, not its .data")
+    if t.dtype.kind != "f":
+        raise TypeError(f"{op}: expects a floating point tensor to fill, got {t.dtype}")
 
 
 def _fill(op: str, t: tg.Tensor, values: object) -> tg.Tensor:

@@ -194,8 +194,8 @@ def fashion_mnist(split: str = "train", folder: str | os.PathLike[str] | None = 
 
     Source: Xiao, Rasul & Vollgraf 2017, MIT licence.
     """
-    folders = [cache_folder("fashion-mnist", folder), DEBIAN_FASHION]
-    return _load("fashion_mnist", split, FASHION_URL, FASHION_MD5, folders, FASHION_CLASSES,
+    return _load("fashion_mnist", split, FASHION_URL, FASHION_MD5,
+                 [cache_folder("fashion-mnist", folder), DEBIAN_FASHION], FASHION_CLASSES,
                  "install the files with 'apt-get install dataset-fashion-mnist'")
 
 
@@ -223,7 +223,8 @@ def _read_archive(archive: Path, members: list[str]) -> np.ndarray:
     """The records (N, 3073) of members of the archive, read in place, never unpacked to disk."""
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            values = np.frombuffer(b"".join(tar.extractfile(name).read() for name in members), np.uint8)
+            parts: list[Any] = [tar.extractfile(name) for name in members]  # None for a folder
+            values = np.frombuffer(b"".join(part.read() for part in parts), np.uint8)
     except (tarfile.TarError, OSError, EOFError, KeyError, AttributeError, zlib.error) as e:
         raise ValueError(f"cifar10: {archive} is not the whole archive ({e}); delete it and try again"
                          ) from None

@@ -86,7 +86,7 @@ class Sequential(_Indexed):
             for name, m in modules[0].items():
                 self._add(name, m)
         else:
-            self.extend(modules)
+            self.extend(modules)  # type: ignore[arg-type]  # a mapping among others is refused there
 
     def forward(self, x: Any) -> Any:
         for m in self:

@@ -40,7 +40,8 @@ class _Conv(Module):
         tg.arguments.sides(padding, name, dims)  # refused here if it is none
         self.padding = (padding,) * dims if tg.arguments.is_whole(padding) else padding
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
-        add_weight_and_bias(self, (first, second // groups, *self.kernel_size), out_channels, bias, dtype, rng)
+        shape = (first, second // groups, *self.kernel_size)
+        add_weight_and_bias(self, shape, out_channels, bias, dtype, rng)
 
     def forward(self, x: Any) -> tg.Tensor:
         return self.function(x, self.weight, self.bias, self.stride, self.padding, self.dilation,

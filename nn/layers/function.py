@@ -15,9 +15,9 @@ from .module import Module
 
 
 class OptionLayer(Module):
-    """Keeps the options of `function`, a function of the engine, as attributes, and prints them in their order.
+    """Keeps the options of `function`, a function of the engine, as attributes, and prints them in order.
 
-    PyTorch does not print those that are `unprinted` either.
+    Those that are `unprinted` PyTorch does not print either.
     """
 
     function: Callable[..., tg.Tensor]

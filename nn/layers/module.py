@@ -15,6 +15,7 @@ import tinygrad_conv as tg
 
 from ..advice import METHODS
 
+# attributes that are found in the tree, and what they must be
 KINDS = {"parameter": "a Parameter", "buffer": "a tensor", "module": "a Module"}
 
 
@@ -73,7 +74,7 @@ class Module:
     training: bool
 
     def __init__(self) -> None:
-        # which attributes are parameters, buffers and modules; the scope is the name the parent has for it
+        # the kind of each attribute that has one; the scope is the name by which the parent calls it
         self.__dict__.update(_kinds={}, training=True, _scope="")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -110,7 +111,7 @@ class Module:
         elif kind and value is not None:
             value.name = value.name or name
         if kind:
-            self._kinds[name] = kind
+            self.__dict__["_kinds"] = {**self._kinds, name: kind}  # anew: a copy has its own
         object.__setattr__(self, name, value)
 
     def _kind(self, name: str, value: Any) -> str | None:
@@ -134,7 +135,7 @@ class Module:
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
-        self._kinds.pop(name, None)
+        self.__dict__["_kinds"] = {other: kind for other, kind in self._kinds.items() if other != name}
 
     def _enter_scope(self, name: str) -> None:
         self.__dict__["_scope"] = name
@@ -146,8 +147,7 @@ class Module:
             raise ValueError(f"{op}: expects a name without dots, got {name!r}")
         if self._kinds.get(name) != kind and hasattr(self, name):
             raise ValueError(f"{op}: {type(self).__name__} already has an attribute {name!r}")
-        vars(self).setdefault(name)
-        self._kinds[name] = kind
+        self.__dict__.update({name: vars(self).get(name), "_kinds": {**self._kinds, name: kind}})
         setattr(self, name, value)
 
     def register_parameter(self, name: str, value: Parameter | None) -> None:

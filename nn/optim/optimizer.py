@@ -98,7 +98,8 @@ class Optimizer:
         params = _listed(name, group["params"])
         known = {id(p) for p in self.parameters()}
         for i, p in enumerate(params):
-            tg.arguments.instance(p, tg.Tensor, name, f"a tensor as parameter {i}", "; pass model.parameters()")
+            tg.arguments.instance(p, tg.Tensor, name, f"a tensor as parameter {i}",
+                                  "; pass model.parameters()")
             if not p.is_leaf or p.dtype.kind != "f":
                 raise TypeError(f"{name}: parameter {i} must be a floating point leaf, got a tensor of "
                                 f"{p.dtype}{'' if p.is_leaf else ' that an op computed'}")
@@ -173,8 +174,9 @@ class Optimizer:
             ValueError, TypeError: if groups, options, shapes or kinds of numbers do not fit; nothing has
                 changed then.
         """
-        name, parts = type(self).__name__, {"arrays": Mapping, "groups": list}
-        if not isinstance(state, Mapping) or not all(isinstance(state.get(k), t) for k, t in parts.items()):
+        name = type(self).__name__
+        if not (isinstance(state, Mapping) and isinstance(state.get("arrays"), Mapping)
+                and isinstance(state.get("groups"), list)):
             got = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
             raise ValueError(f"{name}: a saved state has 'arrays' and 'groups', got {got}; PyTorch's "
                              f"optimiser states have another form")

@@ -30,7 +30,8 @@ class _Scheduler:
     """What all schedules have: an optimiser, whose rates they set."""
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = tg.arguments.instance(optimizer, Optimizer, type(self).__name__, "an optimiser first")
+        self.optimizer: Optimizer = tg.arguments.instance(optimizer, Optimizer, type(self).__name__,
+                                                          "an optimiser first")
 
     def get_last_lr(self) -> list[float]:
         """The rate of each group now."""
@@ -62,7 +63,8 @@ class Schedule(_Scheduler):
     def set_rates(self) -> None:
         """Give every group of the optimiser the rate of this moment."""
         for group in self.optimizer.param_groups:
-            group["lr"] = float(self.rate(group.setdefault("initial_lr", group["lr"]), self.t))
+            group.setdefault("initial_lr", group["lr"])
+            group["lr"] = float(self.rate(group["initial_lr"], self.t))
 
     def step(self) -> None:
         """Advance by one step: call it after each batch or each epoch, whichever the arguments count.
@@ -224,7 +226,7 @@ class SequentialLR(Schedule):
         """Put the schedule whose turn it is at its own step."""
         i = bisect.bisect_right(self.milestones, self.t)
         current = self.schedulers[i]
-        current.t = self.t - int(self.milestones[i - 1] if i else 0)
+        current.t = self.t - (int(self.milestones[i - 1]) if i else 0)
         current.set_rates()
 
 

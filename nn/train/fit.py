@@ -26,6 +26,8 @@ from .history import History, Row
 from .progress import Callback, ProgressBar
 from .saving import Run, save
 
+BEST_BY = ("valid_accuracy", "valid_loss", "accuracy", "loss")  # the first that is measured
+
 
 class _Mean:
     """Running means of loss and, for class targets, accuracy."""
@@ -187,7 +189,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
                 epoch_schedule.step(*[row.get("valid_loss", row["loss"])] * wants_loss)
             history.rows.append({"epoch": epoch, **row, "seconds": time.perf_counter() - start})
             if last is not None:
-                key = next(k for k in ("valid_accuracy", "valid_loss", "accuracy", "loss") if k in history.last)
+                key = next(k for k in BEST_BY if k in history.last)
                 if history.best(key) is history.last:
                     save(model, last.with_name("best.safetensors"))
                 run.save(last)

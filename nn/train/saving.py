@@ -139,8 +139,8 @@ class Run:
                  generators: dict[str, Any], history: History) -> None:
         self.model, self.optimizer, self.history = model, optimizer, history
         self.schedules = {k: s for k, s in schedules.items() if s is not None}
-        self.generators = {k: g for k, g in generators.items() if isinstance(g, np.random.Generator)}
-        self.generators.update({f"model.{name}": g for name, g in model.named_generators()})
+        self.generators = {**{k: g for k, g in generators.items() if isinstance(g, np.random.Generator)},
+                           **{f"model.{name}": g for name, g in model.named_generators()}}
 
     def _contents(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The run as arrays and numbers."""
