@@ -1,4 +1,4 @@
-"""Data sets in memory, batches of them, and one set that lies in the package: handwritten digits."""
+"""Data sets in memory, batches of them, and one set that comes with the package: handwritten digits."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

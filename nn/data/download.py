@@ -79,7 +79,7 @@ def _with_bar(response: Any, total: int, name: str) -> AbstractContextManager[An
 
 
 def _blocks(url: str, name: str) -> Iterator[bytes]:
-    """What stands at an address; whatever goes wrong with it is a ConnectionError."""
+    """The content of an address, block by block; whatever goes wrong with it is a ConnectionError."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
             total, got = int(response.headers.get("Content-Length", 0)), 0
@@ -154,7 +154,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as e:
         raise ValueError(f"read_idx: {os.fspath(path)} is not a whole gzip file ({e}); delete it and try "
                          f"again") from None
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
+    if not content.startswith(b"\x00\x00\x08") or len(content) < 4 or len(content) < 4 + 4 * content[3]:
         raise ValueError(f"read_idx: {os.fspath(path)} begins with {content[:4].hex(' ')}, expected "
                          f"00 00 08 and the number of axes: not an IDX file of bytes")
     ndim = content[3]

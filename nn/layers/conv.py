@@ -37,7 +37,7 @@ class _Conv(Module):
         self.kernel_size = tg.arguments.sizes(kernel_size, name, "kernel_size", dims)
         self.stride = tg.arguments.sizes(stride, name, "stride", dims)
         self.dilation = tg.arguments.sizes(dilation, name, "dilation", dims)
-        tg.arguments.sides(padding, name, dims)  # refused here if it is none
+        tg.arguments.sides(padding, name, dims)  # refused here if it is no padding
         self.padding = (padding,) * dims if tg.arguments.is_whole(padding) else padding
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape = (first, second // groups, *self.kernel_size)

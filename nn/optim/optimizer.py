@@ -70,7 +70,7 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} has no update(); define it")
 
     def check(self, group: Group) -> None:
-        """Raise if an option is out of range.
+        """Refuse an option that is no number of at least 0.
 
         Raises:
             TypeError, ValueError: naming the option and its value.

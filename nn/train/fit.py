@@ -54,7 +54,7 @@ def _losses(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor],
             what: str) -> Iterator[tg.Tensor]:
     """The loss of each batch, which `mean` takes in."""
     for batch in loader:
-        if not isinstance(batch, tuple | list) or len(batch) != 2:  # a bare array is not taken apart
+        if not isinstance(batch, tuple | list) or len(batch) != 2:  # two rows of an array are no pair
             got = (f"a {type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list | dict)
                    else f"{type(batch).__name__} of shape {np.shape(batch)}")
             raise TypeError(f"{op}: expects batches (x, y), got {got}; pass "
@@ -142,7 +142,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         checkpoint: a folder for `last.safetensors` (the whole run, after each epoch) and
             `best.safetensors` (the weights with the best validation accuracy, else loss).
         resume: continue from the folder's `last.safetensors`, if there is one.
-        callbacks: objects told of each step; by default a progress bar; () for silence.
+        callbacks: objects that are called at each step; by default a progress bar; () for silence.
 
     Returns:
         the history; after Ctrl-C its `interrupted` is True, and the checkpoint is that of the last
@@ -151,10 +151,11 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
     Raises:
         FloatingPointError: if the loss or, after an epoch, a weight is not finite.
         ValueError, RuntimeError: if `resume` finds a checkpoint that does not fit, a loader gives no
-            batches, the optimizer holds none of the model's parameters, or a schedule is another's.
+            batches, the optimizer holds none of the model's parameters, or a schedule belongs to
+            another optimizer.
         TypeError: if an argument is not a module, optimiser, schedule, callback or (x, y) batch, as
             it should be.
-        OSError: if the checkpoint cannot be written; the previous one is left as it was.
+        OSError: if the checkpoint is no folder or cannot be written; what was there is left as it was.
 
     Example:
         >>> import nn, numpy as np

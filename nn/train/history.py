@@ -1,4 +1,4 @@
-"""What a training run measured: one row per epoch, to print, save and plot."""
+"""What a training run measured: one row per epoch, to print and plot."""
 from __future__ import annotations
 
 import math
