@@ -426,3 +426,9 @@ def test_containers_name_an_index_or_modules_of_another_kind():
             nn.Sequential(nn.ReLU())[wrong]
     with pytest.raises(TypeError, match="ModuleDict: expects a mapping of names to modules, got list"):
         nn.ModuleDict([("a", nn.ReLU())])
+
+
+def test_a_copied_module_has_attributes_of_its_own():
+    net = nn.Sequential(nn.Linear(2, 3))
+    longer = copy.copy(net).append(nn.ReLU())
+    assert (len(net), len(longer)) == (1, 2) and longer[0] is net[0]
