@@ -33,11 +33,12 @@ current, enter = _variable.get, _variable.set
 class Block:
     """A `with` block, or decorator, that changes the state; may be used again, also inside itself."""
 
-    def __init__(self, change: Callable[[State], State]) -> None:
-        self.change = change
+    def __init__(self, recording: bool | None, names: tuple[str, ...]) -> None:
+        self.recording, self.names = recording, names
 
     def __enter__(self) -> None:
-        enter(self.change(current()))
+        recording, scope, _, backward = before = current()
+        enter(State(recording if self.recording is None else self.recording, scope + self.names, before, backward))
 
     def __exit__(self, *exception: Any) -> None:
         enter(current().outer or State())
@@ -62,7 +63,7 @@ def is_recording() -> bool:
 
 def recording(flag: bool) -> Block:
     """Set the recording flag within a `with` block, or a decorated function."""
-    return Block(lambda state: State(flag, state.scope, state, state.backward))
+    return Block(flag, ())
 
 
 def no_grad() -> Block:
@@ -90,4 +91,4 @@ def scope(*names: str) -> Block:
     """
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"scope: names must be strings, got {names!r}")
-    return Block(lambda state: State(state.recording, (*state.scope, *names), state, state.backward))
+    return Block(None, names)

@@ -75,7 +75,7 @@ class Module:
 
     def __init__(self) -> None:
         # the kind of each attribute that has one; the scope is the name by which the parent calls it
-        self.__dict__.update(_kinds={}, training=True, _scope="")
+        self.__dict__.update(_kinds={}, training=True, _scope="", _frame=None)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward(); define it, or call the "
@@ -83,9 +83,9 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> tg.Tensor:
         try:
-            if not self._scope:
+            if self._frame is None:
                 return self.forward(*args, **kwargs)
-            with tg.scope(self._scope):
+            with self._frame:
                 return self.forward(*args, **kwargs)
         except Exception as e:
             _locate(e, self)
@@ -129,7 +129,7 @@ class Module:
         return {name: vars(self)[name] for name, k in self._kinds.items() if k == kind}
 
     def __getattr__(self, name: str) -> Any:  # only called for what is not there
-        if name in ("_kinds", "_scope", "training"):
+        if name in ("_kinds", "_scope", "_frame", "training"):
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
         raise AttributeError(tg.advice.missing(type(self).__name__, name, METHODS), name=name, obj=self)
 
@@ -138,7 +138,7 @@ class Module:
         self.__dict__["_kinds"] = {other: kind for other, kind in self._kinds.items() if other != name}
 
     def _enter_scope(self, name: str) -> None:
-        self.__dict__["_scope"] = name
+        self.__dict__.update(_scope=name, _frame=tg.scope(name) if name else None)
 
     def _declare(self, op: str, kind: str, name: str, value: Any, fits: bool) -> None:
         if value is not None and not fits:

@@ -135,7 +135,7 @@ class Optimizer:
             ValueError: if a gradient has another shape than its parameter; nothing has changed.
         """
         work = [(i, p, group,
-                 p.grad.detach().numpy() if isinstance(p.grad, tg.Tensor) else np.asarray(p.grad))
+                 p.grad.numpy() if isinstance(p.grad, tg.Tensor) else np.asarray(p.grad))
                 for group, positions in zip(self.param_groups, self.positions())
                 for i, p in zip(positions, group["params"]) if p.grad is not None]
         for i, p, _, g in work:
@@ -232,7 +232,7 @@ def _listed(name: str, params: Any) -> list[Any]:
 
 def _blocks(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
     """Corresponding parts, small enough for the cache, of arrays of one shape; the first is written."""
-    if not arrays[0].flags.c_contiguous:  # flat it would be a copy
+    if arrays[0].ndim and (arrays[0].size <= BLOCK or not arrays[0].flags.c_contiguous):  # flat it would be a copy
         yield arrays
         return
     flat = [a.reshape(-1) for a in arrays]
