@@ -83,11 +83,10 @@ def _quietly():
         yield
 
 
-def _live(what: str, outputs: Iterable[Tensor | Freed]) -> list[Entry]:
+def _live(outputs: Iterable[Tensor | Freed]) -> list[Entry]:
     entries = walk(outputs)
     if any(entry.node.freed for entry in entries):
-        raise RuntimeError(f"{what}: values freed by backward(); draw before it, or "
-                           "backward(retain_graph=True)")
+        raise RuntimeError("values freed by backward(); draw before it, or backward(retain_graph=True)")
     return entries
 
 
@@ -100,6 +99,7 @@ def pulled(outputs: Sequence[Tensor], targets: Iterable[Tensor]) -> dict[int, tu
         >>> pulled([(x * x).sum()], [x])[id(x)][1].data.tolist(), x.grad
         ([2.0, 4.0], None)
     """
+    _live(outputs)
     with _quietly():
         return pull(outputs, [share(np.ones_like(t._data)) for t in outputs], [*targets])
 
@@ -123,8 +123,7 @@ def cotangents(*outputs: Tensor) -> dict[tuple[int, int], Tensor]:
         >>> [g.data.tolist() for g in cotangents((y * 3.0).sum()).values()]
         [[3.0, 3.0], [1.0, 1.0], 1.0]
     """
-    entries = _live("cotangents", outputs)
-    made = {(t.node.order, t.index): t for entry in entries
+    made = {(t.node.order, t.index): t for entry in walk(outputs)
             for t in (*entry.outputs, *entry.node.inputs) if t.node is not None}
     found = pulled(outputs, made.values())
     return {key: found[id(t)][1] for key, t in sorted(made.items()) if id(t) in found}
@@ -186,17 +185,15 @@ def _median_ms(call: Callable[[], Any], repeats: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class NonFinite:
-    """The origin of the first non-finite value: a call, or a leaf and its first use.
-
-    `where` is the user's file and line.
-    """
+    """The origin of the first non-finite value: a call, or a leaf and its first use."""
 
     source: Entry | Tensor
-    where: tuple[str, int]
-    kind: str  # "nan" or "inf"
+    kind: str               # "nan" or "inf"
+    how: str                # it came about, in words that `where` follows
+    where: tuple[str, int]  # the user's file and line
 
 
-def first_nonfinite(outputs: Iterable[Tensor | Freed]) -> NonFinite | None:
+def first_nonfinite(outputs: Sequence[Tensor | Freed]) -> NonFinite | None:
     """The first leaf or call that turns finite values infinite, or finite or infinite ones into NaN.
 
     Infinities in a constant are taken to be intended, like the -inf of a mask before a softmax, unless
@@ -216,19 +213,19 @@ def first_nonfinite(outputs: Iterable[Tensor | Freed]) -> NonFinite | None:
         >>> found.source.node.primitive.name, found.kind
         ('log', 'inf')
     """
-    outputs = list(outputs)
     kinds: dict[Node, str] = {}
     meant: list[NonFinite] = []
-    for entry in _live("first_nonfinite", outputs):
+    for entry in _live(outputs):
         node = entry.node
-        bad = [NonFinite(t, node.where, kind) for t in node.inputs if t.node is None and (kind := _kind(t))]
+        bad = [NonFinite(t, kind, " in a leaf, first used at", node.where)
+               for t in node.inputs if t.node is None and (kind := _kind(t))]
         for leaf in bad:
             if leaf.kind == "nan" or leaf.source.requires_grad:
                 return leaf
         came = [leaf.kind for leaf in bad] + [kinds[t.node] for t in node.inputs if t.node is not None]
         kinds[node] = max(map(_kind, entry.outputs))
         if kinds[node] > max(came, default=""):
-            return bad[0] if bad else NonFinite(entry, node.where, kinds[node])
+            return bad[0] if bad else NonFinite(entry, kinds[node], ", made at", node.where)
         meant += bad
     return meant[0] if meant and any(_kind(t) for t in outputs) else None
 
@@ -251,7 +248,8 @@ def first_nonfinite_gradient(*outputs: Tensor) -> NonFinite | None:
             if not any(map(_kind, cotangent)):
                 kind = next(filter(None, [_kind(g) for g in call() if g is not None]), "")
                 if kind:
-                    return NonFinite(entry, entry.node.where, kind)
+                    return NonFinite(entry, kind, " of the backward, made by the derivative of the call at",
+                                     entry.node.where)
     return None
 
 
