@@ -34,9 +34,9 @@ class Blas:
     threads: int | None
 
     def __str__(self) -> str:
-        kernel = f", kernel {self.kernel}" if self.kernel else ""
-        threads = f", {_count(self.threads, 'thread')}" if self.threads else ""
-        return f"{self.name} {self.version or ''}".strip() + kernel + threads
+        parts = [f"{self.name} {self.version or ''}".strip(), self.kernel and f"kernel {self.kernel}",
+                 self.threads and _count(self.threads, "thread")]
+        return ", ".join(filter(None, parts))
 
 
 @dataclass(frozen=True, repr=False)

@@ -74,25 +74,22 @@ class Drawing:
         kind = path.suffix.lower().removeprefix(".")
         texts = {"dot": lambda: self.dot, "gv": lambda: self.dot, "txt": lambda: self.listing() + "\n",
                  "html": lambda: self.html(path.stem)}
-        if kind in FORMATS:
-            return self._save_picture(path, kind)
-        if kind not in texts:
+        if kind not in (*texts, *FORMATS):
             raise ValueError(f"save: expects a file ending .dot, .svg, .png, .pdf, .html or .txt, got "
                              f"{path.name!r}")
-        write_atomically(path, texts[kind]().encode())
-        return path
-
-    def _save_picture(self, path: Path, format: str) -> Path:
+        if kind in texts:
+            write_atomically(path, texts[kind]().encode())
+            return path
         kept = path.with_suffix(".dot")
         try:
-            write_atomically(path, render(self.dot, format))
+            write_atomically(path, render(self.dot, kind))
             return path
-        except (FileNotFoundError, RuntimeError) as e:
-            write_atomically(kept, self.dot.encode())
-            if isinstance(e, RuntimeError):
-                raise RuntimeError(f"{e} (the DOT text is in {kept})") from None
-            warnings.warn(f"{e}; {kept} is written instead", stacklevel=3)
-            return kept
+        except FileNotFoundError as e:
+            warnings.warn(f"{e}; {kept} is written instead", stacklevel=2)
+            return self.save(kept)
+        except RuntimeError as e:
+            self.save(kept)
+            raise RuntimeError(f"{e} (the DOT text is in {kept})") from None
 
     def _repr_svg_(self) -> str | None:
         """The picture for a notebook; None where none can be made."""

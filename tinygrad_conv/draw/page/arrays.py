@@ -16,7 +16,7 @@ BINS = 32
 FINEST = 1e-12  # part of the greatest value that a histogram can still divide
 SAMPLE = 1_000_000  # more values than that are counted by a regular sample
 BUDGET = 2_000_000  # bytes of all pictures of a page, before base64
-SIZES = [(64, 16), (32, 16), (16, 16), (16, 4), (0, 0)]  # (longest side, planes), best first
+SIZES = [(64, 16), (32, 16), (16, 16), (16, 4), (1, 0)]  # (longest side, planes), best first
 MISSING = 255  # the level of a value that is not finite; the others are 0 to 254
 
 
@@ -61,8 +61,6 @@ def statistics(array: np.ndarray) -> dict[str, Any]:
 
 
 def picture_size(shape: tuple[int, ...], side: int, planes: int) -> int:
-    if not side:
-        return 0
     step = math.ceil(max(shape[2:]) / side)
     return min(planes, max(shape[:2])) * math.ceil(shape[2] / step) * math.ceil(shape[3] / step)
 

@@ -55,7 +55,8 @@ def narration(graph: Graph) -> list[Step]:
     backward = [(box.id, _forward(graph, box, into[box.id])) for box in calls if backwards(box.scope)]
     if not backward and not any(box.mark == "failed" for box in calls):
         backward = [(box.id, _backward(graph, box, into[box.id], uses[box.id])) for box in reversed(calls)]
-    return [Step(phase, box, f"{phase} {number}: {text}") for phase, steps in (("forward", forward), ("backward", backward))
+    return [Step(phase, box, f"{phase} {number}: {text}")
+            for phase, steps in (("forward", forward), ("backward", backward))
             for number, (box, text) in enumerate(steps, 1)]
 
 

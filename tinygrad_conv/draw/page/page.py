@@ -142,7 +142,7 @@ def _described(t: Tensor | Freed, found: dict[int, np.ndarray], size: tuple[int,
         content["gradient"] = statistics(found[id(t)])
     if not isinstance(t, Tensor):
         return content | {"freed": True}
-    if is_picture(t.shape) and size[0]:
+    if is_picture(t.shape) and size[1]:
         content["picture"] = thumbnails(t._data, *size, kernels=kernels)
     return content | {"values": statistics(t._data)}
 
