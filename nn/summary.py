@@ -46,9 +46,9 @@ class Summary:
         self.multiply_adds = sum(line.multiply_adds for line in lines)
 
     def _rows(self) -> list[list[str]]:
-        rows = [[line.path, line.kind, "x".join(map(str, line.shape)), f"{line.parameters:,}",
-                 f"{line.multiply_adds:,}"] for line in self.lines]
-        return [["layer", "kind", "output", "parameters", "multiply-adds"], *rows,
+        return [["layer", "kind", "output", "parameters", "multiply-adds"],
+                *[[line.path, line.kind, "x".join(map(str, line.shape)), f"{line.parameters:,}",
+                   f"{line.multiply_adds:,}"] for line in self.lines],
                 ["total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"]]
 
     def __str__(self) -> str:

@@ -23,8 +23,6 @@ from .listing import listing
 from .page.page import page
 from .render import FORMATS, render
 
-NOTEBOOK = 20.0  # seconds that a notebook waits for its picture
-
 
 class Drawing:
     """What `draw` returns: prints as a listing, shows itself in a notebook, saves as a file.
@@ -94,7 +92,7 @@ class Drawing:
     def _repr_svg_(self) -> str | None:
         """The picture for a notebook; None where none can be made."""
         with contextlib.suppress(FileNotFoundError, RuntimeError):
-            return render(self.dot, "svg", NOTEBOOK).decode()
+            return render(self.dot, "svg", patience=20.0).decode()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         makers = {"text/plain": self.listing, "image/svg+xml": self._repr_svg_}

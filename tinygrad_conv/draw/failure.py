@@ -23,7 +23,6 @@ from ..state import current, is_recording
 from .graph import Box, Edge, Graph, Path, Scope, frames, graph, plain_path
 from .text import argument_name, source_line
 
-ENGINE = OURS[0]
 NUMPY = os.path.join(os.path.dirname(np.__file__), "")
 WIDTH = 90  # columns of the message in its box
 
@@ -105,11 +104,9 @@ def failing_call(error: BaseException) -> tuple[str, list[tuple[str, Tensor]], t
     """
     stack = [*traceback.walk_tb(error.__traceback__)]  # frames with their lines, outermost first
     calls = [frame for frame, _ in stack]
+    forward = next((frame for frame in reversed(calls) if frame.f_code.co_name == "forward"), calls[-1])
     start = _start(calls)
-    if start is None:
-        call = next((frame for frame in reversed(calls) if frame.f_code.co_name == "forward"), calls[-1])
-    else:
-        call = calls[start]
+    call = forward if start is None else calls[start]
     outside = [*traceback.walk_stack(calls[0])][:0:-1]  # what the traceback does not reach
     where = next(((frame.f_code.co_filename, line) for frame, line in reversed([*outside, *stack[:start]])
                   if not frame.f_code.co_filename.startswith((*OURS, NUMPY))), ("", 0))
@@ -118,7 +115,7 @@ def failing_call(error: BaseException) -> tuple[str, list[tuple[str, Tensor]], t
 
 def _start(calls: list[FrameType]) -> int | None:
     """Where the last stretch of the engine's frames begins, if the error came from there."""
-    ours = [i for i, frame in enumerate(calls) if frame.f_code.co_filename.startswith(ENGINE)]
+    ours = [i for i, frame in enumerate(calls) if frame.f_code.co_filename.startswith(OURS[0])]
     last = ours[-1] if ours else 0
     calls_out = calls[last].f_code is Primitive.__call__.__code__
     below = all(frame.f_code.co_filename.startswith(NUMPY) for frame in calls[last + 1:])

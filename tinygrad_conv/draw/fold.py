@@ -9,8 +9,6 @@ from typing import Any
 
 from .graph import CALLS, Box, Edge, Graph, Path, backwards, frames, grouped, module_path, pass_on
 
-Entrance = tuple[int, int]  # of an edge into a block: number of the box in it, slot
-
 
 @dataclass(eq=False)
 class _Block:
@@ -19,7 +17,7 @@ class _Block:
     path: Path
     boxes: list[Box] = field(default_factory=list)
     inner: list[tuple[Any, ...]] = field(default_factory=list)
-    inputs: dict[Entrance, Edge] = field(default_factory=dict)
+    inputs: dict[tuple[int, int], Edge] = field(default_factory=dict)  # by the number of the box, and slot
     outputs: list[Edge] = field(default_factory=list)
     appearance: Any = ()  # equal if the blocks look the same
 

@@ -1,8 +1,8 @@
 """What the calls on a tape cost, from shapes alone; and times, gradients and the first NaN of a live tape.
 
 Costs are the same before and after `backward()`. Nothing here changes a tensor: calls are repeated on the
-recorded arrays, and gradients go into dictionaries, not into `.grad`. May import core, primitive, tape and
-pullback.
+recorded arrays, and gradients go into dictionaries, not into `.grad`; NumPy's warnings, which the first run
+gave, are not given again. May import core, primitive, tape and pullback.
 """
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import statistics
 import time
 import timeit
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -76,13 +75,6 @@ def saved_bytes(sources: Iterable[Entry | Tensor | Freed]) -> list[int]:
     return sizes
 
 
-@contextmanager
-def _quietly():
-    """Not recorded, and without a second warning where the first run gave one."""
-    with recording(False), np.errstate(all="ignore"):
-        yield
-
-
 def _live(outputs: Iterable[Tensor | Freed]) -> list[Entry]:
     entries = walk(outputs)
     if any(entry.node.freed for entry in entries):
@@ -100,7 +92,7 @@ def pulled(outputs: Sequence[Tensor], targets: Iterable[Tensor]) -> dict[int, tu
         ([2.0, 4.0], None)
     """
     _live(outputs)
-    with _quietly():
+    with recording(False), np.errstate(all="ignore"):
         return pull(outputs, [share(np.ones_like(t._data)) for t in outputs], [*targets])
 
 
@@ -158,7 +150,7 @@ def times(*outputs: Tensor, repeats: int = 3) -> dict[int, Times]:
         >>> [t.forward > 0 for t in times((x * x).sum()).values()]
         [True, True]
     """
-    with _quietly():
+    with recording(False), np.errstate(all="ignore"):
         backward = {entry.node: _median_ms(call, repeats) for entry, _, call in _backward_calls(outputs)}
         return {node.order: Times(_median_ms(partial(node.primitive.fn, *[t._data for t in node.inputs],
                                                      **node.params), repeats), backward.get(node, 0.0))
@@ -243,7 +235,7 @@ def first_nonfinite_gradient(*outputs: Tensor) -> NonFinite | None:
         >>> found.source.node.primitive.name, found.kind
         ('sqrt', 'inf')
     """
-    with _quietly():
+    with recording(False), np.errstate(all="ignore"):
         for entry, cotangent, call in _backward_calls(outputs):
             if not any(map(_kind, cotangent)):
                 kind = next(filter(None, [_kind(g) for g in call() if g is not None]), "")

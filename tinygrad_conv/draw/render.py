@@ -13,10 +13,9 @@ from pathlib import Path
 
 FORMATS = ("svg", "png", "pdf")
 PURE = ("svg", "png")  # what graphviz-pure can write
-PATIENCE = 120.0       # seconds
 
 
-def render(dot: str, format: str, patience: float = PATIENCE) -> bytes:
+def render(dot: str, format: str, patience: float = 120.0) -> bytes:
     """The picture of some DOT text.
 
     Args:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,14 +65,13 @@ def picture_size(shape: tuple[int, ...], side: int, planes: int) -> int:
     return min(planes, max(shape[:2])) * math.ceil(shape[2] / step) * math.ceil(shape[3] / step)
 
 
-def affordable(shapes: Iterable[tuple[int, ...]]) -> tuple[int, int]:
+def affordable(shapes: Sequence[tuple[int, ...]]) -> tuple[int, int]:
     """The best (side, planes) at which pictures of all these 4-d arrays fit into the budget.
 
     Example:
         >>> affordable([(8, 16, 28, 28)]), affordable([(1, 64, 64, 64)] * 100)
         ((64, 16), (32, 16))
     """
-    shapes = list(shapes)
     return next(size for size in SIZES if sum(picture_size(s, *size) for s in shapes) <= BUDGET)
 
 

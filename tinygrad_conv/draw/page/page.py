@@ -104,8 +104,8 @@ def _content(graph: Graph) -> dict[str, Any]:
     """All the page knows, as plain lists and dictionaries; boxes are referred to by number."""
     number = {box.id: i for i, box in enumerate(graph.boxes)}
     found, about = gradients(graph)
-    size = affordable(t.shape for source in graph.sources.values() for t in shown(source)
-                      if isinstance(t, Tensor) and is_picture(t.shape))
+    size = affordable([t.shape for source in graph.sources.values() for t in shown(source)
+                       if isinstance(t, Tensor) and is_picture(t.shape)])
     kernels = {box.shape for box in graph.boxes if box.kind == "parameter"}
     return {
         "boxes": [_box(graph.sources.get(box.id), box, found, size, kernels) for box in graph.boxes],
