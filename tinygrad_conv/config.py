@@ -1,7 +1,7 @@
 """What this installation computes with: versions, BLAS and its kernel, threads, CPU, optional parts.
 
-Speed can differ several times between machines for reasons no error message gives; this object
-gives them. It only reads, and prints nothing. Imports kernels.parallel.
+Speed can differ several-fold between machines for reasons that no error message gives; this object
+does. It only reads, and prints nothing. Imports kernels.parallel.
 """
 from __future__ import annotations
 

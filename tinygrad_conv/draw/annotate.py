@@ -1,8 +1,8 @@
 """Numbers on a drawing: parameters, costs, times, gradients, the first NaN; and whatever else is registered.
 
 `annotate` reads figures off a live tape. Figures can be added up, so that a module drawn as one box has
-them too; `write_figures` turns them into lines and marks, last of all. All of it that is particular to one
-word of `show=` is in that word's record, at the end. May import core, tape, measure, style, text and graph.
+them too; `write_figures` turns them into lines and marks, last of all. Everything about one word of `show=`
+is in its record, in the second half. May import core, tape, measure, style, text and graph.
 """
 from __future__ import annotations
 
@@ -256,8 +256,7 @@ def _grad(graph: Graph, legend: Legend) -> Figures:
         return found
     for box, e in calls(graph).items():
         sizes = [_size(reached[key]) for i in range(len(e.outputs)) if (key := (e.node.order, i)) in reached]
-        if sizes:
-            found[box] = {f"result {name}": value for name, value in sum_figures(sizes).items()}
+        found[box] = {f"result {name}": value for name, value in sum_figures(sizes).items()}
     if len(meant) > 1 or any(t.shape for t in meant):
         legend.append(("", "grad of results: the gradient of the sum of the outputs"))
     return found

@@ -52,7 +52,7 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
 
 
 def _number(graph: Graph, edge: Edge) -> str:
-    """The value of a constant that is a single number; "_" for what is left out unsaid."""
+    """The value of a constant that is a single number; "_" for any other."""
     value = getattr(graph.sources.get(edge.source), "item", None)
     return f"{value():g}" if value and not edge.shape else "_"
 
@@ -109,8 +109,8 @@ def collapse(graph: Graph, depth: int) -> Graph:
     """The graph with every module below `depth` frames drawn as one box of kind "module".
 
     Inside a backward pass frames are counted from the module's name. Calls of a module that are
-    apart on the tape become the same box (unless framed each). What happens inside is no longer
-    drawn, nor which other calls share its parameters; equal edges between two boxes become one.
+    apart on the tape become the same box (unless each has its own frame). What happens inside is no
+    longer drawn, nor which other calls share its parameters; equal edges between two boxes become one.
 
     Args:
         graph: any; figures are added up, the most serious mark is kept.

@@ -156,11 +156,11 @@ def _html(line: str) -> str:
 
 
 def _order(graph: Graph, root: Any, ids: dict[str, str], boxes: dict[str, Box]) -> None:
-    """Invisible edges: calls on leaves alone stand below what their module gets, not beside it.
+    """Invisible edges that keep a call on leaves alone below what enters its module, not beside it.
 
-    Else the module's frame would reach up beside the one before it, and a chain become a staircase.
-    A backward's start, if nothing leads to it (the gradient of a sum is ones), is on the ground:
-    above the last forward call, or level with it if it is that one's derivative.
+    Otherwise the module's frame would reach up beside the one before it, and a chain become a staircase.
+    The start of a backward, if nothing leads to it (the gradient of a sum is ones), is tied to the last
+    forward call: just above it, or level with it if it is that call's derivative.
     """
     number = {box: i for i, box in enumerate(boxes)}
     calls = [box for box in graph.boxes if box.kind in CALLS]

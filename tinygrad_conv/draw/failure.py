@@ -20,7 +20,7 @@ import numpy as np
 from ..tensor import Tensor, share
 from ..primitive import OURS, Primitive
 from ..state import current, is_recording
-from .graph import Box, Edge, Graph, Path, Scope, frames, graph, plain_path
+from .graph import Box, Edge, Graph, Path, Scope, frames, graph, local_name, plain_path
 from .text import argument_name, source_line
 
 NUMPY = os.path.join(os.path.dirname(np.__file__), "")
@@ -187,7 +187,6 @@ def _picture(error: BaseException, scope: Path, name: str, inputs: list[tuple[st
              where: tuple[str, int]) -> Graph:
     """The tape behind the arguments and a box for the call."""
     scope = plain_path(scope)
-    inside = ".".join((*scope, ""))
     g = graph(*[t for _, t in inputs])
     ids = {source.node or id(source): box for box, source in g.sources.items()}
     boxes, edges, sources = [*g.boxes], [*g.edges], dict(g.sources)
@@ -196,9 +195,8 @@ def _picture(error: BaseException, scope: Path, name: str, inputs: list[tuple[st
         if key not in ids:
             ids[key] = f"given{slot}"
             kind = "parameter" if t.requires_grad else "input" if t.shape else "constant"
-            own = scope if inside and t.name.startswith(inside) else ()
-            label = t.name[len(inside):] if own else t.name or argument
-            boxes.append(Box(ids[key], kind, label, t.shape, str(t.dtype), own))
+            own = local_name(t.name, scope)
+            boxes.append(Box(ids[key], kind, own or t.name or argument, t.shape, str(t.dtype), scope if own else ()))
             sources[ids[key]] = t
         edges.append(Edge(ids[key], "failed", t.shape, str(t.dtype), slot))
     parts = re.split(r"; |(?<=\S) +(?=\([\w.]*shape|\(inputs)", str(error) or type(error).__name__)

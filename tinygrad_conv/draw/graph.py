@@ -27,8 +27,8 @@ BACKWARD = "backward"  # the scope of what a gradient's computation records
 class Box:
     """One thing drawn: the call of an op, a leaf, or a module drawn as one box.
 
-    `kind` is one of CALLS or LEAVES; `shape` and `dtype` are those of the output, of a call with several
-    the first one in use; `notes` are lines of annotation; `mark` names what its colour means ("": nothing).
+    `kind` is one of CALLS or LEAVES; `shape` and `dtype` are those of the output (of several, the first
+    one in use); `notes` are lines of annotation; `mark` says what the colour means ("": nothing).
     """
 
     id: str
@@ -54,7 +54,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A module as a frame around its boxes; it stands for `times` equal ones."""
+    """A module as a frame around its boxes; it stands for `times` equal modules."""
 
     path: Path
     kind: str = ""
@@ -162,9 +162,20 @@ def shown(source: Entry | Tensor | Freed | None) -> list[Tensor | Freed]:
 
 
 def _is_data(node: Node, slot: int) -> bool:
-    """Whether an unnamed array is what the call works on, not something that helps it to."""
+    """Whether an unnamed array is what the call works on, not a factor or a mask beside it."""
     return slot == 0 and not (node.primitive.broadcasts and any(
         t.node is not None and math.prod(t.shape) >= math.prod(node.inputs[0].shape) for t in node.inputs))
+
+
+def local_name(name: str, scope: Path) -> str:
+    """What the module at `scope` calls a tensor of its own; "" for one that is named after another place.
+
+    Example:
+        >>> local_name("features.0.weight", ("features", "0")), local_name("weight", ("features", "0"))
+        ('weight', '')
+    """
+    inside = ".".join((*scope, ""))
+    return name[len(inside):] if scope and name.startswith(inside) else ""
 
 
 def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use]) -> Box:
@@ -172,13 +183,12 @@ def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use]) -> Box:
     node, slot, _ = uses[0]
     scopes = [scope for *_, scope in uses if not backwards(scope)] or [scope for *_, scope in uses]
     scope = min(scopes)[:common(min(scopes), max(scopes))]  # the deepest around all of them
-    inside = ".".join((*scope, ""))
-    own = bool(scope) and t.name.startswith(inside)
+    own = local_name(t.name, scope)
     outside = not backwards(scope) and not own and (bool(t.name) or _is_data(node, slot) or not scope)
     kind = "parameter" if t.requires_grad else "input" if outside and t.shape else "constant"
     if outside and t.shape and not (kind == "parameter" and t.name):
         scope = ()
-    label = t.name[len(inside):] if own else t.name or argument_name(node.primitive, slot)
+    label = own or t.name or argument_name(node.primitive, slot)
     return Box(box, kind, label, t.shape, dtype_name(t.dtype), scope)
 
 

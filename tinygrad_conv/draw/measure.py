@@ -159,12 +159,12 @@ def times(*outputs: Tensor, repeats: int = 3) -> dict[int, Times]:
 
 def _backward_calls(outputs: Sequence[Tensor]) -> Iterator[tuple[Entry, list[Tensor], Callable[[], Any]]]:
     """Where a gradient comes, newest call first: its cotangents, and all its derivatives to be run."""
-    parts: dict[int, dict[int, Tensor]] = {}
-    for (order, index), g in cotangents(*outputs).items():
-        parts.setdefault(order, {})[index] = g
+    reached = cotangents(*outputs)
     for entry in reversed(walk(outputs)):
-        if own := parts.get(entry.node.order):
-            node, (g, ans) = entry.node, received(entry.output, own)
+        node, count = entry.node, len(entry.outputs)
+        own = {i: reached[node.order, i] for i in range(count) if (node.order, i) in reached}
+        if own:
+            g, ans = received(entry.output, own)
             vjps = [node.primitive.vjp_for(i) for i, t in enumerate(node.inputs) if t.requires_grad]
             calls = [partial(vjp, g, ans, *node.inputs, **node.params) for vjp in vjps if vjp]
             yield entry, [*own.values()], lambda calls=calls: [call() for call in calls]
