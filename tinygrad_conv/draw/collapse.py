@@ -12,7 +12,8 @@ from dataclasses import replace
 from ..arguments import is_whole, one_of
 from ..tape import Entry
 from .graph import (
-    CALLS, LEAVES, Box, Edge, Graph, Path, Scope, backwards, common, frames, grouped, pass_on, plain_path, title,
+    CALLS, LEAVES, Box, Edge, Graph, Path, Scope, backwards, common, frames, grouped, pass_on, plain_path,
+    title,
 )
 from .style import gravest
 from .text import shape_text

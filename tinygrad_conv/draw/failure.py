@@ -196,7 +196,8 @@ def _picture(error: BaseException, scope: Path, name: str, inputs: list[tuple[st
             ids[key] = f"given{slot}"
             kind = "parameter" if t.requires_grad else "input" if t.shape else "constant"
             own = local_name(t.name, scope)
-            boxes.append(Box(ids[key], kind, own or t.name or argument, t.shape, str(t.dtype), scope if own else ()))
+            boxes.append(Box(ids[key], kind, own or t.name or argument, t.shape, str(t.dtype),
+                             scope if own else ()))
             sources[ids[key]] = t
         edges.append(Edge(ids[key], "failed", t.shape, str(t.dtype), slot))
     parts = re.split(r"; |(?<=\S) +(?=\([\w.]*shape|\(inputs)", str(error) or type(error).__name__)

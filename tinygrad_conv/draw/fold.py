@@ -56,10 +56,10 @@ def _fold_level(graph: Graph, level: int) -> Graph:
     for family in families:
         for block in family:
             block.appearance = _appearance(graph, block, level)
-        while family:
-            count = _run(family, position)
-            runs.append(family[:count])
-            family = family[count:]
+        start = 0
+        while start < len(family):
+            runs.append(family[start:_run(family, start, position)])
+            start += len(runs[-1])
     runs = [run for run in runs if len(run) > 1]
     return _folded(graph, runs) if runs else graph
 
@@ -95,21 +95,21 @@ def _appearance(graph: Graph, block: _Block, level: int) -> Any:
     return boxes, [(module_path(s.path)[level:], s.kind, s.times) for s in scopes], block.inner, inputs
 
 
-def _run(family: list[_Block], position: Positions) -> int:
-    """How many equal blocks follow one another from the first on."""
-    count, link = 1, None
-    for before, one, two in zip([None, *family], family, family[1:]):
+def _run(family: list[_Block], start: int, position: Positions) -> int:
+    """Where the blocks end that follow one another from `start` on and are equal."""
+    end, link, before = start + 1, None, None
+    for one, two in ((family[i], family[i + 1]) for i in range(start, len(family) - 1)):
         step = _link(one, two, position)
         if step is None or link not in (None, step):
             break
         back = {source for source, _ in step[1]} if before is None else set()
         if not _leaving(one, [before, two], position) <= back:
             break
-        count, link = count + 1, step
+        end, link, before = end + 1, step, one
     onward = {source for source, _ in link[0]} if link else set()
-    while count > 1 and not _leaving(family[count - 1], [family[count - 2]], position) <= onward:
-        count -= 1
-    return count
+    while end > start + 1 and not _leaving(family[end - 1], [family[end - 2]], position) <= onward:
+        end -= 1
+    return end
 
 
 def _leaving(block: _Block, near: list[_Block | None], position: Positions) -> set[int]:
@@ -131,7 +131,7 @@ def _link(one: _Block, two: _Block, position: Positions) -> Any:
 def _folded(graph: Graph, runs: list[list[_Block]]) -> Graph:
     """The graph with the first block of each run standing for all of it."""
     home = {box.id: i for i, run in enumerate(runs) for block in run for box in block.boxes}
-    first = {box.id: one.id for run in runs for block in run[1:] for one, box in zip(run[0].boxes, block.boxes)}
+    first = {b.id: a.id for run in runs for block in run[1:] for a, b in zip(run[0].boxes, block.boxes)}
     stand_in = {b.id: a.id for run in runs for a, b in zip(run[0].boxes, run[-1].boxes)}
     entered = {(run[0].boxes[i].id, slot) for run in runs for (i, slot), e in run[0].inputs.items()
                if home.get(e.source) == home[e.target]}  # by what comes back: the last block is the first

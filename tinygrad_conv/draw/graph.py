@@ -96,7 +96,8 @@ def sum_figures(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return {name: sum(values) for name, values in amounts.items()}
 
 
-def pass_on(figures: Mapping[str, Mapping[str, float]], heirs: Mapping[str, str]) -> dict[str, dict[str, float]]:
+def pass_on(figures: Mapping[str, Mapping[str, float]],
+            heirs: Mapping[str, str]) -> dict[str, dict[str, float]]:
     """The figures by box, where those of a box with an heir are added to the heir's.
 
     Example:
