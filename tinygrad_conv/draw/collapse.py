@@ -91,9 +91,10 @@ def frame_each_call(graph: Graph) -> Graph:
                 number = _call_number(counts, (*now, name))
                 now.append(f"{name}#{number}" if number > 1 else name)
             before, path = names, plain_path(now)
-        scopes |= {frame: replace(graph.scopes[plain], path=frame)
-                   for frame, plain in zip(frames(path), frames(box.scope)) if frame not in scopes}
-        boxes.append(replace(box, scope=path))
+        if path not in scopes:
+            scopes |= {frame: replace(graph.scopes[plain], path=frame)
+                       for frame, plain in zip(frames(path), frames(box.scope)) if frame not in scopes}
+        boxes.append(replace(box, scope=path) if path != box.scope else box)
     return replace(graph, boxes=tuple(boxes), scopes=scopes)
 
 
