@@ -169,7 +169,7 @@ def _is_data(node: Node, slot: int) -> bool:
 
 
 def local_name(name: str, scope: Path) -> str:
-    """What the module at `scope` calls a tensor of its own; "" for one that is named after another place.
+    """What the module at `scope` calls a tensor of its own; "" if its name lies elsewhere.
 
     Example:
         >>> local_name("features.0.weight", ("features", "0")), local_name("weight", ("features", "0"))
@@ -196,7 +196,8 @@ def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use]) -> Box:
 def _call_box(box: str, entry: Entry, explained: bool) -> Box:
     """A call, with its result's name, all results if several are used, and how they come about if asked."""
     node, outputs = entry.node, shown(entry)
-    out, used = outputs[0], [tensor_text(t.shape, dtype_name(t.dtype)) for t in outputs if t.node is not None]
+    out = outputs[0]
+    used = [tensor_text(t.shape, dtype_name(t.dtype)) for t in outputs if t.node is not None]
     notes = [f"= {out.name}"] if out.name else []
     if len(used) > 1:
         notes.append(f"-> {', '.join(used)}")

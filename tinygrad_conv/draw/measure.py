@@ -161,8 +161,8 @@ def _backward_calls(outputs: Sequence[Tensor]) -> Iterator[tuple[Entry, list[Ten
     """Where a gradient comes, newest call first: its cotangents, and all its derivatives to be run."""
     reached = cotangents(*outputs)
     for entry in reversed(walk(outputs)):
-        node, count = entry.node, len(entry.outputs)
-        own = {i: reached[node.order, i] for i in range(count) if (node.order, i) in reached}
+        node = entry.node
+        own = {i: reached[node.order, i] for i in range(len(entry.outputs)) if (node.order, i) in reached}
         if own:
             g, ans = received(entry.output, own)
             vjps = [node.primitive.vjp_for(i) for i, t in enumerate(node.inputs) if t.requires_grad]
