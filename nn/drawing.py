@@ -92,10 +92,10 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
         outputs = [*tensors_in(y)]
         if not outputs:
             raise TypeError(f"draw: {type(model).__name__} returned {type(y).__name__} and no tensor")
-        end = loss(y) if loss is not None else None
+        if loss is not None:
+            outputs = [loss(y)]
     for x in given:
         x.requires_grad = False  # an input, not a parameter
     kinds = {".".join(filter(None, [model._scope, path])): type(m).__name__ for path, m in model._called()}
-    with _gradients(model, end) if end is not None else nullcontext() as gradients:
-        return tg.draw(*(outputs if end is None else (end, *gradients)), show=show, depth=depth, fold=fold,
-                       hide=hide, kinds=kinds)
+    with nullcontext([]) if loss is None else _gradients(model, outputs[0]) as gradients:
+        return tg.draw(*outputs, *gradients, show=show, depth=depth, fold=fold, hide=hide, kinds=kinds)

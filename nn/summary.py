@@ -46,9 +46,9 @@ class Summary:
         self.multiply_adds = sum(line.multiply_adds for line in lines)
 
     def _rows(self) -> list[list[str]]:
-        rows = [[line.path, line.kind, "x".join(map(str, line.shape)), f"{line.parameters:,}",
-                 f"{line.multiply_adds:,}"] for line in self.lines]
-        return [["layer", "kind", "output", "parameters", "multiply-adds"], *rows,
+        return [["layer", "kind", "output", "parameters", "multiply-adds"],
+                *[[line.path, line.kind, "x".join(map(str, line.shape)), f"{line.parameters:,}",
+                   f"{line.multiply_adds:,}"] for line in self.lines],
                 ["total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"]]
 
     def __str__(self) -> str:
@@ -62,11 +62,9 @@ class Summary:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        def cells(row: list[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in row) + "</tr>"
-
-        head, *body = self._rows()
-        return f"<table>{cells(head, 'th')}{''.join(cells(row, 'td') for row in body)}</table>"
+        rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self._rows()]
+        rows[0] = rows[0].replace("td>", "th>")
+        return f"<table><tr>{'</tr><tr>'.join(rows)}</tr></table>"
 
 
 def summary(model: Module, input_shape: Sequence[int]) -> Summary:

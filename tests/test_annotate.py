@@ -239,7 +239,7 @@ def test_the_gravest_mark_wins_and_notes_stay():
 
 
 def test_an_unknown_word_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"show knows 'parameters', 'flops', .* got 'speed'"):
+    with pytest.raises(ValueError, match=r"show must be one of 'parameters', 'flops', .* got 'speed'"):
         annotate(tg.graph(tg.ones(1, requires_grad=True) * 2.0), ["flops", "speed"])
 
 

@@ -188,7 +188,7 @@ def test_numbers_are_the_same_after_backward():
 
 
 def test_unknown_leaves_are_refused():
-    with pytest.raises(ValueError, match="parameter, input, constant, got 'weights'"):
+    with pytest.raises(ValueError, match="hide must be one of 'parameter', 'input', 'constant', got 'weights'"):
         without(tg.graph(tg.exp(leaf(1))), ["weights"])
 
 

@@ -1,7 +1,7 @@
 """What this installation computes with: versions, BLAS and its kernel, threads, CPU, optional parts.
 
-Speed can differ several times between machines for reasons no error message gives; this object
-gives them. It only reads, and prints nothing. Imports kernels.parallel.
+Speed can differ several-fold between machines for reasons that no error message gives; this object
+does. It only reads, and prints nothing. Imports kernels.parallel.
 """
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Blas:
     threads: int | None
 
     def __str__(self) -> str:
-        kernel = f", kernel {self.kernel}" if self.kernel else ""
-        threads = f", {_count(self.threads, 'thread')}" if self.threads else ""
-        return f"{self.name} {self.version or ''}".strip() + kernel + threads
+        parts = [f"{self.name} {self.version or ''}".strip(), self.kernel and f"kernel {self.kernel}",
+                 self.threads and _count(self.threads, "thread")]
+        return ", ".join(filter(None, parts))
 
 
 @dataclass(frozen=True, repr=False)

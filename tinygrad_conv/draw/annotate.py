@@ -1,8 +1,8 @@
 """Numbers on a drawing: parameters, costs, times, gradients, the first NaN; and whatever else is registered.
 
 `annotate` reads figures off a live tape. Figures can be added up, so that a module drawn as one box has
-them too; `write_figures` turns them into lines and marks, last of all. All of it that is particular to one
-word of `show=` is in that word's record, at the end. May import core, tape, measure, style, text and graph.
+them too; `write_figures` turns them into lines and marks, last of all. Everything about one word of `show=`
+is in its record, in the second half. May import core, tape, measure, style, text and graph.
 """
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..arguments import one_of
 from ..tensor import Tensor
 from ..tape import Entry
 from . import measure
@@ -92,22 +93,19 @@ def annotate(graph: Graph, show: str | Iterable[str]) -> Graph:
         [('x', None), ('w', {'parameters': 6}), ('linear', {'flops': 6})]
     """
     words = [show] if isinstance(show, str) else list(show)
-    unknown = [word for word in words if word not in SHOW]
-    if unknown:
-        raise ValueError(f"annotate: show knows {', '.join(map(repr, SHOW))}, got {unknown[0]!r}")
+    for word in words:
+        one_of(word, "draw", "show", [*SHOW])
     figures: Figures = {}
     legend: Legend = [*graph.legend]
-    for word, each in SHOW.items():
-        if word in words and not (graph.sources or each.shapes_suffice):
+    for word in (word for word in SHOW if word in words):
+        if not (graph.sources or SHOW[word].shapes_suffice):
             legend.append(("", f"{word}: not known, an error keeps no values alive"))
-        elif word in words:
-            try:
-                found = each.read(graph, legend)
-            except Exception as e:  # used up, changed since, or a derivative of the user's that fails
-                legend.append(("", f"{word}: {_why(e)}"))
-                continue
-            for box, own in found.items():
+            continue
+        try:
+            for box, own in SHOW[word].read(graph, legend).items():
                 figures.setdefault(box, {}).update(own)
+        except Exception as e:  # used up, changed since, or a derivative of the user's that fails
+            legend.append(("", f"{word}: {str(e).removeprefix('backward: ')}"))
     return replace(graph, figures=figures, legend=tuple(legend))
 
 
@@ -133,8 +131,8 @@ def write_figures(graph: Graph) -> Graph:
         found = {mark for mark, (_, applies) in marks if applies(own, box)}
         mark = gravest({box.mark, *found, "hot" if box.id in hot else ""})
         boxes.append(replace(box, notes=(*box.notes, *lines), mark=mark))
-    meanings = {mark: text for mark, (text, _) in marks if text}
-    meanings["hot"] = "the one to three boxes that hold half of a cost"
+    meanings = {mark: text for mark, (text, _) in marks if text} | {
+        "hot": "the one to three boxes that hold half of a cost"}
     used, known = {box.mark for box in boxes}, {mark for mark, _ in legend}
     total = [line for show in SHOW.values() for line in show.lines(sums, {}, None, legend)]
     legend += [(mark, text) for mark, text in meanings.items() if mark in used - known]
@@ -149,11 +147,9 @@ def write_figures(graph: Graph) -> Graph:
 def _hottest(graph: Graph, names: Iterable[str]) -> list[str]:
     """The fewest boxes that together hold half of a cost; none if it takes more than a few."""
     amounts = {box.id: _amount(graph.figures.get(box.id, {}), names) for box in graph.boxes}
-    order = sorted((box for box in amounts if amounts[box]), key=lambda box: -amounts[box])
-    for count in range(1, min(HOT, len(order) - 1) + 1):
-        if sum(amounts[box] for box in order[:count]) >= sum(amounts.values()) / 2:
-            return order[:count]
-    return []
+    order = sorted(filter(amounts.get, amounts), key=amounts.get, reverse=True)
+    return next((order[:count] for count in range(1, min(HOT + 1, len(order)))
+                 if sum(amounts[box] for box in order[:count]) >= sum(amounts.values()) / 2), [])
 
 
 # ----- what the readers and writers below have in common -----
@@ -189,13 +185,7 @@ def ends(graph: Graph) -> list[Tensor]:
 def _differentiated(graph: Graph) -> list[Tensor]:
     """The results whose gradient is meant: beside a loss, not those its own backward gave."""
     by_level = grouped((backwards(t.node.scope), t) for t in ends(graph))
-    return by_level[min(by_level)] if by_level else []
-
-
-def _why(e: Exception) -> str:
-    """What an error says, without the name of the engine's function that said it."""
-    who, _, text = str(e).partition(": ")
-    return text if who in ("backward", "cotangents", "first_nonfinite") else str(e)
+    return min(by_level.items(), default=(0, []))[1]
 
 
 # ----- parameters and costs -----
@@ -249,12 +239,11 @@ def _leaf_gradients(graph: Graph) -> Figures:
     found = {box: {"leaves": 1.0, **({why: 1.0} if t.grad is None else _size(t.grad))}
              for box, t in leaves.items()}
     rms = {box: math.sqrt(own["squares"] / own["values"]) for box, own in found.items() if own.get("values")}
-    last = [value for value in rms.values() if math.isfinite(value)][-LAST:]
-    measure = statistics.median(last) if last else 0.0
+    usual = statistics.median([*filter(math.isfinite, rms.values())][-LAST:] or [0.0])
     for box, value in rms.items():
         found[box] |= {"not finite": float(not math.isfinite(value)),
-                       "vanishing": float(value == 0 or value * FAR < measure),
-                       "exploding": float(math.inf > value > measure * FAR and measure > 0)}
+                       "vanishing": float(value == 0 or value * FAR < usual),
+                       "exploding": float(math.inf > value > usual * FAR and usual > 0)}
     return found
 
 
@@ -263,12 +252,11 @@ def _grad(graph: Graph, legend: Legend) -> Figures:
     try:
         reached = measure.cotangents(*meant)
     except Exception as e:  # as in `annotate`; what leaves have is known all the same
-        legend.append(("", f"grad of results: {_why(e)}"))
+        legend.append(("", f"grad of results: {str(e).removeprefix('backward: ')}"))
         return found
     for box, e in calls(graph).items():
         sizes = [_size(reached[key]) for i in range(len(e.outputs)) if (key := (e.node.order, i)) in reached]
-        if sizes:
-            found[box] = {f"result {name}": value for name, value in sum_figures(sizes).items()}
+        found[box] = {f"result {name}": value for name, value in sum_figures(sizes).items()}
     if len(meant) > 1 or any(t.shape for t in meant):
         legend.append(("", "grad of results: the gradient of the sum of the outputs"))
     return found
@@ -305,26 +293,17 @@ register(Show("grad", _grad, _grad_lines, marks={
 # ----- the first value that is not finite -----
 
 def _nan(graph: Graph, legend: Legend) -> Figures:
-    found, how = measure.first_nonfinite(ends(graph)), ", made at"
-    if found is None:
-        found = measure.first_nonfinite_gradient(*_differentiated(graph))
-        how = " of the backward, made by the derivative of the call at"
-    elif isinstance(found.source, Tensor):
-        how = " in a leaf, first used at"
+    found = measure.first_nonfinite(ends(graph)) or measure.first_nonfinite_gradient(*_differentiated(graph))
     if found is None:
         legend.append(("", "nan: all values and gradients are finite"))
         return {}
-    legend.append(("nan", f"first {found.kind}{how} {': '.join(source_line(found.where))}"))
+    legend.append(("nan", f"first {found.kind}{found.how} {': '.join(source_line(found.where))}"))
     origin = found.source.node or found.source  # a leaf has no node
     return {box: {"first nan": 1.0} for box, source in graph.sources.items()
             if (source.node or source) is origin}
 
 
-def _nan_lines(own: Own, sums: Own, box: Box | None, legend: Legend) -> list[str]:
-    """What the legend says of it, in two lines: where, and the code there."""
-    if box is None or not own.get("first nan"):
-        return []
-    return dict(legend)["nan"].split(": ", 1)
-
-
-register(Show("nan", _nan, _nan_lines, marks={"nan": ("", lambda own, box: own.get("first nan"))}))
+register(Show(
+    "nan", _nan,  # the box says what the legend says, in two lines: where, and the code there
+    lambda own, sums, box, legend: dict(legend)["nan"].split(": ", 1) if box and own.get("first nan") else [],
+    marks={"nan": ("", lambda own, box: own.get("first nan"))}))

@@ -120,8 +120,8 @@ def _draw_edge(root: Any, ends: tuple[str, str], edges: list[Edge], boxes: dict[
                right: bool) -> None:
     source, target = boxes[edges[0].source], boxes[edges[0].target]
     lines = [tensor_text(edge.shape, edge.dtype) for edge in edges[:MOST]]
-    more = [f"and {len(edges) - MOST} more"] if len(edges) > MOST else []
-    drawn = {"label": text([f" {line}" for line in (*lines, *more)])}  # off the line it belongs to
+    lines += [f"and {len(edges) - MOST} more"] * (len(edges) > MOST)
+    drawn = {"label": text([f" {line}" for line in lines])}  # off the line it belongs to
     if source.kind not in CALLS:
         drawn = {"color": FAINT}
     level = backwards(source.scope)
@@ -156,27 +156,25 @@ def _html(line: str) -> str:
 
 
 def _order(graph: Graph, root: Any, ids: dict[str, str], boxes: dict[str, Box]) -> None:
-    """Invisible edges: calls on leaves alone stand below what their module gets, not beside it.
+    """Invisible edges that keep a call on leaves alone below what enters its module, not beside it.
 
-    Else the module's frame would reach up beside the one before it, and a chain become a staircase.
-    A backward's start, if nothing leads to it (the gradient of a sum is ones), is on the ground:
-    above the last forward call, or level with it if it is that one's derivative.
+    Otherwise the module's frame would reach up beside the one before it, and a chain become a staircase.
+    The start of a backward, if nothing leads to it (the gradient of a sum is ones), is tied to the last
+    forward call: just above it, or level with it if it is that call's derivative.
     """
-    number = {box.id: i for i, box in enumerate(graph.boxes)}
-    fed: dict[str, bool] = {box.id: False for box in graph.boxes if box.kind in CALLS}
-    enters: dict[Path, str] = {}
-    for edge in graph.edges:
-        source, target = boxes[edge.source], boxes[edge.target]
-        if source.kind in CALLS and backwards(source.scope) == backwards(target.scope):
-            fed[target.id] = True
-            if source.scope[:len(target.scope)] != target.scope:
-                enters.setdefault(target.scope, source.id)
+    number = {box: i for i, box in enumerate(boxes)}
+    calls = [box for box in graph.boxes if box.kind in CALLS]
+    inner = [(boxes[e.source], boxes[e.target]) for e in graph.edges if boxes[e.source].kind in CALLS
+             and backwards(boxes[e.source].scope) == backwards(boxes[e.target].scope)]
+    fed = {target.id for _, target in inner}
+    enters = {target.scope: source.id for source, target in reversed(inner)  # the first of each scope stays
+              if source.scope[:len(target.scope)] != target.scope}
     joined = {(edge.source, edge.target) for edge in graph.edges}
-    ground = next((box for box in reversed(fed) if not backwards(boxes[box].scope)), None)
-    for box, has in fed.items():
-        back = backwards(boxes[box].scope) % 2
-        above = enters.get(boxes[box].scope) or (ground if back else None)
-        if not has and above and number[above] < number[box]:
-            ends = ids[above], ids[box]
-            level = {"minlen": "0"} if (above, box) in joined and back else {}
+    ground = next((box.id for box in reversed(calls) if not backwards(box.scope)), None)
+    for box in calls:
+        back = backwards(box.scope) % 2
+        above = enters.get(box.scope) or (ground if back else None)
+        if box.id not in fed and above and number[above] < number[box.id]:
+            ends = ids[above], ids[box.id]
+            level = {"minlen": "0"} if (above, box.id) in joined and back else {}
             root.edge(*(reversed(ends) if back else ends), style="invis", **level)

@@ -23,8 +23,6 @@ from .listing import listing
 from .page.page import page
 from .render import FORMATS, render
 
-NOTEBOOK = 20.0  # seconds that a notebook waits for its picture
-
 
 class Drawing:
     """What `draw` returns: prints as a listing, shows itself in a notebook, saves as a file.
@@ -74,30 +72,27 @@ class Drawing:
         kind = path.suffix.lower().removeprefix(".")
         texts = {"dot": lambda: self.dot, "gv": lambda: self.dot, "txt": lambda: self.listing() + "\n",
                  "html": lambda: self.html(path.stem)}
-        if kind in FORMATS:
-            return self._save_picture(path, kind)
-        if kind not in texts:
+        if kind not in (*texts, *FORMATS):
             raise ValueError(f"save: expects a file ending .dot, .svg, .png, .pdf, .html or .txt, got "
                              f"{path.name!r}")
-        write_atomically(path, texts[kind]().encode())
-        return path
-
-    def _save_picture(self, path: Path, format: str) -> Path:
+        if kind in texts:
+            write_atomically(path, texts[kind]().encode())
+            return path
         kept = path.with_suffix(".dot")
         try:
-            write_atomically(path, render(self.dot, format))
+            write_atomically(path, render(self.dot, kind))
             return path
-        except (FileNotFoundError, RuntimeError) as e:
-            write_atomically(kept, self.dot.encode())
-            if isinstance(e, RuntimeError):
-                raise RuntimeError(f"{e} (the DOT text is in {kept})") from None
-            warnings.warn(f"{e}; {kept} is written instead", stacklevel=3)
-            return kept
+        except FileNotFoundError as e:
+            warnings.warn(f"{e}; {kept} is written instead", stacklevel=2)
+            return self.save(kept)
+        except RuntimeError as e:
+            self.save(kept)
+            raise RuntimeError(f"{e} (the DOT text is in {kept})") from None
 
     def _repr_svg_(self) -> str | None:
         """The picture for a notebook; None where none can be made."""
         with contextlib.suppress(FileNotFoundError, RuntimeError):
-            return render(self.dot, "svg", NOTEBOOK).decode()
+            return render(self.dot, "svg", patience=20.0).decode()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         makers = {"text/plain": self.listing, "image/svg+xml": self._repr_svg_}

@@ -20,10 +20,9 @@ import numpy as np
 from ..tensor import Tensor, share
 from ..primitive import OURS, Primitive
 from ..state import current, is_recording
-from .graph import Box, Edge, Graph, Path, Scope, graph
+from .graph import Box, Edge, Graph, Path, Scope, frames, graph, local_name, plain_path
 from .text import argument_name, source_line
 
-ENGINE = OURS[0]
 NUMPY = os.path.join(os.path.dirname(np.__file__), "")
 WIDTH = 90  # columns of the message in its box
 
@@ -103,31 +102,27 @@ def failing_call(error: BaseException) -> tuple[str, list[tuple[str, Tensor]], t
     Returns:
         its name; its arguments that are tensors, with their names; the user's file and line.
     """
-    frames = [*traceback.walk_tb(error.__traceback__)]  # with their lines, outermost first
-    start = _start([frame for frame, _ in frames])
-    op = start < len(frames)
-    if not op:
-        start = max((i for i, (frame, _) in enumerate(frames) if frame.f_code.co_name == "forward"),
-                    default=len(frames) - 1)
-    outside = [*traceback.walk_stack(frames[0][0])][:0:-1]  # what the traceback does not reach
-    users = [*outside, *frames[:start], *([] if op else frames[start:])]
-    where = next(((frame.f_code.co_filename, line) for frame, line in reversed(users)
+    stack = [*traceback.walk_tb(error.__traceback__)]  # frames with their lines, outermost first
+    calls = [frame for frame, _ in stack]
+    forward = next((frame for frame in reversed(calls) if frame.f_code.co_name == "forward"), calls[-1])
+    start = _start(calls)
+    call = forward if start is None else calls[start]
+    outside = [*traceback.walk_stack(calls[0])][:0:-1]  # what the traceback does not reach
+    where = next(((frame.f_code.co_filename, line) for frame, line in reversed([*outside, *stack[:start]])
                   if not frame.f_code.co_filename.startswith((*OURS, NUMPY))), ("", 0))
-    return _name(frames[start][0]), _arguments(frames[start][0]), where
+    return _name(call), _arguments(call), where
 
 
-def _start(frames: list[FrameType]) -> int:
+def _start(calls: list[FrameType]) -> int | None:
     """Where the last stretch of the engine's frames begins, if the error came from there."""
-    inside = [frame.f_code.co_filename.startswith(ENGINE) for frame in frames]
-    last = max((i for i, engine in enumerate(inside) if engine), default=-1)
-    calls_out = last >= 0 and frames[last].f_code is Primitive.__call__.__code__
-    below = all(frame.f_code.co_filename.startswith(NUMPY) for frame in frames[last + 1:])
-    if last < 0 or not (calls_out or below):
-        return len(frames)
-    start = last
-    while start and inside[start - 1]:
-        start -= 1
-    return next((i for i in range(start, last) if not _passes_on(frames[i])), last)
+    ours = [i for i, frame in enumerate(calls) if frame.f_code.co_filename.startswith(OURS[0])]
+    last = ours[-1] if ours else 0
+    calls_out = calls[last].f_code is Primitive.__call__.__code__
+    below = all(frame.f_code.co_filename.startswith(NUMPY) for frame in calls[last + 1:])
+    if not ours or not (calls_out or below):
+        return None
+    before = max((i for i in range(last) if i not in ours), default=-1)
+    return next((i for i in range(before + 1, last) if not _passes_on(calls[i])), last)
 
 
 def _passes_on(frame: FrameType) -> bool:
@@ -191,8 +186,7 @@ def _maker(t: Tensor) -> str:
 def _picture(error: BaseException, scope: Path, name: str, inputs: list[tuple[str, Tensor]],
              where: tuple[str, int]) -> Graph:
     """The tape behind the arguments and a box for the call."""
-    scope = tuple(".".join(scope).split(".")) if scope else ()
-    inside = ".".join((*scope, ""))
+    scope = plain_path(scope)
     g = graph(*[t for _, t in inputs])
     ids = {source.node or id(source): box for box, source in g.sources.items()}
     boxes, edges, sources = [*g.boxes], [*g.edges], dict(g.sources)
@@ -201,15 +195,15 @@ def _picture(error: BaseException, scope: Path, name: str, inputs: list[tuple[st
         if key not in ids:
             ids[key] = f"given{slot}"
             kind = "parameter" if t.requires_grad else "input" if t.shape else "constant"
-            own = scope if inside and t.name.startswith(inside) else ()
-            label = t.name[len(inside):] if own else t.name or argument
-            boxes.append(Box(ids[key], kind, label, t.shape, str(t.dtype), own))
+            own = local_name(t.name, scope)
+            boxes.append(Box(ids[key], kind, own or t.name or argument, t.shape, str(t.dtype),
+                             scope if own else ()))
             sources[ids[key]] = t
         edges.append(Edge(ids[key], "failed", t.shape, str(t.dtype), slot))
     parts = re.split(r"; |(?<=\S) +(?=\([\w.]*shape|\(inputs)", str(error) or type(error).__name__)
     text = [line for part in parts for line in textwrap.wrap(part, WIDTH)]
     text += source_line(where) if where[0] else ()
     boxes.append(Box("failed", "op", name, (), "", scope, tuple(text), "failed"))
-    scopes = {scope[:depth]: Scope(scope[:depth]) for depth in range(1, len(scope) + 1)}
-    return Graph(tuple(boxes), tuple(edges), {**scopes, **g.scopes},
+    scopes = {path: Scope(path) for path in frames(scope)} | g.scopes
+    return Graph(tuple(boxes), tuple(edges), scopes,
                  (("failed", f"the call that raised {type(error).__name__}"),), sources)

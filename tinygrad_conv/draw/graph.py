@@ -27,8 +27,8 @@ BACKWARD = "backward"  # the scope of what a gradient's computation records
 class Box:
     """One thing drawn: the call of an op, a leaf, or a module drawn as one box.
 
-    `kind` is one of CALLS or LEAVES; `shape` and `dtype` are those of the output, of a call with several
-    the first one in use; `notes` are lines of annotation; `mark` names what its colour means ("": nothing).
+    `kind` is one of CALLS or LEAVES; `shape` and `dtype` are those of the output (of several, the first
+    one in use); `notes` are lines of annotation; `mark` says what the colour means ("": nothing).
     """
 
     id: str
@@ -54,7 +54,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A module as a frame around its boxes; it stands for `times` equal ones."""
+    """A module as a frame around its boxes; it stands for `times` equal modules."""
 
     path: Path
     kind: str = ""
@@ -96,6 +96,33 @@ def sum_figures(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return {name: sum(values) for name, values in amounts.items()}
 
 
+def pass_on(figures: Mapping[str, Mapping[str, float]],
+            heirs: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """The figures by box, where those of a box with an heir are added to the heir's.
+
+    Example:
+        >>> pass_on({"mask": {"memory": 8}, "dropout": {"memory": 32}}, {"mask": "dropout"})
+        {'dropout': {'memory': 40}}
+    """
+    by_heir = grouped((heirs.get(box, box), own) for box, own in figures.items())
+    return {box: sum_figures(own) for box, own in by_heir.items()}
+
+
+def plain_path(scope: Iterable[str]) -> Path:
+    """A scope of the tape as a path of names without dots.
+
+    Example:
+        >>> plain_path(("blocks.0", "conv"))
+        ('blocks', '0', 'conv')
+    """
+    return tuple([part for name in scope for part in name.split(".")])
+
+
+def frames(path: Path) -> list[Path]:
+    """The paths of the frames around what lies in `path`, outermost first; the last is `path` itself."""
+    return [path[:depth] for depth in range(1, len(path) + 1)]
+
+
 def backwards(scope: Path) -> int:
     """The order of derivative a scope belongs to: 0 forward, 1 backward, 2 the backward of that.
 
@@ -104,6 +131,11 @@ def backwards(scope: Path) -> int:
         (0, 1)
     """
     return next((i for i, name in enumerate(scope) if name != BACKWARD), len(scope))
+
+
+def module_path(scope: Path) -> Path:
+    """The path of the module itself, whose backward the scope may be."""
+    return scope[backwards(scope):]
 
 
 def common(a: Path, b: Path) -> int:
@@ -118,8 +150,8 @@ def title(scope: Scope) -> str:
         >>> title(Scope(("backward", "features", "0"), "Conv2d", 3))
         'backward of features.0  Conv2d  x3'
     """
-    level = backwards(scope.path)
-    path = " of ".join([BACKWARD] * level + [".".join(scope.path[level:])] * (len(scope.path) > level))
+    names = [BACKWARD] * backwards(scope.path) + [".".join(module_path(scope.path))]
+    path = " of ".join(filter(None, names))
     return "  ".join(filter(None, [path, scope.kind, f"x{scope.times}" if scope.times > 1 else ""]))
 
 
@@ -131,9 +163,20 @@ def shown(source: Entry | Tensor | Freed | None) -> list[Tensor | Freed]:
 
 
 def _is_data(node: Node, slot: int) -> bool:
-    """Whether an unnamed array is what the call works on, not something that helps it to."""
+    """Whether an unnamed array is what the call works on, not a factor or a mask beside it."""
     return slot == 0 and not (node.primitive.broadcasts and any(
         t.node is not None and math.prod(t.shape) >= math.prod(node.inputs[0].shape) for t in node.inputs))
+
+
+def local_name(name: str, scope: Path) -> str:
+    """What the module at `scope` calls a tensor of its own; "" if its name lies elsewhere.
+
+    Example:
+        >>> local_name("features.0.weight", ("features", "0")), local_name("weight", ("features", "0"))
+        ('weight', '')
+    """
+    inside = ".".join((*scope, ""))
+    return name[len(inside):] if scope and name.startswith(inside) else ""
 
 
 def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use]) -> Box:
@@ -141,60 +184,29 @@ def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use]) -> Box:
     node, slot, _ = uses[0]
     scopes = [scope for *_, scope in uses if not backwards(scope)] or [scope for *_, scope in uses]
     scope = min(scopes)[:common(min(scopes), max(scopes))]  # the deepest around all of them
-    inside = ".".join((*scope, ""))
-    own = bool(scope) and t.name.startswith(inside)
+    own = local_name(t.name, scope)
     outside = not backwards(scope) and not own and (bool(t.name) or _is_data(node, slot) or not scope)
     kind = "parameter" if t.requires_grad else "input" if outside and t.shape else "constant"
     if outside and t.shape and not (kind == "parameter" and t.name):
         scope = ()
-    label = t.name[len(inside):] if own else t.name or argument_name(node.primitive, slot)
+    label = own or t.name or argument_name(node.primitive, slot)
     return Box(box, kind, label, t.shape, dtype_name(t.dtype), scope)
 
 
-class _Reader:
-    """The boxes, edges and scopes of a tape, collected call by call."""
-
-    def __init__(self, kinds: Mapping[str, str], explained: bool) -> None:
-        self.kinds, self.explained = kinds, explained  # whether ops write how their results come about
-        self.sources: dict[str, Entry | Tensor | Freed] = {}
-        self.edges: list[Edge] = []
-        self.scopes: dict[Path, Scope] = {}
-        self.calls: dict[str, Box] = {}
-        self.uses: dict[str, list[Use]] = {}   # of leaves
-        self.ids: dict[Node | int, str] = {}    # of calls by node, of leaves by id (`sources` holds them)
-
-    def path(self, scope: Path) -> Path:
-        """A node's scope, without dots in its names; frames for it and those around it."""
-        path = tuple(".".join(scope).split(".")) if scope else ()
-        for depth in range(1, len(path) + 1) if path not in self.scopes else ():
-            part = path[:depth]
-            name = ".".join(part[backwards(part):])
-            self.scopes.setdefault(part, Scope(part, self.kinds.get(name, "") if name else ""))
-        return path
-
-    def call(self, entry: Entry) -> None:
-        node, scope, outputs = entry.node, self.path(entry.node.scope), shown(entry)
-        box = self.ids[node] = f"op{len(self.calls)}"
-        for slot, t in enumerate(node.inputs):
-            source = self.ids.setdefault(t.node or id(t), f"leaf{len(self.uses)}")
-            if t.node is None:
-                self.sources.setdefault(source, t)
-                self.uses.setdefault(source, []).append((node, slot, scope))
-            self.edges.append(Edge(source, box, t.shape, dtype_name(t.dtype), slot))
-        out, notes = outputs[0], self.notes(node, outputs)
-        label = call_label(node, out)
-        self.calls[box] = Box(box, "op", label, out.shape, dtype_name(out.dtype), scope, notes)
-        self.sources[box] = entry
-
-    def notes(self, node: Node, outputs: list[Tensor | Freed]) -> tuple[str, ...]:
-        """The name of a result; all results if several are used; how they come about beside a backward."""
-        out, how = outputs[0], node.primitive.notes.get("ans") if self.explained else ""
-        notes = (f"= {out.name}",) if out.name else ()
-        used = [tensor_text(t.shape, dtype_name(t.dtype)) for t in outputs if t.node is not None]
-        notes += (f"-> {', '.join(used)}",) if len(used) > 1 else ()
-        given = ", ".join([shape_text(t.shape) for t in node.inputs[:2]])
-        return notes + ((f"{given} -> {shape_text(out.shape)}", how.replace("summed over", "sums over"))
-                        if how else ())
+def _call_box(box: str, entry: Entry, explained: bool) -> Box:
+    """A call, with its result's name, all results if several are used, and how they come about if asked."""
+    node, outputs = entry.node, shown(entry)
+    out = outputs[0]
+    used = [tensor_text(t.shape, dtype_name(t.dtype)) for t in outputs if t.node is not None]
+    notes = [f"= {out.name}"] if out.name else []
+    if len(used) > 1:
+        notes.append(f"-> {', '.join(used)}")
+    how = node.primitive.notes.get("ans") if explained else ""
+    if how:
+        inputs = ", ".join([shape_text(t.shape) for t in node.inputs[:2]])
+        notes += [f"{inputs} -> {shape_text(out.shape)}", how.replace("summed over", "sums over")]
+    return Box(box, "op", call_label(node, out), out.shape, dtype_name(out.dtype), plain_path(node.scope),
+               tuple(notes))
 
 
 def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
@@ -222,9 +234,25 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
         (['x', 'mul'], 2)
     """
     entries = walk(outputs)
-    read = _Reader(kinds or {}, any(backwards(entry.node.scope) for entry in entries))
-    for entry in entries:
-        read.call(entry)
-    boxes = [_leaf_box(box, source, read.uses[box]) if box in read.uses else read.calls[box]
-             for box, source in read.sources.items()]
-    return Graph(tuple(boxes), tuple(read.edges), read.scopes, sources=read.sources)
+    sources: dict[str, Entry | Tensor | Freed] = {}
+    uses: dict[str, list[Use]] = {}    # of leaves
+    ids: dict[Node | int, str] = {}    # of calls by node, of leaves by id (`sources` holds them)
+    edges: list[Edge] = []
+    for number, entry in enumerate(entries):
+        node, scope = entry.node, plain_path(entry.node.scope)
+        call = ids[node] = f"op{number}"
+        for slot, t in enumerate(node.inputs):
+            source = ids.setdefault(t.node or id(t), f"leaf{len(uses)}")
+            if t.node is None:
+                sources[source] = t
+                uses.setdefault(source, []).append((node, slot, scope))
+            edges.append(Edge(source, call, t.shape, dtype_name(t.dtype), slot))
+        sources[call] = entry
+    paths = dict.fromkeys(plain_path(entry.node.scope) for entry in entries)
+    explained = any(map(backwards, paths))
+    boxes = [_leaf_box(box, source, uses[box]) if box in uses else _call_box(box, source, explained)
+             for box, source in sources.items()]
+    names = {**(kinds or {}), "": ""}  # a backward as a whole is no module
+    scopes = {path: Scope(path, names.get(".".join(module_path(path)), ""))
+              for path in dict.fromkeys(frame for path in paths for frame in frames(path))}
+    return Graph(tuple(boxes), tuple(edges), scopes, sources=sources)

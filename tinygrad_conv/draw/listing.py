@@ -11,10 +11,10 @@ WIDEST = 60  # characters of a column; what is longer pushes its own line aside 
 
 
 def listing(graph: Graph) -> str:
-    """The boxes in the order of the tape, each under the heads of its modules.
+    """The boxes in the order of the tape, each under the headings of its modules.
 
-    A box's output follows "->". The inputs of a call are the result of the call before it and the
-    leaves in between; where they are not, "<-" names them.
+    A box's output follows "->". A call takes the result of the call before it and the leaves in between;
+    if it takes others, "<-" names them.
 
     Example:
         >>> import tinygrad_conv as tg

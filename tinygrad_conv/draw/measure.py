@@ -1,8 +1,8 @@
 """What the calls on a tape cost, from shapes alone; and times, gradients and the first NaN of a live tape.
 
 Costs are the same before and after `backward()`. Nothing here changes a tensor: calls are repeated on the
-recorded arrays, and gradients go into dictionaries, not into `.grad`. May import core, primitive, tape and
-pullback.
+recorded arrays, and gradients go into dictionaries, not into `.grad`; NumPy's warnings, which the first run
+gave, are not given again. May import core, primitive, tape and pullback.
 """
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import statistics
 import time
 import timeit
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -76,18 +75,10 @@ def saved_bytes(sources: Iterable[Entry | Tensor | Freed]) -> list[int]:
     return sizes
 
 
-@contextmanager
-def _quietly():
-    """Not recorded, and without a second warning where the first run gave one."""
-    with recording(False), np.errstate(all="ignore"):
-        yield
-
-
-def _live(what: str, outputs: Iterable[Tensor | Freed]) -> list[Entry]:
+def _live(outputs: Iterable[Tensor | Freed]) -> list[Entry]:
     entries = walk(outputs)
     if any(entry.node.freed for entry in entries):
-        raise RuntimeError(f"{what}: values freed by backward(); draw before it, or "
-                           "backward(retain_graph=True)")
+        raise RuntimeError("values freed by backward(); draw before it, or backward(retain_graph=True)")
     return entries
 
 
@@ -100,7 +91,8 @@ def pulled(outputs: Sequence[Tensor], targets: Iterable[Tensor]) -> dict[int, tu
         >>> pulled([(x * x).sum()], [x])[id(x)][1].data.tolist(), x.grad
         ([2.0, 4.0], None)
     """
-    with _quietly():
+    _live(outputs)
+    with recording(False), np.errstate(all="ignore"):
         return pull(outputs, [share(np.ones_like(t._data)) for t in outputs], [*targets])
 
 
@@ -123,8 +115,7 @@ def cotangents(*outputs: Tensor) -> dict[tuple[int, int], Tensor]:
         >>> [g.data.tolist() for g in cotangents((y * 3.0).sum()).values()]
         [[3.0, 3.0], [1.0, 1.0], 1.0]
     """
-    entries = _live("cotangents", outputs)
-    made = {(t.node.order, t.index): t for entry in entries
+    made = {(t.node.order, t.index): t for entry in walk(outputs)
             for t in (*entry.outputs, *entry.node.inputs) if t.node is not None}
     found = pulled(outputs, made.values())
     return {key: found[id(t)][1] for key, t in sorted(made.items()) if id(t) in found}
@@ -159,7 +150,7 @@ def times(*outputs: Tensor, repeats: int = 3) -> dict[int, Times]:
         >>> [t.forward > 0 for t in times((x * x).sum()).values()]
         [True, True]
     """
-    with _quietly():
+    with recording(False), np.errstate(all="ignore"):
         backward = {entry.node: _median_ms(call, repeats) for entry, _, call in _backward_calls(outputs)}
         return {node.order: Times(_median_ms(partial(node.primitive.fn, *[t._data for t in node.inputs],
                                                      **node.params), repeats), backward.get(node, 0.0))
@@ -168,12 +159,12 @@ def times(*outputs: Tensor, repeats: int = 3) -> dict[int, Times]:
 
 def _backward_calls(outputs: Sequence[Tensor]) -> Iterator[tuple[Entry, list[Tensor], Callable[[], Any]]]:
     """Where a gradient comes, newest call first: its cotangents, and all its derivatives to be run."""
-    parts: dict[int, dict[int, Tensor]] = {}
-    for (order, index), g in cotangents(*outputs).items():
-        parts.setdefault(order, {})[index] = g
+    reached = cotangents(*outputs)
     for entry in reversed(walk(outputs)):
-        if own := parts.get(entry.node.order):
-            node, (g, ans) = entry.node, received(entry.output, own)
+        node = entry.node
+        own = {i: reached[node.order, i] for i in range(len(entry.outputs)) if (node.order, i) in reached}
+        if own:
+            g, ans = received(entry.output, own)
             vjps = [node.primitive.vjp_for(i) for i, t in enumerate(node.inputs) if t.requires_grad]
             calls = [partial(vjp, g, ans, *node.inputs, **node.params) for vjp in vjps if vjp]
             yield entry, [*own.values()], lambda calls=calls: [call() for call in calls]
@@ -186,17 +177,15 @@ def _median_ms(call: Callable[[], Any], repeats: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class NonFinite:
-    """The origin of the first non-finite value: a call, or a leaf and its first use.
-
-    `where` is the user's file and line.
-    """
+    """The origin of the first non-finite value: a call, or a leaf and its first use."""
 
     source: Entry | Tensor
-    where: tuple[str, int]
-    kind: str  # "nan" or "inf"
+    kind: str               # "nan" or "inf"
+    how: str                # it came about, in words that `where` follows
+    where: tuple[str, int]  # the user's file and line
 
 
-def first_nonfinite(outputs: Iterable[Tensor | Freed]) -> NonFinite | None:
+def first_nonfinite(outputs: Sequence[Tensor | Freed]) -> NonFinite | None:
     """The first leaf or call that turns finite values infinite, or finite or infinite ones into NaN.
 
     Infinities in a constant are taken to be intended, like the -inf of a mask before a softmax, unless
@@ -216,19 +205,19 @@ def first_nonfinite(outputs: Iterable[Tensor | Freed]) -> NonFinite | None:
         >>> found.source.node.primitive.name, found.kind
         ('log', 'inf')
     """
-    outputs = list(outputs)
     kinds: dict[Node, str] = {}
     meant: list[NonFinite] = []
-    for entry in _live("first_nonfinite", outputs):
+    for entry in _live(outputs):
         node = entry.node
-        bad = [NonFinite(t, node.where, kind) for t in node.inputs if t.node is None and (kind := _kind(t))]
+        bad = [NonFinite(t, kind, " in a leaf, first used at", node.where)
+               for t in node.inputs if t.node is None and (kind := _kind(t))]
         for leaf in bad:
             if leaf.kind == "nan" or leaf.source.requires_grad:
                 return leaf
         came = [leaf.kind for leaf in bad] + [kinds[t.node] for t in node.inputs if t.node is not None]
         kinds[node] = max(map(_kind, entry.outputs))
         if kinds[node] > max(came, default=""):
-            return bad[0] if bad else NonFinite(entry, node.where, kinds[node])
+            return bad[0] if bad else NonFinite(entry, kinds[node], ", made at", node.where)
         meant += bad
     return meant[0] if meant and any(_kind(t) for t in outputs) else None
 
@@ -246,12 +235,13 @@ def first_nonfinite_gradient(*outputs: Tensor) -> NonFinite | None:
         >>> found.source.node.primitive.name, found.kind
         ('sqrt', 'inf')
     """
-    with _quietly():
+    with recording(False), np.errstate(all="ignore"):
         for entry, cotangent, call in _backward_calls(outputs):
             if not any(map(_kind, cotangent)):
                 kind = next(filter(None, [_kind(g) for g in call() if g is not None]), "")
                 if kind:
-                    return NonFinite(entry, entry.node.where, kind)
+                    return NonFinite(entry, kind, " of the backward, made by the derivative of the call at",
+                                     entry.node.where)
     return None
 
 

@@ -13,10 +13,9 @@ from pathlib import Path
 
 FORMATS = ("svg", "png", "pdf")
 PURE = ("svg", "png")  # what graphviz-pure can write
-PATIENCE = 120.0       # seconds
 
 
-def render(dot: str, format: str, patience: float = PATIENCE) -> bytes:
+def render(dot: str, format: str, patience: float = 120.0) -> bytes:
     """The picture of some DOT text.
 
     Args:
@@ -25,12 +24,9 @@ def render(dot: str, format: str, patience: float = PATIENCE) -> bytes:
         patience: seconds to wait for a program.
 
     Raises:
-        ValueError: for another format.
         FileNotFoundError: if no program for it is installed; says what to install.
         RuntimeError: if every program there is fails; quotes their messages.
     """
-    if format not in FORMATS:
-        raise ValueError(f"render: expects one of {', '.join(FORMATS)}, got {format!r}")
     beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     pure = shutil.which("graphviz-pure", path=beside) if format in PURE else None
     commands = [command for command in (shutil.which("dot"), pure) if command]
@@ -38,18 +34,18 @@ def render(dot: str, format: str, patience: float = PATIENCE) -> bytes:
         extra = "pip install 'tinygrad_conv[viz]', or " if format in PURE else ""
         raise FileNotFoundError(f"to draw .{format}: {extra}install Graphviz "
                                 f"(https://graphviz.org/download) so that `dot` is on the PATH")
-    said = []
+    sharp = ["-Gdpi=144"] if format == "png" else []
+    failures = []
     for command in commands:
-        sharp = ["-Gdpi=144"] if format == "png" else []
         try:
             done = subprocess.run([command, f"-T{format}", *sharp], input=dot.encode(),
                                   capture_output=True, check=False, timeout=patience)
-        except subprocess.TimeoutExpired:
-            said.append(f"{command}: not done after {patience:g} s; draw less, e.g. with depth=1")
-        except OSError as e:
-            said.append(f"{command}: {e}")
-        else:
             if done.returncode == 0 and done.stdout:
                 return done.stdout
-            said.append(f"{command}: {done.stderr.decode(errors='replace').strip() or 'no output'}")
-    raise RuntimeError(f"render: drawing .{format} failed: {'; '.join(said)}")
+            why = done.stderr.decode(errors="replace").strip() or "no output"
+        except subprocess.TimeoutExpired:
+            why = f"not done after {patience:g} s; draw less, e.g. with depth=1"
+        except OSError as e:
+            why = str(e)
+        failures.append(f"{command}: {why}")
+    raise RuntimeError(f"render: drawing .{format} failed: {'; '.join(failures)}")

@@ -34,8 +34,8 @@ def attributes(kind: str, mark: str) -> dict[str, str]:
         ('rounded,filled,dashed', 'box')
     """
     plain, changes = KINDS[kind], MARKS.get(mark, {})
-    joined = {"style": f"{plain['style']},{changes['style']}"} if changes else {}
-    return {**plain, **changes, **joined}
+    style = ",".join(each["style"] for each in (plain, changes) if each)
+    return {**plain, **changes, "style": style}
 
 
 def gravest(marks: set[str]) -> str:

@@ -41,7 +41,7 @@ def tensor_text(shape: Sequence[int], dtype: str) -> str:
 
 
 def printable(line: str) -> str:
-    """Text that stays in its line: control characters as Python writes them, and no end to end of it.
+    """Text that stays on one line: control characters as Python writes them, and of a long one the two ends.
 
     Example:
         >>> printable("two" + chr(10) + "lines")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ BINS = 32
 FINEST = 1e-12  # part of the greatest value that a histogram can still divide
 SAMPLE = 1_000_000  # more values than that are counted by a regular sample
 BUDGET = 2_000_000  # bytes of all pictures of a page, before base64
-SIZES = [(64, 16), (32, 16), (16, 16), (16, 4), (0, 0)]  # (longest side, planes), best first
+SIZES = [(64, 16), (32, 16), (16, 16), (16, 4), (1, 0)]  # (longest side, planes), best first
 MISSING = 255  # the level of a value that is not finite; the others are 0 to 254
 
 
@@ -61,20 +61,17 @@ def statistics(array: np.ndarray) -> dict[str, Any]:
 
 
 def picture_size(shape: tuple[int, ...], side: int, planes: int) -> int:
-    if not side:
-        return 0
     step = math.ceil(max(shape[2:]) / side)
     return min(planes, max(shape[:2])) * math.ceil(shape[2] / step) * math.ceil(shape[3] / step)
 
 
-def affordable(shapes: Iterable[tuple[int, ...]]) -> tuple[int, int]:
+def affordable(shapes: Sequence[tuple[int, ...]]) -> tuple[int, int]:
     """The best (side, planes) at which pictures of all these 4-d arrays fit into the budget.
 
     Example:
         >>> affordable([(8, 16, 28, 28)]), affordable([(1, 64, 64, 64)] * 100)
         ((64, 16), (32, 16))
     """
-    shapes = list(shapes)
     return next(size for size in SIZES if sum(picture_size(s, *size) for s in shapes) <= BUDGET)
 
 

@@ -51,18 +51,13 @@ def narration(graph: Graph) -> list[Step]:
     into = {box.id: [] for box in graph.boxes} | grouped((edge.target, edge) for edge in graph.edges)
     uses = Counter(edge.source for edge in graph.edges)
     calls = [box for box in graph.boxes if box.kind in CALLS]
-    forward = [box for box in calls if not backwards(box.scope)]
-    backward = [box for box in calls if backwards(box.scope)]
-    texts = [("forward", box, _forward(graph, box, into[box.id])) for box in forward]
-    for box in backward:
-        node = _node(graph, box.id)
-        how = node.primitive.notes.get("ans", "") if node else ""
-        texts.append(("backward", box, ", ".join(filter(None, [_forward(graph, box, into[box.id]), how]))))
-    if not backward and not any(box.mark == "failed" for box in forward):
-        texts += [("backward", box, _backward(graph, box, into[box.id], uses[box.id]))
-                  for box in reversed(forward)]
-    return [Step(phase, box.id, f"{phase} {i + 1 - len(forward) * (phase == 'backward')}: {text}")
-            for i, (phase, box, text) in enumerate(texts)]
+    forward = [(box.id, _forward(graph, box, into[box.id])) for box in calls if not backwards(box.scope)]
+    backward = [(box.id, _forward(graph, box, into[box.id])) for box in calls if backwards(box.scope)]
+    if not backward and not any(box.mark == "failed" for box in calls):
+        backward = [(box.id, _backward(graph, box, into[box.id], uses[box.id])) for box in reversed(calls)]
+    return [Step(phase, box, f"{phase} {number}: {text}")
+            for phase, steps in (("forward", forward), ("backward", backward))
+            for number, (box, text) in enumerate(steps, 1)]
 
 
 def argument(graph: Graph, edge: Edge) -> str:
@@ -87,7 +82,9 @@ def _forward(graph: Graph, box: Box, edges: Sequence[Edge]) -> str:
     if box.mark == "failed":
         return f"{box.label}: fails with {joined or 'its arguments'}"
     gives = "" if not parts else " gives " if len(parts) == 1 else " give "
-    return f"{box.label}: {joined}{gives}{spoken_shape(box.shape)}"
+    node = _node(graph, box.id)
+    how = node.primitive.notes.get("ans", "") if node and backwards(box.scope) else ""
+    return f"{box.label}: {joined}{gives}{spoken_shape(box.shape)}" + f", {how}" * bool(how)
 
 
 def _backward(graph: Graph, box: Box, edges: Sequence[Edge], uses: int) -> str:

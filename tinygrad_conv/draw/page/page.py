@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from html import escape
 from pathlib import Path
 from string import Template
@@ -93,24 +92,20 @@ def gradients(graph: Graph) -> tuple[dict[int, np.ndarray], str]:
     results = ends(graph)
     if not results:
         return left, "Shapes only: there are no values to look at."
-    if any(isinstance(s, Entry) and s.node.freed for s in graph.sources.values()):
-        return left, ("The intermediate values were freed by backward(): draw before it, or call "
-                      "backward(retain_graph=True).")
     try:
         found = pulled(results, [t for t in live if t.requires_grad])
-    except Exception as e:  # a derivative may be the user's, and the page be drawn to see what is wrong
+    except Exception as e:  # freed, changed, or a derivative of the user's that fails
         return left, f"No gradients: {e}."
-    single = len(results) == 1 and results[0].size == 1
-    return ({key: g._data for key, (_, g) in found.items()},
-            f"Gradients are those of {'the result' if single else 'the sum of the results'}.")
+    what = "the result" if len(results) == results[0].size == 1 else "the sum of the results"
+    return {key: g._data for key, (_, g) in found.items()}, f"Gradients are those of {what}."
 
 
 def _content(graph: Graph) -> dict[str, Any]:
     """All the page knows, as plain lists and dictionaries; boxes are referred to by number."""
     number = {box.id: i for i, box in enumerate(graph.boxes)}
     found, about = gradients(graph)
-    size = affordable(t.shape for source in graph.sources.values() for t in shown(source)
-                      if isinstance(t, Tensor) and is_picture(t.shape))
+    size = affordable([t.shape for source in graph.sources.values() for t in shown(source)
+                       if isinstance(t, Tensor) and is_picture(t.shape)])
     kernels = {box.shape for box in graph.boxes if box.kind == "parameter"}
     return {
         "boxes": [_box(graph.sources.get(box.id), box, found, size, kernels) for box in graph.boxes],
@@ -147,13 +142,13 @@ def _described(t: Tensor | Freed, found: dict[int, np.ndarray], size: tuple[int,
         content["gradient"] = statistics(found[id(t)])
     if not isinstance(t, Tensor):
         return content | {"freed": True}
-    if is_picture(t.shape) and size[0]:
+    if is_picture(t.shape) and size[1]:
         content["picture"] = thumbnails(t._data, *size, kernels=kernels)
     return content | {"values": statistics(t._data)}
 
 
 def _where(where: tuple[str, int]) -> str:
     """File and line, short: from the working directory, or the file and its folder alone."""
-    path = Path(where[0])
-    inside = path.is_relative_to(os.getcwd())
-    return f"{path.relative_to(os.getcwd()) if inside else Path(*path.parts[-2:])}:{where[1]}"
+    path, here = Path(where[0]), Path.cwd()
+    short = path.relative_to(here) if path.is_relative_to(here) else Path(*path.parts[-2:])
+    return f"{short}:{where[1]}"
