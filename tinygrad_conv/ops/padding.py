@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
-from ..primitive import primitive
+from ..arguments import number, one_of
 from ..operands import as_tensor
+from ..primitive import primitive
+from ..tensor import Tensor
 from .shape import getitem
 
 MODES = ("constant", "reflect", "replicate", "edge", "circular")
@@ -63,19 +64,17 @@ def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     if width.dtype.kind not in "iu":
         raise ValueError(f"pad: pad_width must be an int, a pair or {ndim} pairs of ints, the "
                          f"first axis first, got {pad_width!r}")
-    return [(int(a), int(b)) for a, b in width]
+    return width.tolist()
 
 
 def _constant(value: Any, dtype: np.dtype) -> bool | int | float:
     """The value of new cells, which must be a number that the dtype can hold."""
-    given = np.asarray(value)
-    if given.ndim or given.dtype.kind not in "fiub":
-        raise TypeError(f"pad: constant_values expects one number, got {value!r}")
+    fill = number(value, "pad", "constant_values")
     if dtype.kind == "f":
-        return float(given)
+        return fill
     with np.errstate(invalid="ignore"):
-        cell = given.astype(dtype)
-    if cell != given:
+        cell = np.asarray(value).astype(dtype)
+    if cell != value:
         raise ValueError(f"pad: constant_values {value!r} does not fit x's dtype, {dtype}; "
                          f"convert x first, e.g. tg.tensor(x, dtype=np.float32)")
     return cell.item()
@@ -100,8 +99,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
     """
     x = as_tensor(x, "pad")
-    if not isinstance(mode, str) or mode not in MODES:
-        raise ValueError(f"pad: mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
+    one_of(mode, "pad", "mode", MODES)
     width = _widths(pad_width, x.ndim)
     crop = [(max(0, -a), max(0, -b)) for a, b in width]
     if any(a + b > n for (a, b), n in zip(crop, x.shape)):
