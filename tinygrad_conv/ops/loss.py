@@ -246,7 +246,7 @@ def _class_numbers(op: str, target: Any, shape: tuple[int, ...], ignore_index: i
     if ignore_index is not None and not is_whole(ignore_index):
         raise TypeError(f"{op}: ignore_index must be a whole number, got {ignore_index!r}")
     if y.shape != expected:
-        hint = "; probability targets must be floating point" if y.shape == shape else ""
+        hint = "; probability targets must be floating point, of the shape of input" * (y.ndim == len(shape))
         raise ValueError(f"{op}: class targets must have shape {expected} for input of shape "
                          f"{shape}, got {y.shape}{hint}")
     if y.dtype.kind not in "iu":
@@ -298,12 +298,6 @@ def _of_probabilities(op: str, x: Tensor, target: Any, weight: Any, ignore_index
                       reduction: str) -> tuple[Tensor, bool]:
     """The same of probabilities, which may require a gradient."""
     t, c = as_tensor(target, op), x.shape[1]
-    if t.shape != x.shape:
-        if t.shape == (x.shape[0], *x.shape[2:]):
-            raise TypeError(f"{op}: class targets must be integers, got {t.dtype}; convert them, "
-                            f"e.g. target.astype(np.int64)")
-        raise ValueError(f"{op}: probability targets must have the shape of input, {x.shape}, got "
-                         f"{t.shape}; class targets must be integers")
     if ignore_index >= 0:
         raise ValueError(f"{op}: ignore_index={ignore_index} goes with class targets, these are "
                          f"probabilities")
@@ -349,7 +343,8 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
     op = "cross_entropy"
     smoothing = number(label_smoothing, op, "label_smoothing", 0, 1)
     x, target, row = _batched(op, input, target, reduction)
-    coefficients = _of_probabilities if target.dtype.kind == "f" else _of_classes
+    probabilities = target.dtype.kind == "f" and target.shape == x.shape
+    coefficients = _of_probabilities if probabilities else _of_classes
     t, some = coefficients(op, x, target, weight, ignore_index, smoothing, reduction)
     return _loss(_log_softmax(x, axis=1), t, some, reduction, row)
 

@@ -358,11 +358,10 @@ def _unpooled_size(output_size: Any, pooled: tuple[int, ...], kernel_size: Any, 
         raise ValueError(f"{op}: padding must be numbers, got {padding!r}; several sizes pool to {pooled}")
     least = tuple((n - 1) * s - sum(p) + k for n, s, p, k in zip(
         pooled, stride, sides(padding, op, 2), kernel))
-    if output_size is None:
-        size = least
-    else:
-        plane = output_size[-2:] if isinstance(output_size, list | tuple) else output_size
-        size = sizes(plane, op, "output_size", 2)
+    size = least
+    if output_size is not None:
+        size = sizes(output_size[-2:] if isinstance(output_size, list | tuple) else output_size, op,
+                     "output_size", 2)
         if any(abs(n - m) >= s for n, m, s in zip(size, least, stride)):
             raise ValueError(f"{op}: output_size {size} must be less than a stride {stride} away "
                              f"from {least}, the size that pools to {pooled}")
@@ -407,10 +406,9 @@ def max_unpool2d(x: Any, indices: Any, kernel_size: Any, stride: Any = None, pad
         raise TypeError(f"{op}: indices must be integers, got {indices.dtype}")
     if indices.shape != x.shape[4 - ndim:]:
         raise ValueError(f"{op}: indices must have the shape of x, {x.shape[4 - ndim:]}, got {indices.shape}")
-    if indices.dtype != np.int64:  # np.divmod keeps a narrow type, which may not hold the width
-        indices = astype(indices, dtype=np.int64)
     size = _unpooled_size(output_size, x.shape[2:], kernel_size, stride, padding)
-    places = np.asarray(indices.data)
+    indices = astype(indices, np.int64)  # np.divmod keeps a narrow type, which may not hold the width
+    places = indices._data
     if places.size and (places.min() < 0 or places.max() >= size[0] * size[1]):
         raise IndexError(f"{op}: indices must lie in 0..{size[0] * size[1] - 1} for planes of "
                          f"{size[0]}x{size[1]}, got {places.min()}..{places.max()}; pass "

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import Axis, axes_of, axis_of, is_whole, whole
+from ..core import as_array
 from ..operands import as_tensor
 from ..primitive import primitive
 from ..tensor import Tensor
@@ -300,10 +301,7 @@ def _plain(i: Any) -> Any:
     """An index as plain slices, integers and arrays."""
     if i is None or i is Ellipsis or isinstance(i, slice):
         return i
-    try:
-        array = np.asarray(i._data if isinstance(i, Tensor) else i)
-    except ValueError as e:
-        raise TypeError(f"getitem: {i!r} is not an index: {e}") from None
+    array = as_array(i, copy=False, what="getitem: an index")
     if array.size == 0 and not isinstance(i, Tensor | np.ndarray):
         array = array.astype(np.int64)
     if array.dtype.kind not in "iub":
