@@ -389,7 +389,7 @@ def test_dropout_edge_cases(drop, rng):
 def test_dropout_errors(drop, rng):
     x = np.ones((1, 2, 3, 4))
     for p in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match=rf"^{drop.__name__}: p must be a probability.*{p}"):
+        with pytest.raises(ValueError, match=rf"^{drop.__name__}: p must be between 0 and 1.*{p}"):
             drop(x, p, rng=rng)
     with pytest.raises(TypeError, match=rf"^{drop.__name__}: rng must be .*missing.*default_rng"):
         drop(x)

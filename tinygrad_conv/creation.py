@@ -186,7 +186,7 @@ def linspace(start: float, stop: float, num: int = 50, dtype: Any = np.float32,
         >>> linspace(0, 1, 3).data.tolist()
         [0.0, 0.5, 1.0]
     """
-    (num,) = checked_shape("linspace", (num,))
+    num = whole(num, "linspace", "num", 0)
     start, stop = number(start, "linspace", "start"), number(stop, "linspace", "stop")
     return finished(np.linspace(start, stop, num, dtype=checked_dtype("linspace", dtype)), requires_grad)
 

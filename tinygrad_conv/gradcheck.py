@@ -18,7 +18,6 @@ from .autodiff import vjp
 from .state import no_grad
 from .tensor import Tensor, share
 
-STEP = 1e-5          # the two step sizes are STEP and STEP / 2, extrapolated (error STEP**4)
 EXACT = 1e-12        # relative tolerance where differences are exact but for rounding
 SCANNED = 1000       # entries compared one by one to explain a failure
 
@@ -36,7 +35,7 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
         args: its arguments. Floating point ones (float64 arrays, tensors, Python floats) are
             differentiated; all others (integers, None, ...) are passed through as they are.
         order: 1 checks the VJPs, 2 also the VJPs of the VJPs, and so on.
-        eps: the step, default 1e-5; also taken at half the size, to extrapolate.
+        eps: the step, default 1e-5; also taken at half the size, to extrapolate (the error is eps**4).
         atol, rtol: tolerance of the comparison.
         rng: the source of the directions; by default the same ones each time.
         linear: positions of arguments in which `f` is linear (or affine). There differences are exact, so the
@@ -72,7 +71,7 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
     case = _Case(only_floats, list(own.values()),
                  name=getattr(f, "name", None) or getattr(f, "__name__", type(f).__name__),
                  labels=_labels(f, list(own)), linear=[i in linear for i in own], order=1,
-                 eps=number(eps, "check_grads", "eps") if eps else STEP,
+                 eps=number(eps, "check_grads", "eps") if eps else 1e-5,
                  atol=number(atol, "check_grads", "atol"), rtol=number(rtol, "check_grads", "rtol"),
                  rng=np.random.default_rng(0) if rng is None else generator(rng, "check_grads"))
     for _ in range(order):
@@ -200,9 +199,7 @@ class _Case:
         smooth, kinks = [], []
         for k in self.rng.permutation(gradient.size)[:SCANNED]:
             index = tuple(map(int, np.unravel_index(k, gradient.shape)))
-            unit = np.zeros_like(gradient)
-            unit[index] = 1.0
-            slope, kink = self._slope(i, unit)
+            slope, kink = self._slope(i, np.eye(1, gradient.size, k).reshape(gradient.shape))
             error = abs(slope - gradient[index])
             (kinks if kink else smooth).append((np.inf if np.isnan(error) else error, index, slope))
         error, index, slope = max(smooth, default=(0.0, (), 0.0))

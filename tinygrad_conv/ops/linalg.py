@@ -74,14 +74,11 @@ def _matmul_x(g, ans, x, y):
 
 
 def _matmul_y(g, ans, x, y):
-    if x.ndim == 1 and y.ndim == 1:
-        return g * x
     if x.ndim == 1:
-        return expand_dims(x, -1) * expand_dims(g, -2)            # (K, 1) * (..., 1, N)
-    if y.ndim == 1:
-        return matmul(_t(_rows(x)), _reshape(g, shape=(g.size,)))  # (K, rows) @ (rows,)
-    if y.ndim == 2:
-        return matmul(_t(_rows(x)), _rows(g))                     # (K, rows) @ (rows, N)
+        return g * x if y.ndim == 1 else expand_dims(x, -1) * expand_dims(g, -2)  # (K, 1) * (..., 1, N)
+    if y.ndim <= 2:
+        g = _rows(g) if y.ndim == 2 else _reshape(g, shape=(g.size,))
+        return matmul(_t(_rows(x)), g)                            # (K, rows) @ (rows, N) or (rows,)
     return matmul(_t(x), g)                                       # (..., K, M) @ (..., M, N)
 
 

@@ -15,7 +15,7 @@ from ..primitive import primitive
 from ..tensor import Tensor
 from .shape import getitem
 
-MODES = ("constant", "reflect", "replicate", "edge", "circular")
+BORDERS = {"reflect": "reflect", "replicate": "edge", "edge": "edge", "circular": "wrap"}  # NumPy's names
 
 
 @primitive
@@ -32,18 +32,8 @@ def _inside(width: Sequence[tuple[int, int]], shape: Sequence[int]) -> tuple[sli
 _pad.defvjp(lambda g, ans, x, *, width, value: getitem(g, _inside(width, g.shape)))
 
 
-def _positions(n: int, before: int, after: int, mode: str) -> np.ndarray:
-    """Which cell of an axis of n stands where, from `before` cells in front of it on."""
-    i = np.arange(-before, n + after)
-    if mode == "circular":
-        return i % n
-    if mode == "reflect":
-        i = i % max(1, 2 * (n - 1))
-        return np.where(i < n, i, 2 * (n - 1) - i)
-    return np.clip(i, 0, n - 1)
-
-
 def _border(x: Tensor, width: list[tuple[int, int]], mode: str) -> Tensor:
+    """Each axis in turn, indexed by which of its cells stands where."""
     for axis, (before, after) in enumerate(width):
         n = x.shape[axis]
         if before == after == 0:
@@ -51,7 +41,7 @@ def _border(x: Tensor, width: list[tuple[int, int]], mode: str) -> Tensor:
         if n == 0 or mode == "reflect" and max(before, after) >= n:
             raise ValueError(f"pad: cannot {mode} ({before}, {after}) cells on axis {axis} of shape "
                              f"{x.shape}; 'reflect' needs less than the axis holds")
-        x = getitem(x, (slice(None),) * axis + (_positions(n, before, after, mode),))
+        x = getitem(x, (slice(None),) * axis + (np.pad(np.arange(n), (before, after), BORDERS[mode]),))
     return x
 
 
@@ -99,7 +89,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
     """
     x = as_tensor(x, "pad")
-    one_of(mode, "pad", "mode", MODES)
+    one_of(mode, "pad", "mode", ("constant", *BORDERS))
     width = _widths(pad_width, x.ndim)
     crop = [(max(0, -a), max(0, -b)) for a, b in width]
     if any(a + b > n for (a, b), n in zip(crop, x.shape)):

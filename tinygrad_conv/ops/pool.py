@@ -55,7 +55,6 @@ max_pool2d_scatter.defvjp(
     lambda u, ans, g, x, y, *, geometry: max_pool2d_gather(u, x, y, geometry=geometry), None, None)
 max_pool2d_gather.defvjp(
     lambda v, ans, u, x, y, *, geometry: max_pool2d_scatter(v, x, y, geometry=geometry), None, None)
-max_pool2d_indices.defvjp(None, None)
 
 # ----- averages -----
 
