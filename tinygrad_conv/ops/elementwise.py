@@ -232,9 +232,7 @@ _SHORT: dict[float, Callable[..., Any]] = {
 
 
 def _power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    if y.ndim or x.dtype != y.dtype or x.dtype.kind != "f":
-        return np.power(x, y)
-    p = float(y)
+    p = math.nan if y.ndim or x.dtype != y.dtype or x.dtype.kind != "f" else float(y)
     if p in _SHORT:
         return _SHORT[p](x)
     if not p.is_integer():

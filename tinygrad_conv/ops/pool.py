@@ -59,21 +59,17 @@ max_pool2d_gather.defvjp(
 # ----- averages -----
 
 
-def _counts(geometry: Geometry, include_pad: bool) -> np.ndarray:
+def _divisor(geometry: Geometry, count_include_pad: bool, divisor_override: float | None) -> np.ndarray:
     """How many cells each window averages, (OH, OW): its part inside the (padded) plane."""
+    if divisor_override is not None:
+        return np.asarray(divisor_override)
     per_axis = []
     for n, k, s, (before, after), out in zip(geometry.size, geometry.kernel, geometry.stride,
                                              geometry.padding, geometry.out):
+        low, high = (-before, n + after) if count_include_pad else (0, min(n, n + after))
         first = np.arange(out) * min(s, n + before + after) - before  # a huge stride leaves one window
-        last = np.minimum(first + k, n + after)
-        if not include_pad:
-            first, last = np.maximum(first, 0), np.minimum(last, n)
-        per_axis.append(last - first)
+        per_axis.append(np.minimum(first + k, high) - np.maximum(first, low))
     return np.multiply.outer(*per_axis)
-
-
-def _divisor(geometry: Geometry, count_include_pad: bool, divisor_override: float | None) -> np.ndarray:
-    return np.asarray(divisor_override) if divisor_override else _counts(geometry, count_include_pad)
 
 
 @primitive
@@ -168,10 +164,10 @@ def _maxima(op: str, axes: str, x: Any, kernel_size: Any, stride: Any, padding: 
     geometry = pool_geometry(op, x.shape[6 - len(axes):], kernel_size, stride, padding, dilation,
                              bool(ceil_mode))
     y = _max_pool2d(x, geometry=geometry)
+    maxima = as_given(y, ndim, axes)
     if not return_indices:
-        return as_given(y, ndim, axes)
-    indices = max_pool2d_indices(x, y, geometry=geometry)
-    return as_given(y, ndim, axes), as_given(indices, ndim, axes)
+        return maxima
+    return maxima, as_given(max_pool2d_indices(x, y, geometry=geometry), ndim, axes)
 
 
 def _averages(op: str, axes: str, x: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
@@ -182,9 +178,8 @@ def _averages(op: str, axes: str, x: Any, kernel_size: Any, stride: Any, padding
         divisor_override = number(divisor_override, op, "divisor_override")
     if divisor_override == 0:
         raise ValueError(f"{op}: divisor_override must not be 0")
-    y = _avg_pool2d(x, geometry=geometry, count_include_pad=bool(count_include_pad),
-                    divisor_override=divisor_override)
-    return as_given(y, ndim, axes)
+    return as_given(_avg_pool2d(x, geometry=geometry, count_include_pad=bool(count_include_pad),
+                                divisor_override=divisor_override), ndim, axes)
 
 
 def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
