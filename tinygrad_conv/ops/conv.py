@@ -84,7 +84,7 @@ _conv2d_weight.deflabel(lambda g, x, *, geometry: geometry.label())
 
 
 def _transposed_label(g: Any, w: Any, b: Any = None, *, geometry: Geometry) -> str:
-    """A transposed convolution pads less at the end by its output padding: told apart again."""
+    """The geometry holds an output padding as that much less padding at the end; pictures show both."""
     extra = tuple(max(0, before - after) for before, after in geometry.padding)
     padding = tuple((before, after + e) for (before, after), e in zip(geometry.padding, extra))
     text = replace(geometry, padding=padding).label()

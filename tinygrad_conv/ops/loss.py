@@ -191,8 +191,8 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     if log_target:
         loss = ew.exp(t) * (t - x)
     else:
-        some = t != 0.0
-        loss = ew.where(some, t * (ew.log(ew.where(some, t, 1.0)) - ew.where(some, x, 0.0)), 0.0)
+        positive = t != 0.0
+        loss = ew.where(positive, t * (ew.log(ew.where(positive, t, 1.0)) - ew.where(positive, x, 0.0)), 0.0)
     if reduction != "batchmean":
         return _reduced(loss, reduction)
     n = x.shape[0] if x.ndim else 1
@@ -309,9 +309,9 @@ def _of_probabilities(op: str, x: Tensor, target: Any, weight: Any, ignore_index
     return t * (c / x.size) if reduction == "mean" and x.size else t, x.size > 0
 
 
-def _loss(logp: Tensor, target: Tensor, some: bool, reduction: str, row: tuple[int, ...]) -> Tensor:
+def _loss(logp: Tensor, target: Tensor, any_rows: bool, reduction: str, row: tuple[int, ...]) -> Tensor:
     loss = _nll(logp, target, axis=row if reduction == "none" else tuple(range(logp.ndim)))
-    return loss if some or reduction != "mean" else loss + float("nan")  # of no rows, and gradient 0
+    return loss if any_rows or reduction != "mean" else loss + float("nan")  # of no rows, and gradient 0
 
 
 def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int = -100,
@@ -345,8 +345,8 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
     x, target, row = _batched(op, input, target, reduction)
     probabilities = target.dtype.kind == "f" and target.shape == x.shape
     coefficients = _of_probabilities if probabilities else _of_classes
-    t, some = coefficients(op, x, target, weight, ignore_index, smoothing, reduction)
-    return _loss(_log_softmax(x, axis=1), t, some, reduction, row)
+    t, any_rows = coefficients(op, x, target, weight, ignore_index, smoothing, reduction)
+    return _loss(_log_softmax(x, axis=1), t, any_rows, reduction, row)
 
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100,
@@ -367,8 +367,8 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     Source: PyTorch's torch.nn.functional.nll_loss.
     """
     x, target, row = _batched("nll_loss", input, target, reduction)
-    t, some = _of_classes("nll_loss", x, target, weight, ignore_index, 0.0, reduction)
-    return _loss(x, t, some, reduction, row)
+    t, any_rows = _of_classes("nll_loss", x, target, weight, ignore_index, 0.0, reduction)
+    return _loss(x, t, any_rows, reduction, row)
 
 
 def hinge_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None,

@@ -255,7 +255,7 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
     """
     shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (
         normalized_shape,)
-    x, eps = _checked("layer_norm", x, len(shape)), number(eps, "layer_norm", "eps", 0)
+    x, eps = as_floats(x, "layer_norm"), number(eps, "layer_norm", "eps", 0)
     if not shape or x.shape[-len(shape):] != shape:
         raise ValueError(f"layer_norm: x must end in normalized_shape {shape}, got shape {x.shape}")
     weight, bias = _affine("layer_norm", weight, bias, shape, shape)

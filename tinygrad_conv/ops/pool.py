@@ -88,9 +88,9 @@ avg_pool2d_spread.defvjp(lambda u, ans, g, **params: _avg_pool2d(u, **params))
 
 def _label(*shapes: Any, geometry: Geometry, count_include_pad: bool = True,
            divisor_override: float | None = None) -> str:
-    said = [] if count_include_pad else ["count_include_pad False"]
-    said += [] if divisor_override is None else [f"divisor_override {divisor_override:g}"]
-    return geometry.label(*said, stride=True)
+    options = [] if count_include_pad else ["count_include_pad False"]
+    options += [] if divisor_override is None else [f"divisor_override {divisor_override:g}"]
+    return geometry.label(*options, stride=True)
 
 
 for pooling in (_max_pool2d, max_pool2d_scatter, max_pool2d_gather, max_pool2d_indices, _avg_pool2d,

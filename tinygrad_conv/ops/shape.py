@@ -299,7 +299,7 @@ _scatter_add.defvjp(lambda u, ans, g, *, index, shape: _getitem(u, index=index))
 
 def _plain(i: Any) -> Any:
     """An index as plain slices, integers and arrays."""
-    if i is None or i is Ellipsis or isinstance(i, slice):
+    if i is None or i is Ellipsis or isinstance(i, slice) or type(i) is int:
         return i
     array = as_array(i, copy=False, what="getitem: an index")
     if array.size == 0 and not isinstance(i, Tensor | np.ndarray):
