@@ -106,7 +106,7 @@ def _float_outputs(out: Any) -> tuple[Tensor, ...]:
 def _labels(f: Any, argnums: list[int]) -> list[str]:
     """'argument 0 (x)' for each, as far as the signature can tell."""
     try:
-        parameters = list(inspect.signature(getattr(f, "fn", f)).parameters.values())
+        parameters = list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):
         parameters = []
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

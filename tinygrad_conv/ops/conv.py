@@ -118,10 +118,8 @@ def _inputs(op: str, axes: str, x: Tensor, w: Any, bias: Any, groups: int, trans
             ) -> list[Tensor]:
     """Images (N, C, H, W), filters and the bias, if any, whose channels fit."""
     images, w = as_images(op, x, axes), as_floats(w, op, "weight")
-    if w.ndim != len(axes):
-        raise ValueError(f"{op}: weight must have {len(axes)} axes, got shape {w.shape}")
-    if 0 in w.shape:
-        raise ValueError(f"{op}: weight has no elements, got shape {w.shape}")
+    if w.ndim != len(axes) or 0 in w.shape:
+        raise ValueError(f"{op}: weight must have {len(axes)} axes, none of length 0, got shape {w.shape}")
     first, second = w.shape[0], w.shape[1] * groups
     inputs, outputs = (first, second) if transposed else (second, first)
     if images.shape[1] != inputs:

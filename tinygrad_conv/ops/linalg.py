@@ -163,8 +163,9 @@ def _sizes(terms: list[str], shapes: Sequence[Shape]) -> dict[str, int]:
 def _einsum_vjp(i, g, ans, *xs, subscripts):
     """g with the other operands, keeping the labels of operand i.
 
-    A label that i repeats (a diagonal) gets a new name at its second place and an identity matrix
-    that ties the two; along one that no other term has, which was summed out of i alone, g is repeated.
+    A label that i repeats (a diagonal) gets a new name at its second place, a twin, and an identity matrix
+    that ties the two. Along a label that no other term has, which was summed out of i alone, g is repeated:
+    a vector of ones has it.
     """
     *terms, out = subscripts.replace("->", ",").split(",")
     sizes = _sizes(terms, [x.shape for x in xs])
@@ -174,15 +175,12 @@ def _einsum_vjp(i, g, ans, *xs, subscripts):
     unused = iter(k for k in string.ascii_letters if k not in sizes)
     own = ""
     for k in terms[i]:
-        if k in own:
-            own += next(unused)
-            names.append(k + own[-1])
-            operands.append(share(np.eye(sizes[k], dtype=xs[i].dtype)))
-        else:
-            own += k
-            if k not in found:
-                names.append(k)
-                operands.append(share(np.ones(sizes[k], xs[i].dtype)))
+        twin = next(unused) if k in own else ""
+        own += twin or k
+        if twin or k not in found:
+            factor = np.eye(sizes[k]) if twin else np.ones(sizes[k])
+            names.append(k + twin)
+            operands.append(share(factor.astype(xs[i].dtype)))
     return _einsum(*operands, subscripts=f"{','.join(names)}->{own}")
 
 

@@ -269,8 +269,8 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
                              f"sections")
         cuts = [n * i // cut for i in range(cut + 1)]
     else:
-        places = cut if np.iterable(cut) else (cut,)
-        cuts = [0, *[whole(place, "split", "indices_or_sections") for place in places], n]
+        given = cut if np.iterable(cut) else (cut,)
+        cuts = [0, *[whole(i, "split", "indices_or_sections") for i in given], n]
     return [getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in zip(cuts, cuts[1:])]
 
 
