@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import is_whole, number, one_of
+from ..arguments import is_whole, number, one_of, whole
 from ..kernels.pointwise import keep
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
@@ -243,8 +243,6 @@ def _batched(op: str, input: Any, target: Any, reduction: str) -> tuple[Tensor, 
 def _class_numbers(op: str, target: Any, shape: tuple[int, ...], ignore_index: int | None) -> np.ndarray:
     """Class numbers for input of `shape`, (N, C, ...), checked."""
     y, expected = target._data if isinstance(target, Tensor) else target, (shape[0], *shape[2:])
-    if ignore_index is not None and not is_whole(ignore_index):
-        raise TypeError(f"{op}: ignore_index must be a whole number, got {ignore_index!r}")
     if y.shape != expected:
         hint = "; probability targets must be floating point, of the shape of input" * (y.ndim == len(shape))
         raise ValueError(f"{op}: class targets must have shape {expected} for input of shape "
@@ -278,7 +276,7 @@ def _class_weights(op: str, weight: Any, c: int, dtype: np.dtype) -> np.ndarray 
 def _of_classes(op: str, x: Tensor, target: Any, weight: Any, ignore_index: int, smoothing: float,
                 reduction: str) -> tuple[Tensor, bool]:
     """The factor of each -log-probability, (N, C, ...), and whether any row counts."""
-    y = _class_numbers(op, target, x.shape, ignore_index)
+    y = _class_numbers(op, target, x.shape, whole(ignore_index, op, "ignore_index"))
     (n, c, *rest), dtype = x.shape, x.dtype
     w = _class_weights(op, weight, c, dtype)
     counted = y != ignore_index
