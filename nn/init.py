@@ -29,7 +29,7 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
         (75, 400)
     """
     if len(shape) < 2:
-        raise ValueError(f"init: fans need a weight of at least two axes, got shape {tuple(shape)}")
+        raise ValueError(f"init: expects a weight of at least two axes, got shape {tuple(shape)}")
     field = math.prod(shape[2:])
     return shape[1] * field, shape[0] * field
 
@@ -48,21 +48,20 @@ def calculate_gain(nonlinearity: str, a: float = 0.01) -> float:
     gains = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv_transpose1d": 1.0,
              "conv_transpose2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3,
              "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / (1 + a * a)), "selu": 0.75}
-    if not isinstance(nonlinearity, str) or nonlinearity not in gains:
-        raise ValueError(f"calculate_gain: expects one of {', '.join(gains)}, got {nonlinearity!r}")
-    return gains[nonlinearity]
+    return gains[tg.arguments.one_of(nonlinearity, "calculate_gain", "nonlinearity", list(gains))]
 
 
 def _check(op: str, t: tg.Tensor) -> None:
-    if not isinstance(t, tg.Tensor) or t.dtype.kind != "f":
-        got = (t.dtype if isinstance(t, tg.Tensor) else
-               f"{type(t).__name__}; give the tensor itself, not its .data")
-        raise TypeError(f"{op}: expects a floating point tensor to fill, got {got}")
+    tg.arguments.instance(t, tg.Tensor, op, "a floating point tensor to fill",
+                          "; give the tensor itself, not its .data")
+    if t.dtype.kind != "f":
+        raise TypeError(f"{op}: expects a floating point tensor to fill, got {t.dtype}")
 
 
-def _fill(op: str, t: tg.Tensor, values: np.ndarray | float) -> tg.Tensor:
+def _fill(op: str, t: tg.Tensor, values: object) -> tg.Tensor:
+    """`t`, filled with an array or a number, or with what a function of its shape gives."""
     _check(op, t)
-    t.mutate()[...] = values
+    t.mutate()[...] = values(t.shape) if callable(values) else values
     return t
 
 
@@ -73,9 +72,7 @@ def _fans(op: str, t: tg.Tensor) -> list[int]:
 
 
 def _fan(op: str, t: tg.Tensor, mode: str) -> int:
-    if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"{op}: mode must be 'fan_in' or 'fan_out', got {mode!r}")
-    return _fans(op, t)[mode == "fan_out"]
+    return _fans(op, t)[tg.arguments.one_of(mode, op, "mode", ("fan_in", "fan_out")) == "fan_out"]
 
 
 def uniform_(t: tg.Tensor, a: float = 0.0, b: float = 1.0, *,
@@ -87,10 +84,9 @@ def uniform_(t: tg.Tensor, a: float = 0.0, b: float = 1.0, *,
         >>> bool((abs(t.numpy()) < 1).all())
         True
     """
-    _check("uniform_", t)
     tg.arguments.number(a, "uniform_", "a")
     tg.arguments.number(b, "uniform_", "b", a)
-    return _fill("uniform_", t, tg.arguments.generator(rng, "uniform_").uniform(a, b, t.shape))
+    return _fill("uniform_", t, lambda shape: tg.arguments.generator(rng, "uniform_").uniform(a, b, shape))
 
 
 def normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, *,
@@ -101,10 +97,9 @@ def normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, *,
         >>> normal_(tg.zeros(2), 5.0, 0.0, rng=np.random.default_rng(0)).numpy().tolist()
         [5.0, 5.0]
     """
-    _check("normal_", t)
     tg.arguments.number(mean, "normal_", "mean")
     tg.arguments.number(std, "normal_", "std", 0)
-    return _fill("normal_", t, tg.arguments.generator(rng, "normal_").normal(mean, std, t.shape))
+    return _fill("normal_", t, lambda shape: tg.arguments.generator(rng, "normal_").normal(mean, std, shape))
 
 
 def trunc_normal_(t: tg.Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
@@ -141,8 +136,7 @@ def constant_(t: tg.Tensor, value: float) -> tg.Tensor:
         >>> constant_(tg.zeros(2), 3.0).numpy().tolist()
         [3.0, 3.0]
     """
-    tg.arguments.number(value, "constant_", "value")
-    return _fill("constant_", t, value)
+    return _fill("constant_", t, tg.arguments.number(value, "constant_", "value"))
 
 
 def zeros_(t: tg.Tensor) -> tg.Tensor:
@@ -208,8 +202,8 @@ def xavier_uniform_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator
         >>> bool(abs(w.numpy()).max() <= 1)
         True
     """
-    tg.arguments.number(gain, "xavier_uniform_", "gain")
-    bound = gain * math.sqrt(6 / sum(_fans("xavier_uniform_", t)))
+    fan_in, fan_out = _fans("xavier_uniform_", t)
+    bound = tg.arguments.number(gain, "xavier_uniform_", "gain") * math.sqrt(6 / (fan_in + fan_out))
     return uniform_(t, -bound, bound, rng=tg.arguments.generator(rng, "xavier_uniform_"))
 
 
@@ -221,8 +215,8 @@ def xavier_normal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator 
         >>> round(float(w.numpy().std()), 2)
         0.1
     """
-    tg.arguments.number(gain, "xavier_normal_", "gain")
-    std = gain * math.sqrt(2 / sum(_fans("xavier_normal_", t)))
+    fan_in, fan_out = _fans("xavier_normal_", t)
+    std = tg.arguments.number(gain, "xavier_normal_", "gain") * math.sqrt(2 / (fan_in + fan_out))
     return normal_(t, 0.0, std, rng=tg.arguments.generator(rng, "xavier_normal_"))
 
 
@@ -260,11 +254,9 @@ def orthogonal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator | N
     """
     _check("orthogonal_", t)
     tg.arguments.number(gain, "orthogonal_", "gain")
-    if t.ndim < 2:
-        raise ValueError(f"orthogonal_: expects at least two axes, got shape {t.shape}")
-    rows, columns = t.shape[0], math.prod(t.shape[1:])
+    columns, _ = fans(t.shape)
+    rows = t.shape[0]
     draw = tg.arguments.generator(rng, "orthogonal_").standard_normal
-    flat = draw((max(rows, columns), min(rows, columns)))
-    q, r = np.linalg.qr(flat)
+    q, r = np.linalg.qr(draw((max(rows, columns), min(rows, columns))))
     q *= np.sign(np.diag(r))
     return _fill("orthogonal_", t, gain * (q if rows >= columns else q.T).reshape(t.shape))

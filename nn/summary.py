@@ -110,6 +110,6 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
         work = tg.multiply_adds(node.primitive, [t.shape for t in node.inputs], shape, node.params)
         found[path] = shape, work + found.get(path, (shape, 0))[1]
     lines = [Line(path or "(root)", type(m).__name__, found[path][0],
-                  sum(p.size for p in m._parameters.values() if p is not None), found[path][1])
+                  sum(p.size for p in m._of_kind("parameter").values() if p is not None), found[path][1])
              for path, m in dict(model._called()).items() if path in found]
     return Summary(lines, sum(p.size for p in model.parameters()), tuple(input_shape))

@@ -58,3 +58,9 @@ def test_images_and_targets_may_be_lists():
     same(tg.max_pool2d(image, [2, 2]), tg.max_pool2d(tg.tensor(image), 2))
     same(tg.cross_entropy(ROWS, [0, 1], weight=(1, 2)), tg.cross_entropy(tg.tensor(ROWS), np.array([0, 1]), np.array([1, 2])))
     same(tg.concatenate((ROWS, tg.tensor(ROWS)), np.int64(1)), tg.concatenate([tg.tensor(ROWS)] * 2, 1))
+
+
+def test_instance_names_what_is_expected_and_the_advice():
+    assert tg.arguments.instance([1], list, "op", "a list") == [1]
+    with pytest.raises(TypeError, match="^op: expects a list, got int; pass one$"):
+        tg.arguments.instance(1, list, "op", "a list", "; pass one")

@@ -93,7 +93,7 @@ def test_digits_split_is_every_fifth_of_each_class():
 
 
 def test_digits_refuses_another_split():
-    with pytest.raises(ValueError, match="split must be 'train', 'test' or 'all', got 'valid'"):
+    with pytest.raises(ValueError, match="split must be one of 'train', 'test', 'all', got 'valid'"):
         nn.data.digits("valid")
 
 
@@ -110,7 +110,7 @@ def test_dataset_turns_bytes_into_floats_and_leaves_floats():
 
 
 def test_dataset_refuses_other_lengths():
-    with pytest.raises(ValueError, match="as many labels as images, got 3 and 2"):
+    with pytest.raises(ValueError, match=r"as many labels, got shapes \(2, .*\) and \(3,\)"):
         nn.data.Dataset(np.zeros((2, 1, 1, 1)), np.zeros(3))
 
 
@@ -164,9 +164,9 @@ def test_loader_leaves_the_global_generator_alone():
 
 
 @pytest.mark.parametrize("options,error,match", [
-    ({"batch_size": 0}, ValueError, "at least 1, got 0"), ({"batch_size": 2.5}, ValueError, "got 2.5"),
-    ({"shuffle": True}, TypeError, "need rng, a NumPy generator, got NoneType"),
-    ({"shuffle": True, "rng": 3}, TypeError, "got int"),
+    ({"batch_size": 0}, ValueError, "at least 1, got 0"), ({"batch_size": 2.5}, TypeError, "got 2.5"),
+    ({"shuffle": True}, TypeError, "with shuffle or transform: rng must be a np.random.Generator, it is missing"),
+    ({"shuffle": True, "rng": 3}, TypeError, "rng must be a np.random.Generator, got 3"),
     ({"transform": nn.data.flip()}, TypeError, "default_rng")])
 def test_loader_refuses(options, error, match):
     with pytest.raises(error, match=match):
@@ -212,12 +212,12 @@ def test_compose_applies_in_order(rng):
 
 
 @pytest.mark.parametrize("make,match", [
-    (lambda: nn.data.shift(-1), "cells must be a whole number of at least 0, got -1"),
-    (lambda: nn.data.shift(1.5), "got 1.5"), (lambda: nn.data.shift(1, 2.0), r"p must be between 0 and 1, got 2.0"),
+    (lambda: nn.data.shift(-1), "cells must be at least 0, got -1"),
+    (lambda: nn.data.shift(1.5), "cells must be a whole number, got 1.5"), (lambda: nn.data.shift(1, 2.0), r"p must be between 0 and 1, got 2.0"),
     (lambda: nn.data.shift(1)(np.ones((2, 3)), np.random.default_rng(0)), r"shift: expects .*\(N, C, H, W\), got shape \(2, 3\)"),
     (lambda: nn.data.flip()(np.ones((2, 3)), np.random.default_rng(0)), r"flip: expects .*\(N, C, H, W\), got shape \(2, 3\)")])
 def test_augmentation_refuses(make, match):
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises((TypeError, ValueError), match=match):
         make()
 
 
@@ -414,7 +414,7 @@ def test_mnist_files_that_do_not_belong_together(server, tmp_path, monkeypatch, 
     publish(server, monkeypatch, rng.integers(0, 256, (7, 28, 28), np.uint8), np.arange(6, dtype=np.uint8))
     with pytest.raises(ValueError, match=r"images of shape \(7, 28, 28\) and labels of shape \(6,\)"):
         nn.data.mnist("train", folder=tmp_path)
-    with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'all'"):
+    with pytest.raises(ValueError, match="split must be one of 'train', 'test', got 'all'"):
         nn.data.mnist("all", folder=tmp_path)
 
 
@@ -469,7 +469,7 @@ def test_cifar10_absent_and_offline_says_what_can_be_done(tmp_path, monkeypatch)
     monkeypatch.setattr(image_sets, "CIFAR_URL", NOWHERE + "cifar-10-binary.tar.gz")
     with pytest.raises(FileNotFoundError, match="connect to the network once, or use nn.data.digits"):
         nn.data.cifar10(folder=tmp_path)
-    with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'all'"):
+    with pytest.raises(ValueError, match="split must be one of 'train', 'test', got 'all'"):
         nn.data.cifar10("all", folder=tmp_path)
 
 

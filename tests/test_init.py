@@ -66,7 +66,7 @@ def test_init_gains_of_conventions():
     gains = {"linear": 1, "conv2d": 1, "sigmoid": 1, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4}
     assert {k: init.calculate_gain(k) for k in gains} == pytest.approx(gains)
     assert init.calculate_gain("leaky_relu", 0.2) == pytest.approx(math.sqrt(2 / 1.04))
-    with pytest.raises(ValueError, match="expects one of linear, .*, got 'gelu'"):
+    with pytest.raises(ValueError, match="nonlinearity must be one of .linear., .*, got 'gelu'"):
         init.calculate_gain("gelu")
 
 
@@ -83,7 +83,7 @@ def test_init_constants_and_refusals(rng):
         init.zeros_(np.zeros(2))
     with pytest.raises(TypeError, match="got int64"):
         init.normal_(tg.tensor([1, 2]), rng=rng)
-    with pytest.raises(ValueError, match="mode must be 'fan_in' or 'fan_out', got 'fan'"):
+    with pytest.raises(ValueError, match="mode must be one of 'fan_in', 'fan_out', got 'fan'"):
         init.kaiming_normal_(tg.zeros(2, 2), mode="fan", rng=rng)
     with pytest.raises(ValueError, match="hardly any"):
         init.trunc_normal_(tg.zeros(2), 0, 1, 50, 51, rng=rng)

@@ -75,7 +75,7 @@ def test_layer_gradients_of_order_two(name, rng):
 
     def f(x, *params):
         for n, p in zip(names, params):
-            layer._parameters[n] = p  # plain tensors stand in for the parameters
+            vars(layer)[n] = p  # plain tensors stand in for the parameters
         return layer(x)
 
     x = rng.permutation(np.prod(shape)).reshape(shape) / np.prod(shape) * 4 - 2.013  # no ties, no kinks
@@ -117,7 +117,7 @@ def test_linear_mismatch_says_what_would_fit():
         layer(tg.ones(2, 16, 5, 5))
     with pytest.raises(ValueError, match="x needs an axis"):
         layer(tg.tensor(1.0))
-    with pytest.raises(ValueError, match="in_features=0"):
+    with pytest.raises(ValueError, match="in_features must be at least 1, got 0"):
         nn.Linear(0, 3)
     assert layer([[0.0] * 10]).shape == (1, 3)
 
@@ -147,14 +147,17 @@ def test_layer_initial_values_are_torchs_distribution(layer, fan_in, rng):
 def test_conv_arguments_that_make_no_convolution():
     with pytest.raises(ValueError, match="in_channels=3 and out_channels=4 must be at least 1 and divisible by groups=2"):
         nn.Conv2d(3, 4, 3, groups=2)
-    for bad in (0, (3, 3, 3), 1.5, (3, 0)):
-        with pytest.raises(ValueError, match="Conv2d: kernel_size must be an int or 2 ints of at least 1"):
+    for bad in (0, (3, 0)):
+        with pytest.raises(ValueError, match="Conv2d: kernel_size must be at least 1, got "):
             nn.Conv2d(1, 1, bad)
-    with pytest.raises(ValueError, match="Conv1d: stride must be an int of at least 1"):
+    for bad in ((3, 3, 3), 1.5):
+        with pytest.raises(TypeError, match="Conv2d: kernel_size expects an int or a pair of ints, got "):
+            nn.Conv2d(1, 1, bad)
+    with pytest.raises(ValueError, match="Conv1d: stride must be at least 1, got 0"):
         nn.Conv1d(1, 1, 2, stride=0)
     with pytest.raises(ValueError, match="padding_mode must be one of"):
         nn.Conv2d(1, 1, 3, padding_mode="mirror")
-    with pytest.raises(ValueError, match="only zeros"):
+    with pytest.raises(ValueError, match="padding_mode must be one of 'zeros', got 'reflect'"):
         nn.ConvTranspose2d(1, 1, 3, padding_mode="reflect")
     with pytest.raises(ValueError, match="padding must be numbers, 'same' or 'valid', got 'full'"):
         nn.Conv2d(1, 1, 3, padding="full", padding_mode="reflect")(tg.ones(1, 1, 4, 4))
@@ -266,18 +269,18 @@ def test_dropout_is_seeded_scaled_and_off_in_evaluation():
 
 
 @pytest.mark.parametrize("make, match", [
-    (lambda: nn.Linear(3.5, 2), "Linear: sizes must be whole numbers of at least 1, got in_features=3.5"),
-    (lambda: nn.Linear("3", 2), "Linear: sizes must be whole numbers of at least 1, got in_features='3'"),
-    (lambda: nn.Linear(None, 2), "got in_features=None"), (lambda: nn.Conv2d("1", 2, 3), "in_channels='1' and"),
+    (lambda: nn.Linear(3.5, 2), "Linear: in_features must be a whole number, got 3.5"),
+    (lambda: nn.Linear("3", 2), "Linear: in_features must be a whole number, got '3'"),
+    (lambda: nn.Linear(None, 2), "in_features must be a whole number, got None"), (lambda: nn.Conv2d("1", 2, 3), "in_channels='1' and"),
     (lambda: nn.Conv2d(4, 4, 3, groups=2.0), "divisible by groups=2.0, all whole numbers"),
-    (lambda: nn.BatchNorm2d(2.5), "num_features must be at least 1, a whole number, got 2.5"),
-    (lambda: nn.Conv2d(True, 8, 3), "in_channels=True and"), (lambda: nn.Linear(3, True), "out_features=True"),
+    (lambda: nn.BatchNorm2d(2.5), "num_features must be a whole number, got 2.5"),
+    (lambda: nn.Conv2d(True, 8, 3), "in_channels=True and"), (lambda: nn.Linear(3, True), "out_features must be a whole number, got True"),
     (lambda: nn.Conv2d(4, 4, True), "kernel_size"), (lambda: nn.GroupNorm(True, 4), "num_groups=True, both whole"),
     (lambda: nn.BatchNorm1d(True), "got True"), (lambda: nn.LayerNorm((3, True)), r"got \(3, True\)"),
-    (lambda: nn.data.DataLoader(nn.data.digits("test"), True), "batch_size must be a whole number of at least 1, got True"),
+    (lambda: nn.data.DataLoader(nn.data.digits("test"), True), "batch_size must be a whole number, got True"),
     (lambda: nn.GroupNorm(2.0, 4), "num_groups=2.0, both whole numbers")])
 def test_sizes_that_are_no_whole_numbers_are_named(make, match):
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises((TypeError, ValueError), match=match):
         make()
 
 

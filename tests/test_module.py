@@ -422,7 +422,13 @@ def test_load_state_dict_names_what_torch_cannot_give_as_an_array():
 
 def test_containers_name_an_index_or_modules_of_another_kind():
     for wrong in ("a", 0.5):
-        with pytest.raises(TypeError, match=f"Sequential: expects the number of a module, got {wrong!r}"):
+        with pytest.raises(TypeError, match=f"Sequential: index must be a whole number, got {wrong!r}"):
             nn.Sequential(nn.ReLU())[wrong]
     with pytest.raises(TypeError, match="ModuleDict: expects a mapping of names to modules, got list"):
         nn.ModuleDict([("a", nn.ReLU())])
+
+
+def test_a_copied_module_has_attributes_of_its_own():
+    net = nn.Sequential(nn.Linear(2, 3))
+    longer = copy.copy(net).append(nn.ReLU())
+    assert (len(net), len(longer)) == (1, 2) and longer[0] is net[0]

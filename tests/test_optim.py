@@ -217,13 +217,13 @@ def test_optimizer_state_that_does_not_fit_is_refused_and_changes_nothing():
     refused(nn.SGD([p]).state_dict(), "another optimiser's")
     other = nn.Adam([q])
     other.step()
-    refused(other.state_dict(), r"'0.mean' has shape \(1,\), the parameter \(2,\)")
+    refused(other.state_dict(), r"'0.mean' is float64 of shape \(1,\), expected float64 of shape \(2,\)")
     refused({"arrays": {"7.mean": np.ones(2)}, "groups": before["groups"]}, "'7.mean' belongs to none")
     refused({"arrays": {"0.mean": np.ones(2)}, "groups": before["groups"]}, "expected mean, square, step")
     arrays, groups = before["arrays"], before["groups"]
-    refused({"arrays": {**arrays, "0.step": 0.5}, "groups": groups}, "'0.step' is float64, expected a count")
-    refused({"arrays": {**arrays, "0.mean": np.ones(2, complex)}, "groups": groups}, "is complex128, expected float64")
-    refused({"arrays": arrays, "groups": [{**groups[0], "lr": -1.0}]}, "lr must not be negative, got -1.0")
+    refused({"arrays": {**arrays, "0.step": 0.5}, "groups": groups}, r"'0.step' is float64 of shape \(\), expected a count")
+    refused({"arrays": {**arrays, "0.mean": np.ones(2, complex)}, "groups": groups}, r"is complex128 of shape \(2,\), expected float64 of shape \(2,\)")
+    refused({"arrays": arrays, "groups": [{**groups[0], "lr": -1.0}]}, "lr must be at least 0, got -1.0")
     refused({"arrays": arrays, "groups": [{"lr": 1.0}]}, "has the options lr; it is another optimiser's")
     refused({"arrays": arrays, "groups": ["lr"]}, "has the options 'lr'; it is another optimiser's")
     refused({"arrays": arrays, "groups": 5}, "'arrays' and 'groups', got arrays, groups")
@@ -257,7 +257,7 @@ def test_a_state_saved_after_an_option_has_changed_goes_on_exactly(before, after
 @pytest.mark.parametrize("params, error, match", [
     ([], ValueError, "SGD: got no parameters; pass model.parameters"),
     (lambda: nn.Linear(1, 1), TypeError, "SGD: expects tensors or groups, got Linear; pass model.parameters"),
-    (lambda: [np.ones(2)], TypeError, "parameter 0 must be a tensor, got ndarray"),
+    (lambda: [np.ones(2)], TypeError, "SGD: expects a tensor as parameter 0, got ndarray; pass model.parameters"),
     (lambda: nn.Linear(1, 1).state_dict(), TypeError, r"with 'params', got \['weight', 'bias'\]"),
     (lambda: nn.Linear(1, 1).named_parameters(), TypeError, "got tuple; pass model.parameters"),
     (lambda: [nn.Parameter([1.0]) * 2.0], TypeError, "that an op computed"),
@@ -272,11 +272,11 @@ def test_optimizer_refuses_parameters(params, error, match):
 
 
 @pytest.mark.parametrize("kind, options, match", [
-    ("SGD", {"lr": -1.0}, "SGD: lr must not be negative, got -1.0"), ("SGD", {"lr": math.nan}, "lr must not be"),
+    ("SGD", {"lr": -1.0}, "SGD: lr must be at least 0, got -1.0"), ("SGD", {"lr": math.nan}, "lr must be at least 0"),
     ("SGD", {"nesterov": True}, "nesterov needs momentum"), ("Adam", {"betas": (0.9,)}, "betas must be two numbers"),
     ("SGD", {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "nesterov needs momentum"),
     ("Adam", {"betas": (0.9, 1.0)}, "betas must be two"),
-    ("Adam", {"betas": (-0.1, 0.9)}, "betas must not be negative"), ("AdamW", {"weight_decay": -1}, "weight_decay"),
+    ("Adam", {"betas": (-0.1, 0.9)}, "betas must be at least 0"), ("AdamW", {"weight_decay": -1}, "weight_decay"),
     ("RMSprop", {"alpha": -1}, "alpha"), ("Adagrad", {"eps": -1e-3}, "eps"), ("Adam", {"lr": "0.1"}, "lr must be a number"),
 ])
 def test_optimizer_refuses_options(kind, options, match):
@@ -289,7 +289,7 @@ def test_optimizer_refuses_a_parameter_of_two_groups_and_keeps_what_it_had():
     optimizer = nn.SGD([p])
     with pytest.raises(ValueError, match="given twice"):
         optimizer.add_param_group({"params": p})
-    with pytest.raises(ValueError, match="lr must not be negative"):
+    with pytest.raises(ValueError, match="lr must be at least 0"):
         optimizer.add_param_group({"params": nn.Parameter([1.0]), "lr": -1})
     assert len(optimizer.param_groups) == 1
 

@@ -128,7 +128,7 @@ def test_plateau_state_goes_on():
 @pytest.mark.parametrize("make, match", [
     (lambda o: nn.StepLR(o, 0), "step_size must be at least 1, got 0"),
     (lambda o: nn.CosineAnnealingLR(o, 0), "T_max must be"), (lambda o: nn.LinearLR(o, total_iters=0), "total_iters"),
-    (lambda o: nn.LinearLR(o, 0.0), "factors must be between 0 and 1"),
+    (lambda o: nn.LinearLR(o, 0.0), "LinearLR: start_factor must be above 0, got 0.0"),
     (lambda o: nn.OneCycleLR(o, 0.1), "needs total_steps, or epochs and steps_per_epoch"),
     (lambda o: nn.OneCycleLR(o, 0.1, epochs=2), "needs total_steps, or epochs and steps_per_epoch"),
     (lambda o: nn.OneCycleLR(o, 0.1, 5, pct_start=2), "pct_start"),
@@ -136,8 +136,8 @@ def test_plateau_state_goes_on():
     (lambda o: nn.SequentialLR(o, [nn.StepLR(o, 1)], [1]), "1 schedules need 0 milestones"),
     (lambda o: nn.SequentialLR(o, [nn.StepLR(o, 1), nn.StepLR(optimizer(), 1)], [1]), "over the same optimiser"),
     (lambda o: nn.SequentialLR(o, [nn.StepLR(o, 1), nn.ReduceLROnPlateau(o)], [1]), "is not a step schedule"),
-    (lambda o: nn.ReduceLROnPlateau(o, "least"), "mode 'min' or 'max'"),
-    (lambda o: nn.ReduceLROnPlateau(o, factor=1.0), r"factor in \[0, 1\)"),
+    (lambda o: nn.ReduceLROnPlateau(o, "least"), "mode must be one of 'min', 'max', got 'least'"),
+    (lambda o: nn.ReduceLROnPlateau(o, factor=1.0), "factor must be below 1, got 1.0"),
     (lambda o: nn.ReduceLROnPlateau(o, min_lr=[0.1]), "min_lr has 1 rates for 2 groups"),
     (lambda o: nn.StepLR(nn.Linear(1, 1), 1), "expects an optimiser first, got Linear"),
 ])

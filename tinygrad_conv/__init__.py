@@ -11,6 +11,7 @@ from . import autodiff as _autodiff
 from . import numpy_protocol as _numpy_protocol
 from . import ops
 from . import tensor as _tensor
+from .tensor import Tensor  # before the function `tensor`, which takes the name
 from .autodiff import grad, vjp
 from .creation import (
     arange, eye, from_numpy, full, full_like, linspace, normal, ones, ones_like, permutation, rand, randint, randn,
@@ -22,7 +23,6 @@ from .ops import *
 from .primitive import primitive
 from .state import is_recording, no_grad, scope
 from .tape import tape
-from .tensor import Tensor
 
 _tensor.ops, _tensor.autodiff, _tensor.numpy_protocol = ops, _autodiff, _numpy_protocol  # what methods call
 

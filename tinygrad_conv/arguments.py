@@ -172,3 +172,15 @@ def one_of(value: Any, op: str, name: str, choices: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{op}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
+
+
+def instance(value: Any, kinds: Any, op: str, expected: str, advice: str = "") -> Any:
+    """The value itself, of one of `kinds`; else a TypeError that says what is expected, and the advice.
+
+    Example:
+        >>> instance({}, dict, "load", "a mapping of names to arrays")
+        {}
+    """
+    if not isinstance(value, kinds):
+        raise TypeError(f"{op}: expects {expected}, got {type(value).__name__}{advice}")
+    return value

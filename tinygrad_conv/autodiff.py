@@ -45,36 +45,34 @@ def backward(t: Tensor, gradient: Any = None, create_graph: bool = False,
     with recording(create_graph):
         calls = reach([t])
         found = pull([t], [_seed(t, gradient)], calls=calls)
-        totals = _totals(found.values())
+        totals = _totals([*found.values()])
     for leaf, g in totals:
         leaf.grad = g
     if not (create_graph if retain_graph is None else retain_graph):
         free(outputs[0].node for outputs in calls.values())
 
 
-def _totals(found: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """What each leaf's `.grad` becomes: g, added to what is there. No two are one tensor."""
-    totals, given = [], set()
-    for leaf, g in found:
-        if leaf.grad is not None:
-            if leaf.grad.shape != leaf.shape:
-                raise ValueError(f"backward: .grad of a leaf of shape {leaf.shape} was set to shape "
-                                 f"{leaf.grad.shape}; set it to None, or to zeros of the leaf's shape")
-            g = ops.add(leaf.grad, g)
-        elif g.node is None:
-            g = _own(g)
-        elif (g.node.order, g.index) in given:
-            g = ops.identity(g)
-        given.add((g.node.order, g.index) if g.node is not None else id(g))
-        totals.append((leaf, g))
-    return totals
+def _totals(found: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """What each leaf's `.grad` becomes: the gradient, added to what is there."""
+    for leaf, _ in found:
+        if leaf.grad is not None and leaf.grad.shape != leaf.shape:
+            raise ValueError(f"backward: .grad of a leaf of shape {leaf.shape} was set to shape "
+                             f"{leaf.grad.shape}; set it to None, or to zeros of the leaf's shape")
+    own = iter(_own(g for leaf, g in found if leaf.grad is None))
+    return [(leaf, next(own) if leaf.grad is None else ops.add(leaf.grad, g)) for leaf, g in found]
 
 
-def _own(g: Tensor) -> Tensor:
-    """A gradient whose memory is nobody else's (results of recorded ops can't be changed)."""
-    if g.node is not None:
-        return g
-    return ops.mul(g, 1.0) if g.requires_grad else share(g._data.copy(order="K"))
+def _own(gradients: Iterable[Tensor]) -> list[Tensor]:
+    """The gradients, each a tensor of its own on memory that is nobody else's (or, if recorded, fixed)."""
+    own, given = [], set()
+    for g in gradients:
+        if g.node is not None:
+            g = ops.identity(g) if (g.node.order, g.index) in given else g
+            given.add((g.node.order, g.index))
+        else:
+            g = ops.mul(g, 1.0) if g.requires_grad else share(g._data.copy(order="K"))
+        own.append(g)
+    return own
 
 
 def _fresh(x: Any) -> Tensor:
@@ -95,8 +93,7 @@ def _gradients(outputs: Sequence[Tensor], cotangents: Sequence[Tensor],
                   for x in (*used, *cotangents))
     with recording(is_recording() and outside):
         found = pull(outputs, cotangents, targets)
-        return [_own(found[id(t)][1]) if id(t) in found else share(np.zeros_like(t._data))
-                for t in targets]
+        return _own([found[id(t)][1] if id(t) in found else share(np.zeros_like(t._data)) for t in targets])
 
 
 def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:

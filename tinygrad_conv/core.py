@@ -8,6 +8,7 @@ a derivative or a picture.
 """
 from __future__ import annotations
 
+import itertools
 import weakref
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -17,23 +18,26 @@ import numpy as np
 from .state import is_recording
 
 
+tick = itertools.count(1).__next__  # one clock for calls and changes: what changed after a call has a later time
+
+
 class Fixed:
     """Memory that nobody can change: the result of a recorded op. Its identity says "same memory"."""
 
     __slots__ = ()
-    version, recorded, watched = None, True, False  # as of a Memory
+    changed, settled, watched = 0, True, False  # as of a Memory
 
 
 class Memory:
     """What all tensors on one piece of changeable memory share.
 
-    `version` counts the writeable views handed out, by `mutate` or before a graph relied on the values
-    (`recorded`); `exposed` says that they belong to one of the user's arrays. `lent` holds the views
-    that are still alive: while there are any, or if `exposed`, only a checksum can tell a change
-    (`watched`).
+    `changed` is when a writeable view was last handed out, by `mutate` or before a graph relied on the
+    values (`recorded`); `exposed` says that they belong to one of the user's arrays. `lent` holds the views that
+    are still alive: while there are any, or if `exposed`, only a checksum can tell a change (`watched`).
+    Memory that is recorded and not watched is `settled`.
     """
 
-    version, recorded, exposed, watched, closed = 0, False, False, False, False
+    changed, recorded, settled, watched, exposed, closed = 0, False, False, False, False, False
     lent: dict[int, weakref.ref[Any]] = {}  # of the class: nothing was ever lent
 
     def lend(self, array: np.ndarray) -> np.ndarray:
@@ -49,27 +53,30 @@ class Memory:
         twin = array.view()
         twin.flags.writeable = True
         view = np.asarray(memoryview(twin))
-        self.version += 1
-        self.watched = True
         if self.lent is Memory.lent:
             self.lent = {}
         watch = weakref.ref(view.base, self._returned)
         self.lent[id(watch)] = watch
+        self.changed, self.watched, self.settled = tick(), True, False
         return view
 
     def _returned(self, watch: weakref.ref[Any]) -> None:
         self.lent.pop(id(watch), None)
         self.watched = self.exposed or bool(self.lent)
+        self.settled = self.recorded and not self.watched
 
     def expose(self, array: np.ndarray) -> None:
         """Watch from now on: the memory is that of one of the user's arrays."""
         self.exposed, self.watched, self.closed = True, True, not array.flags.writeable
 
-    def stamp(self, array: np.ndarray, like: Any = None) -> Any:
-        """A value that changes when the memory does: taken at record time, compared at backward."""
-        if not (self.watched or isinstance(like, tuple)):
-            return self.version
-        return self.version, zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
+    def record(self) -> None:
+        """A graph relies on the values from now on."""
+        self.recorded, self.settled = True, not self.watched
+
+
+def checksum(array: np.ndarray) -> int:
+    """A number that changes when the entries do."""
+    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
 
 
 class Record:

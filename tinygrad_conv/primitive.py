@@ -1,7 +1,7 @@
 """An op and everything about it: Primitive, a named function on arrays, and Node, one recorded call of it.
 
 Calling a primitive runs its function on arrays and, if any input requires a gradient and the recording flag
-is on, records a Node. Whatever a derivative may rely on is fixed or stamped here, so that a later
+is on, records a Node. Whatever a derivative may rely on is fixed or watched, so that a later
 change is noticed. Derivatives, costs and labels are registered on the primitive, beside one another.
 """
 from __future__ import annotations
@@ -11,13 +11,13 @@ import copy
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from sys import _getframe, getrefcount
 from typing import Any, Generic, ParamSpec
 
 import numpy as np
 
-from .core import Fixed, Memory
+from .core import Fixed, Memory, checksum, tick
 from .operands import tensors_of
 from .state import current
 from .tensor import Tensor, share
@@ -25,7 +25,6 @@ from .tensor import Tensor, share
 P = ParamSpec("P")
 _home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = tuple(os.path.join(_home, package, "") for package in ("tinygrad_conv", "nn"))
-_creation = itertools.count()  # creation order is a topological order
 _new = object.__new__  # here a constructor's own call would cost more than the rest of it
 ndarray = np.ndarray
 
@@ -44,12 +43,12 @@ _is_ours = _Files()
 class Node:
     """One recorded call: `primitive(*inputs, **params)`.
 
-    `order` is the creation number, `scope` the path of enclosing scopes, `stamps` the state of each input's
-    memory at the call (None where it is fixed), `code` and `instruction` where the user called. `values` holds
-    what an op with several outputs made, detached.
+    `order` is the time of the call, `scope` the path of enclosing scopes, `code` and `instruction` where the
+    user called; `checksums` are those of inputs whose memory was watched, by position. `values` holds what an op
+    with several outputs made, detached.
     """
 
-    __slots__ = ("primitive", "inputs", "params", "order", "scope", "stamps", "code", "instruction", "values",
+    __slots__ = ("primitive", "inputs", "params", "order", "scope", "checksums", "code", "instruction", "values",
                  "freed")
     primitive: Primitive[Any]
     inputs: tuple[Any, ...]
@@ -78,32 +77,20 @@ def _freed(t: Any) -> Freed:
 def free(nodes: Iterable[Node]) -> None:
     """Release the arrays that the calls of a graph keep for the derivative; the rest stays, to be drawn.
 
-    Leaves that require gradients and single numbers stay too.
+    Single numbers stay too, and leaves that require gradients.
     """
     leaves: dict[int, tuple[Any, Freed]] = {}  # a leaf used twice keeps one identity
     for node in nodes:
         inputs: list[Any] = []
         for t in node.inputs:
-            if t.node is not None:
+            if t._data.ndim and t.node is not None:
                 t = _freed(t)
-            elif not (t._requires_grad or t._data.ndim == 0):
+            elif t._data.ndim and not t._requires_grad:
                 t = leaves.setdefault(id(t), (t, _freed(t)))[1]
             inputs.append(t)
         node.inputs, node.freed = tuple(inputs), True
         if node.values is not None:
             node.values = tuple(map(_freed, node.values))
-
-
-def _record(primitive: Primitive[Any], inputs: tuple[Any, ...], params: dict[str, Any], stamps: list[Any],
-            scope: tuple[str, ...]) -> Node:
-    node = _new(Node)
-    node.primitive, node.inputs, node.params, node.stamps = primitive, inputs, params, stamps
-    node.order, node.scope, node.values, node.freed = next(_creation), scope, None, False
-    frame = _getframe(2)
-    while _is_ours[frame.f_code.co_filename] and frame.f_back is not None:
-        frame = frame.f_back
-    node.code, node.instruction = frame.f_code, frame.f_lasti
-    return node
 
 
 class Primitive(Generic[P]):
@@ -174,16 +161,18 @@ class Primitive(Generic[P]):
 
     # ----- calling -----
 
-    def vjp_for(self, argnum: int) -> Callable[..., Any] | None:
-        """The VJP of an argument.
+    def vjps_for(self, count: int) -> Sequence[Callable[..., Any] | None]:
+        """The VJPs of a call with `count` inputs; of an argument without one, a function that says so."""
+        if len(self.vjps) >= count:
+            return self.vjps
+        given = self.variadic_vjp or self._no_vjp
+        return [*self.vjps, *[functools.partial(given, i) for i in range(len(self.vjps), count)]]
 
-        Raises:
-            NotImplementedError: if none is registered.
-        """
-        if self.variadic_vjp is not None:
-            return functools.partial(self.variadic_vjp, argnum)
-        if argnum < len(self.vjps):
-            return self.vjps[argnum]
+    def vjp_for(self, argnum: int) -> Callable[..., Any] | None:
+        """The VJP of one argument."""
+        return self.vjps_for(argnum + 1)[argnum]
+
+    def _no_vjp(self, argnum: int, *call: Any, **params: Any) -> Any:
         label = f" ({self.names[argnum]!r})" if argnum < len(self.names) else ""
         raise NotImplementedError(f"{self.name} has no VJP for argument {argnum}{label}; register "
                                   f"one with {self.name}.defvjp(...)")
@@ -214,50 +203,57 @@ class Primitive(Generic[P]):
             if a._requires_grad:
                 differentiable = True
         recording, scope, _, backward = current()
-        stamps = kept = None
+        node = None
         if differentiable and recording:
-            stamps = []
+            node = _new(Node)
+            node.primitive, node.inputs, node.values, node.checksums, node.freed = self, args, None, None, False
+            node.order, node.scope = tick(), scope  # from here on, a change is later than the call
+            node.params = {key: _frozen(value) for key, value in params.items()} if params else params
+            frame = _getframe(1)
+            while _is_ours[frame.f_code.co_filename] and frame.f_back is not None:
+                frame = frame.f_back
+            node.code, node.instruction = frame.f_code, frame.f_lasti
             for t in args:
-                memory = t.memory
-                stamps.append(memory.stamp(t._data) if memory.watched else memory.version)
-            kept = {key: _frozen(value) for key, value in params.items()} if params else params
+                if t.memory.watched:
+                    node.checksums = {i: checksum(x._data) for i, x in enumerate(args) if x.memory.watched}
         try:
             value = self.fn(*arrays, **params)
-            if value.__class__ is not ndarray:
-                if value.__class__ is tuple:
-                    value = [_narrowed(np.asarray(v), arrays, params) for v in value]
-                    return self._several(value, args, kept, stamps, scope, backward)  # type: ignore[return-value]
-                value = np.asarray(value)
-            if not arrays or value.dtype is not arrays[0].dtype:
-                value = _narrowed(value, arrays, params)
+            if value.__class__ is tuple:
+                value = [_narrowed(np.asarray(v), arrays, params) for v in value]
+            else:
+                if value.__class__ is not ndarray:
+                    value = np.asarray(value)
+                if not arrays or value.dtype is not arrays[0].dtype:
+                    value = _narrowed(value, arrays, params)
         except (ValueError, IndexError, TypeError) as e:
             if str(e).startswith(f"{self.name}: "):
                 raise
             raise self._explain(e, arrays, params) from e
-        memory = node = None
+        if node is not None:
+            for t in args:
+                if not t.memory.settled:
+                    t.memory.record()
+        if value.__class__ is list:
+            return self._several(value, node, args, backward)  # type: ignore[return-value]
+        memory = None
         if value.base is not None or getrefcount(value) > 2:  # somebody else holds it or its owner
             value, memory = _placed(value, args)
         value.setflags(False)
         out: Tensor = _new(Tensor)
         out._data, out.grad, out.index, out.name = value, None, 0, ""
-        if stamps is not None and value.dtype.kind == "f":
-            out.node, out._requires_grad = _record(self, args, kept, stamps, scope), True
-            out.memory = memory or Fixed()
-            for t in args:
-                if not t.memory.recorded:
-                    t.memory.recorded = True
-        else:
-            out.node, out._requires_grad = None, False
-            if memory is None and not backward:
-                out._data = value.view()
-                out._data.setflags(False)
-            out.memory = memory or (Fixed() if backward else Memory())
+        if node is not None and value.dtype.kind == "f":
+            out.node, out._requires_grad, out.memory = node, True, memory or Fixed()
+            return out
+        out.node, out._requires_grad = None, False
+        if memory is None and not backward:
+            out._data = value.view()
+            out._data.setflags(False)
+        out.memory = memory or (Fixed() if backward else Memory())
         return out
 
-    def _several(self, values: list[np.ndarray], inputs: tuple[Any, ...], params: Any, stamps: Any,
-                 scope: tuple[str, ...], fixed: bool) -> tuple[Tensor, ...]:
+    def _several(self, values: list[np.ndarray], node: Node | None, inputs: tuple[Any, ...],
+                 fixed: bool) -> tuple[Tensor, ...]:
         """Wrap the outputs of an op that has several; also the integer ones are kept for the derivative."""
-        node = None if stamps is None else _record(self, inputs, params, stamps, scope)
         outputs = []
         for i, value in enumerate(values):
             value, memory = _placed(value, inputs)
@@ -267,9 +263,6 @@ class Primitive(Generic[P]):
             outputs.append(out)
         if node is not None:
             node.values = tuple([t.detach() for t in outputs])
-            for t in inputs:
-                if not t.memory.recorded:
-                    t.memory.recorded = True
         return tuple(outputs)
 
     def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core import Fixed, Memory
+from .core import Fixed, checksum
 from .primitive import Node
 from .state import State, current, enter
 from .tape import Made, reach
@@ -36,12 +36,14 @@ def _fit(g: Any, x: Tensor, node: Node, argnum: int) -> Tensor:
     return g if g.dtype == x.dtype else ops.astype(g, dtype=x.dtype)
 
 
-def changed(t: Tensor, stamp: Any) -> bool:
-    """Whether the memory of a call's input has changed since the call took its stamp."""
-    return t.memory.version != stamp and t.memory.stamp(t._data, stamp) != stamp
+def changed(node: Node, i: int) -> bool:
+    """Whether the memory of a call's input has changed since the call."""
+    t = node.inputs[i]
+    return t.memory.changed > node.order or node.checksums is not None and (
+        i in node.checksums and checksum(t._data) != node.checksums[i])
 
 
-def check_unchanged(node: Node) -> None:
+def check_usable(node: Node) -> None:
     """Refuse a call whose graph was freed or whose inputs have changed since.
 
     Raises:
@@ -52,14 +54,12 @@ def check_unchanged(node: Node) -> None:
         raise RuntimeError(
             f"backward: the graph at {name} was already used by a backward(); call the first "
             f"one with retain_graph=True, or compute the output again")
-    for i, (t, stamp) in enumerate(zip(node.inputs, node.stamps)):
-        if changed(t, stamp):
-            label = repr(t.name) if t.name else f"of shape {t.shape}"
-            how = ("by its checksum" if isinstance(stamp, tuple) else
-                   f"version {stamp} then, {t.memory.version} now")
+    for i, t in enumerate(node.inputs):
+        if changed(node, i):
             raise RuntimeError(
-                f"backward: argument {i} of {name}, tensor {label}, was changed in place after "
-                f"{name} used it ({how}); change it after backward(), or compute the output again")
+                f"backward: argument {i} of {name}, tensor {repr(t.name) if t.name else f'of shape {t.shape}'}, "
+                f"was changed in place after {name} used it; change it after backward(), or compute the "
+                f"output again")
 
 
 def _key(t: Tensor) -> Any:
@@ -121,7 +121,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
         if recording:
             pending[key] = ops.add(known, g)
         elif g._data.ndim == 0:  # NumPy's scalars add up several times faster than its arrays without axes
-            totals[key] = totals.get(key, known._data[()]) + g._data[()]
+            totals[key] = (totals[key] if key in totals else known._data[()]) + g._data[()]
         elif key not in totals:
             totals[key] = np.add(known._data, g._data)
         else:
@@ -160,19 +160,18 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 g = pending.pop(number, None)
             if g is None:
                 continue
-            inputs, params, vjps = node.inputs, node.params, node.primitive.vjps
-            if node.freed:
-                check_unchanged(node)
-            for x, stamp in zip(inputs, node.stamps):
-                if x.memory.version != stamp:  # or if the stamp has a checksum
-                    check_unchanged(node)
+            inputs, params, called = node.inputs, node.params, node.order
+            if node.freed or node.checksums is not None:
+                check_usable(node)
+            for x in inputs:
+                if x.memory.changed > called:
+                    check_usable(node)
             if recording:
                 enter(State(True, ("backward", *node.scope), before, True))
+            vjps = node.primitive.vjps_for(len(inputs))
             for i, x in enumerate(inputs):
-                if x._requires_grad and (needed is None or needed(x)):
-                    vjp = vjps[i] if i < len(vjps) else node.primitive.vjp_for(i)
-                    if vjp is None:
-                        continue
+                vjp = vjps[i]
+                if vjp is not None and x._requires_grad and (needed is None or needed(x)):
                     gx = vjp(g, ans, *inputs, **params) if params else vjp(g, ans, *inputs)
                     array = x._data
                     if gx.__class__ is not Tensor or gx._data.dtype is not array.dtype or (

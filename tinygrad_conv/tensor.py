@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, NamedTuple, Never, Protocol, SupportsIndex, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Never, Protocol, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -129,24 +129,24 @@ class Tensor(Record):
 
     # ----- Python's operators -----
 
-    __add__: Binary = lambda a, b: ops.add(a, b)
-    __radd__: Binary = lambda a, b: ops.add(b, a)
-    __sub__: Binary = lambda a, b: ops.sub(a, b)
-    __rsub__: Binary = lambda a, b: ops.sub(b, a)
-    __mul__: Binary = lambda a, b: ops.mul(a, b)
-    __rmul__: Binary = lambda a, b: ops.mul(b, a)
-    __truediv__: Binary = lambda a, b: ops.div(a, b)
-    __rtruediv__: Binary = lambda a, b: ops.div(b, a)
-    __pow__: Binary = lambda a, b: ops.pow(a, b)
-    __rpow__: Binary = lambda a, b: ops.pow(b, a)
-    __matmul__: Binary = lambda a, b: ops.matmul(a, b)
-    __rmatmul__: Binary = lambda a, b: ops.matmul(b, a)
-    __lt__: Binary = lambda a, b: ops.less(a, b)
-    __le__: Binary = lambda a, b: ops.less_equal(a, b)
-    __gt__: Binary = lambda a, b: ops.greater(a, b)
-    __ge__: Binary = lambda a, b: ops.greater_equal(a, b)
-    __eq__: Binary = lambda a, b: ops.equal(a, b)  # type: ignore[assignment]
-    __ne__: Binary = lambda a, b: ops.not_equal(a, b)  # type: ignore[assignment]
+    __add__: ClassVar[Binary] = lambda a, b: ops.add(a, b)
+    __radd__: ClassVar[Binary] = lambda a, b: ops.add(b, a)
+    __sub__: ClassVar[Binary] = lambda a, b: ops.sub(a, b)
+    __rsub__: ClassVar[Binary] = lambda a, b: ops.sub(b, a)
+    __mul__: ClassVar[Binary] = lambda a, b: ops.mul(a, b)
+    __rmul__: ClassVar[Binary] = lambda a, b: ops.mul(b, a)
+    __truediv__: ClassVar[Binary] = lambda a, b: ops.div(a, b)
+    __rtruediv__: ClassVar[Binary] = lambda a, b: ops.div(b, a)
+    __pow__: ClassVar[Binary] = lambda a, b: ops.pow(a, b)
+    __rpow__: ClassVar[Binary] = lambda a, b: ops.pow(b, a)
+    __matmul__: ClassVar[Binary] = lambda a, b: ops.matmul(a, b)
+    __rmatmul__: ClassVar[Binary] = lambda a, b: ops.matmul(b, a)
+    __lt__: ClassVar[Binary] = lambda a, b: ops.less(a, b)
+    __le__: ClassVar[Binary] = lambda a, b: ops.less_equal(a, b)
+    __gt__: ClassVar[Binary] = lambda a, b: ops.greater(a, b)
+    __ge__: ClassVar[Binary] = lambda a, b: ops.greater_equal(a, b)
+    __eq__: ClassVar[Binary] = lambda a, b: ops.equal(a, b)  # type: ignore[assignment]
+    __ne__: ClassVar[Binary] = lambda a, b: ops.not_equal(a, b)  # type: ignore[assignment]
     __and__ = __rand__ = _logical("&", "logical_and")
     __or__ = __ror__ = _logical("|", "logical_or")
     __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = __iand__ = __ior__ = _refused

@@ -24,15 +24,14 @@ def shift(cells: int, p: float = 1.0) -> Transform:
     New cells are 0.
 
     Raises:
-        ValueError: for cells below 0, p outside [0, 1], or a batch of another shape.
+        TypeError, ValueError: for cells below 0, p outside [0, 1], or a batch of another shape.
 
     Example:
         >>> x = np.ones((4, 1, 8, 8), np.float32)
         >>> shift(2)(x, np.random.default_rng(0)).shape
         (4, 1, 8, 8)
     """
-    if not tg.arguments.is_whole(cells, 0):
-        raise ValueError(f"shift: cells must be a whole number of at least 0, got {cells!r}")
+    cells = tg.arguments.whole(cells, "shift", "cells", 0)
     p = tg.arguments.number(p, "shift", "p", 0, 1)
 
     def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Data sets in memory, batches of them, and one set that lies in the package: handwritten digits."""
+"""Data sets in memory, batches of them, and one set that comes with the package: handwritten digits."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -37,12 +37,9 @@ class Dataset:
     def __init__(self, images: np.ndarray, labels: np.ndarray, classes: Sequence[str] = (),
                  scale: float | None = None) -> None:
         self.images, self.labels = np.asarray(images), np.asarray(labels)
-        if not self.images.ndim or not self.labels.ndim:
-            raise ValueError(f"Dataset: expects arrays of N images and N labels, got shapes "
+        if not self.images.ndim or self.images.shape[:1] != self.labels.shape[:1]:
+            raise ValueError(f"Dataset: expects arrays of N images and of as many labels, got shapes "
                              f"{self.images.shape} and {self.labels.shape}")
-        if len(self.images) != len(self.labels):
-            raise ValueError(f"Dataset: expects as many labels as images, got {len(self.labels)} and "
-                             f"{len(self.images)}")
         wide = self.images.dtype.kind in "iu" and self.images.itemsize > 1 and self.images.size
         if scale is None and wide and self.images.max() > 255:
             raise ValueError(f"Dataset: expects scale for pixels up to {self.images.max()}, the default "
@@ -83,14 +80,13 @@ def digits(split: str = "train") -> Dataset:
         >>> len(nn.data.digits("train")), len(nn.data.digits("test"))
         (1442, 355)
     """
-    if split not in ("train", "test", "all"):
-        raise ValueError(f"digits: split must be 'train', 'test' or 'all', got {split!r}")
     with files("nn.data").joinpath("digits.npz").open("rb") as f, np.load(f, allow_pickle=False) as z:
         images, labels = z["images"], z["labels"]
     held_out = np.zeros(len(labels), bool)
     for digit in range(10):
         held_out[np.flatnonzero(labels == digit)[4::5]] = True
-    chosen = {"train": ~held_out, "test": held_out, "all": np.ones(len(labels), bool)}[split]
+    splits = {"train": ~held_out, "test": held_out, "all": np.ones(len(labels), bool)}
+    chosen = splits[tg.arguments.one_of(split, "digits", "split", list(splits))]
     return Dataset(images[chosen], labels[chosen], [str(d) for d in range(10)], scale=1 / 16)
 
 
@@ -121,14 +117,11 @@ class DataLoader:
         if isinstance(dataset, list | tuple | np.ndarray | dict | str) or not hasattr(dataset, "__getitem__"):
             raise TypeError(f"DataLoader: expects a data set, which takes an array of indices and gives a "
                             f"tuple of arrays, got {type(dataset).__name__}; pass nn.data.Dataset(x, y)")
-        if not tg.arguments.is_whole(batch_size, 1):
-            raise ValueError(f"DataLoader: batch_size must be a whole number of at least 1, got "
-                             f"{batch_size!r}")
-        if (shuffle or transform) and not isinstance(rng, np.random.Generator):
-            raise TypeError(f"DataLoader: shuffle and transform need rng, a NumPy generator, got "
-                            f"{type(rng).__name__}; pass rng=np.random.default_rng(seed)")
-        self.dataset, self.batch_size, self.shuffle = dataset, int(batch_size), shuffle
-        self.rng, self.drop_last, self.transform = rng, drop_last, transform
+        self.batch_size = tg.arguments.whole(batch_size, "DataLoader", "batch_size", 1)
+        if shuffle or transform:
+            tg.arguments.generator(rng, "DataLoader with shuffle or transform")
+        self.rng: Any = rng
+        self.dataset, self.shuffle, self.drop_last, self.transform = dataset, shuffle, drop_last, transform
 
     def __len__(self) -> int:
         n = len(self.dataset)

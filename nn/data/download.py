@@ -12,7 +12,7 @@ import struct
 import tarfile
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -72,14 +72,14 @@ def md5(path: Path) -> str:
 def _with_bar(response: Any, total: int, name: str) -> AbstractContextManager[Any]:
     """The response, whose reading moves a progress bar if there is tqdm."""
     try:
-        from tqdm import tqdm
+        from tqdm import tqdm  # type: ignore[import-untyped]
     except ImportError:
         return nullcontext(response)
     return tqdm.wrapattr(response, "read", total=total or None, desc=name)
 
 
 def _blocks(url: str, name: str) -> Iterator[bytes]:
-    """What stands at an address; whatever goes wrong with it is a ConnectionError."""
+    """The content of an address, block by block; whatever goes wrong with it is a ConnectionError."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
             total, got = int(response.headers.get("Content-Length", 0)), 0
@@ -148,15 +148,13 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is truncated, not gzip, of another kind, or of another length.
     """
+    packed = Path(path).read_bytes()
     try:
-        with gzip.open(path) as f:
-            content = f.read()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"read_idx: there is no file {os.fspath(path)}") from None
+        content = gzip.decompress(packed)
     except (OSError, EOFError, zlib.error) as e:
         raise ValueError(f"read_idx: {os.fspath(path)} is not a whole gzip file ({e}); delete it and try "
                          f"again") from None
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
+    if not content.startswith(b"\x00\x00\x08") or len(content) < 4 or len(content) < 4 + 4 * content[3]:
         raise ValueError(f"read_idx: {os.fspath(path)} begins with {content[:4].hex(' ')}, expected "
                          f"00 00 08 and the number of axes: not an IDX file of bytes")
     ndim = content[3]
@@ -168,14 +166,9 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     return values.reshape(shape)
 
 
-def _check_split(name: str, split: str) -> None:
-    if split not in ("train", "test"):
-        raise ValueError(f"{name}: split must be 'train' or 'test', got {split!r}")
-
-
-def _load(name: str, split: str, url: str, checksums: dict[str, tuple[str, ...]],
+def _load(name: str, split: str, url: str, checksums: Mapping[str, tuple[str, ...]],
           folders: list[Path], classes: tuple[str, ...], advice: str) -> Dataset:
-    _check_split(name, split)
+    tg.arguments.one_of(split, name, "split", list(FILES))
     images, labels = [read_idx(locate(name, file, url + file, checksums[file], folders, advice))
                       for file in FILES[split]]
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
@@ -201,8 +194,8 @@ def fashion_mnist(split: str = "train", folder: str | os.PathLike[str] | None = 
 
     Source: Xiao, Rasul & Vollgraf 2017, MIT licence.
     """
-    folders = [cache_folder("fashion-mnist", folder), DEBIAN_FASHION]
-    return _load("fashion_mnist", split, FASHION_URL, FASHION_MD5, folders, FASHION_CLASSES,
+    return _load("fashion_mnist", split, FASHION_URL, FASHION_MD5,
+                 [cache_folder("fashion-mnist", folder), DEBIAN_FASHION], FASHION_CLASSES,
                  "install the files with 'apt-get install dataset-fashion-mnist'")
 
 
@@ -230,7 +223,8 @@ def _read_archive(archive: Path, members: list[str]) -> np.ndarray:
     """The records (N, 3073) of members of the archive, read in place, never unpacked to disk."""
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            values = np.frombuffer(b"".join(tar.extractfile(name).read() for name in members), np.uint8)
+            parts: list[Any] = [tar.extractfile(name) for name in members]  # None for a folder
+            values = np.frombuffer(b"".join(part.read() for part in parts), np.uint8)
     except (tarfile.TarError, OSError, EOFError, KeyError, AttributeError, zlib.error) as e:
         raise ValueError(f"cifar10: {archive} is not the whole archive ({e}); delete it and try again"
                          ) from None
@@ -256,7 +250,7 @@ def cifar10(split: str = "train", folder: str | os.PathLike[str] | None = None) 
 
     Source: Krizhevsky 2009.
     """
-    _check_split("cifar10", split)
+    tg.arguments.one_of(split, "cifar10", "split", list(CIFAR_MEMBERS))
     archive = locate("cifar10", CIFAR_URL.rsplit("/", 1)[1], CIFAR_URL, (CIFAR_MD5,),
                      [cache_folder("cifar-10", folder)], NO_DOWNLOAD)
     records = _read_archive(archive, CIFAR_MEMBERS[split])

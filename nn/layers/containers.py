@@ -13,13 +13,11 @@ class _Container(Module):
     """What all three share: children that are modules, and their number."""
 
     def _add(self, name: str, module: Module) -> None:
-        if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__}: expects modules, got {type(module).__name__} at "
-                            f"{name!r}")
+        tg.arguments.instance(module, Module, type(self).__name__, "modules", f" at {name!r}")
         self.add_module(name, module)
 
     def __len__(self) -> int:
-        return len(self._modules)
+        return len(self._of_kind("module"))
 
 
 class _Indexed(_Container):
@@ -32,7 +30,7 @@ class _Indexed(_Container):
             TypeError: if it is not a module.
         """
         number = len(self)
-        while str(number) in self._modules:  # a slice keeps its names
+        while str(number) in self._kinds:  # a slice keeps its names
             number += 1
         self._add(str(number), module)
         return self
@@ -44,26 +42,23 @@ class _Indexed(_Container):
         return self
 
     def _name(self, i: int) -> str:
-        names = list(self._modules)
-        if not tg.arguments.is_whole(i):
-            raise TypeError(f"{type(self).__name__}: expects the number of a module, got {i!r}")
-        if not -len(names) <= i < len(names):
-            raise IndexError(f"{type(self).__name__}: index {i} is out of range for {len(names)} "
-                             f"modules")
+        names = list(self._of_kind("module"))
+        if not -len(names) <= tg.arguments.whole(i, type(self).__name__, "index") < len(names):
+            raise IndexError(f"{type(self).__name__}: index {i} is out of range for {len(names)} modules")
         return names[i]
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._modules.values())
+        return iter(self._of_kind("module").values())
 
     def __getitem__(self, i: int | slice) -> Any:
         if not isinstance(i, slice):
-            return self._modules[self._name(i)]
-        part = type(self)()  # the modules stay where they are: no new names or scopes
-        part._modules.update(self._sliced(i))
+            return vars(self)[self._name(i)]
+        part, modules = type(self)(), self._sliced(i)
+        vars(part).update(modules, _kinds=dict.fromkeys(modules, "module"))  # no new names or scopes
         return part
 
     def _sliced(self, i: slice) -> dict[str, Module]:
-        return dict(list(self._modules.items())[i])
+        return dict(list(self._of_kind("module").items())[i])
 
     def __setitem__(self, i: int, module: Module) -> None:
         self._add(self._name(i), module)
@@ -91,10 +86,10 @@ class Sequential(_Indexed):
             for name, m in modules[0].items():
                 self._add(name, m)
         else:
-            self.extend(modules)
+            self.extend(modules)  # type: ignore[arg-type]  # a mapping among others is refused there
 
     def forward(self, x: Any) -> Any:
-        for m in self._modules.values():
+        for m in self:
             x = m(x)
         return x
 
@@ -127,7 +122,7 @@ class ModuleList(_Uncalled, _Indexed):
         self.extend(modules)
 
     def _sliced(self, i: slice) -> dict[str, Module]:
-        return {str(n): m for n, m in enumerate(list(self._modules.values())[i])}
+        return {str(n): m for n, m in enumerate([*self][i])}
 
 
 class ModuleDict(_Uncalled, Mapping[str, Module]):
@@ -141,9 +136,7 @@ class ModuleDict(_Uncalled, Mapping[str, Module]):
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()
-        if not isinstance(modules, Mapping | None):
-            raise TypeError(f"ModuleDict: expects a mapping of names to modules, got "
-                            f"{type(modules).__name__}")
+        tg.arguments.instance(modules, Mapping | None, "ModuleDict", "a mapping of names to modules")
         for name, m in (modules or {}).items():
             self._add(name, m)
 
@@ -151,11 +144,12 @@ class ModuleDict(_Uncalled, Mapping[str, Module]):
         self._add(name, module)
 
     def __getitem__(self, name: str) -> Module:
-        if name not in self._modules:
-            raise KeyError(f"ModuleDict: no module {name!r}; there are {', '.join(self._modules)}")
-        return self._modules[name]
+        modules = self._of_kind("module")
+        if name not in modules:
+            raise KeyError(f"ModuleDict: no module {name!r}; there are {', '.join(modules)}")
+        return modules[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
+        return iter(self._of_kind("module"))
 
     __eq__, __hash__ = object.__eq__, object.__hash__  # a module is itself, whatever it holds

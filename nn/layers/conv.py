@@ -8,19 +8,10 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .linear import initial_weight_and_bias
-from .module import Module
+from .linear import add_weight_and_bias
+from .module import Module, Parameter
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-
-
-def _sizes(name: str, what: str, value: Any, dims: int, least: int = 1) -> tuple[int, ...]:
-    """An int, or one int per axis, as a tuple of `dims`."""
-    sizes = tuple(value) if isinstance(value, list | tuple) else (value,) * dims
-    if len(sizes) != dims or not all(tg.arguments.is_whole(k, least) for k in sizes):
-        form = "an int" if dims == 1 else f"an int or {dims} ints"
-        raise ValueError(f"{name}: {what} must be {form} of at least {least}, got {value!r}")
-    return tuple(int(k) for k in sizes)
 
 
 class _Conv(Module):
@@ -28,6 +19,7 @@ class _Conv(Module):
 
     dims, transposed = 2, False
     function: Callable[..., tg.Tensor]
+    weight: Parameter
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
                  padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True,
@@ -39,21 +31,17 @@ class _Conv(Module):
         if not whole or in_channels % groups or out_channels % groups:
             raise ValueError(f"{name}: in_channels={in_channels!r} and out_channels={out_channels!r} must be "
                              f"at least 1 and divisible by groups={groups!r}, all whole numbers")
-        modes = PADDING_MODES[:1] if self.transposed else PADDING_MODES
-        if not isinstance(padding_mode, str) or padding_mode not in modes:
-            raise ValueError(f"{name}: padding_mode must be one of {', '.join(PADDING_MODES)} (a transposed "
-                             f"convolution has only zeros), got {padding_mode!r}")
+        self.padding_mode = tg.arguments.one_of(padding_mode, name, "padding_mode",
+                                                PADDING_MODES[:1] if self.transposed else PADDING_MODES)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = _sizes(name, "kernel_size", kernel_size, dims)
-        self.stride = _sizes(name, "stride", stride, dims)
-        tg.arguments.sides(padding, name, dims)  # refused here if it is none
+        self.kernel_size = tg.arguments.sizes(kernel_size, name, "kernel_size", dims)
+        self.stride = tg.arguments.sizes(stride, name, "stride", dims)
+        self.dilation = tg.arguments.sizes(dilation, name, "dilation", dims)
+        tg.arguments.sides(padding, name, dims)  # refused here if it is no padding
         self.padding = (padding,) * dims if tg.arguments.is_whole(padding) else padding
-        self.dilation = _sizes(name, "dilation", dilation, dims)
-        self.padding_mode = padding_mode
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape = (first, second // groups, *self.kernel_size)
-        self.weight, b = initial_weight_and_bias(shape, out_channels, bias, dtype, rng, name)
-        self.register_parameter("bias", b)
+        add_weight_and_bias(self, shape, out_channels, bias, dtype, rng)
 
     def forward(self, x: Any) -> tg.Tensor:
         return self.function(x, self.weight, self.bias, self.stride, self.padding, self.dilation,
@@ -80,7 +68,7 @@ class Conv2d(_Conv):
         dtype, rng: of the initial parameters; `rng` by default is a fresh generator.
 
     Raises:
-        ValueError: for sizes, groups or modes that do not make a convolution.
+        TypeError, ValueError: for sizes, groups or modes that do not make a convolution.
 
     Example:
         >>> Conv2d(3, 8, 3, padding=1)(tg.ones(2, 3, 6, 6)).shape
@@ -110,7 +98,8 @@ class _ConvTranspose(_Conv):
                  rng: np.random.Generator | None = None) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
                          bias, padding_mode, dtype=dtype, rng=rng)
-        self.output_padding = _sizes(type(self).__name__, "output_padding", output_padding, self.dims, 0)
+        self.output_padding = tg.arguments.sizes(output_padding, type(self).__name__, "output_padding",
+                                                 self.dims, 0)
 
     def forward(self, x: Any, output_size: Any = None) -> tg.Tensor:
         return self.function(x, self.weight, self.bias, self.stride, self.padding, self.output_padding,

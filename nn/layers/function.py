@@ -14,21 +14,13 @@ import tinygrad_conv as tg
 from .module import Module
 
 
-class FunctionLayer(Module):
-    """Applies `function`, a function of the engine, which a subclass names."""
-
-    function: Callable[..., tg.Tensor]
-
-    def forward(self, x: Any) -> tg.Tensor:
-        return self.function(x)
-
-
-class OptionLayer(FunctionLayer):
-    """Keeps the function's options as attributes of the same names, and prints them in their order.
+class OptionLayer(Module):
+    """Keeps the options of `function`, a function of the engine, as attributes, and prints them in order.
 
     Those that are `unprinted` PyTorch does not print either.
     """
 
+    function: Callable[..., tg.Tensor]
     unprinted: tuple[str, ...] = ()
 
     def __init__(self, **options: Any) -> None:
@@ -41,14 +33,25 @@ class OptionLayer(FunctionLayer):
         """The options as they are now, to hand on as keyword arguments."""
         return {name: getattr(self, name) for name in self.option_names}
 
-    def forward(self, x: Any) -> tg.Tensor:
-        return self.function(x, **self.options())
-
     def extra_repr(self) -> str:
         return ", ".join(f"{k}={v!r}" for k, v in self.options().items() if k not in self.unprinted)
 
 
-class _InPlaceLayer(OptionLayer):
+class FunctionLayer(OptionLayer):
+    """Applies the function, with the options as they are now, to one input."""
+
+    def forward(self, x: Any) -> tg.Tensor:
+        return self.function(x, **self.options())
+
+
+class PlainLayer(FunctionLayer):
+    """A function without options."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class _InPlaceLayer(FunctionLayer):
     """One that PyTorch can also compute in place; here that would silently leave x as it is."""
 
     def __init__(self, inplace: bool, **options: Any) -> None:
@@ -92,7 +95,7 @@ class ReLU6(_Activation):
     function = staticmethod(tg.relu6)
 
 
-class Sigmoid(FunctionLayer):
+class Sigmoid(PlainLayer):
     """1 / (1 + exp(-x)).
 
     Example:
@@ -103,7 +106,7 @@ class Sigmoid(FunctionLayer):
     function = staticmethod(tg.sigmoid)
 
 
-class Tanh(FunctionLayer):
+class Tanh(PlainLayer):
     """tanh(x).
 
     Example:
@@ -164,7 +167,7 @@ class ELU(_InPlaceLayer):
         super().__init__(inplace, alpha=alpha)
 
 
-class GELU(OptionLayer):
+class GELU(FunctionLayer):
     """x Phi(x), Phi the normal distribution function; approximate="tanh" for the approximation.
 
     Example:
@@ -178,7 +181,7 @@ class GELU(OptionLayer):
         super().__init__(approximate=approximate)
 
 
-class Softplus(OptionLayer):
+class Softplus(FunctionLayer):
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold.
 
     Example:
@@ -206,7 +209,7 @@ class Hardtanh(_InPlaceLayer):
         super().__init__(inplace, min_val=min_val, max_val=max_val)
 
 
-class Softmax(OptionLayer):
+class Softmax(FunctionLayer):
     """exp(x) / sum(exp(x)) along `dim`, by default the last axis.
 
     Example:
@@ -220,7 +223,7 @@ class Softmax(OptionLayer):
         super().__init__(dim=dim)
 
 
-class LogSoftmax(OptionLayer):
+class LogSoftmax(FunctionLayer):
     """log(softmax(x)) along `dim`, by default the last axis.
 
     Example:
@@ -271,7 +274,7 @@ class Dropout2d(Dropout):
     function = staticmethod(tg.dropout2d)
 
 
-class Flatten(OptionLayer):
+class Flatten(FunctionLayer):
     """Merge the axes from `start_dim` to `end_dim`; by default all but the first, the batch.
 
     Example:

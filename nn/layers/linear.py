@@ -13,15 +13,16 @@ from .function import default_rng
 from .module import Module, Parameter
 
 
-def initial_weight_and_bias(shape: tuple[int, ...], outputs: int, bias: bool, dtype: Any,
-                            rng: np.random.Generator | None, op: str) -> tuple[Parameter, Parameter | None]:
+def add_weight_and_bias(layer: Module, shape: tuple[int, ...], outputs: int, bias: bool, dtype: Any,
+                        rng: np.random.Generator | None) -> None:
     """PyTorch's default: both U(-1/sqrt(fan_in), 1/sqrt(fan_in)), that is kaiming with a=sqrt(5)."""
-    rng = default_rng(rng, op)
-    weight = init.kaiming_uniform_(Parameter(tg.zeros(shape, dtype=dtype)), a=math.sqrt(5), rng=rng)
-    if not bias:
-        return weight, None
-    bound = 1 / math.sqrt(init.fans(shape)[0])
-    return weight, init.uniform_(Parameter(tg.zeros(outputs, dtype=dtype)), -bound, bound, rng=rng)
+    rng = default_rng(rng, type(layer).__name__)
+    layer.weight = Parameter(tg.zeros(shape, dtype=dtype))
+    init.kaiming_uniform_(layer.weight, a=math.sqrt(5), rng=rng)
+    layer.register_parameter("bias", Parameter(tg.zeros(outputs, dtype=dtype)) if bias else None)
+    if bias:
+        bound = 1 / math.sqrt(init.fans(shape)[0])
+        init.uniform_(layer.bias, -bound, bound, rng=rng)
 
 
 class Linear(Module):
@@ -35,23 +36,22 @@ class Linear(Module):
             made with a seed, to get the same network every time.
 
     Raises:
-        ValueError: at the call, if the last axis of x is not `in_features` long.
+        TypeError, ValueError: for sizes that are not whole numbers of at least 1; at the call, if the
+            last axis of x is not `in_features` long.
 
     Example:
         >>> Linear(3, 2)(tg.ones(4, 3)).shape
         (4, 2)
     """
 
+    weight: Parameter
+
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *,
                  dtype: Any = np.float32, rng: np.random.Generator | None = None) -> None:
         super().__init__()
-        if not all(tg.arguments.is_whole(n, 1) for n in (in_features, out_features)):
-            raise ValueError(f"Linear: sizes must be whole numbers of at least 1, got "
-                             f"in_features={in_features!r}, out_features={out_features!r}")
-        self.in_features, self.out_features = in_features, out_features
-        self.weight, b = initial_weight_and_bias((out_features, in_features), out_features, bias, dtype, rng,
-                                                 "Linear")
-        self.register_parameter("bias", b)
+        self.in_features = tg.arguments.whole(in_features, "Linear", "in_features", 1)
+        self.out_features = tg.arguments.whole(out_features, "Linear", "out_features", 1)
+        add_weight_and_bias(self, (out_features, in_features), out_features, bias, dtype, rng)
 
     def forward(self, x: Any) -> tg.Tensor:
         shape = x.shape if hasattr(x, "shape") else np.shape(x)

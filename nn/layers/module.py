@@ -15,7 +15,8 @@ import tinygrad_conv as tg
 
 from ..advice import METHODS
 
-KINDS = {"_parameters": "a Parameter", "_buffers": "a tensor", "_modules": "a Module"}
+# attributes that are found in the tree, and what they must be
+KINDS = {"parameter": "a Parameter", "buffer": "a tensor", "module": "a Module"}
 
 
 class Parameter(tg.Tensor):
@@ -73,8 +74,8 @@ class Module:
     training: bool
 
     def __init__(self) -> None:
-        # the three registries, and as scope the name by which its parent calls it
-        self.__dict__.update({kind: {} for kind in KINDS}, training=True, _scope="")
+        # the kind of each attribute that has one; the scope is the name by which the parent calls it
+        self.__dict__.update(_kinds={}, training=True, _scope="")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward(); define it, or call the "
@@ -93,11 +94,11 @@ class Module:
     # ----- attributes -----
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if "_modules" not in self.__dict__:
+        if "_kinds" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}: call super().__init__() before assigning "
                                  f"{name!r}")
-        registry = self._registry(name, value)
-        if registry is not None and hasattr(type(self), name):
+        kind = self._kind(name, value)
+        if kind and hasattr(type(self), name):
             raise AttributeError(f"{type(self).__name__}: {name!r} is a method or attribute of the class "
                                  f"and would hide what is assigned; choose another name")
         if isinstance(value, Module):
@@ -107,46 +108,34 @@ class Module:
             value._enter_scope(name)
             for inner, t in (*value.named_parameters(), *value.named_buffers()):
                 t.name = f"{name}.{inner}"
-        elif registry is not None and value is not None:
+        elif kind and value is not None:
             value.name = value.name or name
-        for other in (self.__dict__, *self._registries()):
-            if other is not registry:
-                other.pop(name, None)
-        if registry is None:
-            object.__setattr__(self, name, value)
-        else:
-            registry[name] = value
+        if kind:
+            self.__dict__["_kinds"] = {**self._kinds, name: kind}  # anew: a copy has its own
+        object.__setattr__(self, name, value)
 
-    def _registries(self) -> list[dict[str, Any]]:
-        return [self.__dict__[kind] for kind in KINDS]
-
-    def _registry(self, name: str, value: Any) -> dict[str, Any] | None:
-        """The dictionary that `value` belongs in under `name`; None for a plain attribute."""
-        kind = next((kind for kind in KINDS if name in self.__dict__[kind]), None)
+    def _kind(self, name: str, value: Any) -> str | None:
+        """What `value` is under that name: one of KINDS, or None for a plain attribute."""
         if isinstance(value, Parameter | Module):
-            kind = "_parameters" if isinstance(value, Parameter) else "_modules"
-        elif kind and value is not None and not (kind == "_buffers" and isinstance(value, tg.Tensor)):
+            return "parameter" if isinstance(value, Parameter) else "module"
+        kind = self._kinds.get(name)
+        if kind and value is not None and not (kind == "buffer" and isinstance(value, tg.Tensor)):
             raise TypeError(f"{type(self).__name__}: {name!r} must be {KINDS[kind]} or None, got "
                             f"{type(value).__name__}; values are changed with {name}.mutate()[...]")
-        return self.__dict__[kind] if kind else None
+        return kind
 
-    def __getattr__(self, name: str) -> Any:  # only called for what is not a plain attribute
-        for kind in KINDS:
-            if name in self.__dict__.get(kind, ()):
-                return self.__dict__[kind][name]
-        if name in (*KINDS, "_scope", "training"):
+    def _of_kind(self, kind: str) -> dict[str, Any]:
+        """Its own parameters, buffers or modules by name, in order; None where a place is kept."""
+        return {name: vars(self)[name] for name, k in self._kinds.items() if k == kind}
+
+    def __getattr__(self, name: str) -> Any:  # only called for what is not there
+        if name in ("_kinds", "_scope", "training"):
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
         raise AttributeError(tg.advice.missing(type(self).__name__, name, METHODS), name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
-        for registry in self._registries():
-            if name in registry:
-                del registry[name]
-                return
         object.__delattr__(self, name)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *(name for registry in self._registries() for name in registry)})
+        self.__dict__["_kinds"] = {other: kind for other, kind in self._kinds.items() if other != name}
 
     def _enter_scope(self, name: str) -> None:
         self.__dict__["_scope"] = name
@@ -156,10 +145,9 @@ class Module:
             raise TypeError(f"{op}: {name!r} must be {KINDS[kind]} or None, got {type(value).__name__}")
         if not isinstance(name, str) or not name or "." in name:
             raise ValueError(f"{op}: expects a name without dots, got {name!r}")
-        declared = getattr(self, kind)
-        if name not in declared and hasattr(self, name):
+        if self._kinds.get(name) != kind and hasattr(self, name):
             raise ValueError(f"{op}: {type(self).__name__} already has an attribute {name!r}")
-        declared.setdefault(name)
+        self.__dict__.update({name: vars(self).get(name), "_kinds": {**self._kinds, name: kind}})
         setattr(self, name, value)
 
     def register_parameter(self, name: str, value: Parameter | None) -> None:
@@ -168,7 +156,7 @@ class Module:
         Raises:
             TypeError: if it is not a Parameter. ValueError: if the name is taken or has a dot.
         """
-        self._declare("register_parameter", "_parameters", name, value, isinstance(value, Parameter))
+        self._declare("register_parameter", "parameter", name, value, isinstance(value, Parameter))
 
     def register_buffer(self, name: str, value: tg.Tensor | None) -> None:
         """Declare a tensor that is saved with the module but not trained; None keeps its place.
@@ -176,7 +164,7 @@ class Module:
         Raises:
             TypeError: if it is not a tensor. ValueError: if the name is taken or has a dot.
         """
-        self._declare("register_buffer", "_buffers", name, value,
+        self._declare("register_buffer", "buffer", name, value,
                       isinstance(value, tg.Tensor) and not isinstance(value, Parameter))
 
     def add_module(self, name: str, module: Module | None) -> None:
@@ -185,13 +173,13 @@ class Module:
         Raises:
             TypeError: if it is not a Module. ValueError: if the name is taken or has a dot.
         """
-        self._declare("add_module", "_modules", name, module, isinstance(module, Module))
+        self._declare("add_module", "module", name, module, isinstance(module, Module))
 
     # ----- the tree below -----
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Direct submodules, in order."""
-        return ((name, m) for name, m in self._modules.items() if m is not None)
+        return ((name, m) for name, m in self._of_kind("module").items() if m is not None)
 
     def children(self) -> Iterator[Module]:
         """Direct submodules, in order."""
@@ -205,32 +193,26 @@ class Module:
         """This module and all below, each once."""
         return (m for _, m in self.named_modules())
 
-    def _paths(self) -> Iterator[tuple[str, Module]]:
+    def _paths(self, path: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all below with dotted names; a shared one under each of its names."""
-        stack: list[tuple[str, Module]] = [("", self)]
-        while stack:
-            path, m = stack.pop()
-            yield path, m
-            stack.extend((joined(path, name), child)
-                         for name, child in reversed([*m.named_children()]))
+        yield path, self
+        for name, child in self.named_children():
+            yield from child._paths(joined(path, name))
 
-    def _called(self) -> Iterator[tuple[str, Module]]:
+    def _called(self, caller: str = "", path: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all below by the paths the tape has for their calls; below the calls' own.
 
         A shared one goes by its newest name, one in a list by the list's name and its own.
         """
-        stack: list[tuple[str, str, Module]] = [("", "", self)]  # path of the caller, own path, module
-        while stack:
-            caller, path, m = stack.pop()
-            yield path, m
-            for child in reversed([*m.children()]):
-                inside = caller if "." in child._scope else path
-                stack.append((inside, joined(inside, child._scope), child))
+        yield path, self
+        for child in self.children():
+            inside = caller if "." in child._scope else path
+            yield from child._called(inside, joined(inside, child._scope))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Parameters with dotted names, in order; a shared one once."""
         return _once((joined(path, name), p) for path, m in self.named_modules()
-                     for name, p in m._parameters.items() if p is not None)
+                     for name, p in m._of_kind("parameter").items() if p is not None)
 
     def parameters(self) -> Iterator[Parameter]:
         """Parameters in order; a shared one once."""
@@ -239,7 +221,7 @@ class Module:
     def named_buffers(self) -> Iterator[tuple[str, tg.Tensor]]:
         """Buffers with dotted names, in order; a shared one once."""
         return _once((joined(path, name), b) for path, m in self.named_modules()
-                     for name, b in m._buffers.items() if b is not None)
+                     for name, b in m._of_kind("buffer").items() if b is not None)
 
     def buffers(self) -> Iterator[tg.Tensor]:
         """Buffers in order; a shared one once."""
@@ -291,7 +273,7 @@ class Module:
 
     def _state(self) -> dict[str, tg.Tensor]:
         return {joined(path, name): t for path, m in self._paths()
-                for name, t in (*m._parameters.items(), *m._buffers.items()) if t is not None}
+                for kind in ("parameter", "buffer") for name, t in m._of_kind(kind).items() if t is not None}
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Read-only copies of all parameters and buffers by dotted name, in PyTorch's order.
@@ -322,9 +304,8 @@ class Module:
             >>> nn.Linear(3, 2).load_state_dict({"weight": np.ones((2, 3)), "b": 0}, strict=False)
             LoadResult(missing_keys=['bias'], unexpected_keys=['b'])
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(f"load_state_dict: expects a mapping of names to arrays, got "
-                            f"{type(state).__name__}; pass module.state_dict() or nn.load(path)")
+        tg.arguments.instance(state, Mapping, "load_state_dict", "a mapping of names to arrays",
+                              "; pass module.state_dict() or nn.load(path)")
         own = self._state()
         given = {name: _array(name, state[name]) for name in own if name in state}
         result = LoadResult([name for name in own if name not in state],
@@ -353,13 +334,13 @@ class Module:
 
     def __repr__(self) -> str:
         extra = self.extra_repr()
-        lines = [f"({name}): " + repr(m).replace("\n", "\n  ") for name, m in self._modules.items()]
+        lines = [f"({name}): " + repr(m).replace("\n", "\n  ") for name, m in self._of_kind("module").items()]
         if not lines:
             return f"{type(self).__name__}({extra})"
         return "\n  ".join([f"{type(self).__name__}(", *([extra] if extra else []), *lines]) + "\n)"
 
 
-def _locate(e: Exception, module: Module) -> None:
+def _locate(e: Any, module: Module) -> None:
     """Note where in the tree `e` was raised: each module it passes adds its name to one note.
 
     The picture of what was computed until then (`e.graph`) learns the kinds of modules on the way.
@@ -412,8 +393,7 @@ def tensors_in(y: Any) -> Iterator[tg.Tensor]:
 
 def _once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Without what was seen under an earlier name."""
-    seen: set[int] = set()
+    first: dict[int, tuple[str, Any]] = {}
     for name, value in named:
-        if id(value) not in seen:
-            seen.add(id(value))
-            yield name, value
+        first.setdefault(id(value), (name, value))
+    return iter(first.values())

@@ -1,7 +1,7 @@
 """Normalisation layers, as in PyTorch; batch and instance norm can keep running statistics."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,15 +23,13 @@ class Norm(Module):
 class _ChannelNorm(Norm):
     """`op` over the channels of x, with as many axes as `ndims` says; mean and variance can be tracked."""
 
-    op = staticmethod(tg.batch_norm)
+    op: Callable[..., tg.Tensor] = staticmethod(tg.batch_norm)
     ndims: tuple[int, ...] = (4,)
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
                  affine: bool = True, track_running_stats: bool = True, *,
                  dtype: Any = np.float32) -> None:
-        if not tg.arguments.is_whole(num_features, 1):
-            raise ValueError(f"{type(self).__name__}: num_features must be at least 1, a whole number, got "
-                             f"{num_features!r}")
+        tg.arguments.whole(num_features, type(self).__name__, "num_features", 1)
         super().__init__(num_features, affine, affine, dtype)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats

@@ -5,10 +5,10 @@ from typing import Any
 
 import tinygrad_conv as tg
 
-from .function import FunctionLayer, OptionLayer
+from .function import FunctionLayer, OptionLayer, PlainLayer
 
 
-class _Pool(OptionLayer):
+class _Pool(FunctionLayer):
     """A stride of None is the kernel's size, as in PyTorch."""
 
     unprinted: tuple[str, ...] = ("return_indices",)
@@ -47,7 +47,7 @@ class MaxPool1d(_MaxPool):
     function = staticmethod(tg.max_pool1d)
 
 
-class MaxUnpool2d(_Pool):
+class MaxUnpool2d(OptionLayer):
     """`tg.max_unpool2d`: values back to where `MaxPool2d(return_indices=True)` took them.
 
     Example:
@@ -57,10 +57,11 @@ class MaxUnpool2d(_Pool):
     """
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
-        super().__init__(kernel_size, stride, padding=padding)
+        super().__init__(kernel_size=kernel_size, stride=kernel_size if stride is None else stride,
+                         padding=padding)
 
     def forward(self, x: Any, indices: Any, output_size: Any = None) -> tg.Tensor:
-        return tg.max_unpool2d(x, indices, self.kernel_size, self.stride, self.padding, output_size)
+        return tg.max_unpool2d(x, indices, **self.options(), output_size=output_size)
 
 
 class AvgPool2d(_Pool):
@@ -97,7 +98,7 @@ class AvgPool1d(_Pool):
                          count_include_pad=count_include_pad)
 
 
-class AdaptiveAvgPool2d(OptionLayer):
+class AdaptiveAvgPool2d(FunctionLayer):
     """`tg.adaptive_avg_pool2d`.
 
     Example:
@@ -111,7 +112,7 @@ class AdaptiveAvgPool2d(OptionLayer):
         super().__init__(output_size=output_size)
 
 
-class AdaptiveMaxPool2d(OptionLayer):
+class AdaptiveMaxPool2d(FunctionLayer):
     """`tg.adaptive_max_pool2d`.
 
     Example:
@@ -126,7 +127,7 @@ class AdaptiveMaxPool2d(OptionLayer):
         super().__init__(output_size=output_size, return_indices=return_indices)
 
 
-class GlobalAvgPool2d(FunctionLayer):
+class GlobalAvgPool2d(PlainLayer):
     """The mean of each channel's plane: (N, C, H, W) -> (N, C, 1, 1).
 
     Example:
@@ -137,7 +138,7 @@ class GlobalAvgPool2d(FunctionLayer):
     function = staticmethod(tg.global_avg_pool2d)
 
 
-class GlobalMaxPool2d(FunctionLayer):
+class GlobalMaxPool2d(PlainLayer):
     """The largest value of each channel's plane: (N, C, H, W) -> (N, C, 1, 1).
 
     Example:

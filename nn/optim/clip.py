@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -47,11 +48,9 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
         raise ValueError(f"clip_grad_norm_: max_norm must be at least 0 and norm_type above 0, got "
                          f"{max_norm!r} and {norm_type!r}")
     many = isinstance(parameters, Iterable) and not isinstance(parameters, tg.Tensor)
-    given = list(parameters) if many else [parameters]
+    given: list[Any] = list(parameters) if many else [parameters]
     for p in given:
-        if not isinstance(p, tg.Tensor):
-            raise TypeError(f"clip_grad_norm_: expects tensors, got {type(p).__name__}; pass "
-                            f"model.parameters()")
+        tg.arguments.instance(p, tg.Tensor, "clip_grad_norm_", "tensors", "; pass model.parameters()")
     if not given:
         raise ValueError("clip_grad_norm_: got no parameters; pass model.parameters(), anew at each step "
                          "(an iterator is used up by its first reader)")
@@ -67,8 +66,7 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
     with np.errstate(invalid="ignore"):  # a norm that is not finite makes nan, as in PyTorch
         for p in tensors:
             if p.grad.is_leaf:
-                values = p.grad.mutate()
-                values *= scale
+                np.multiply(p.grad.numpy(), scale, out=p.grad.mutate())
             else:  # made with create_graph=True: a graph relies on its values
                 p.grad = p.grad.detach() * scale
     return total

@@ -70,17 +70,15 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} has no update(); define it")
 
     def check(self, group: Group) -> None:
-        """Raise if an option is out of range.
+        """Refuse an option that is no number of at least 0.
 
         Raises:
             TypeError, ValueError: naming the option and its value.
         """
         for key in self.defaults:
-            numbers = group[key] if key == "betas" and isinstance(group[key], tuple | list) else (group[key],)
-            if not all(isinstance(n, int | float | np.number) for n in numbers):
-                raise TypeError(f"{type(self).__name__}: {key} must be a number, got {group[key]!r}")
-            if not all(n >= 0 for n in numbers):
-                raise ValueError(f"{type(self).__name__}: {key} must not be negative, got {group[key]}")
+            pair = key == "betas" and isinstance(group[key], tuple | list)
+            for n in group[key] if pair else [group[key]]:
+                tg.arguments.number(n, type(self).__name__, key, 0)
 
     # ----- groups -----
 
@@ -100,9 +98,8 @@ class Optimizer:
         params = _listed(name, group["params"])
         known = {id(p) for p in self.parameters()}
         for i, p in enumerate(params):
-            if not isinstance(p, tg.Tensor):
-                raise TypeError(f"{name}: parameter {i} must be a tensor, got {type(p).__name__}; pass "
-                                f"model.parameters()")
+            tg.arguments.instance(p, tg.Tensor, name, f"a tensor as parameter {i}",
+                                  "; pass model.parameters()")
             if not p.is_leaf or p.dtype.kind != "f":
                 raise TypeError(f"{name}: parameter {i} must be a floating point leaf, got a tensor of "
                                 f"{p.dtype}{'' if p.is_leaf else ' that an op computed'}")
@@ -110,10 +107,10 @@ class Optimizer:
                 raise ValueError(f"{name}: parameter {i}, {p.name or 'unnamed'} of shape {p.shape}, is "
                                  f"given twice")
             known.add(id(p))
-        options = {key: float(v) if isinstance(v, np.floating) else v
-                   for key, v in {**self.defaults, **group}.items()}
+        options = {**self.defaults, **group}
         self.check(options)
-        self.param_groups.append({**options, "params": params})
+        plain = {key: v.item() if getattr(v, "ndim", None) == 0 else v for key, v in options.items()}
+        self.param_groups.append({**plain, "params": params})
 
     def parameters(self) -> list[tg.Tensor]:
         """The parameters of all groups."""
@@ -177,8 +174,9 @@ class Optimizer:
             ValueError, TypeError: if groups, options, shapes or kinds of numbers do not fit; nothing has
                 changed then.
         """
-        name, parts = type(self).__name__, {"arrays": Mapping, "groups": list}
-        if not isinstance(state, Mapping) or not all(isinstance(state.get(k), t) for k, t in parts.items()):
+        name = type(self).__name__
+        if not (isinstance(state, Mapping) and isinstance(state.get("arrays"), Mapping)
+                and isinstance(state.get("groups"), list)):
             got = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
             raise ValueError(f"{name}: a saved state has 'arrays' and 'groups', got {got}; PyTorch's "
                              f"optimiser states have another form")
@@ -216,12 +214,11 @@ class Optimizer:
         if not i.isdecimal() or int(i) >= len(params):
             raise ValueError(f"{name}: the saved {key!r} belongs to none of the {len(params)} parameters")
         p, is_count = params[int(i)], slot == "step"
-        if value.dtype.kind not in ("iu" if is_count else "fiu"):
-            raise ValueError(f"{name}: the saved {key!r} is {value.dtype}, expected "
-                             f"{'a count' if is_count else p.dtype}")
-        if value.shape != (() if is_count else p.shape):
-            what = "a count has none" if is_count else f"the parameter {p.shape}"
-            raise ValueError(f"{name}: the saved {key!r} has shape {value.shape}, {what}")
+        kinds, shape = ("iu", ()) if is_count else ("fiu", p.shape)
+        if value.dtype.kind not in kinds or value.shape != shape:
+            expected = "a count" if is_count else f"{p.dtype} of shape {shape}"
+            raise ValueError(f"{name}: the saved {key!r} is {value.dtype} of shape {value.shape}, expected "
+                             f"{expected}")
         return int(i), slot, int(value) if is_count else np.array(value, p.dtype, order="C")
 
 
@@ -229,9 +226,7 @@ def _listed(name: str, params: Any) -> list[Any]:
     """One tensor or group, or many, as a list."""
     if isinstance(params, set | frozenset):
         raise TypeError(f"{name}: a set has no order, and saved states go by position; pass a list")
-    if not isinstance(params, Iterable):
-        raise TypeError(f"{name}: expects tensors or groups, got {type(params).__name__}; pass "
-                        f"model.parameters()")
+    tg.arguments.instance(params, Iterable, name, "tensors or groups", "; pass model.parameters()")
     return [params] if isinstance(params, tg.Tensor | dict) else list(params)
 
 
@@ -256,9 +251,7 @@ def no_decay(model: Module, weight_decay: float) -> list[dict[str, Any]]:
         >>> [(len(g["params"]), g["weight_decay"]) for g in groups]
         [(1, 0.01), (1, 0.0)]
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"no_decay: expects a module first, got {type(model).__name__}")
-    params = list(model.parameters())
+    params = list(tg.arguments.instance(model, Module, "no_decay", "a module first").parameters())
     undecayed = {id(p) for m in model.modules() for p in m.parameters() if isinstance(m, Norm) or p.ndim <= 1}
     return [{"params": [p for p in params if id(p) not in undecayed], "weight_decay": weight_decay},
             {"params": [p for p in params if id(p) in undecayed], "weight_decay": 0.0}]

@@ -17,29 +17,28 @@ import tinygrad_conv as tg
 from .optimizer import Optimizer
 
 
-def _check_optimizer(op: str, optimizer: Any) -> None:
-    """Refuse what is no optimiser."""
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"{op}: expects an optimiser first, got {type(optimizer).__name__}")
-
-
-def _check_numbers(op: str, least: float = -math.inf, **options: Any) -> None:
-    """Refuse options that are not numbers of at least `least`, by name."""
-    for name, value in options.items():
-        tg.arguments.number(value, op, name, least)
-
-
 def _per_group(op: str, name: str, value: Any, optimizer: Optimizer) -> list[float]:
     """A rate for each group of the optimiser: one number for all, or as many as there are groups."""
-    _check_optimizer(op, optimizer)
-    groups = len(optimizer.param_groups)
+    groups = len(tg.arguments.instance(optimizer, Optimizer, op, "an optimiser first").param_groups)
     rates = list(value) if isinstance(value, list | tuple) else [value] * groups
     if len(rates) != groups:
         raise ValueError(f"{op}: {name} has {len(rates)} rates for {groups} groups")
     return [tg.arguments.number(rate, op, name, 0) for rate in rates]
 
 
-class Schedule:
+class _Scheduler:
+    """What all schedules have: an optimiser, whose rates they set."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer: Optimizer = tg.arguments.instance(optimizer, Optimizer, type(self).__name__,
+                                                          "an optimiser first")
+
+    def get_last_lr(self) -> list[float]:
+        """The rate of each group now."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+
+class Schedule(_Scheduler):
     """Base class: `rate(base, t)` gives the rate after t steps for a group that began at `base`.
 
     Example:
@@ -54,8 +53,7 @@ class Schedule:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        _check_optimizer(type(self).__name__, optimizer)
-        self.optimizer = optimizer
+        super().__init__(optimizer)
         self._move(0)
 
     def rate(self, base: float, t: int) -> float:
@@ -65,7 +63,8 @@ class Schedule:
     def set_rates(self) -> None:
         """Give every group of the optimiser the rate of this moment."""
         for group in self.optimizer.param_groups:
-            group["lr"] = float(self.rate(group.setdefault("initial_lr", group["lr"]), self.t))
+            group.setdefault("initial_lr", group["lr"])
+            group["lr"] = float(self.rate(group["initial_lr"], self.t))
 
     def step(self) -> None:
         """Advance by one step: call it after each batch or each epoch, whichever the arguments count.
@@ -85,10 +84,6 @@ class Schedule:
         self.t = t
         self.set_rates()
         self._rates = self.get_last_lr()
-
-    def get_last_lr(self) -> list[float]:
-        """The rate of each group now."""
-        return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
         """The schedule's progress, as numbers."""
@@ -111,9 +106,8 @@ class StepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        _check_numbers("StepLR", 1, step_size=step_size)
-        _check_numbers("StepLR", gamma=gamma)
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size = tg.arguments.number(step_size, "StepLR", "step_size", 1)
+        self.gamma = tg.arguments.number(gamma, "StepLR", "gamma")
         super().__init__(optimizer)
 
     def rate(self, base: float, t: int) -> float:
@@ -131,10 +125,8 @@ class MultiStepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
-        _check_numbers("MultiStepLR", gamma=gamma)
-        for milestone in milestones:
-            tg.arguments.number(milestone, "MultiStepLR", "a milestone")
-        self.milestones, self.gamma = sorted(milestones), gamma
+        self.milestones = sorted(tg.arguments.number(m, "MultiStepLR", "a milestone") for m in milestones)
+        self.gamma = tg.arguments.number(gamma, "MultiStepLR", "gamma")
         super().__init__(optimizer)
 
     def rate(self, base: float, t: int) -> float:
@@ -151,8 +143,7 @@ class ExponentialLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
-        _check_numbers("ExponentialLR", gamma=gamma)
-        self.gamma = gamma
+        self.gamma = tg.arguments.number(gamma, "ExponentialLR", "gamma")
         super().__init__(optimizer)
 
     def rate(self, base: float, t: int) -> float:
@@ -172,9 +163,8 @@ class CosineAnnealingLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        _check_numbers("CosineAnnealingLR", 1, T_max=T_max)
-        _check_numbers("CosineAnnealingLR", eta_min=eta_min)
-        self.T_max, self.eta_min = T_max, eta_min
+        self.T_max = tg.arguments.number(T_max, "CosineAnnealingLR", "T_max", 1)
+        self.eta_min = tg.arguments.number(eta_min, "CosineAnnealingLR", "eta_min")
         super().__init__(optimizer)
 
     def rate(self, base: float, t: int) -> float:
@@ -195,12 +185,11 @@ class LinearLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0,
                  total_iters: int = 5) -> None:
-        _check_numbers("LinearLR", 1, total_iters=total_iters)
-        _check_numbers("LinearLR", start_factor=start_factor, end_factor=end_factor)
-        if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
-            raise ValueError(f"LinearLR: factors must be between 0 and 1, the first above 0, got "
-                             f"{start_factor} and {end_factor}")
-        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
+        self.total_iters = tg.arguments.number(total_iters, "LinearLR", "total_iters", 1)
+        self.start_factor = tg.arguments.number(start_factor, "LinearLR", "start_factor", 0, 1)
+        self.end_factor = tg.arguments.number(end_factor, "LinearLR", "end_factor", 0, 1)
+        if not start_factor:
+            raise ValueError(f"LinearLR: start_factor must be above 0, got {start_factor}")
         super().__init__(optimizer)
 
     def rate(self, base: float, t: int) -> float:
@@ -222,23 +211,22 @@ class SequentialLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[Schedule],
                  milestones: Sequence[int]) -> None:
-        for milestone in milestones:
-            tg.arguments.number(milestone, "SequentialLR", "a milestone")
-        if len(milestones) != len(schedulers) - 1 or list(milestones) != sorted(milestones):
+        self.schedulers = list(schedulers)
+        self.milestones = [tg.arguments.number(m, "SequentialLR", "a milestone") for m in milestones]
+        if len(milestones) != len(schedulers) - 1 or self.milestones != sorted(milestones):
             raise ValueError(f"SequentialLR: {len(schedulers)} schedules need {len(schedulers) - 1} "
                              f"milestones in order, got {list(milestones)}")
         for s in schedulers:
             if not isinstance(s, Schedule) or s.optimizer is not optimizer:
                 raise ValueError(f"SequentialLR: {type(s).__name__} is not a step schedule over the same "
                                  f"optimiser")
-        self.schedulers, self.milestones = list(schedulers), list(milestones)
         super().__init__(optimizer)
 
     def set_rates(self) -> None:
         """Put the schedule whose turn it is at its own step."""
         i = bisect.bisect_right(self.milestones, self.t)
         current = self.schedulers[i]
-        current.t = self.t - (self.milestones[i - 1] if i else 0)
+        current.t = self.t - (int(self.milestones[i - 1]) if i else 0)
         current.set_rates()
 
 
@@ -281,25 +269,24 @@ class OneCycleLR(Schedule):
                 raise ValueError("OneCycleLR: needs total_steps, or epochs and steps_per_epoch")
             total_steps = epochs * steps_per_epoch
         rates = _per_group("OneCycleLR", "max_lr", max_lr, optimizer)
-        _check_numbers("OneCycleLR", 1, total_steps=total_steps)
-        _check_numbers("OneCycleLR", 0, pct_start=pct_start, base_momentum=base_momentum,
-                      max_momentum=max_momentum, div_factor=div_factor, final_div_factor=final_div_factor)
+        tg.arguments.number(total_steps, "OneCycleLR", "total_steps", 1)
+        tg.arguments.number(pct_start, "OneCycleLR", "pct_start", 0, 1)
+        self.base_momentum = tg.arguments.number(base_momentum, "OneCycleLR", "base_momentum", 0)
+        self.max_momentum = tg.arguments.number(max_momentum, "OneCycleLR", "max_momentum", 0)
+        self.div_factor = tg.arguments.number(div_factor, "OneCycleLR", "div_factor", 0)
+        self.final_div_factor = tg.arguments.number(final_div_factor, "OneCycleLR", "final_div_factor", 0)
+        self.anneal_strategy = tg.arguments.one_of(anneal_strategy, "OneCycleLR", "anneal_strategy",
+                                                   ("cos", "linear"))
         if not div_factor or not final_div_factor:
             raise ValueError("OneCycleLR: div_factor and final_div_factor must be above 0, they divide")
-        if not 0 <= pct_start <= 1 or anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"OneCycleLR: expects pct_start in [0, 1] and anneal_strategy 'cos' or "
-                             f"'linear', got {pct_start} and {anneal_strategy!r}")
         if cycle_momentum and not all("betas" in g or "momentum" in g for g in optimizer.param_groups):
             raise ValueError(f"OneCycleLR: {type(optimizer).__name__} has no momentum to cycle; pass "
                              f"cycle_momentum=False")
-        self.total_steps, self.anneal_strategy, self.three_phase = total_steps, anneal_strategy, three_phase
-        self.cycle_momentum, self.base_momentum = cycle_momentum, base_momentum
-        self.max_momentum, self.div_factor = max_momentum, div_factor
-        self.final_div_factor = final_div_factor
+        self.total_steps, self.cycle_momentum, self.three_phase = total_steps, cycle_momentum, three_phase
         up = pct_start * total_steps - 1
         self.ends = [up, 2 * up, total_steps - 1] if three_phase else [up, total_steps - 1]
         for group, rate in zip(optimizer.param_groups, rates):
-            group["initial_lr"] = float(rate / div_factor)
+            group["initial_lr"] = rate / self.div_factor
         super().__init__(optimizer)
 
     def _anneal(self, knots: Sequence[float], t: int) -> float:
@@ -329,7 +316,7 @@ class OneCycleLR(Schedule):
                              else {"momentum": value})
 
 
-class ReduceLROnPlateau:
+class ReduceLROnPlateau(_Scheduler):
     """Multiplies the rate by `factor` when a metric has not improved for more than `patience` steps.
 
     Args:
@@ -352,14 +339,17 @@ class ReduceLROnPlateau:
     def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,
                  threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0,
                  min_lr: float | Sequence[float] = 0.0, eps: float = 1e-8) -> None:
+        super().__init__(optimizer)
+        for name, value in {"factor": factor, "patience": patience, "threshold": threshold,
+                            "cooldown": cooldown, "eps": eps}.items():
+            tg.arguments.number(value, "ReduceLROnPlateau", name, 0)
+        if factor >= 1:
+            raise ValueError(f"ReduceLROnPlateau: factor must be below 1, got {factor}")
         _per_group("ReduceLROnPlateau", "min_lr", min_lr, optimizer)
-        _check_numbers("ReduceLROnPlateau", 0, factor=factor, patience=patience, threshold=threshold,
-                      cooldown=cooldown, eps=eps)
-        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs") or factor >= 1:
-            raise ValueError(f"ReduceLROnPlateau: expects mode 'min' or 'max', threshold_mode 'rel' or "
-                             f"'abs', factor in [0, 1), got {mode!r}, {threshold_mode!r}, {factor}")
-        self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
-        self.threshold, self.threshold_mode = threshold, threshold_mode
+        self.mode = tg.arguments.one_of(mode, "ReduceLROnPlateau", "mode", ("min", "max"))
+        self.threshold_mode = tg.arguments.one_of(threshold_mode, "ReduceLROnPlateau", "threshold_mode",
+                                                  ("rel", "abs"))
+        self.factor, self.patience, self.threshold = factor, patience, threshold
         self.cooldown, self.min_lr, self.eps = cooldown, min_lr, eps
         self.best = math.inf if mode == "min" else -math.inf
         self.bad_epochs = self.cooling = 0
@@ -385,10 +375,6 @@ class ReduceLROnPlateau:
                 if group["lr"] - new > self.eps:
                     group["lr"] = new
             self.cooling, self.bad_epochs = self.cooldown, 0
-
-    def get_last_lr(self) -> list[float]:
-        """The rate of each group now."""
-        return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
         """The schedule's progress, as numbers; the rates are in the optimiser's state."""

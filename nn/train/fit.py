@@ -26,6 +26,8 @@ from .history import History, Row
 from .progress import Callback, ProgressBar
 from .saving import Run, save
 
+BEST_BY = ("valid_accuracy", "valid_loss", "accuracy", "loss")  # the first that is measured
+
 
 class _Mean:
     """Running means of loss and, for class targets, accuracy."""
@@ -36,12 +38,12 @@ class _Mean:
     def add(self, n: int, loss: float, output: Any, y: Any) -> None:
         self.samples += n
         self.loss += loss * n
-        if isinstance(y, tuple) or not isinstance(output, tg.Tensor) or output.shape[1:] in ((), (1,)):
-            return  # several outputs or targets, or no classes
-        labels = np.asarray(y)
-        if output.ndim == 2 and labels.dtype.kind in "iu" and labels.shape == (n,):
-            self.classed = True
-            self.hits += int((output.detach().numpy().argmax(axis=1) == labels).sum())
+        one = isinstance(output, tg.Tensor) and not isinstance(y, tuple)  # one output and one target
+        if one and output.ndim == 2 and output.shape[1] > 1:
+            labels = np.asarray(y)
+            if labels.dtype.kind in "iu" and labels.shape == (n,):
+                self.classed = True
+                self.hits += int((output.detach().numpy().argmax(axis=1) == labels).sum())
 
     def row(self) -> Row:
         n = max(1, self.samples)
@@ -52,7 +54,7 @@ def _losses(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor],
             what: str) -> Iterator[tg.Tensor]:
     """The loss of each batch, which `mean` takes in."""
     for batch in loader:
-        if not isinstance(batch, tuple | list) or len(batch) != 2:  # a bare array is not taken apart
+        if not isinstance(batch, tuple | list) or len(batch) != 2:  # two rows of an array are no pair
             got = (f"a {type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list | dict)
                    else f"{type(batch).__name__} of shape {np.shape(batch)}")
             raise TypeError(f"{op}: expects batches (x, y), got {got}; pass "
@@ -118,11 +120,6 @@ def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callabl
     return {**row}  # the callbacks may have kept theirs
 
 
-def _is_best(history: History) -> bool:
-    key = next(k for k in ("valid_accuracy", "valid_loss", "accuracy", "loss") if k in history.last)
-    return history.best(key) is history.last
-
-
 def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer: Optimizer,
         loss: Callable[..., tg.Tensor] = tg.cross_entropy, schedule: Any = None,
         epoch_schedule: Any = None, clip_grad_norm: float | None = None,
@@ -145,7 +142,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         checkpoint: a folder for `last.safetensors` (the whole run, after each epoch) and
             `best.safetensors` (the weights with the best validation accuracy, else loss).
         resume: continue from the folder's `last.safetensors`, if there is one.
-        callbacks: objects told of each step; by default a progress bar; () for silence.
+        callbacks: objects that are called at each step; by default a progress bar; () for silence.
 
     Returns:
         the history; after Ctrl-C its `interrupted` is True, and the checkpoint is that of the last
@@ -154,10 +151,11 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
     Raises:
         FloatingPointError: if the loss or, after an epoch, a weight is not finite.
         ValueError, RuntimeError: if `resume` finds a checkpoint that does not fit, a loader gives no
-            batches, the optimizer holds none of the model's parameters, or a schedule is another's.
+            batches, the optimizer holds none of the model's parameters, or a schedule belongs to
+            another optimizer.
         TypeError: if an argument is not a module, optimiser, schedule, callback or (x, y) batch, as
             it should be.
-        OSError: if the checkpoint cannot be written; the previous one is left as it was.
+        OSError: if the checkpoint is no folder or cannot be written; what was there is left as it was.
 
     Example:
         >>> import nn, numpy as np
@@ -170,10 +168,10 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         True
     """
     _check_model("fit", model, loss, train, valid)
-    _check_training(model, optimizer, epochs, callbacks)
+    _check_training(model, optimizer, epochs, callbacks, checkpoint, resume)
     _check_schedules(optimizer, schedule, epoch_schedule)
     callbacks = [ProgressBar()] if callbacks is None else callbacks
-    last, history = _checkpoint_file(checkpoint, resume), History()
+    last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
     run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
               {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
     if last is not None:
@@ -192,7 +190,8 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
                 epoch_schedule.step(*[row.get("valid_loss", row["loss"])] * wants_loss)
             history.rows.append({"epoch": epoch, **row, "seconds": time.perf_counter() - start})
             if last is not None:
-                if _is_best(history):
+                key = next(k for k in BEST_BY if k in history.last)
+                if history.best(key) is history.last:
                     save(model, last.with_name("best.safetensors"))
                 run.save(last)
             for c in callbacks:
@@ -207,8 +206,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
 
 def _check_model(op: str, model: Any, loss: Any, *loaders: Any) -> None:
     """Refuse what is not a module or a loss, and a data set where batches are wanted."""
-    if not isinstance(model, Module):
-        raise TypeError(f"{op}: expects a module first, got {type(model).__name__}")
+    tg.arguments.instance(model, Module, op, "a module first")
     if isinstance(loss, type) or not callable(loss):
         raise TypeError(f"{op}: loss must be a function of (output, y), such as tg.cross_entropy or "
                         f"nn.CrossEntropyLoss() with its brackets, got {loss!r}")
@@ -217,7 +215,8 @@ def _check_model(op: str, model: Any, loss: Any, *loaders: Any) -> None:
             raise TypeError(f"{op}: expects batches, got a Dataset; pass nn.data.DataLoader(dataset, 64)")
 
 
-def _check_training(model: Module, optimizer: Any, epochs: Any, callbacks: Any) -> None:
+def _check_training(model: Module, optimizer: Any, epochs: Any, callbacks: Any, checkpoint: Any,
+                    resume: bool) -> None:
     """Refuse an optimiser that does not train this model, and what cannot be counted or called."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"fit: optimizer must be an optimiser, as nn.Adam(model.parameters()), got "
@@ -225,11 +224,12 @@ def _check_training(model: Module, optimizer: Any, epochs: Any, callbacks: Any) 
     if {id(p) for p in model.parameters() if p.requires_grad}.isdisjoint(map(id, optimizer.parameters())):
         raise ValueError("fit: the optimizer holds none of the model's parameters that require a gradient; "
                          "make it from model.parameters() of this model (requires_grad_() ends a freeze)")
-    if not tg.arguments.is_whole(epochs, 0):
-        raise ValueError(f"fit: epochs must be a whole number of at least 0, got {epochs!r}")
+    tg.arguments.whole(epochs, "fit", "epochs", 0)
     if callbacks is not None and not (isinstance(callbacks, list | tuple)
                                       and all(isinstance(c, Callback) for c in callbacks)):
         raise TypeError(f"fit: callbacks must be a list of nn.Callback objects, got {callbacks!r}")
+    if resume and checkpoint is None:
+        raise ValueError("fit: resume=True needs checkpoint=, the folder to resume from")
 
 
 def _check_schedules(optimizer: Optimizer, schedule: Any, epoch_schedule: Any) -> None:
@@ -245,19 +245,6 @@ def _check_schedules(optimizer: Optimizer, schedule: Any, epoch_schedule: Any) -
     if schedule is not None and epoch_schedule is not None:
         raise ValueError("fit: schedule sets the rate at every batch and would undo what epoch_schedule "
                          "sets; give one of them (nn.SequentialLR chains schedules)")
-
-
-def _checkpoint_file(path: str | os.PathLike[str] | None, resume: bool) -> Path | None:
-    """The file of a run in the folder of its checkpoints, which need not be there yet."""
-    if path is None:
-        if resume:
-            raise ValueError("fit: resume=True needs checkpoint=, the folder to resume from")
-        return None
-    folder = Path(path)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"fit: checkpoint must be a folder, {os.fspath(path)!r} is a file; name a "
-                                 f"folder, in which last.safetensors holds the run")
-    return folder / "last.safetensors"
 
 
 def _check_weights(model: Module, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""What a training run measured: one row per epoch, to print, save and plot."""
+"""What a training run measured: one row per epoch, to print and plot."""
 from __future__ import annotations
 
 import math
@@ -69,12 +69,11 @@ class History:
                               "'tinygrad_conv[viz]'") from None
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy")):
-            for name, style, color in ((key, "-", "0.55"), (f"valid_{key}", "o-", "tab:blue")):
+            for name, style, color, label in ((key, "-", "0.55", "training"),
+                                              (f"valid_{key}", "o-", "tab:blue", "held out")):
                 if any(name in row for row in self.rows):
-                    what = "held out" if name.startswith("valid") else "training"
-                    axes.plot(self["epoch"], self[name], style, color=color, markersize=3.5, label=what)
-            axes.set_xlabel("epoch")
-            axes.set_ylabel(key)
+                    axes.plot(self["epoch"], self[name], style, color=color, markersize=3.5, label=label)
+            axes.set(xlabel="epoch", ylabel=key)
             axes.grid(alpha=0.3)
             axes.xaxis.get_major_locator().set_params(integer=True)
             if axes.lines:

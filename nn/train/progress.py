@@ -53,7 +53,7 @@ class ProgressBar(Callback):
 
     def __init__(self) -> None:
         try:
-            from tqdm.auto import tqdm
+            from tqdm.auto import tqdm  # type: ignore[import-untyped]
         except ImportError:
             tqdm = None
         self._tqdm, self._bar, self._title = tqdm, None, ""

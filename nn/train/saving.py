@@ -45,10 +45,8 @@ def _to_save(name: Any, value: Any) -> np.ndarray:
 def _text(text: Any) -> str:
     if not isinstance(text, str):
         raise TypeError(f"save: metadata is text by name, got {type(text).__name__}; use str() or json")
-    try:
-        text.encode()
-    except UnicodeEncodeError as e:
-        raise ValueError(f"save: {text!r} cannot be written as text: {e.reason}") from None
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError(f"save: {text!r} cannot be written as text: it holds half of a surrogate pair")
     return text
 
 
@@ -78,9 +76,7 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
         ['bias', 'weight']
     """
     state = model.state_dict() if isinstance(model, Module) else model
-    if not isinstance(state, Mapping):
-        raise TypeError(f"save: expects a module or a mapping of names to arrays, got "
-                        f"{type(model).__name__}")
+    tg.arguments.instance(state, Mapping, "save", "a module or a mapping of names to arrays")
     arrays = {name: _to_save(name, value) for name, value in state.items()}
     notes = {_text(key): _text(text) for key, text in (metadata or {}).items()}
     library = _safetensors()
@@ -103,8 +99,7 @@ def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarr
     library = _safetensors()
     try:
         with library.safe_open(path, framework="numpy") as f:
-            names = f.keys()
-            return {name: f.get_tensor(name) for name in names}, dict(f.metadata() or {})
+            return {name: f.get_tensor(name) for name in f.keys()}, dict(f.metadata() or {})
     except (TypeError, AttributeError) as e:  # bfloat16, float8
         raise ValueError(f"load: {os.fspath(path)!r} holds numbers of a type NumPy does not have ({e}); "
                          f"convert them to float32 where the file was made") from None
@@ -144,8 +139,8 @@ class Run:
                  generators: dict[str, Any], history: History) -> None:
         self.model, self.optimizer, self.history = model, optimizer, history
         self.schedules = {k: s for k, s in schedules.items() if s is not None}
-        self.generators = {k: g for k, g in generators.items() if isinstance(g, np.random.Generator)}
-        self.generators.update({f"model.{name}": g for name, g in model.named_generators()})
+        self.generators = {**{k: g for k, g in generators.items() if isinstance(g, np.random.Generator)},
+                           **{f"model.{name}": g for name, g in model.named_generators()}}
 
     def _contents(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The run as arrays and numbers."""

@@ -7,3 +7,5 @@
 """
 from .call import find
 from .explanation import Explanation, input, output, weight
+
+__all__ = ["Explanation", "find", "input", "output", "weight"]

@@ -75,8 +75,8 @@ def recorded(y: Any, what: str) -> RecordedConv:
     if t.node.freed or isinstance(t, Freed):
         raise RuntimeError(f"{what}: backward() has freed what this {t.node.primitive.name} read; call "
                            f"it with retain_graph=True, or compute y again")
-    for name, x, stamp in zip(("x", "weight", "bias"), t.node.inputs, t.node.stamps):
-        if changed(x, stamp):
+    for i, name in enumerate(("x", "weight", "bias")[:len(t.node.inputs)]):
+        if changed(t.node, i):
             raise RuntimeError(f"{what}: the {name} of this {t.node.primitive.name} was changed in place "
                                f"after the call; compute y again")
     x, w, bias = (*t.node.inputs, None)[:3]

@@ -198,8 +198,8 @@ def _checked(op: str, geometry: Geometry) -> Geometry:
     if min(g.out) < 1:
         raise ValueError(
             f"{op}: the kernel spans {_times(g.spans)} but the padded input is only {_times(g.padded)} "
-            f"(input {_times(g.size)}, padding {g.padding}, kernel {_times(g.kernel)}, dilation {g.dilation}); "
-            f"pad more or use a smaller kernel")
+            f"(input {_times(g.size)}, padding {g.padding}, kernel {_times(g.kernel)}, dilation "
+            f"{g.dilation}); pad more or use a smaller kernel")
     return g
 
 

@@ -8,6 +8,7 @@ PyTorch's. Values are IEEE's, with NumPy's warnings: log(0) is -inf and NumPy sa
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -74,17 +75,17 @@ isfinite = unary("isfinite", np.isfinite, "True where x is neither infinite nor 
 
 identity = unary("identity", lambda x: x, "x itself, as a new tensor on the same memory.",
                  lambda g, ans, x: g)
-neg = unary("neg", np.negative, "-x.", lambda g, ans, x: -g)
-add = binary("add", np.add, "x + y.",
+neg = unary("neg", operator.neg, "-x.", lambda g, ans, x: -g)
+add = binary("add", operator.add, "x + y.",
              lambda g, ans, x, y: g,
              lambda g, ans, x, y: g)
-sub = binary("sub", np.subtract, "x - y.",
+sub = binary("sub", operator.sub, "x - y.",
              lambda g, ans, x, y: g,
              lambda g, ans, x, y: -g)
-mul = binary("mul", np.multiply, "x * y.",
+mul = binary("mul", operator.mul, "x * y.",
              lambda g, ans, x, y: g * y,
              lambda g, ans, x, y: g * x)
-div = binary("div", np.true_divide, "x / y, also of integers.",
+div = binary("div", operator.truediv, "x / y, also of integers.",
              lambda g, ans, x, y: g / y,
              lambda g, ans, x, y: -(g * ans) / y)
 
