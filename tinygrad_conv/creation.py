@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import checked_dtype, generator, is_whole, number, whole
+from .arguments import checked_dtype, generator, instance, is_whole, number, whole
 from .core import as_array
 from .tensor import Tensor, share
 
@@ -76,9 +76,7 @@ def from_numpy(array: np.ndarray, requires_grad: bool = False) -> Tensor:
         >>> t.data.tolist()
         [5.0, 2.0]
     """
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"from_numpy: expects a NumPy array, got {type(array).__name__}; use "
-                        f"tg.tensor, which copies")
+    instance(array, np.ndarray, "from_numpy", "a NumPy array", "; use tg.tensor, which copies")
     t = share(as_array(array, copy=False, what="from_numpy"))
     t.memory.expose(array)
     return t.requires_grad_(requires_grad)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import generator, number, whole
+from .arguments import generator, instance, number, whole
 from .autodiff import vjp
 from .state import no_grad
 from .tensor import Tensor, share
@@ -52,8 +52,7 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
         >>> tg.check_grads(lambda x, y: x * y, (np.array([1.0, 2.0]), np.array([3.0, -4.0])),
         ...                linear=(0, 1))
     """
-    if not callable(f):
-        raise TypeError(f"check_grads: expects a function first, got {type(f).__name__}")
+    instance(f, Callable, "check_grads", "a function first")
     order = whole(order, "check_grads", "order", 1)
     if not isinstance(args, tuple | list):
         raise TypeError(f"check_grads: args must be a tuple of the function's arguments, got "
