@@ -96,7 +96,7 @@ def test_a_batch_norm_says_which_num_features_fits():
     (lambda net, h: h + tg.ones(3, 5), "add", "(2, 16, 7, 7) and (3, 5)"),
     (lambda net, h: h @ tg.ones(4, 4), "matmul", "last axis of x has length 7 but y has 4 rows"),
     (lambda net, h: tg.conv2d(h, tg.ones(4, 3, 3, 3)), "conv2d", "3 input channels but x has 16"),
-    (lambda net, h: tg.concatenate([h, tg.ones(2, 3, 6, 6)], 1), "concatenate", "(2, 3, 6, 6)"),
+    (lambda net, h: tg.concatenate([h, tg.ones(2, 3, 6, 6)], 1), "concatenate", "[2, 3, 6, 6]"),
     (lambda net, h: h.reshape(3, 7), "reshape", "(3, 7)"),
     (lambda net, h: h[:, 99], "getitem", "99")])
 def test_functional_calls_in_a_forward(then, name, text):

@@ -192,12 +192,12 @@ def test_einsum_tape_shows_letters_only():
 @pytest.mark.parametrize("subscripts, shapes, text", [
     ("ij,jk->ik", [(2, 3)], "einsum: 'ij,jk->ik' has 2 terms for 1 operands"),
     ("ij,jk->ik", [(2, 3), (4, 5)], r"gives label 'j' the lengths 3 and 4 \(operand shapes"),
-    ("ijk->i", [(2, 3)], "labels 3 axes of operand 0, which has 2"),
-    ("...ijk->i", [(2, 3)], "labels 3 axes of operand 0, which has 2"),
-    ("ij->ik", [(2, 3)], "has the label 'k' in the output only"),
-    ("ij->ii", [(2, 3)], "has the label 'i' twice in the output"),
-    ("ii->i", [(2, 3)], "takes the diagonal 'i' of axes that differ"),
-    ("i1->i", [(2, 3)], "has the label '1', labels are letters"),
+    ("ijk->i", [(2, 3)], r"too many subscripts for operand 0 .*\[2, 3\].*'ijk->i'"),
+    ("...ijk->i", [(2, 3)], r"too many subscripts for operand 0 .*\[2, 3\]"),
+    ("ij->ik", [(2, 3)], "output subscript 'k' which never appeared in an input"),
+    ("ij->ii", [(2, 3)], "output subscript 'i' multiple times"),
+    ("ii->i", [(2, 3)], "gives label 'i' the lengths 2 and 3"),
+    ("i1->i", [(2, 3)], "invalid subscript '1' .*subscripts must be letters"),
     ("...->", [(1,) * 53], "needs more than the 52 letters"),
 ])
 def test_einsum_errors_say_what_does_not_fit(subscripts, shapes, text):

@@ -333,7 +333,7 @@ def test_batch_norm_with_one_value_a_channel_in_training():
     (lambda: tg.batch_norm(np.ones((2, 3), int), None, None, training=True), TypeError,
      "floating point, got int64"),
     (lambda: tg.batch_norm(np.ones(3), None, None, training=True), ValueError, "at least 2 axes"),
-    (lambda: tg.batch_norm(np.ones((2, 3)), None, None, training=True, momentum=None), ValueError,
+    (lambda: tg.batch_norm(np.ones((2, 3)), None, None, training=True, momentum=None), TypeError,
      "momentum must be a number"),
     (lambda: tg.layer_norm(np.ones((2, 3)), 4), ValueError,
      r"normalized_shape \(4,\), got.*\(2, 3\)"),
@@ -389,7 +389,7 @@ def test_dropout_edge_cases(drop, rng):
 def test_dropout_errors(drop, rng):
     x = np.ones((1, 2, 3, 4))
     for p in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match=rf"^{drop.__name__}: p must be a probability.*{p}"):
+        with pytest.raises(ValueError, match=rf"^{drop.__name__}: p must be between 0 and 1.*{p}"):
             drop(x, p, rng=rng)
     with pytest.raises(TypeError, match=rf"^{drop.__name__}: rng must be .*missing.*default_rng"):
         drop(x)

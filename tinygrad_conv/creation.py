@@ -5,33 +5,30 @@ the record and the checks of arguments.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from .arguments import checked_dtype, generator, instance, is_whole, number, whole
 from .core import as_array
 from .tensor import Tensor, share
-from .arguments import checked_dtype, generator, is_whole, number
 
 
 def finished(array: np.ndarray, requires_grad: bool) -> Tensor:
     """A leaf on an array of our own."""
-    t = share(array)
-    t.requires_grad = requires_grad
-    return t
+    return share(array).requires_grad_(requires_grad)
 
 
 def checked_shape(op: str, *shape: Any) -> tuple[int, ...]:
     """(2, 3) of `op(2, 3)` and of `op((2, 3))`."""
     sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
     for n in sizes:
-        if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        if not is_whole(n):
             raise TypeError(f"{op}: a shape is made of whole numbers, got {n!r} "
                             f"({type(n).__name__}); write {op}(2, 3) or {op}((2, 3)), and all other "
                             f"arguments by keyword")
-        if n < 0:
-            raise ValueError(f"{op}: a shape has no negative sizes, got {sizes}")
-    return tuple(map(int, sizes))
+    return tuple([whole(n, op, "a size in shape", 0) for n in sizes])
 
 
 def checked_range(op: str, kind: np.dtype, *values: Any) -> None:
@@ -79,13 +76,10 @@ def from_numpy(array: np.ndarray, requires_grad: bool = False) -> Tensor:
         >>> t.data.tolist()
         [5.0, 2.0]
     """
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"from_numpy: expects a NumPy array, got {type(array).__name__}; use "
-                        f"tg.tensor, which copies")
+    instance(array, np.ndarray, "from_numpy", "a NumPy array", "; use tg.tensor, which copies")
     t = share(as_array(array, copy=False, what="from_numpy"))
     t.memory.expose(array)
-    t.requires_grad = requires_grad
-    return t
+    return t.requires_grad_(requires_grad)
 
 
 def zeros(*shape: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
@@ -154,9 +148,8 @@ def full_like(t: Any, value: float, dtype: Any = None, requires_grad: bool = Fal
         [7.0, 7.0]
     """
     like = as_array(t, copy=False, what="full_like")
-    kind = like.dtype if dtype is None else checked_dtype("full_like", dtype)
-    value = _value(value, "full_like", None)
-    return finished(np.full_like(like, value, dtype=kind), requires_grad)
+    kind = None if dtype is None else checked_dtype("full_like", dtype)
+    return finished(np.full_like(like, _value(value, "full_like", None), kind), requires_grad)
 
 
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None,
@@ -175,8 +168,9 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
         number(value, "arange", name)
     if step == 0:
         raise ValueError("arange: step must not be 0")
-    whole = all(isinstance(v, int | np.integer) for v in (start, stop, step))
-    kind = checked_dtype("arange", (np.int64 if whole else np.float32) if dtype is None else dtype)
+    if dtype is None:
+        dtype = np.int64 if all(map(is_whole, (start, stop, step))) else np.float32
+    kind = checked_dtype("arange", dtype)
     numbers = np.arange(start, stop, step)
     checked_range("arange", kind, *numbers[[0, -1]] if numbers.size else ())
     return finished(numbers.astype(kind), requires_grad)
@@ -190,7 +184,7 @@ def linspace(start: float, stop: float, num: int = 50, dtype: Any = np.float32,
         >>> linspace(0, 1, 3).data.tolist()
         [0.0, 0.5, 1.0]
     """
-    (num,) = checked_shape("linspace", (num,))
+    num = whole(num, "linspace", "num", 0)
     start, stop = number(start, "linspace", "start"), number(stop, "linspace", "stop")
     return finished(np.linspace(start, stop, num, dtype=checked_dtype("linspace", dtype)), requires_grad)
 
@@ -209,10 +203,12 @@ def eye(n: int, m: int | None = None, dtype: Any = np.float32,
 
 # ----- random tensors: the generator is an argument, there is no hidden state -----
 
-def _draw(draw: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Generators draw float32 and float64 themselves."""
-    native = dtype if dtype in (np.float32, np.float64) else np.dtype(np.float32)
-    return draw(shape, dtype=native).astype(dtype, copy=False)
+def _draw(op: str, method: Callable[..., Any], shape: tuple[Any, ...], rng: Any, dtype: Any) -> np.ndarray:
+    """What a method of the generator draws; it knows float32 and float64 itself."""
+    generator(rng, op)
+    kind = checked_dtype(op, dtype, "f")
+    native = kind if kind in (np.float32, np.float64) else np.float32
+    return method(rng, checked_shape(op, *shape), dtype=native).astype(kind, copy=False)
 
 
 def randn(*shape: Any, rng: np.random.Generator | None = None, dtype: Any = np.float32,
@@ -226,8 +222,7 @@ def randn(*shape: Any, rng: np.random.Generator | None = None, dtype: Any = np.f
         >>> randn(2, 3, rng=np.random.default_rng(0)).shape
         (2, 3)
     """
-    draw, kind = generator(rng, "randn").standard_normal, checked_dtype("randn", dtype, "f")
-    return finished(_draw(draw, checked_shape("randn", *shape), kind), requires_grad)
+    return finished(_draw("randn", np.random.Generator.standard_normal, shape, rng, dtype), requires_grad)
 
 
 def rand(*shape: Any, rng: np.random.Generator | None = None, dtype: Any = np.float32,
@@ -238,8 +233,7 @@ def rand(*shape: Any, rng: np.random.Generator | None = None, dtype: Any = np.fl
         >>> rand(2, rng=np.random.default_rng(0)).shape
         (2,)
     """
-    draw, kind = generator(rng, "rand").random, checked_dtype("rand", dtype, "f")
-    return finished(_draw(draw, checked_shape("rand", *shape), kind), requires_grad)
+    return finished(_draw("rand", np.random.Generator.random, shape, rng, dtype), requires_grad)
 
 
 def normal(mean: float, std: float, shape: Any, rng: np.random.Generator | None = None,
@@ -253,11 +247,8 @@ def normal(mean: float, std: float, shape: Any, rng: np.random.Generator | None 
         >>> normal(5.0, 0.0, (2,), rng=np.random.default_rng(0)).data.tolist()
         [5.0, 5.0]
     """
-    mean, std = number(mean, "normal", "mean"), number(std, "normal", "std")
-    if not std >= 0:
-        raise ValueError(f"normal: std must not be negative, got {std}")
-    draw, kind = generator(rng, "normal").standard_normal, checked_dtype("normal", dtype, "f")
-    array = _draw(draw, checked_shape("normal", shape), kind)
+    mean, std = number(mean, "normal", "mean"), number(std, "normal", "std", 0)
+    array = _draw("normal", np.random.Generator.standard_normal, (shape,), rng, dtype)
     return finished(np.asarray(array * std + mean), requires_grad)
 
 
@@ -275,8 +266,7 @@ def uniform(low: float, high: float, shape: Any, rng: np.random.Generator | None
     low, high = number(low, "uniform", "low"), number(high, "uniform", "high")
     if not low <= high:
         raise ValueError(f"uniform: low must not exceed high, got {low:g} and {high:g}")
-    draw, kind = generator(rng, "uniform").random, checked_dtype("uniform", dtype, "f")
-    array = _draw(draw, checked_shape("uniform", shape), kind)
+    array = _draw("uniform", np.random.Generator.random, (shape,), rng, dtype)
     return finished(np.asarray(array * (high - low) + low), requires_grad)
 
 
@@ -291,25 +281,23 @@ def randint(low: int, high: int, shape: Any, rng: np.random.Generator | None = N
         >>> randint(3, 4, (2,), rng=np.random.default_rng(0)).data.tolist()
         [3, 3]
     """
-    draw = generator(rng, "randint").integers
-    if not is_whole(low) or not is_whole(high):
-        raise TypeError(f"randint: low and high must be whole numbers, got {low!r} and {high!r}")
+    rng = generator(rng, "randint")
+    low, high = whole(low, "randint", "low"), whole(high, "randint", "high")
     if low >= high:
         raise ValueError(f"randint: low must be below high, got {low} and {high}")
     kind = checked_dtype("randint", dtype)
     checked_range("randint", kind, low, high - 1)
-    array = draw(low, high, checked_shape("randint", shape))
-    return finished(np.asarray(array).astype(kind), False)
+    return finished(np.asarray(rng.integers(low, high, checked_shape("randint", shape)), kind), False)
 
 
 def permutation(n: int, rng: np.random.Generator | None = None) -> Tensor:
-    """The numbers 0 to n - 1 in random order, int64. `rng` as for `randn`.
+    """The numbers 0 to n - 1 in random order, int64: `x[permutation(len(x), rng)]` shuffles x.
+
+    `rng` as for `randn`.
 
     Example:
         >>> sorted(permutation(3, rng=np.random.default_rng(0)).data.tolist())
         [0, 1, 2]
     """
-    if not is_whole(n) or n < 0:
-        raise TypeError(f"permutation: n must be a whole number of at least 0, got {n!r}; shuffle data by "
-                        f"x[permutation(len(x), rng=rng)]")
+    n = whole(n, "permutation", "n", 0)
     return finished(generator(rng, "permutation").permutation(n), False)

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from .arguments import generator, instance, number, whole
 from .autodiff import vjp
-from .tensor import Tensor, share
-from .arguments import generator, is_whole, number
 from .state import no_grad
+from .tensor import Tensor, share
 
-STEP = 1e-5          # the two step sizes are STEP and STEP / 2, extrapolated (error STEP**4)
 EXACT = 1e-12        # relative tolerance where differences are exact but for rounding
-SCANNED = 1000       # entries looked at, one by one, to explain a failure
-Arrays = list[np.ndarray]
+SCANNED = 1000       # entries compared one by one to explain a failure
 
 
 def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
@@ -37,7 +35,7 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
         args: its arguments. Floating point ones (float64 arrays, tensors, Python floats) are
             differentiated; all others (integers, None, ...) are passed through as they are.
         order: 1 checks the VJPs, 2 also the VJPs of the VJPs, and so on.
-        eps: the step, default 1e-5; also taken at half the size, to extrapolate.
+        eps: the step, default 1e-5; also taken at half the size, to extrapolate (the error is eps**4).
         atol, rtol: tolerance of the comparison.
         rng: the source of the directions; by default the same ones each time.
         linear: positions of arguments in which `f` is linear (or affine). There differences are exact, so the
@@ -54,12 +52,8 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
         >>> tg.check_grads(lambda x, y: x * y, (np.array([1.0, 2.0]), np.array([3.0, -4.0])),
         ...                linear=(0, 1))
     """
-    if not callable(f):
-        raise TypeError(f"check_grads: expects a function first, got {type(f).__name__}")
-    if not is_whole(order) or order < 1:
-        raise ValueError(f"check_grads: order must be a whole number of at least 1, got {order!r}")
-    eps = number(eps, "check_grads", "eps") if eps else STEP
-    atol, rtol = number(atol, "check_grads", "atol"), number(rtol, "check_grads", "rtol")
+    instance(f, Callable, "check_grads", "a function first")
+    order = whole(order, "check_grads", "order", 1)
     if not isinstance(args, tuple | list):
         raise TypeError(f"check_grads: args must be a tuple of the function's arguments, got "
                         f"{type(args).__name__}; write (x,)")
@@ -71,16 +65,16 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
 
     def only_floats(*values: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(own, values))
-        out = f(*[given.get(i, a) for i, a in enumerate(args)])
-        return tuple(y for y in _as_outputs(out) if y.dtype.kind == "f")
+        return _float_outputs(f(*[given.get(i, a) for i, a in enumerate(args)]))
 
-    case = _Case(only_floats, list(own.values()), _name(f), _labels(f, list(own)),
-                 [i in linear for i in own], 1, eps, atol, rtol,
-                 np.random.default_rng(0) if rng is None else generator(rng, "check_grads"))
-    while True:
+    case = _Case(only_floats, list(own.values()),
+                 name=getattr(f, "name", None) or getattr(f, "__name__", type(f).__name__),
+                 labels=_labels(f, list(own)), linear=[i in linear for i in own], order=1,
+                 eps=number(eps, "check_grads", "eps") if eps else 1e-5,
+                 atol=number(atol, "check_grads", "atol"), rtol=number(rtol, "check_grads", "rtol"),
+                 rng=np.random.default_rng(0) if rng is None else generator(rng, "check_grads"))
+    for _ in range(order):
         case.check()
-        if case.order >= order:
-            return
         case = case.next_order()
 
 
@@ -96,26 +90,22 @@ def _as_float64(i: int, a: Any) -> np.ndarray | None:
     return np.array(value, np.float64, order="K")
 
 
-def _as_outputs(out: Any) -> tuple[Tensor, ...]:
+def _float_outputs(out: Any) -> tuple[Tensor, ...]:
+    """The outputs that have derivatives."""
     outputs = tuple(out) if isinstance(out, tuple | list) else (out,)
     for y in outputs:
         if not isinstance(y, Tensor):
-            raise TypeError(f"check_grads: the function must return tensors, got "
-                            f"{type(y).__name__}")
+            raise TypeError(f"check_grads: the function must return tensors, got {type(y).__name__}")
         if y.dtype.kind == "f" and y.dtype != np.float64:
             raise TypeError(f"check_grads: the function returned {y.dtype} for float64 inputs; "
                             f"differences need float64")
-    return outputs
-
-
-def _name(f: Any) -> str:
-    return getattr(f, "name", None) or getattr(f, "__name__", type(f).__name__)
+    return tuple(y for y in outputs if y.dtype.kind == "f")
 
 
 def _labels(f: Any, argnums: list[int]) -> list[str]:
     """'argument 0 (x)' for each, as far as the signature can tell."""
     try:
-        parameters = list(inspect.signature(getattr(f, "fn", f)).parameters.values())
+        parameters = list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):
         parameters = []
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -129,10 +119,10 @@ def _direction(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 
 @dataclass
 class _Case:
-    """One order of one check: a function of float64 tensors only, and where to look at it."""
+    """One order of one check: a function of float64 tensors only, and where it is evaluated."""
 
     f: Callable[..., tuple[Tensor, ...]]
-    args: Arrays
+    args: list[np.ndarray]
     name: str
     labels: list[str]
     linear: list[bool]
@@ -144,18 +134,14 @@ class _Case:
 
     def check(self) -> None:
         outputs, pullback = vjp(self.f, *self.args)
-        if self.name == "<lambda>":
-            made_by = [y.node.primitive.name for y in outputs if y.node is not None]
-            self.name = f"a lambda ending in {made_by[0]}" if made_by else "a lambda"
+        made_by = [y.node.primitive.name for y in outputs if y.node is not None]
+        if self.name == "<lambda>" and made_by:
+            self.name = f"a lambda ending in {made_by[0]}"
+        self.values = [y.data for y in outputs]
         self.cotangents = [_direction(y.shape, self.rng) for y in outputs]
-        gradients = [t.data for t in pullback(*[share(g) for g in self.cotangents])]
-        for i, gradient in enumerate(gradients):
-            if self.args[i].size == 0:
-                continue
-            v = _direction(self.args[i].shape, self.rng)
-            if not self.linear[i]:
-                v = v / np.linalg.norm(v)
-            self._compare(i, gradient, v)
+        for i, gradient in enumerate(pullback(*map(share, self.cotangents))):
+            if gradient.size:
+                self._compare(i, gradient.data)
 
     def next_order(self) -> _Case:
         """The VJP as a function of the inputs and the cotangents (in which it is linear)."""
@@ -165,72 +151,62 @@ class _Case:
             return vjp(self.f, *values[:n])[1](*values[n:])
 
         cotangents = [f"cotangent {k}" for k in range(len(self.cotangents))]
-        return _Case(pulled, self.args + self.cotangents, self.name, self.labels + cotangents,
-                     self.linear + [True] * len(cotangents), self.order + 1, self.eps, self.atol,
-                     self.rtol, self.rng)
+        return replace(self, f=pulled, args=self.args + self.cotangents, labels=self.labels + cotangents,
+                       linear=self.linear + [True] * len(cotangents), order=self.order + 1)
 
-    def _values(self, i: int, x: np.ndarray) -> Arrays:
-        """The outputs with argument i replaced."""
+    def _moved(self, i: int, step: np.ndarray) -> list[np.ndarray]:
+        """The outputs with `step` added to argument i."""
         with no_grad():
-            return [y.data for y in self.f(*[share(np.asarray(x) if k == i else a)
+            return [y.data for y in self.f(*[share(np.asarray(a + step) if k == i else a)
                                              for k, a in enumerate(self.args)])]
 
-    def _against(self, plus: Arrays, minus: Arrays) -> float:
-        """<g, plus - minus>."""
-        return sum(float(np.sum(g * (p - m))) for g, p, m in zip(self.cotangents, plus, minus))
+    def _rise(self, moved: list[np.ndarray]) -> float:
+        """<g, moved - values>."""
+        return sum(float(np.sum(g * (y - y0))) for g, y, y0 in zip(self.cotangents, moved, self.values))
 
-    def _slopes(self, i: int, v: np.ndarray, middle: Arrays) -> tuple[float, bool]:
+    def _slope(self, i: int, v: np.ndarray) -> tuple[float, bool]:
         """<g, J v> from four differences, and whether they show a kink."""
-        x, h = self.args[i], self.eps
-        plus, minus = self._values(i, x + h * v), self._values(i, x - h * v)
-        half_plus, half_minus = (self._values(i, x + h / 2 * v), self._values(i, x - h / 2 * v))
-        wide = self._against(plus, minus) / (2 * h)
-        narrow = self._against(half_plus, half_minus) / h
-        right, left = (self._against(half_plus, middle) / (h / 2),
-                       self._against(middle, half_minus) / (h / 2))
-        bend = self._against(plus, middle) / h - self._against(middle, minus) / h
-        scale = max(abs(wide), abs(narrow), abs(right), abs(left))
-        floor = 1e-4 * scale + self.atol
+        h = self.eps
+        back, half_back, half, full = [self._rise(self._moved(i, t * v)) for t in (-h, -h / 2, h / 2, h)]
+        wide, narrow = (full - back) / (2 * h), (half - half_back) / h
+        left, right = -half_back / (h / 2), half / (h / 2)
+        floor = 1e-4 * max(map(abs, (wide, narrow, left, right))) + self.atol
         # smooth: the one-sided slopes differ by h f'', half as much at half the step
-        kink = (abs(right - left) > max(0.75 * abs(bend), floor) or abs(wide - narrow) > floor)
+        kink = abs(right - left) > max(0.75 * abs(full + back) / h, floor) or abs(wide - narrow) > floor
         return (4 * narrow - wide) / 3, kink
 
-    def _compare(self, i: int, gradient: np.ndarray, v: np.ndarray) -> None:
-        by_vjp = float(np.sum(gradient * v))
+    def _compare(self, i: int, gradient: np.ndarray) -> None:
+        """<g, J v> by differences and by the VJP, for a random direction v of argument i."""
+        v = _direction(gradient.shape, self.rng)
         if self.linear[i]:
-            plus, middle = self._values(i, self.args[i] + v), self._values(i, self.args[i])
-            by_difference = self._against(plus, middle)
-            size = sum(float(np.sum(np.abs(g) * (np.abs(p) + np.abs(m)))) for g, p, m in zip(
-                self.cotangents, plus, middle))
+            moved = self._moved(i, v)
+            by_difference = self._rise(moved)
+            size = sum(float(np.sum(np.abs(g) * (np.abs(y) + np.abs(y0)))) for g, y, y0 in zip(
+                self.cotangents, moved, self.values))
             allowed = EXACT * (size + float(np.sum(np.abs(gradient * v)))) + 1e-300
         else:
-            by_difference, _ = self._slopes(i, v, self._values(i, self.args[i]))
-            allowed = self.atol + self.rtol * max(abs(by_vjp), abs(by_difference))
+            v /= np.linalg.norm(v)
+            by_difference, _ = self._slope(i, v)
+            allowed = self.atol + self.rtol * max(abs(float(np.sum(gradient * v))), abs(by_difference))
+        by_vjp = float(np.sum(gradient * v))
         if not abs(by_vjp - by_difference) <= allowed:
             raise AssertionError(self._explain(i, gradient, by_difference, by_vjp))
 
     def _explain(self, i: int, gradient: np.ndarray, by_difference: float, by_vjp: float) -> str:
         """The worst entry, and whether a kink rather than a wrong VJP is to blame."""
         where = f"check_grads: {self.name}, order {self.order}, {self.labels[i]}: "
-        middle = self._values(i, self.args[i])
-        entries = list(np.ndindex(gradient.shape))
-        if len(entries) > SCANNED:
-            entries = [entries[k] for k in self.rng.choice(len(entries), SCANNED, replace=False)]
         smooth, kinks = [], []
-        for index in entries:
-            unit = np.zeros_like(gradient)
-            unit[index] = 1.0
-            slope, kink = self._slopes(i, unit, middle)
+        for k in self.rng.permutation(gradient.size)[:SCANNED]:
+            index = tuple(map(int, np.unravel_index(k, gradient.shape)))
+            slope, kink = self._slope(i, np.eye(1, gradient.size, k).reshape(gradient.shape))
             error = abs(slope - gradient[index])
-            found = (np.inf if np.isnan(error) else error, index, slope)
-            (kinks if kink else smooth).append(found)
-        worst = max(smooth, default=(0.0, (), 0.0))
-        if kinks and worst[0] <= self.atol + self.rtol * abs(worst[2]):
+            (kinks if kink else smooth).append((np.inf if np.isnan(error) else error, index, slope))
+        error, index, slope = max(smooth, default=(0.0, (), 0.0))
+        if kinks and error <= self.atol + self.rtol * abs(slope):
             _, index, _ = max(kinks)
             return (f"{where}kink near index {index}, where the value is "
                     f"{self.args[i][index]:.6g}: the slopes to its two sides differ (relu, max, "
                     f"abs, clip?); move the sample at least {10 * self.eps:g} away from it")
-        _, index, slope = worst
         return (f"{where}<g, J v> is {by_difference:.12g} by differences but {by_vjp:.12g} by the "
                 f"VJP{_ratio(by_vjp, by_difference)}. Worst entry: index {index}, {slope:.12g} by "
                 f"differences, {gradient[index]:.12g} by the VJP"

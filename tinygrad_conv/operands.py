@@ -32,8 +32,7 @@ def _weak(value: Any, dtypes: list[np.dtype]) -> np.ndarray:
 
 def tensors_of(name: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
     """The arguments of a call of the op `name`, as tensors."""
-    strong = [a.dtype for a in args if isinstance(a, Tensor | np.ndarray) and (
-        isinstance(a, Tensor) or a.ndim)]
+    strong = [a.dtype for a in args if isinstance(a, Tensor) or isinstance(a, np.ndarray) and a.ndim]
     out = []
     for i, a in enumerate(args):
         if isinstance(a, Tensor):

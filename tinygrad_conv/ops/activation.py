@@ -222,15 +222,11 @@ def softmax_vjp(g, ans, *, axis):
     return out
 
 
-def _softmax_vjp_ans(h, out, g, ans, *, axis):
-    along = sum(g * ans, axis, keepdims=True)
-    across = sum(h * ans, axis, keepdims=True)
-    return h * (g - along) - across * g
-
-
 _softmax.defvjp(lambda g, ans, x, *, axis: softmax_vjp(g, ans, axis=axis))
-softmax_vjp.defvjp(lambda h, out, g, ans, *, axis: softmax_vjp(h, ans, axis=axis),
-                   _softmax_vjp_ans)
+softmax_vjp.defvjp(
+    lambda h, out, g, ans, *, axis: softmax_vjp(h, ans, axis=axis),
+    lambda h, out, g, ans, *, axis: (h * (g - sum(g * ans, axis, keepdims=True))
+                                     - sum(h * ans, axis, keepdims=True) * g))
 
 
 @primitive

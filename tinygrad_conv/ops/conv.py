@@ -29,12 +29,12 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from ..arguments import is_whole, sizes
-from ..tensor import Tensor
+from ..arguments import one_of, sizes, whole
 from ..kernels.geometry import Geometry, brief, conv_geometry, transposed_geometry
 from ..kernels.table import run
 from ..operands import as_floats
 from ..primitive import primitive
+from ..tensor import Tensor
 from .padding import pad
 from .reduce import sum as _sum
 from .shape import reshape, transpose
@@ -57,19 +57,15 @@ def _conv2d_weight(g, x, *, geometry):
     return run("weight_adjoint", g, x, geometry)
 
 
-def _over_positions(g: Tensor) -> Tensor:
-    return _sum(g, axis=(0, 2, 3))
-
-
 _conv2d.defvjp(
     lambda g, ans, x, w, b=None, *, geometry: _conv_transpose2d(g, w, geometry=geometry),
     lambda g, ans, x, w, b=None, *, geometry: _conv2d_weight(g, x, geometry=geometry),
-    lambda g, ans, x, w, b, *, geometry: _over_positions(g))
+    lambda g, ans, x, w, b, *, geometry: _sum(g, axis=(0, 2, 3)))
 
 _conv_transpose2d.defvjp(
     lambda u, ans, g, w, b=None, *, geometry: _conv2d(u, w, geometry=geometry),
     lambda u, ans, g, w, b=None, *, geometry: _conv2d_weight(g, u, geometry=geometry),
-    lambda u, ans, g, w, b, *, geometry: _over_positions(u))
+    lambda u, ans, g, w, b, *, geometry: _sum(u, axis=(0, 2, 3)))
 
 _conv2d_weight.defvjp(
     lambda v, ans, g, x, *, geometry: _conv2d(x, v, geometry=geometry),
@@ -88,7 +84,7 @@ _conv2d_weight.deflabel(lambda g, x, *, geometry: geometry.label())
 
 
 def _transposed_label(g: Any, w: Any, b: Any = None, *, geometry: Geometry) -> str:
-    """A transposed convolution pads less at the end by its output padding: told apart again."""
+    """The geometry holds an output padding as that much less padding at the end; pictures show both."""
     extra = tuple(max(0, before - after) for before, after in geometry.padding)
     padding = tuple((before, after + e) for (before, after), e in zip(geometry.padding, extra))
     text = replace(geometry, padding=padding).label()
@@ -118,20 +114,12 @@ def as_given(y: Tensor, ndim: int, axes: str) -> Tensor:
     return y if shape == y.shape else reshape(y, shape=shape)
 
 
-def _check_groups(op: str, groups: Any) -> int:
-    if not is_whole(groups) or groups < 1:
-        raise ValueError(f"{op}: groups must be a whole number of at least 1, got {groups!r}")
-    return int(groups)
-
-
 def _inputs(op: str, axes: str, x: Tensor, w: Any, bias: Any, groups: int, transposed: bool = False
             ) -> list[Tensor]:
     """Images (N, C, H, W), filters and the bias, if any, whose channels fit."""
     images, w = as_images(op, x, axes), as_floats(w, op, "weight")
-    if w.ndim != len(axes):
-        raise ValueError(f"{op}: weight must have {len(axes)} axes, got shape {w.shape}")
-    if 0 in w.shape:
-        raise ValueError(f"{op}: weight has no elements, got shape {w.shape}")
+    if w.ndim != len(axes) or 0 in w.shape:
+        raise ValueError(f"{op}: weight must have {len(axes)} axes, none of length 0, got shape {w.shape}")
     first, second = w.shape[0], w.shape[1] * groups
     inputs, outputs = (first, second) if transposed else (second, first)
     if images.shape[1] != inputs:
@@ -154,12 +142,10 @@ def _inputs(op: str, axes: str, x: Tensor, w: Any, bias: Any, groups: int, trans
 
 def _convolve(op: str, axes: str, x: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
               groups: Any, padding_mode: str) -> Tensor:
-    x, groups, dims = as_floats(x, op), _check_groups(op, groups), len(axes) - 2
+    x, groups, dims = as_floats(x, op), whole(groups, op, "groups", 1), len(axes) - 2
     images, w, *rest = _inputs(op, axes, x, w, bias, groups)
     geometry = conv_geometry(op, images.shape[-dims:], w.shape[-dims:], stride, padding, dilation, groups)
-    if padding_mode != "zeros":
-        if padding_mode not in MODES:
-            raise ValueError(f"{op}: padding_mode must be one of {', '.join(MODES)}, got {padding_mode!r}")
+    if one_of(padding_mode, op, "padding_mode", MODES) != "zeros":
         images = pad(images, ((0, 0), (0, 0), *geometry.padding), padding_mode)
         geometry = geometry.unpadded
     return as_given(_conv2d(images, w, *rest, geometry=geometry), x.ndim, axes)
@@ -167,7 +153,7 @@ def _convolve(op: str, axes: str, x: Any, w: Any, bias: Any, stride: Any, paddin
 
 def _convolve_transposed(op: str, axes: str, x: Any, w: Any, bias: Any, stride: Any, padding: Any,
                          output_padding: Any, groups: Any, dilation: Any, output_size: Any) -> Tensor:
-    x, groups, dims = as_floats(x, op), _check_groups(op, groups), len(axes) - 2
+    x, groups, dims = as_floats(x, op), whole(groups, op, "groups", 1), len(axes) - 2
     images, w, *rest = _inputs(op, axes, x, w, bias, groups, transposed=True)
     geometry = transposed_geometry(op, images.shape[-dims:], w.shape[-dims:], stride, padding,
                                    output_padding, dilation, groups, output_size)
@@ -204,8 +190,7 @@ def conv2d(x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, 
 
     Source: PyTorch's torch.nn.functional.conv2d; the derivation heads this file.
     """
-    if not isinstance(layout, str) or layout not in ("NCHW", "NHWC"):
-        raise ValueError(f"conv2d: layout must be 'NCHW' or 'NHWC', got {layout!r}")
+    one_of(layout, "conv2d", "layout", ("NCHW", "NHWC"))
     return _convolve("conv2d", layout, x, w, bias, stride, padding, dilation, groups, padding_mode)
 
 
@@ -252,9 +237,8 @@ def conv2d_weight(g: Any, x: Any, kernel: Any, stride: Any = 1, padding: Any = 0
     if not g.ndim == x.ndim == 4:
         raise ValueError(f"{op}: g must have axes N, O, OH, OW and x N, C, H, W, got shapes "
                          f"{g.shape} and {x.shape}")
-    groups = _check_groups(op, groups)
-    geometry = conv_geometry(op, x.shape[2:], sizes(kernel, op, "kernel", 2), stride, padding, dilation,
-                             groups)
+    kernel, groups = sizes(kernel, op, "kernel", 2), whole(groups, op, "groups", 1)
+    geometry = conv_geometry(op, x.shape[2:], kernel, stride, padding, dilation, groups)
     if g.shape[0] != x.shape[0] or g.shape[2:] != geometry.out:
         raise ValueError(f"{op}: g must have shape ({x.shape[0]}, O, {geometry.out[0]}, {geometry.out[1]}), "
                          f"that of the convolution's output, got {g.shape} (x.shape={x.shape})")

@@ -24,9 +24,7 @@ _dropout.defvjp(lambda g, ans, x, mask: _dropout(g, mask),
 
 
 def _drop(op: str, x: Any, p: float, training: bool, rng: Any, channels: bool) -> Tensor:
-    x, p = as_floats(x, op), number(p, op, "p")
-    if not 0 <= p <= 1:
-        raise ValueError(f"{op}: p must be a probability between 0 and 1, got {p!r}")
+    x, p = as_floats(x, op), number(p, op, "p", 0, 1)
     if channels and x.ndim not in (3, 4):
         raise ValueError(f"{op}: x must have axes NCHW or NCL, got shape {x.shape}")
     if not training or p == 0:

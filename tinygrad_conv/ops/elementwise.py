@@ -153,10 +153,9 @@ def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:
     if min is None and max is None:
         raise TypeError("clip: needs min, max or both")
     bounds = [b.item() if isinstance(b, np.generic) else b for b in (min, max)]
-    for bound in bounds:
-        if not isinstance(bound, int | float | None):
-            raise TypeError(f"clip: bounds are numbers, got {type(bound).__name__}; use tg.maximum "
-                            f"and tg.minimum with tensors")
+    if not all(isinstance(b, int | float | None) for b in bounds):
+        raise TypeError(f"clip: bounds are numbers, got {type(min).__name__} and {type(max).__name__}; "
+                        f"use tg.maximum and tg.minimum with tensors")
     return _clip(x, min=bounds[0], max=bounds[1])
 
 
@@ -222,8 +221,6 @@ def div_no_nan(x, y):
     [0.0, 0.5]
     """
     zero = y == 0
-    if not np.any(zero):
-        return np.divide(x, y)
     return np.where(zero, 0, np.divide(x, np.where(zero, 1, y)))
 
 
@@ -236,9 +233,7 @@ _SHORT: dict[float, Callable[..., Any]] = {
 
 
 def _power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    if y.ndim or x.dtype != y.dtype or x.dtype.kind != "f":
-        return np.power(x, y)
-    p = float(y)
+    p = math.nan if y.ndim or x.dtype != y.dtype or x.dtype.kind != "f" else float(y)
     if p in _SHORT:
         return _SHORT[p](x)
     if not p.is_integer():

@@ -17,7 +17,7 @@ from ..kernels.product import product
 from ..operands import as_tensor
 from ..primitive import primitive
 from ..tensor import Tensor, share
-from .shape import _broadcast_to, _reshape, _transpose, expand_dims
+from .shape import _reshape, _transpose, expand_dims
 
 Shape = tuple[int, ...]
 
@@ -30,11 +30,9 @@ def _check_matmul(x: np.ndarray, y: np.ndarray) -> None:
     if x.shape[-1] != rows:
         raise ValueError(f"matmul: the last axis of x has length {x.shape[-1]} but y has {rows} "
                          f"rows {shapes}")
-    try:
-        np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    except ValueError:
+    if any(n != m and 1 not in (n, m) for n, m in zip(x.shape[-3::-1], y.shape[-3::-1])):
         raise ValueError(f"matmul: stacks of {x.shape[:-2]} and of {y.shape[:-2]} matrices do not "
-                         f"broadcast {shapes}") from None
+                         f"broadcast {shapes}")
 
 
 @primitive
@@ -76,14 +74,11 @@ def _matmul_x(g, ans, x, y):
 
 
 def _matmul_y(g, ans, x, y):
-    if x.ndim == 1 and y.ndim == 1:
-        return g * x
     if x.ndim == 1:
-        return expand_dims(x, -1) * expand_dims(g, -2)            # (K, 1) * (..., 1, N)
-    if y.ndim == 1:
-        return matmul(_t(_rows(x)), _reshape(g, shape=(g.size,)))  # (K, rows) @ (rows,)
-    if y.ndim == 2:
-        return matmul(_t(_rows(x)), _rows(g))                     # (K, rows) @ (rows, N)
+        return g * x if y.ndim == 1 else expand_dims(x, -1) * expand_dims(g, -2)  # (K, 1) * (..., 1, N)
+    if y.ndim <= 2:
+        g = _rows(g) if y.ndim == 2 else _reshape(g, shape=(g.size,))
+        return matmul(_t(_rows(x)), g)                            # (K, rows) @ (rows, N) or (rows,)
     return matmul(_t(x), g)                                       # (..., K, M) @ (..., M, N)
 
 
@@ -168,31 +163,25 @@ def _sizes(terms: list[str], shapes: Sequence[Shape]) -> dict[str, int]:
 def _einsum_vjp(i, g, ans, *xs, subscripts):
     """g with the other operands, keeping the labels of operand i.
 
-    A label that i repeats (a diagonal) gets a new name at its second place and an identity matrix
-    that ties the two; one that no other term has was summed out of i alone: g is repeated along it.
+    A label that i repeats (a diagonal) gets a new name at its second place, a twin, and an identity matrix
+    that ties the two. Along a label that no other term has, which was summed out of i alone, g is repeated:
+    a vector of ones has it.
     """
     *terms, out = subscripts.replace("->", ",").split(",")
     sizes = _sizes(terms, [x.shape for x in xs])
-    own = ""
     names = [out, *terms[:i], *terms[i + 1:]]
     operands = [g, *xs[:i], *xs[i + 1:]]
+    found = {k for labels, x in zip(names, operands) for k, n in zip(labels, x.shape) if n == sizes[k]}
     unused = iter(k for k in string.ascii_letters if k not in sizes)
+    own = ""
     for k in terms[i]:
-        tied = next(unused) if k in own else ""
-        own += tied or k
-        if tied:
-            names.append(k + tied)
-            operands.append(share(np.eye(sizes[k], dtype=xs[i].dtype)))
-    found = {k for labels, x in zip(names, operands) for k, n in zip(labels, x.shape)
-             if n == sizes.get(k, n)}
-    kept = "".join(k for k in own if k in found)
-    gx = _einsum(*operands, subscripts=f"{','.join(names)}->{kept}")
-    if kept == own:
-        return gx
-    lengths = iter(gx.shape)
-    gx = _reshape(gx, shape=tuple([next(lengths) if k in found else 1 for k in own]))
-    return _broadcast_to(gx, shape=tuple([n if k in found else m
-                                          for k, n, m in zip(own, gx.shape, xs[i].shape)]))
+        twin = next(unused) if k in own else ""
+        own += twin or k
+        if twin or k not in found:
+            factor = np.eye(sizes[k]) if twin else np.ones(sizes[k])
+            names.append(k + twin)
+            operands.append(share(factor.astype(xs[i].dtype)))
+    return _einsum(*operands, subscripts=f"{','.join(names)}->{own}")
 
 
 def _einsum_cost(ans: Shape, *shapes: Shape, subscripts: str) -> int:
@@ -230,42 +219,31 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     if not isinstance(subscripts, str):
         raise TypeError(f"einsum: subscripts must be a string, got {type(subscripts).__name__}")
     xs = [x if isinstance(x, int | float) else as_tensor(x, "einsum") for x in operands]
-    terms, out = _explicit(subscripts, [getattr(x, "shape", ()) for x in xs])
-    return _einsum(*xs, subscripts=f"{','.join(terms)}->{out}")
+    return _einsum(*xs, subscripts=_explicit(subscripts, [getattr(x, "shape", ()) for x in xs]))
 
 
-def _explicit(subscripts: str, shapes: list[Shape]) -> tuple[list[str], str]:
-    """Terms and output in letters only: ellipses named, an implicit output written out; checked."""
-    def refuse(why: str) -> ValueError:
-        return ValueError(f"einsum: {subscripts!r} {why} (operand shapes {shapes})")
+def _explicit(subscripts: str, shapes: list[Shape]) -> str:
+    """The subscripts in letters only: ellipses named, an implicit output written out.
 
+    What is not checked here, NumPy reports as well.
+    """
     left, arrow, out = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(shapes):
-        raise refuse(f"has {len(terms)} terms for {len(shapes)} operands")
-    named = [len(t.replace("...", "")) for t in terms]
-    depth = max([len(s) - n for t, s, n in zip(terms, shapes, named) if "..." in t], default=0)
+        raise ValueError(f"einsum: {subscripts!r} has {len(terms)} terms for {len(shapes)} operands")
+    hidden = [max(0, len(s) - len(t.replace("...", ""))) for t, s in zip(terms, shapes)]
+    depth = max([n for t, n in zip(terms, hidden) if "..." in t], default=0)
     fresh = [k for k in string.ascii_letters if k not in subscripts]
     if depth > len(fresh):
-        raise refuse("needs more than the 52 letters")
-    dots = "".join(fresh[:max(depth, 0)])
-    for i, (t, s, n) in enumerate(zip(terms, shapes, named)):
-        if len(s) != n if "..." not in t else len(s) < n:
-            raise refuse(f"labels {n} axes of operand {i}, which has {len(s)}")
-        terms[i] = t.replace("...", dots[len(dots) - (len(s) - n):])
+        raise ValueError(f"einsum: {subscripts!r} needs more than the 52 letters (operand shapes {shapes})")
+    dots = "".join(fresh[:depth])
     once = {k for k in left if k.isalpha() and left.count(k) == 1}
     out = out.replace("...", dots) if arrow else dots + "".join(sorted(once))
+    terms = [t.replace("...", dots[depth - n:]) for t, n in zip(terms, hidden)]
     sizes = _sizes(terms, shapes)
-    for labels, s in zip(terms, shapes):
-        for k, n in zip(labels, s):
-            if k not in string.ascii_letters:
-                raise refuse(f"has the label {k!r}, labels are letters")
+    for labels, shape in zip(terms, shapes):
+        for k, n in zip(labels, shape):
             if n not in (1, sizes[k]):
-                raise refuse(f"gives label {k!r} the lengths {sizes[k]} and {n}")
-            if any(j == k and m != n for j, m in zip(labels, s)):
-                raise refuse(f"takes the diagonal {k!r} of axes that differ")
-    for k in out:
-        if k not in sizes or out.count(k) > 1:
-            what = "twice in the output" if k in sizes else "in the output only"
-            raise refuse(f"has the label {k!r} {what}")
-    return terms, out
+                raise ValueError(f"einsum: {subscripts!r} gives label {k!r} the lengths {sizes[k]} and {n} "
+                                 f"(operand shapes {shapes})")
+    return f"{','.join(terms)}->{out}"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import is_whole, number, one_of
+from ..arguments import is_whole, number, one_of, whole
 from ..kernels.pointwise import keep
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
@@ -191,8 +191,8 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     if log_target:
         loss = ew.exp(t) * (t - x)
     else:
-        some = t != 0.0
-        loss = ew.where(some, t * (ew.log(ew.where(some, t, 1.0)) - ew.where(some, x, 0.0)), 0.0)
+        positive = t != 0.0
+        loss = ew.where(positive, t * (ew.log(ew.where(positive, t, 1.0)) - ew.where(positive, x, 0.0)), 0.0)
     if reduction != "batchmean":
         return _reduced(loss, reduction)
     n = x.shape[0] if x.ndim else 1
@@ -243,10 +243,8 @@ def _batched(op: str, input: Any, target: Any, reduction: str) -> tuple[Tensor, 
 def _class_numbers(op: str, target: Any, shape: tuple[int, ...], ignore_index: int | None) -> np.ndarray:
     """Class numbers for input of `shape`, (N, C, ...), checked."""
     y, expected = target._data if isinstance(target, Tensor) else target, (shape[0], *shape[2:])
-    if ignore_index is not None and not is_whole(ignore_index):
-        raise TypeError(f"{op}: ignore_index must be a whole number, got {ignore_index!r}")
     if y.shape != expected:
-        hint = "; probability targets must be floating point" if y.shape == shape else ""
+        hint = "; probability targets must be floating point, of the shape of input" * (y.ndim == len(shape))
         raise ValueError(f"{op}: class targets must have shape {expected} for input of shape "
                          f"{shape}, got {y.shape}{hint}")
     if y.dtype.kind not in "iu":
@@ -278,7 +276,7 @@ def _class_weights(op: str, weight: Any, c: int, dtype: np.dtype) -> np.ndarray 
 def _of_classes(op: str, x: Tensor, target: Any, weight: Any, ignore_index: int, smoothing: float,
                 reduction: str) -> tuple[Tensor, bool]:
     """The factor of each -log-probability, (N, C, ...), and whether any row counts."""
-    y = _class_numbers(op, target, x.shape, ignore_index)
+    y = _class_numbers(op, target, x.shape, whole(ignore_index, op, "ignore_index"))
     (n, c, *rest), dtype = x.shape, x.dtype
     w = _class_weights(op, weight, c, dtype)
     counted = y != ignore_index
@@ -298,12 +296,6 @@ def _of_probabilities(op: str, x: Tensor, target: Any, weight: Any, ignore_index
                       reduction: str) -> tuple[Tensor, bool]:
     """The same of probabilities, which may require a gradient."""
     t, c = as_tensor(target, op), x.shape[1]
-    if t.shape != x.shape:
-        if t.shape == (x.shape[0], *x.shape[2:]):
-            raise TypeError(f"{op}: class targets must be integers, got {t.dtype}; convert them, "
-                            f"e.g. target.astype(np.int64)")
-        raise ValueError(f"{op}: probability targets must have the shape of input, {x.shape}, got "
-                         f"{t.shape}; class targets must be integers")
     if ignore_index >= 0:
         raise ValueError(f"{op}: ignore_index={ignore_index} goes with class targets, these are "
                          f"probabilities")
@@ -315,9 +307,9 @@ def _of_probabilities(op: str, x: Tensor, target: Any, weight: Any, ignore_index
     return t * (c / x.size) if reduction == "mean" and x.size else t, x.size > 0
 
 
-def _loss(logp: Tensor, target: Tensor, some: bool, reduction: str, row: tuple[int, ...]) -> Tensor:
+def _loss(logp: Tensor, target: Tensor, any_rows: bool, reduction: str, row: tuple[int, ...]) -> Tensor:
     loss = _nll(logp, target, axis=row if reduction == "none" else tuple(range(logp.ndim)))
-    return loss if some or reduction != "mean" else loss + float("nan")  # of no rows, and gradient 0
+    return loss if any_rows or reduction != "mean" else loss + float("nan")  # of no rows, and gradient 0
 
 
 def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int = -100,
@@ -349,9 +341,10 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
     op = "cross_entropy"
     smoothing = number(label_smoothing, op, "label_smoothing", 0, 1)
     x, target, row = _batched(op, input, target, reduction)
-    coefficients = _of_probabilities if target.dtype.kind == "f" else _of_classes
-    t, some = coefficients(op, x, target, weight, ignore_index, smoothing, reduction)
-    return _loss(_log_softmax(x, axis=1), t, some, reduction, row)
+    probabilities = target.dtype.kind == "f" and target.shape == x.shape
+    coefficients = _of_probabilities if probabilities else _of_classes
+    t, any_rows = coefficients(op, x, target, weight, ignore_index, smoothing, reduction)
+    return _loss(_log_softmax(x, axis=1), t, any_rows, reduction, row)
 
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100,
@@ -372,8 +365,8 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     Source: PyTorch's torch.nn.functional.nll_loss.
     """
     x, target, row = _batched("nll_loss", input, target, reduction)
-    t, some = _of_classes("nll_loss", x, target, weight, ignore_index, 0.0, reduction)
-    return _loss(x, t, some, reduction, row)
+    t, any_rows = _of_classes("nll_loss", x, target, weight, ignore_index, 0.0, reduction)
+    return _loss(x, t, any_rows, reduction, row)
 
 
 def hinge_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None,

@@ -158,16 +158,14 @@ def _by_channel(op: str, x: Any, per_sample: bool, running: dict[str, Any], weig
             raise ValueError(f"{op}: {name} is needed to normalise without the batch's statistics")
         if t is not None and (not isinstance(t, Tensor) or t.shape != (c,) or t.requires_grad
                               or t.dtype.kind != "f"):
-            got = f"{type(t).__name__} of shape {np.shape(t)} and {getattr(t, 'dtype', 'no dtype')}"
-            got += ", requires_grad=True" if getattr(t, "requires_grad", False) else ""
             raise ValueError(f"{op}: {name} must be a tensor of shape ({c},) of floats that requires no "
-                             f"gradient (it is changed in place), got {got}")
+                             f"gradient (it is changed in place), got {type(t).__name__} of shape "
+                             f"{np.shape(t)}, {getattr(t, 'dtype', 'no dtype')}, requires_grad="
+                             f"{getattr(t, 'requires_grad', False)}")
     weight, bias = _affine(op, weight, bias, (c,), view)
     if not own:
         return _by_running(x, running["running_mean"], running["running_var"], weight, bias, eps, view)
-    if not isinstance(momentum, int | float) or not 0 <= momentum <= 1:
-        raise ValueError(f"{op}: momentum must be a number between 0 and 1, got {momentum!r}; for "
-                         f"a cumulative average pass 1/(number of batches so far)")
+    momentum = number(momentum, op, "momentum", 0, 1)
     axes = tuple(range(2, x.ndim)) if per_sample else (0, *range(2, x.ndim))
     n = count(x, axes)
     if n == 1 and x.size:
@@ -178,8 +176,7 @@ def _by_channel(op: str, x: Any, per_sample: bool, running: dict[str, Any], weig
         for t, new in zip(running.values(), (own_mean._data, own_var._data * (n / (n - 1)))):
             if t is not None:
                 values = t.mutate()
-                values *= 1.0 - momentum
-                values += momentum * new.reshape(-1, c).mean(axis=0)
+                values[:] = (1.0 - momentum) * values + momentum * new.reshape(-1, c).mean(axis=0)
     return y
 
 
@@ -197,7 +194,8 @@ def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, 
         running_mean, running_var: tensors (C,) that require no gradient, or None in training.
         weight, bias: (C,) or None.
         training: whether to use the batch's statistics.
-        momentum: the weight of the new value (PyTorch's meaning), in [0, 1].
+        momentum: the weight of the new value (PyTorch's meaning), in [0, 1]; for a cumulative average,
+            1/(number of batches so far).
         eps: added to the variance.
 
     Raises:
@@ -257,7 +255,7 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
     """
     shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (
         normalized_shape,)
-    x, eps = _checked("layer_norm", x, len(shape)), number(eps, "layer_norm", "eps", 0)
+    x, eps = as_floats(x, "layer_norm"), number(eps, "layer_norm", "eps", 0)
     if not shape or x.shape[-len(shape):] != shape:
         raise ValueError(f"layer_norm: x must end in normalized_shape {shape}, got shape {x.shape}")
     weight, bias = _affine("layer_norm", weight, bias, shape, shape)

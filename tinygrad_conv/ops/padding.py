@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
-from ..primitive import primitive
+from ..arguments import number, one_of
 from ..operands import as_tensor
+from ..primitive import primitive
+from ..tensor import Tensor
 from .shape import getitem
 
-MODES = ("constant", "reflect", "replicate", "edge", "circular")
+BORDERS = {"reflect": "reflect", "replicate": "edge", "edge": "edge", "circular": "wrap"}  # NumPy's names
 
 
 @primitive
@@ -31,18 +32,8 @@ def _inside(width: Sequence[tuple[int, int]], shape: Sequence[int]) -> tuple[sli
 _pad.defvjp(lambda g, ans, x, *, width, value: getitem(g, _inside(width, g.shape)))
 
 
-def _positions(n: int, before: int, after: int, mode: str) -> np.ndarray:
-    """Which cell of an axis of n stands where, from `before` cells in front of it on."""
-    i = np.arange(-before, n + after)
-    if mode == "circular":
-        return i % n
-    if mode == "reflect":
-        i = i % max(1, 2 * (n - 1))
-        return np.where(i < n, i, 2 * (n - 1) - i)
-    return np.clip(i, 0, n - 1)
-
-
 def _border(x: Tensor, width: list[tuple[int, int]], mode: str) -> Tensor:
+    """Each axis in turn, indexed by which of its cells stands where."""
     for axis, (before, after) in enumerate(width):
         n = x.shape[axis]
         if before == after == 0:
@@ -50,7 +41,7 @@ def _border(x: Tensor, width: list[tuple[int, int]], mode: str) -> Tensor:
         if n == 0 or mode == "reflect" and max(before, after) >= n:
             raise ValueError(f"pad: cannot {mode} ({before}, {after}) cells on axis {axis} of shape "
                              f"{x.shape}; 'reflect' needs less than the axis holds")
-        x = getitem(x, (slice(None),) * axis + (_positions(n, before, after, mode),))
+        x = getitem(x, (slice(None),) * axis + (np.pad(np.arange(n), (before, after), BORDERS[mode]),))
     return x
 
 
@@ -63,19 +54,17 @@ def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     if width.dtype.kind not in "iu":
         raise ValueError(f"pad: pad_width must be an int, a pair or {ndim} pairs of ints, the "
                          f"first axis first, got {pad_width!r}")
-    return [(int(a), int(b)) for a, b in width]
+    return width.tolist()
 
 
 def _constant(value: Any, dtype: np.dtype) -> bool | int | float:
     """The value of new cells, which must be a number that the dtype can hold."""
-    given = np.asarray(value)
-    if given.ndim or given.dtype.kind not in "fiub":
-        raise TypeError(f"pad: constant_values expects one number, got {value!r}")
+    fill = number(value, "pad", "constant_values")
     if dtype.kind == "f":
-        return float(given)
+        return fill
     with np.errstate(invalid="ignore"):
-        cell = given.astype(dtype)
-    if cell != given:
+        cell = np.asarray(value).astype(dtype)
+    if cell != value:
         raise ValueError(f"pad: constant_values {value!r} does not fit x's dtype, {dtype}; "
                          f"convert x first, e.g. tg.tensor(x, dtype=np.float32)")
     return cell.item()
@@ -100,8 +89,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
     """
     x = as_tensor(x, "pad")
-    if not isinstance(mode, str) or mode not in MODES:
-        raise ValueError(f"pad: mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
+    one_of(mode, "pad", "mode", ("constant", *BORDERS))
     width = _widths(pad_width, x.ndim)
     crop = [(max(0, -a), max(0, -b)) for a, b in width]
     if any(a + b > n for (a, b), n in zip(crop, x.shape)):

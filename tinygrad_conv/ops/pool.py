@@ -55,26 +55,21 @@ max_pool2d_scatter.defvjp(
     lambda u, ans, g, x, y, *, geometry: max_pool2d_gather(u, x, y, geometry=geometry), None, None)
 max_pool2d_gather.defvjp(
     lambda v, ans, u, x, y, *, geometry: max_pool2d_scatter(v, x, y, geometry=geometry), None, None)
-max_pool2d_indices.defvjp(None, None)
 
 # ----- averages -----
 
 
-def _counts(geometry: Geometry, include_pad: bool) -> np.ndarray:
+def _divisor(geometry: Geometry, count_include_pad: bool, divisor_override: float | None) -> np.ndarray:
     """How many cells each window averages, (OH, OW): its part inside the (padded) plane."""
+    if divisor_override is not None:
+        return np.asarray(divisor_override)
     per_axis = []
     for n, k, s, (before, after), out in zip(geometry.size, geometry.kernel, geometry.stride,
                                              geometry.padding, geometry.out):
-        first = np.arange(out) * min(s, n + before + after) - before
-        last = np.minimum(first + k, n + after)
-        if not include_pad:
-            first, last = np.maximum(first, 0), np.minimum(last, n)
-        per_axis.append(last - first)
+        low, high = (-before, n + after) if count_include_pad else (0, min(n, n + after))
+        first = np.arange(out) * min(s, n + before + after) - before  # a huge stride leaves one window
+        per_axis.append(np.minimum(first + k, high) - np.maximum(first, low))
     return np.multiply.outer(*per_axis)
-
-
-def _divisor(geometry: Geometry, count_include_pad: bool, divisor_override: float | None) -> np.ndarray:
-    return np.asarray(divisor_override) if divisor_override else _counts(geometry, count_include_pad)
 
 
 @primitive
@@ -93,9 +88,9 @@ avg_pool2d_spread.defvjp(lambda u, ans, g, **params: _avg_pool2d(u, **params))
 
 def _label(*shapes: Any, geometry: Geometry, count_include_pad: bool = True,
            divisor_override: float | None = None) -> str:
-    said = [] if count_include_pad else ["count_include_pad False"]
-    said += [] if divisor_override is None else [f"divisor_override {divisor_override:g}"]
-    return geometry.label(*said, stride=True)
+    options = [] if count_include_pad else ["count_include_pad False"]
+    options += [] if divisor_override is None else [f"divisor_override {divisor_override:g}"]
+    return geometry.label(*options, stride=True)
 
 
 for pooling in (_max_pool2d, max_pool2d_scatter, max_pool2d_gather, max_pool2d_indices, _avg_pool2d,
@@ -169,10 +164,10 @@ def _maxima(op: str, axes: str, x: Any, kernel_size: Any, stride: Any, padding: 
     geometry = pool_geometry(op, x.shape[6 - len(axes):], kernel_size, stride, padding, dilation,
                              bool(ceil_mode))
     y = _max_pool2d(x, geometry=geometry)
+    maxima = as_given(y, ndim, axes)
     if not return_indices:
-        return as_given(y, ndim, axes)
-    indices = max_pool2d_indices(x, y, geometry=geometry)
-    return as_given(y, ndim, axes), as_given(indices, ndim, axes)
+        return maxima
+    return maxima, as_given(max_pool2d_indices(x, y, geometry=geometry), ndim, axes)
 
 
 def _averages(op: str, axes: str, x: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
@@ -183,9 +178,8 @@ def _averages(op: str, axes: str, x: Any, kernel_size: Any, stride: Any, padding
         divisor_override = number(divisor_override, op, "divisor_override")
     if divisor_override == 0:
         raise ValueError(f"{op}: divisor_override must not be 0")
-    y = _avg_pool2d(x, geometry=geometry, count_include_pad=bool(count_include_pad),
-                    divisor_override=divisor_override)
-    return as_given(y, ndim, axes)
+    return as_given(_avg_pool2d(x, geometry=geometry, count_include_pad=bool(count_include_pad),
+                                divisor_override=divisor_override), ndim, axes)
 
 
 def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
@@ -358,11 +352,10 @@ def _unpooled_size(output_size: Any, pooled: tuple[int, ...], kernel_size: Any, 
         raise ValueError(f"{op}: padding must be numbers, got {padding!r}; several sizes pool to {pooled}")
     least = tuple((n - 1) * s - sum(p) + k for n, s, p, k in zip(
         pooled, stride, sides(padding, op, 2), kernel))
-    if output_size is None:
-        size = least
-    else:
-        plane = output_size[-2:] if isinstance(output_size, list | tuple) else output_size
-        size = sizes(plane, op, "output_size", 2)
+    size = least
+    if output_size is not None:
+        size = sizes(output_size[-2:] if isinstance(output_size, list | tuple) else output_size, op,
+                     "output_size", 2)
         if any(abs(n - m) >= s for n, m, s in zip(size, least, stride)):
             raise ValueError(f"{op}: output_size {size} must be less than a stride {stride} away "
                              f"from {least}, the size that pools to {pooled}")
@@ -407,10 +400,9 @@ def max_unpool2d(x: Any, indices: Any, kernel_size: Any, stride: Any = None, pad
         raise TypeError(f"{op}: indices must be integers, got {indices.dtype}")
     if indices.shape != x.shape[4 - ndim:]:
         raise ValueError(f"{op}: indices must have the shape of x, {x.shape[4 - ndim:]}, got {indices.shape}")
-    if indices.dtype != np.int64:  # np.divmod keeps a narrow type, which may not hold the width
-        indices = astype(indices, dtype=np.int64)
     size = _unpooled_size(output_size, x.shape[2:], kernel_size, stride, padding)
-    places = np.asarray(indices.data)
+    indices = astype(indices, np.int64)  # np.divmod keeps a narrow type, which may not hold the width
+    places = indices._data
     if places.size and (places.min() < 0 or places.max() >= size[0] * size[1]):
         raise IndexError(f"{op}: indices must lie in 0..{size[0] * size[1] - 1} for planes of "
                          f"{size[0]}x{size[1]}, got {places.min()}..{places.max()}; pass "

@@ -191,12 +191,8 @@ def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False
     return _half_as_single("var", x, lambda y: _var(y, axis, correction, keepdims, "var"))
 
 
-@primitive
-def _root(x):
-    return np.sqrt(x)
-
-
-_root.defvjp(lambda g, ans, x: ew.div_no_nan(g, ew.mul(ans, 2.0)))
+_root = ew.unary("root", np.sqrt, "The square root, with gradient 0 at 0.",
+                 lambda g, ans, x: ew.div_no_nan(g, ew.mul(ans, 2.0)))
 
 
 def std(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:

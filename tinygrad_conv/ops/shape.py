@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import Axis, axes_of, axis_of, is_whole
+from ..arguments import Axis, axes_of, axis_of, is_whole, whole
+from ..core import as_array
 from ..operands import as_tensor
 from ..primitive import primitive
 from ..tensor import Tensor
@@ -79,9 +80,8 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
         (2, 4, 3)
     """
     x = as_tensor(x, "transpose")
-    given = range(x.ndim)[::-1] if axes is None else axes if isinstance(axes, Sequence) else (axes,)
-    axes = tuple([axis_of(a, x.ndim, "transpose") for a in given])
-    if sorted(axes) != list(range(x.ndim)):
+    axes = axes_of(axes, x.ndim, "transpose") if axes is not None else tuple(range(x.ndim))[::-1]
+    if len(axes) != x.ndim:
         raise ValueError(f"transpose: axes {axes} are not a permutation of the {x.ndim} axes of "
                          f"shape {x.shape}")
     return _transpose(x, axes=axes)
@@ -95,10 +95,8 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
         (4, 3, 2)
     """
     x = as_tensor(x, "swapaxes")
-    axes = list(range(x.ndim))
     i, j = axis_of(axis1, x.ndim, "swapaxes"), axis_of(axis2, x.ndim, "swapaxes")
-    axes[i], axes[j] = j, i
-    return _transpose(x, axes=tuple(axes))
+    return _transpose(x, axes=tuple([{i: j, j: i}.get(k, k) for k in range(x.ndim)]))
 
 
 def squeeze(x: Any, axis: Axis = None) -> Tensor:
@@ -145,11 +143,8 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
         >>> broadcast_to([1.0, 2.0], (3, 2)).shape
         (3, 2)
     """
-    x, shape = as_tensor(x, "broadcast_to"), tuple(shape) if np.iterable(shape) else (shape,)
-    if not all(map(is_whole, shape)):
-        raise TypeError(f"broadcast_to: shape must be whole numbers, got {shape!r}")
-    if min(shape, default=0) < 0:
-        raise ValueError(f"broadcast_to: a shape has no negative sizes, got {shape}")
+    x, sizes = as_tensor(x, "broadcast_to"), shape if np.iterable(shape) else (shape,)
+    shape = tuple([whole(n, "broadcast_to", "a size in shape", 0) for n in sizes])
     try:
         return _broadcast_to(x, shape=shape)
     except ValueError:
@@ -190,13 +185,11 @@ def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
     x = as_tensor(x, "roll")
     if axis is None:
         return _reshape(roll(_reshape(x, shape=(x.size,)), shift, 0), shape=x.shape)
-    axes = tuple(axis) if isinstance(axis, Sequence) else (axis,)
-    shifts = tuple(shift) if isinstance(shift, Sequence) else (shift,)
+    axes = [axis_of(a, x.ndim, "roll") for a in (axis if isinstance(axis, Sequence) else (axis,))]
+    shifts = [whole(n, "roll", "shift") for n in (shift if isinstance(shift, Sequence) else (shift,))]
     if len(axes) != len(shifts):
         raise ValueError(f"roll: expects one shift per axis, got shift={shift} and axis={axis}")
-    if not all(map(is_whole, shifts)):
-        raise TypeError(f"roll: shift must be a whole number, got {shift!r}")
-    return _roll(x, shift=shifts, axis=tuple([axis_of(a, x.ndim, "roll") for a in axes]))
+    return _roll(x, shift=tuple(shifts), axis=tuple(axes))
 
 
 # ----- joining and cutting -----
@@ -234,11 +227,7 @@ def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     xs = _tensors("concatenate", arrays)
     if not xs:
         raise ValueError("concatenate: expects at least one tensor, got none")
-    axis = axis_of(axis, xs[0].ndim, "concatenate")
-    if len({(x.ndim, *x.shape[:axis], *x.shape[axis + 1:]) for x in xs}) > 1:
-        raise ValueError(f"concatenate: shapes must be equal except along axis {axis}, got "
-                         f"{', '.join(str(x.shape) for x in xs)}")
-    return _concatenate(*xs, axis=axis)
+    return _concatenate(*xs, axis=axis_of(axis, xs[0].ndim, "concatenate"))
 
 
 concat = concatenate
@@ -280,10 +269,8 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
                              f"sections")
         cuts = [n * i // cut for i in range(cut + 1)]
     else:
-        cuts = [0, *(cut if np.iterable(cut) else [None]), n]
-        if not all(map(is_whole, cuts)):
-            raise TypeError(f"split: indices_or_sections must be a whole number or a list of them, got "
-                            f"{cut!r}")
+        given = cut if np.iterable(cut) else (cut,)
+        cuts = [0, *[whole(i, "split", "indices_or_sections") for i in given], n]
     return [getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in zip(cuts, cuts[1:])]
 
 
@@ -312,12 +299,9 @@ _scatter_add.defvjp(lambda u, ans, g, *, index, shape: _getitem(u, index=index))
 
 def _plain(i: Any) -> Any:
     """An index as plain slices, integers and arrays."""
-    if i is None or i is Ellipsis or isinstance(i, slice):
+    if i is None or i is Ellipsis or isinstance(i, slice) or type(i) is int:
         return i
-    try:
-        array = np.asarray(i._data if isinstance(i, Tensor) else i)
-    except ValueError as e:
-        raise TypeError(f"getitem: {i!r} is not an index: {e}") from None
+    array = as_array(i, copy=False, what="getitem: an index")
     if array.size == 0 and not isinstance(i, Tensor | np.ndarray):
         array = array.astype(np.int64)
     if array.dtype.kind not in "iub":
