@@ -96,15 +96,12 @@ def _explained(what: str, name: str, y: Any, index: Any, g: Any = None) -> Expla
             result = node.primitive.vjp_for(int(name == "dw"))(g, call.y, *node.inputs, **node.params).data
     x_side, y_side = ("small", "large") if call.transposed else ("large", "small")
     sides = {"x": x_side, "dx": x_side, "y": y_side, "g": y_side, "w": "kernel", "dw": "kernel"}
-    sizes = {sides[key]: array.shape for key, array in (arrays | {name: result}).items()}
     held, geometry = dict(zip(SIDES[sides[name]], at)), call.geometry
     rows, columns = (
-        line((sizes["small"][2 + k], geometry.kernel[k], sizes["large"][2 + k]), geometry.stride[k],
-             geometry.dilation[k], geometry.padding[k], **{SIDES[sides[name]][2]: at[2 + k]}) for k in (0, 1))
-    pairs = channels(call.w.shape, geometry.groups,
-                     **{k: v for k, v in held.items() if k in ("small", "large", "k")})
-    samples = np.array([held["n"]]) if "n" in held else np.arange(sizes["small"][0])
-    meeting = Meeting(samples, pairs, rows, columns)
+        line((geometry.out[k], geometry.kernel[k], geometry.size[k]), geometry.stride[k], geometry.dilation[k],
+             geometry.padding[k], **{SIDES[sides[name]][2]: at[2 + k]}) for k in (0, 1))
+    samples = np.array([held["n"]]) if "n" in held else np.arange(len(call.x.data))
+    meeting = Meeting(samples, channels(call.w.shape, geometry.groups, **held), rows, columns)
     first, second = (Factor(key, sides[key], array, meeting.values(sides[key], array))
                      for key, array in arrays.items())
     return Explanation(call, name, sides[name], tuple(index), at, meeting, first, second, bias, result)

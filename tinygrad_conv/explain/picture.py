@@ -17,8 +17,7 @@ import numpy as np
 
 from .terms import SIDES, Factor, Line, Terms
 from .text import (
-    PLANES, addition, as_text, depth_letter, general, holds, note, partial, plane_label, result_label,
-    short, with_numbers,
+    PLANES, addition, as_text, depth_letter, equations, holds, note, partial, plane_label, result_label, short,
 )
 
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
@@ -367,8 +366,8 @@ def draw(e: Terms) -> str:
     """The picture as SVG text; the same explanation gives the same text."""
     sheet = Sheet()
     sheet.text(16, 26, e.call.label, 15, font_weight="bold")
-    for y, line in ((48, general(e)), (66, with_numbers(e))):
-        sheet.text(16, y, line, 12, font_family="monospace")
+    for y, equation in zip((48, 66), equations(e)):
+        sheet.text(16, y, equation, 12, font_family="monospace")
     right, low = draw_plane(sheet, _result(e), 16, 88)
     top = max(_planes(sheet, e, right + SIGN + 12, 88), low + 22)
     if note(e):

@@ -78,6 +78,8 @@ class Channels:
 def channels(w_shape: tuple[int, ...], groups: int, **held: int) -> Channels:
     """The solutions of large = (small // filters)*depth + k with some of small, k, large held.
 
+    What else is held does not concern channels.
+
     Example:
         >>> channels((4, 2, 3, 3), 2, small=3).large.tolist()
         [2, 3]
@@ -85,7 +87,7 @@ def channels(w_shape: tuple[int, ...], groups: int, **held: int) -> Channels:
     filters, depth = w_shape[0] // groups, w_shape[1]
     small, k = (n.ravel() for n in np.meshgrid(np.arange(w_shape[0]), np.arange(depth), indexing="ij"))
     values = {"small": small, "k": k, "large": small // filters * depth + k}
-    kept = np.logical_and.reduce([values[letter] == value for letter, value in held.items()])
+    kept = np.logical_and.reduce([v == held.get(name, v) for name, v in values.items()])
     return Channels(*[v[kept] for v in values.values()], filters, depth, groups)
 
 
@@ -110,22 +112,23 @@ class Meeting:
         """(rows, columns): whether the cell of the large plane exists."""
         return self.rows.inside[:, None] & self.columns.inside
 
+    @property
+    def planes(self) -> dict[str, np.ndarray]:
+        """Sample and channels of each plane."""
+        c = self.channels
+        return dict(zip(("n", "small", "large", "k"), np.broadcast_arrays(self.n, c.small, c.large, c.k)))
+
     def indices(self) -> dict[str, np.ndarray]:
         """Every index of every term, (planes, rows, columns) each."""
         rows, columns = self.rows, self.columns
-        out = {name: v[:, None, None] for name, v in self._planes().items()}
-        out |= {"i": rows.i[:, None], "a": rows.a[:, None], "u": rows.u[:, None]}
-        out |= {"j": columns.i, "b": columns.a, "v": columns.u}
+        out = {name: v[:, None, None] for name, v in self.planes.items()} | {
+            "i": rows.i[:, None], "j": columns.i, "a": rows.a[:, None], "b": columns.a,
+            "u": rows.u[:, None], "v": columns.u}
         return {name: np.broadcast_to(v, self.shape) for name, v in out.items()}
 
-    def _planes(self) -> dict[str, np.ndarray]:
-        c, samples = self.channels, len(self.n)
-        return {"n": np.repeat(self.n, len(c.small)), "small": np.tile(c.small, samples),
-                "k": np.tile(c.k, samples), "large": np.tile(c.large, samples)}
-
     def plane(self, number: int) -> dict[str, int]:
-        """Sample and channels (n, small, k, large) of one plane."""
-        return {name: int(v[number]) for name, v in self._planes().items()}
+        """Sample and channels (n, small, large, k) of one plane."""
+        return {name: int(v[number]) for name, v in self.planes.items()}
 
     def values(self, side: str, array: np.ndarray) -> np.ndarray:
         """The numbers of an array on `side` that meet, in float64; 0 for padding cells."""
@@ -200,12 +203,9 @@ class Terms:
         (i, j) is the position on the small side, (a, b) the tap, (u, v) the position on the large
         side, k the second index of the weight; `inside` is False where (u, v) is padding.
         """
-        at = self.meeting.indices()
-        columns = {self.letters.get(name, name): at[name] for name in
-                   ("n", "small", "large", "k", "i", "j", "a", "b", "u", "v")}
-        columns["inside"] = np.broadcast_to(self.meeting.inside, self.meeting.shape)
-        columns |= {self.first.name: self.first.values, self.second.name: self.second.values,
-                    "product": self.products}
+        columns = {self.letters.get(name, name): v for name, v in self.meeting.indices().items()} | {
+            "inside": np.broadcast_to(self.meeting.inside, self.meeting.shape),
+            self.first.name: self.first.values, self.second.name: self.second.values, "product": self.products}
         out = np.empty(self.products.size, [(name, v.dtype) for name, v in columns.items()])
         for name, v in columns.items():
             out[name] = v.reshape(-1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -47,10 +48,9 @@ def _channel(e: Terms, small: str, k: str) -> str:
     c = e.meeting.channels
     if c.groups == 1:
         return k
-    if k.isdigit():
-        return str(int(small) // c.filters * c.depth + int(k))
     if small.isdigit():
-        return f"{int(small) // c.filters * c.depth}+{k}"
+        first = int(small) // c.filters * c.depth
+        return str(first + int(k)) if k.isdigit() else f"{first}+{k}"
     return f"{_times(c.depth, small if c.filters == 1 else f'({small}//{c.filters})')}+{k}"
 
 
@@ -83,8 +83,8 @@ def depth_letter(e: Terms) -> str:
 def _summed(e: Terms) -> str:
     letters = {"small": [depth_letter(e), "a", "b"], "large": [e.letters["small"], "a", "b"],
                "kernel": ["n", "i", "j"]}[e.side]
-    seen = [x for x in letters if x not in "ia" or not e.call.geometry.line]
-    return ",".join([x for x in seen if x != "n" or 0 in e.call.axes])
+    unseen = ("i", "a") * e.call.geometry.line + ("n",) * (0 not in e.call.axes)
+    return ",".join(x for x in letters if x not in unseen)
 
 
 def _condition(e: Terms, numbers: bool) -> str:
@@ -100,8 +100,7 @@ def _condition(e: Terms, numbers: bool) -> str:
 
 
 def _sentence(e: Terms, held: Mapping[str, str]) -> str:
-    letters = {name: name for name in "nijabuv"} | e.letters
-    at = letters | {"k": depth_letter(e)} | held
+    at = {name: name for name in "nijabuv"} | e.letters | {"k": depth_letter(e)} | held
     sides = _indices(e, at)
     factors = " ".join(spell(e, f.name, f.side, sides[f.side]) for f in (e.first, e.second))
     text = f"{spell(e, e.name, e.side, [at[x] for x in SIDES[e.side]])} = sum over {_summed(e)} of {factors}"
@@ -110,14 +109,9 @@ def _sentence(e: Terms, held: Mapping[str, str]) -> str:
     return text + _condition(e, bool(held))
 
 
-def general(e: Terms) -> str:
-    """The equation in letters, with this call's stride, padding, dilation and groups."""
-    return _sentence(e, {})
-
-
-def with_numbers(e: Terms) -> str:
-    """The same equation at the asked index."""
-    return _sentence(e, {letter: str(n) for letter, n in zip(SIDES[e.side], e.at)})
+def equations(e: Terms) -> list[str]:
+    """The equation in letters, with this call's stride, padding, dilation and groups; and at the asked index."""
+    return [_sentence(e, {}), _sentence(e, {letter: str(n) for letter, n in zip(SIDES[e.side], e.at)})]
 
 
 def result_label(e: Terms) -> str:
@@ -128,9 +122,7 @@ def result_label(e: Terms) -> str:
 def plane_label(e: Terms, name: str, side: str, plane: int) -> str:
     """`x[0,2]`: which plane of an array takes part, as the reader counts."""
     at = e.meeting.plane(plane)
-    lead = [str(at[letter]) for letter in SIDES[side][:2]]
-    axes = e.call.kernel_axes if side == "kernel" else e.call.axes
-    return f"{name}[{','.join(lead[k] if k < 2 else ':' for k in axes)}]"
+    return spell(e, name, side, [*(str(at[letter]) for letter in SIDES[side][:2]), ":", ":"])
 
 
 def short(v: float) -> str:
@@ -153,19 +145,13 @@ def partial(v: float) -> str:
     return f"{v + 0.0:.6g}"
 
 
-def exact(v: float, dtype: np.dtype) -> str:
-    """As many digits as the dtype holds."""
-    return repr(float(v)) if dtype.itemsize >= 8 else f"{v:.{8 if dtype.itemsize == 4 else 4}g}"
-
-
 def _block(title: str, rows: Sequence[Any], columns: Sequence[Any], cells: list[list[str]]) -> list[str]:
     """A table with its row and column numbers, cut after a few of each."""
-    more_rows, more_columns = len(rows) > CELLS, len(columns) > CELLS
-    head = ["", *map(str, columns[:CELLS]), *([f"..{columns[-1]}"] if more_columns else [])]
-    table = [head] + [[str(r), *line[:CELLS], *(["..."] if more_columns else [])]
-                      for r, line in zip(rows[:CELLS], cells)]
-    table += [[f"..{rows[-1]}"]] if more_rows else []
-    widths = [max(len(line[k]) for line in table if k < len(line)) for k in range(len(head))]
+    more = len(columns) > CELLS
+    table = [["", *map(str, columns[:CELLS]), *([f"..{columns[-1]}"] if more else [])],
+             *([str(r), *line[:CELLS], *(["..."] if more else [])] for r, line in zip(rows[:CELLS], cells)),
+             *([[f"..{rows[-1]}"]] if len(rows) > CELLS else [])]
+    widths = [max(map(len, column)) for column in zip_longest(*table, fillvalue="")]
     out = [title] + ["  ".join(cell.rjust(w) for cell, w in zip(line, widths)) for line in table]
     width = max(map(len, out))
     return [line.ljust(width) for line in out]
@@ -184,8 +170,8 @@ def _plane(e: Terms, plane: int) -> list[str]:
     """first * second = products, a table each, and their sum."""
     first, second = (_factor_block(e, factor, plane) for factor in (e.first, e.second))
     _, rows, columns = e.meeting.shape
-    cells = [[short(v) for v in line] for line in e.products[plane, :CELLS]]
-    product = _block("product", [""] * rows, [""] * columns, cells)
+    product = _block("product", [""] * rows, [""] * columns,
+                     [[short(v) for v in line] for line in e.products[plane, :CELLS]])
     middle = (len(first) + 1) // 2
     lines = ["    " + (" * " if k == middle else "   ").join([a, b]) + (" = " if k == middle else "   ") + c
              for k, (a, b, c) in enumerate(zip(first, second, product))]
@@ -215,9 +201,10 @@ def addition(e: Terms) -> str:
 
 def holds(e: Terms) -> str:
     """The sum beside what the kernels made of it."""
-    dtype, apart = e.result.dtype, abs(e.total - e.value)
-    return (f"{exact(e.total, np.dtype(np.float64))}; {result_label(e)} holds {exact(e.value, dtype)} "
-            f"({dtype}), difference {f'{apart:.1e}' if apart else 0}")
+    apart, size = abs(e.total - e.value), e.result.itemsize
+    value = e.value if size == 8 else f"{e.value:.{2 * size}g}"  # as many digits as the dtype holds
+    return (f"{e.total}; {result_label(e)} holds {value} ({e.result.dtype}), "
+            f"difference {f'{apart:.1e}' if apart else 0}")
 
 
 def note(e: Terms) -> str:
@@ -231,7 +218,7 @@ def note(e: Terms) -> str:
 
 def as_text(e: Terms) -> str:
     """The whole explanation as lines of text."""
-    lines = [e.call.label, f"  {general(e)}", f"  {with_numbers(e)}", ""]
+    lines = [e.call.label, *(f"  {equation}" for equation in equations(e)), ""]
     if e.products.size:
         for plane in range(min(PLANES, e.meeting.shape[0])):
             lines += _plane(e, plane)
