@@ -222,7 +222,7 @@ class Terms:
         row = (n * self.meeting.rows.sizes[0] + i) * self.meeting.columns.sizes[0] + j
         return row, self.first.values.reshape(-1)
 
-    def lines(self, factor: Factor) -> list[tuple[Line, np.ndarray]]:
-        """For the rows and the columns of a factor: the axis, and the positions that meet."""
-        part = SIDES[factor.side][2]
-        return [(line, getattr(line, part)) for line in (self.meeting.rows, self.meeting.columns)]
+    def positions(self, factor: Factor) -> list[list[int]]:
+        """The rows and the columns of a factor that meet."""
+        letter = SIDES[factor.side][2]
+        return [getattr(line, letter).tolist() for line in (self.meeting.rows, self.meeting.columns)]

@@ -158,7 +158,7 @@ def _block(title: str, rows: Sequence[Any], columns: Sequence[Any], cells: list[
 
 
 def _factor_block(e: Terms, factor: Factor, plane: int) -> list[str]:
-    (_, rows), (_, columns) = e.lines(factor)
+    rows, columns = e.positions(factor)
     padding = ~e.meeting.inside if factor.side == "large" else np.zeros(e.meeting.shape[1:], bool)
     cells = [[f"({short(v)})" if out else short(v) for v, out in zip(values, outside)]
              for values, outside in zip(factor.values[plane, :CELLS], padding)]
