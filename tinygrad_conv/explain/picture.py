@@ -18,7 +18,8 @@ import numpy as np
 
 from .terms import SIDES, Factor, Terms
 from .text import (
-    PLANES, addition, as_text, depth_letter, equations, holds, note, partial, plane_label, result_label, short,
+    PLANES, addition, as_text, depth_letter, equations, holds, note, partial, plane_label, result_label,
+    short,
 )
 
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
@@ -39,27 +40,27 @@ class Sheet:
         self.parts: list[str] = []
         self.right = self.bottom = 0.0
 
-    def _reach(self, x: float, y: float) -> None:
-        self.right, self.bottom = max(self.right, x), max(self.bottom, y)
+    def _add(self, tag: str, right: float, bottom: float, attributes: dict[str, Any],
+             content: str | None = None) -> None:
+        self.right, self.bottom = max(self.right, right), max(self.bottom, bottom)
+        end = "/>" if content is None else f">{escape(content, quote=False)}</{tag}>"
+        self.parts.append(f"<{tag}{_attributes(attributes)}{end}")
 
     def rect(self, x: float, y: float, width: float, height: float, **style: Any) -> None:
-        self._reach(x + width, y + height)
-        shape = {"x": x, "y": y, "width": width, "height": height}
-        self.parts.append(f"<rect{_attributes(shape | style)}/>")
+        self._add("rect", x + width, y + height, {"x": x, "y": y, "width": width, "height": height} | style)
 
     def path(self, points: list[tuple[float, float]], **style: Any) -> None:
         """A line through `points`."""
-        self._reach(*map(max, zip(*points)))
         d = "M" + " L".join(f"{_text(x)} {_text(y)}" for x, y in points)
-        self.parts.append(f"<path{_attributes({'d': d, 'fill': 'none'} | style)}/>")
+        self._add("path", *map(max, zip(*points)), {"d": d, "fill": "none"} | style)
 
     def text(self, x: float, y: float, text: str, size: float = 12, anchor: str = "start",
              **style: Any) -> float:
         """A line of text with its baseline at y; returns about how wide it is."""
         width = (0.61 if style.get("font_family") == "monospace" else 0.56) * size * len(text)
-        self._reach(x + width * {"start": 1.0, "middle": 0.5, "end": 0.0}[anchor], y + 0.3 * size)
         place = {"x": float(x), "y": float(y), "font_size": size, "text_anchor": anchor}
-        self.parts.append(f"<text{_attributes(place | style)}>{escape(text, quote=False)}</text>")
+        self._add("text", x + width * {"start": 1.0, "middle": 0.5, "end": 0.0}[anchor], y + 0.3 * size,
+                  place | style, text)
         return width
 
     def svg(self, title: str, description: str, margin: float = 14) -> str:
@@ -156,7 +157,7 @@ def draw_plane(sheet: Sheet, view: View, x: float, y: float) -> tuple[float, flo
         sheet.text(gap + DOTS / 2, (top + bottom) / 2, "…", 14, "middle", fill="#555555")
     for gap in gaps_down:
         sheet.text((left + right) / 2, gap + DOTS / 2 + 4, "⋮", 14, "middle", fill="#555555")
-    for cell in sorted(product(down, across), key=view.hits.__contains__):  # outlines lie above their neighbours
+    for cell in sorted(product(down, across), key=view.hits.__contains__):  # outlines above their neighbours
         _cell(sheet, view, cell, (across[cell[1]], down[cell[0]], width, height))
     hit_x = [across[c] for _, c in view.hits if c in across]
     hit_y = [down[r] for r, _ in view.hits if r in down]
@@ -234,12 +235,12 @@ def _fits(e: Terms, hits: Iterable[Sequence[int]]) -> int:
 
 def _spans(e: Terms, side: str, hits: Iterable[list[int]], fits: int) -> tuple[Span, ...]:
     """The axes of a plane on `side`, cut around the hits; a factor is shown with its padding."""
-    names = (_nameless if e.call.geometry.line else str, str)  # a line has no rows
-    spans = []
-    for line, at, name in zip((e.meeting.rows, e.meeting.columns), hits, names):
-        size = line.sizes[("small", "kernel", "large").index(side)]
-        padded = side == "large" != e.side
-        before, after = (max(0, p) if padded else 0 for p in line.padding)
+    geometry, spans = e.call.geometry, []
+    names = (_nameless if geometry.line else str, str)  # a line has no rows
+    sizes = {"small": geometry.out, "kernel": geometry.kernel, "large": geometry.size}[side]
+    for line, size, sides, at, name in zip(
+            (e.meeting.rows, e.meeting.columns), sizes, geometry.padding, hits, names):
+        before, after = (max(0, p) if side == "large" != e.side else 0 for p in sides)
         shown = cut(-before, size + after - 1, at[:FEW.get(e.side)], fits)
         spans.append(Span(size, shown, line.read if side == "large" else None, name))
     return tuple(spans)
@@ -261,13 +262,14 @@ def _factor(e: Terms, factor: Factor, style: str, plane: int) -> View:
 def _product(e: Terms, plane: int) -> View:
     hits = [range(n) for n in e.meeting.shape[1:]]
     fits = _fits(e, hits)
-    spans = tuple(Span(len(at), cut(0, len(at) - 1, at[:FEW.get(e.side)], fits), name=_nameless) for at in hits)
+    spans = tuple(Span(len(at), cut(0, len(at) - 1, at[:FEW.get(e.side)], fits), name=_nameless)
+                  for at in hits)
     return View("products", "", "product", spans, e.products[plane], _tags(*hits), fits == FITS_SMALL)
 
 
 def _result(e: Terms) -> View:
-    return View(CAPTIONS[e.name], result_label(e), "result", _spans(e, e.side, [[k] for k in e.at[2:]], AROUND),
-                e.result[e.at[:2]], {e.at[2:]: ""})
+    spans = _spans(e, e.side, [[k] for k in e.at[2:]], AROUND)
+    return View(CAPTIONS[e.name], result_label(e), "result", spans, e.result[e.at[:2]], {e.at[2:]: ""})
 
 
 def _planes(sheet: Sheet, e: Terms, left: float, top: float) -> float:
@@ -276,8 +278,8 @@ def _planes(sheet: Sheet, e: Terms, left: float, top: float) -> float:
         x, lower = left, top
         middle = top + TITLE + HEIGHT
         sheet.text(left - SIGN / 2 - 4, middle, "+" if plane else "=", 18, "middle")
-        views = [_factor(e, e.first, "first", plane), _factor(e, e.second, "second", plane)]
-        views += [_product(e, plane)] if e.products.size else []
+        views = [_factor(e, e.first, "first", plane), _factor(e, e.second, "second", plane),
+                 *([_product(e, plane)] if e.products.size else [])]
         for sign, view in zip("×=→", views):
             x, bottom = draw_plane(sheet, view, x, top)
             lower = max(lower, bottom)
@@ -328,7 +330,7 @@ def _legend(sheet: Sheet, e: Terms, x: float, y: float) -> float:
     lettered = e.products[:1].size <= len(ascii_uppercase)
     words = ["cells with the same letter meet" if lettered else
              "outlined cells meet in reading order: first with first, and so on"] if e.products.size else []
-    if e.side == "large" and e.products.shape[1:] != e.call.w.shape[2:]:
+    if e.side == "large" and e.products.shape[1:] != e.call.geometry.kernel:
         words.append("taps without an outline fall between cells or outside the plane")
     sheet.text(x, y + 13, "; ".join(words), 11)
     return y + 34

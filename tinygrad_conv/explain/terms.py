@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,28 +21,14 @@ SIDES = {"small": ("n", "small", "i", "j"), "large": ("n", "large", "u", "v"),
          "kernel": ("small", "k", "a", "b")}
 
 
-@dataclass(frozen=True)
-class Line:
-    """One axis: the triples (i, a, u) that meet, and the sizes they live in."""
+class Line(NamedTuple):
+    """One axis: the triples (i, a, u) that meet."""
 
     i: np.ndarray
     a: np.ndarray
     u: np.ndarray
-    sizes: tuple[int, int, int]
-    stride: int
-    dilation: int
-    padding: tuple[int, int]
-
-    @property
-    def inside(self) -> np.ndarray:
-        """Where u is a cell of the large plane; elsewhere it is padding, whose value is 0."""
-        return (self.u >= 0) & (self.u < self.sizes[2])
-
-    @property
-    def read(self) -> set[int]:
-        """The positions of the large side that any window covers; strides may skip some."""
-        i, a = np.arange(self.sizes[0])[:, None], np.arange(self.sizes[1])
-        return set((i * self.stride + a * self.dilation - self.padding[0]).ravel().tolist())
+    inside: np.ndarray  # whether u is a cell of the large plane; elsewhere it is padding, whose value is 0
+    read: set[int]      # the positions of the large side that any window covers; strides may skip some
 
 
 def line(sizes: tuple[int, int, int], stride: int, dilation: int, padding: tuple[int, int],
@@ -56,67 +43,52 @@ def line(sizes: tuple[int, int, int], stride: int, dilation: int, padding: tuple
         >>> meeting.i.tolist(), meeting.a.tolist()
         ([1, 2], [2, 0])
     """
-    i, a = (n.ravel() for n in np.meshgrid(np.arange(sizes[0]), np.arange(sizes[1]), indexing="ij"))
+    i, a = np.indices(sizes[:2]).reshape(2, -1)
     u = i * stride + a * dilation - padding[0]
-    (letter, value), = held.items()
-    kept = {"i": i, "a": a, "u": u}[letter] == value
-    return Line(i[kept], a[kept], u[kept], sizes, stride, dilation, padding)
+    kept = _agrees({"i": i, "a": a, "u": u}, held)
+    return Line(i[kept], a[kept], u[kept], (u[kept] >= 0) & (u[kept] < sizes[2]), set(u.tolist()))
 
 
-@dataclass(frozen=True)
-class Channels:
-    """Channels that meet: `small` of the small side, `large` of the large, w[small, k]."""
+def planes(samples: np.ndarray, w_shape: tuple[int, ...], groups: int,
+           held: dict[str, int]) -> dict[str, np.ndarray]:
+    """Each sample with each solution of large = (small // filters)*depth + k, some of small, k, large held.
 
-    small: np.ndarray
-    k: np.ndarray
-    large: np.ndarray
-    filters: int  # of the small side, in a group
-    depth: int    # of the large side, in a group
-    groups: int
-
-
-def channels(w_shape: tuple[int, ...], groups: int, **held: int) -> Channels:
-    """The solutions of large = (small // filters)*depth + k with some of small, k, large held.
-
-    What else is held does not concern channels.
+    A group has `filters` channels of the small side and `depth` of the large.
 
     Example:
-        >>> channels((4, 2, 3, 3), 2, small=3).large.tolist()
+        >>> planes(np.array([0]), (4, 2, 3, 3), 2, {"small": 3})["large"].tolist()
         [2, 3]
     """
-    filters, depth = w_shape[0] // groups, w_shape[1]
-    small, k = (n.ravel() for n in np.meshgrid(np.arange(w_shape[0]), np.arange(depth), indexing="ij"))
-    values = {"small": small, "k": k, "large": small // filters * depth + k}
-    kept = np.logical_and.reduce([v == held.get(name, v) for name, v in values.items()])
-    return Channels(*[v[kept] for v in values.values()], filters, depth, groups)
+    small, k = np.indices(w_shape[:2]).reshape(2, -1)
+    values = {"small": small, "large": small // (w_shape[0] // groups) * w_shape[1] + k, "k": k}
+    kept = _agrees(values, held)
+    return dict(zip(("n", *values), np.broadcast_arrays(samples, *(v[kept] for v in values.values()))))
+
+
+def _agrees(values: dict[str, np.ndarray], held: dict[str, int]) -> np.ndarray:
+    """Where the values named in `held` are those."""
+    return np.logical_and.reduce([v == held.get(name, v) for name, v in values.items()])
 
 
 @dataclass(frozen=True)
 class Meeting:
-    """All terms of one sum: samples x channels (together: planes) x rows x columns.
+    """All terms of one sum: planes x rows x columns.
 
-    Exactly one of samples and channels is longer than one number.
+    A plane is a sample, n, with channels: `small` of the small side, `large` of the large, w[small, k].
     """
 
-    n: np.ndarray  # (planes,)
-    channels: Channels
+    planes: dict[str, np.ndarray]
     rows: Line
     columns: Line
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return len(self.n) * len(self.channels.small), len(self.rows.i), len(self.columns.i)
+        return len(self.planes["n"]), len(self.rows.i), len(self.columns.i)
 
     @property
     def inside(self) -> np.ndarray:
         """(rows, columns): whether the cell of the large plane exists."""
         return self.rows.inside[:, None] & self.columns.inside
-
-    @property
-    def planes(self) -> dict[str, np.ndarray]:
-        """Sample and channels of each plane."""
-        c = self.channels
-        return dict(zip(("n", "small", "large", "k"), np.broadcast_arrays(self.n, c.small, c.large, c.k)))
 
     def indices(self) -> dict[str, np.ndarray]:
         """Every index of every term, (planes, rows, columns) each."""
@@ -205,7 +177,8 @@ class Terms:
         """
         columns = {self.letters.get(name, name): v for name, v in self.meeting.indices().items()} | {
             "inside": np.broadcast_to(self.meeting.inside, self.meeting.shape),
-            self.first.name: self.first.values, self.second.name: self.second.values, "product": self.products}
+            self.first.name: self.first.values, self.second.name: self.second.values,
+            "product": self.products}
         out = np.empty(self.products.size, [(name, v.dtype) for name, v in columns.items()])
         for name, v in columns.items():
             out[name] = v.reshape(-1)
@@ -219,8 +192,8 @@ class Terms:
         if self.side != "small":
             return None
         n, _, i, j = self.at
-        row = (n * self.meeting.rows.sizes[0] + i) * self.meeting.columns.sizes[0] + j
-        return row, self.first.values.reshape(-1)
+        height, width = self.call.geometry.out
+        return (n * height + i) * width + j, self.first.values.reshape(-1)
 
     def positions(self, factor: Factor) -> list[list[int]]:
         """The rows and the columns of a factor that meet."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .terms import SIDES, Factor, Line, Terms
+from .terms import SIDES, Factor, Terms
 
 PLANES, CELLS, ROW = 3, 8, 16  # at most so many are printed
 
@@ -32,52 +32,54 @@ def _shift(text: str, by: int) -> str:
     return f"{text}{by:+d}" if by else text
 
 
-def _large(axis: Line, i: str, a: str) -> str:
+def _large(i: str, a: str, s: int, d: int, padding: tuple[int, int]) -> str:
     """u = i*s + a*d - p."""
-    return _shift(f"{_times(axis.stride, i)}+{_times(axis.dilation, a)}", -axis.padding[0])
+    return _shift(f"{_times(s, i)}+{_times(d, a)}", -padding[0])
 
 
-def _small(axis: Line, u: str, a: str) -> str:
+def _small(u: str, a: str, s: int, d: int, padding: tuple[int, int]) -> str:
     """i = (u + p - a*d) / s."""
-    text = f"{_shift(u, axis.padding[0])}-{_times(axis.dilation, a)}"
-    return text if axis.stride == 1 else f"({text})/{axis.stride}"
+    text = f"{_shift(u, padding[0])}-{_times(d, a)}"
+    return text if s == 1 else f"({text})/{s}"
 
 
 def _channel(e: Terms, small: str, k: str) -> str:
     """The large side's channel: of the same group as `small`, number k in it."""
-    c = e.meeting.channels
-    if c.groups == 1:
+    groups, (channels, depth) = e.call.geometry.groups, e.call.w.shape[:2]
+    filters = channels // groups
+    if groups == 1:
         return k
     if small.isdigit():
-        first = int(small) // c.filters * c.depth
+        first = int(small) // filters * depth
         return str(first + int(k)) if k.isdigit() else f"{first}+{k}"
-    return f"{_times(c.depth, small if c.filters == 1 else f'({small}//{c.filters})')}+{k}"
+    return f"{_times(depth, small if filters == 1 else f'({small}//{filters})')}+{k}"
 
 
 def _kernel_channel(e: Terms, large: str) -> str:
     """The second index of the weight for a channel of the large side."""
-    c = e.meeting.channels
-    if c.groups == 1:
+    depth = e.call.w.shape[1]
+    if e.call.geometry.groups == 1:
         return large
-    return str(int(large) % c.depth) if large.isdigit() else f"{large}%{c.depth}"
+    return str(int(large) % depth) if large.isdigit() else f"{large}%{depth}"
 
 
 def _indices(e: Terms, at: Mapping[str, str]) -> dict[str, list[str]]:
     """The index of each side's array, everything that follows from something else computed."""
-    rows, columns = e.meeting.rows, e.meeting.columns
+    g = e.call.geometry
+    rows, columns = zip(g.stride, g.dilation, g.padding)
     sides = {side: [at[letter] for letter in letters] for side, letters in SIDES.items()}
     if e.side == "large":
-        sides["small"][2:] = _small(rows, at["u"], at["a"]), _small(columns, at["v"], at["b"])
+        sides["small"][2:] = _small(at["u"], at["a"], *rows), _small(at["v"], at["b"], *columns)
         sides["kernel"][1] = _kernel_channel(e, at["large"])
     else:
-        sides["large"][1:] = (_channel(e, at["small"], at["k"]), _large(rows, at["i"], at["a"]),
-                              _large(columns, at["j"], at["b"]))
+        sides["large"][1:] = (_channel(e, at["small"], at["k"]), _large(at["i"], at["a"], *rows),
+                              _large(at["j"], at["b"], *columns))
     return sides
 
 
 def depth_letter(e: Terms) -> str:
     """The second index of the weight: the large side's channel, or a number inside its group."""
-    return e.letters["large"] if e.meeting.channels.groups == 1 else "k"
+    return e.letters["large"] if e.call.geometry.groups == 1 else "k"
 
 
 def _summed(e: Terms) -> str:
@@ -89,14 +91,14 @@ def _summed(e: Terms) -> str:
 
 def _condition(e: Terms, numbers: bool) -> str:
     """What the letters may be, if that is not plain."""
-    both = (e.meeting.rows, e.meeting.columns)
+    geometry, text = e.call.geometry, ""
     if e.side != "large":
-        return ", 0 in the padding" if any(max(line.padding) > 0 for line in both) else ""
-    c, small, text = e.meeting.channels, e.letters["small"], ""
-    if c.groups > 1:
-        text = f", {small} = {c.small[0]}..{c.small[-1]}" if numbers else f", {small} of the same group"
-    whole = "whole and " if max(line.stride for line in both) > 1 else ""
-    return f"{text}, only where the index is {whole}in range"
+        return ", 0 in the padding" if any(max(sides) > 0 for sides in geometry.padding) else ""
+    if geometry.groups > 1:
+        small = e.meeting.planes["small"]
+        which = f"= {small[0]}..{small[-1]}" if numbers else "of the same group"
+        text = f", {e.letters['small']} {which}"
+    return f"{text}, only where the index is {'whole and ' if max(geometry.stride) > 1 else ''}in range"
 
 
 def _sentence(e: Terms, held: Mapping[str, str]) -> str:
@@ -110,7 +112,7 @@ def _sentence(e: Terms, held: Mapping[str, str]) -> str:
 
 
 def equations(e: Terms) -> list[str]:
-    """The equation in letters, with this call's stride, padding, dilation and groups; and at the asked index."""
+    """The equation in letters, with this call's stride, padding, dilation and groups; and with numbers."""
     return [_sentence(e, {}), _sentence(e, {letter: str(n) for letter, n in zip(SIDES[e.side], e.at)})]
 
 
@@ -219,11 +221,9 @@ def note(e: Terms) -> str:
 def as_text(e: Terms) -> str:
     """The whole explanation as lines of text."""
     lines = [e.call.label, *(f"  {equation}" for equation in equations(e)), ""]
-    if e.products.size:
-        for plane in range(min(PLANES, e.meeting.shape[0])):
-            lines += _plane(e, plane)
+    for plane in range(min(PLANES, e.meeting.shape[0]) if e.products.size else 0):
+        lines += _plane(e, plane)
     lines += [f"    {note(e)}", ""] if note(e) else []
-    padded = any(not e.meeting.inside.all() and f.side == "large" for f in (e.first, e.second))
-    lines += ["    (0) is a padding cell", ""] if padded else []
+    lines += ["    (0) is a padding cell", ""] if e.side != "large" and not e.meeting.inside.all() else []
     return "\n".join([*lines, *_im2col(e), f"sum of {e.products.size} products: {addition(e)}",
                       f"    = {holds(e)}"])
