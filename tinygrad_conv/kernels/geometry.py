@@ -7,11 +7,10 @@ the label and the cost. Imports arguments only, and knows no array.
 """
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import Any
 
 from ..arguments import is_whole, sides, sizes
@@ -91,12 +90,10 @@ class Geometry:
     @cached_property
     def copied(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Which cells of the image are copied into the padded image, and where to."""
-        source, target = [], []
-        for n, (before, after) in zip(self.size, self.padding):
-            count = max(0, n - max(0, -before) - max(0, -after))
-            source.append(slice(max(0, -before), max(0, -before) + count))
-            target.append(slice(max(0, before), max(0, before) + count))
-        return tuple(source), tuple(target)
+        def within(cells: Sizes, sign: int) -> tuple[slice, ...]:
+            return tuple(slice(max(0, sign * before), max(0, n - max(0, sign * after)))
+                         for n, (before, after) in zip(cells, self.padding))
+        return within(self.size, -1), within(self.padded, 1)
 
     @cached_property
     def turned(self) -> Geometry:
@@ -162,7 +159,7 @@ def _remembered(make: Callable[..., Geometry]) -> Callable[..., Geometry]:
     """Keep what was made, by the repr of the arguments: True and 2.0 must not pass for 1 and 2."""
     known: dict[str, Geometry] = {}
 
-    @functools.wraps(make)
+    @wraps(make)
     def found(*arguments: Any) -> Geometry:
         key = repr(arguments)
         geometry = known.get(key)
