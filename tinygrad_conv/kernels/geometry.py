@@ -186,17 +186,16 @@ def _resolved(op: str, padding: Any, size: Sizes, kernel: Sizes, stride: Sizes, 
     return padding
 
 
-def _checked(op: str, geometry: Geometry) -> Geometry:
+def _checked(op: str, g: Geometry) -> Geometry:
     """The geometry on a plane, if a window fits into the padded image; a line is a plane of height 1."""
-    g = geometry
     if len(g.size) == 1:
         g = replace(g, size=(1, *g.size), kernel=(1, *g.kernel), stride=(1, *g.stride),
                     padding=((0, 0), *g.padding), dilation=(1, *g.dilation), line=True)
     if min(g.out) < 1:
         raise ValueError(
             f"{op}: the kernel spans {_times(g.spans)} but the padded input is only {_times(g.padded)} "
-            f"(input {_times(g.size)}, padding {g.padding}, kernel {_times(g.kernel)}, dilation {g.dilation}); "
-            f"pad more or use a smaller kernel")
+            f"(input {_times(g.size)}, padding {g.padding}, kernel {_times(g.kernel)}, dilation "
+            f"{g.dilation}); pad more or use a smaller kernel")
     return g
 
 
@@ -254,9 +253,9 @@ def pool_geometry(op: str, size: Sizes, kernel: Any, stride: Any, padding: Any, 
     geometry = Geometry(size, kernel, stride, resolved, dilation, ceil_mode=ceil_mode)
     per_side = isinstance(padding, str) or isinstance(padding, list | tuple) and not is_whole(padding[0])
     if not per_side and any(before > span // 2 for (before, _), span in zip(resolved, geometry.spans)):
-        given = tuple(before for before, _ in resolved)
-        raise ValueError(f"{op}: padding {given} must be at most half of what the kernel spans, "
-                         f"{geometry.spans} (kernel_size {kernel}, dilation {dilation}); pad x first")
+        raise ValueError(f"{op}: padding {tuple(before for before, _ in resolved)} must be at most half of "
+                         f"what the kernel spans, {geometry.spans} (kernel_size {kernel}, dilation "
+                         f"{dilation}); pad x first")
     geometry = _checked(op, geometry)
     if geometry.blind:
         raise ValueError(f"{op}: some windows see padding only (input {size}, kernel_size {kernel}, stride "

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,41 +22,35 @@ from .total import total
 CANCELS = 4.0  # mean**2 / var from which sum(x**2) loses more than two bits of the variance
 
 
-@dataclass
-class Sums:
-    """Of groups of `count` entries of x and, if given, g: small arrays in float64.
+class Sums(NamedTuple):
+    """Of groups of `n` entries of x and, if given, g: small arrays in float64.
 
     mean and sum((x - mean)**2) of x, sum(g), and sum(g (x - mean)).
     """
 
-    count: int
+    n: int
     mean: np.ndarray
     square: np.ndarray
     total: np.ndarray | None = None
     inner: np.ndarray | None = None
 
-    def merge(self, axes: tuple[int, ...], keepdims: bool = True) -> Sums:
+    def merge(self, axes: tuple[int, ...]) -> Sums:
         """Of the unions of groups along `axes`."""
-        n = math.prod([self.mean.shape[i] for i in axes])
-        if n <= 1:
-            return self if keepdims else Sums(self.count, *[
-                a if a is None else a.squeeze(axes) for a in (
-                    self.mean, self.square, self.total, self.inner)])
-
-        def add(a):
-            return np.add.reduce(a, axis=axes, keepdims=keepdims)
-        mean = np.add.reduce(self.mean, axis=axes, keepdims=True) / n
+        groups = math.prod([self.mean.shape[i] for i in axes])
+        if groups <= 1:
+            return self
+        add = partial(np.add.reduce, axis=axes, keepdims=True)
+        mean = add(self.mean) / groups
         off = self.mean - mean
-        square = add(self.square + self.count * off * off)
         more = () if self.total is None else (add(self.total), add(self.inner + off * self.total))
-        return Sums(self.count * n, mean if keepdims else mean.squeeze(axes), square, *more)
+        return Sums(self.n * groups, mean, add(self.square + self.n * off * off), *more)
 
     def about(self, mean: np.ndarray) -> np.ndarray:
         """sum(g (x - mean)) for another mean."""
         return self.inner + (self.mean - mean) * self.total
 
     def var(self) -> np.ndarray:
-        return self.square / self.count
+        return self.square / self.n
 
     def inverse_std(self, eps: float) -> np.ndarray:
         return 1.0 / np.sqrt(self.var() + eps)
@@ -72,8 +67,8 @@ def sums(cut: Cut | Plain, x: np.ndarray, g: np.ndarray | None = None) -> Sums:
     square -= cut.count * mean * mean
     if more:
         more[1] -= mean * more[0]
-    pieces = Sums(cut.count, mean, np.maximum(square, 0.0, out=square), *more)
-    return pieces.merge((0,), keepdims=False).merge(cut.axes)
+    n, *arrays = Sums(cut.count, mean, np.maximum(square, 0.0, out=square), *more).merge((0,))
+    return Sums(n, *(a[0] for a in arrays if a is not None)).merge(cut.axes)
 
 
 def prepare(cut: Cut | Plain, axes: tuple[int, ...], x: np.ndarray,
@@ -171,7 +166,7 @@ def input_adjoint(g: np.ndarray, x: np.ndarray, w: np.ndarray, axes: tuple[int, 
     r = whole.inverse_std(eps)
 
     def mean(a):
-        return np.add.reduce(a * w, axis=axes, keepdims=True) / whole.count
+        return np.add.reduce(a * w, axis=axes, keepdims=True) / whole.n
     slope = r * r * r * mean(parts.about(whole.mean))
     return combine(cut, slope * whole.mean - r * mean(parts.total), (u, r * w), (near, -slope))
 
