@@ -87,15 +87,17 @@ class Cut:
     def spread(self, small: np.ndarray) -> np.ndarray:
         """A small array, repeated so that it broadcasts against the form of the cut, block by block."""
         lead, _, trail = self.places
-        values = np.broadcast_to(small, [self.small[i] for i in self.back]).transpose(self.order)
-        values = np.broadcast_to(values.reshape(lead, 1, trail), self.places)
-        pieces = np.ascontiguousarray(values, self.dtype).reshape(
-            (*self.form[:2], 1) if self.axis == -1 else (self.form[0], 1, self.form[2]))
+        full = np.empty([self.small[i] for i in self.back], self.dtype)
+        full[...] = small
+        pieces = np.empty(self.places, self.dtype)
+        pieces[...] = full.transpose(self.order).reshape(lead, 1, trail)
+        pieces = pieces.reshape((*self.form[:2], 1) if self.axis == -1 else (self.form[0], 1, self.form[2]))
         if self.periodic:
             pieces = pieces[:1]
             if math.prod(self.form[1:]) <= 4 * BLOCK:
                 pieces = np.ascontiguousarray(np.broadcast_to(pieces, (1, *self.form[1:])))
-        return np.broadcast_to(pieces, (self.form[0], *pieces.shape[1:]))
+            pieces = np.broadcast_to(pieces, (self.form[0], *pieces.shape[1:]))
+        return pieces
 
     def collect(self, results: Sequence[np.ndarray]) -> np.ndarray:
         """Values of pieces, as from `each`, as small arrays in float64, one behind the other."""

@@ -108,8 +108,7 @@ def combine(cut: Cut | Plain, c: np.ndarray, *terms: tuple[np.ndarray, np.ndarra
 
 def _alike(axes: Iterable[int], ndim: int, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """Those of the axes of an array along which small arrays of these shapes have length 1, or no axis."""
-    shape = np.broadcast_shapes((1,) * ndim, *shapes)
-    return tuple(i for i in axes if shape[i] == 1)
+    return tuple([i for i in axes if all([ndim - i > len(s) or s[i - ndim] == 1 for s in shapes])])
 
 
 def normalize(x: np.ndarray, w: np.ndarray, b: np.ndarray, axes: tuple[int, ...],
