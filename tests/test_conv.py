@@ -10,7 +10,7 @@ import pytest
 import tinygrad_conv as tg
 from tests.conv_reference import out_size, seven_loops
 from tinygrad_conv.kernels import conv as kernels
-from tinygrad_conv.kernels import depthwise, parallel, patches, wide
+from tinygrad_conv.kernels import depthwise, layout, parallel, patches, wide
 from tinygrad_conv.kernels.geometry import Geometry
 from tinygrad_conv.kernels.layout import bands
 
@@ -236,7 +236,7 @@ def test_conv2d_keeps_no_column_matrix():
 def test_conv2d_in_bands_equals_seven_loops(monkeypatch, maps, groups):
     """Samples too large for the cache are cut into bands of rows, some of which see padding only."""
     monkeypatch.setattr(parallel, "CHUNK_BYTES", 1)
-    monkeypatch.setattr(patches, "LEAST", 1)
+    monkeypatch.setattr(layout, "LEAST", 1)
     rng = np.random.default_rng(0)
     forward, to_input, to_weight = maps()
     paddings = [*PADDINGS, ((-2, -1), (0, 1)), ((9, 11), (0, 0))]

@@ -132,8 +132,8 @@ def test_a_cut_gives_the_same_sums_as_the_plain_formulas(layout, shape, axes, rn
     np.testing.assert_allclose(parts.total, g.sum(axes, keepdims=True), atol=1e-13 * total)
     np.testing.assert_allclose(parts.about(mean - centre),
                                (g * (x - mean)).sum(axes, keepdims=True), atol=1e-12 * total)
-    np.testing.assert_allclose(kernels.affine(cut, cut.dense(x), a, b), x * a + b, atol=1e-13)
-    y = kernels.blend(cut, cut.dense(g), a, cut.dense(x), b, c)
+    np.testing.assert_allclose(kernels.combine(cut, b, (cut.dense(x), a)), x * a + b, atol=1e-13)
+    y = kernels.combine(cut, c, (cut.dense(g), a), (cut.dense(x), b))
     np.testing.assert_allclose(y, g * a + x * b + c, atol=1e-13)
 
 

@@ -33,7 +33,6 @@ class RecordedConv:
     y: Tensor              # what the primitive made, four axes
     x: Tensor
     w: Tensor
-    bias: Tensor | None
     geometry: Geometry
     axes: tuple[int, ...]
 
@@ -47,10 +46,10 @@ class RecordedConv:
 
     @property
     def label(self) -> str:
-        op, given = self.y.node.primitive, self.geometry.given
+        op, scope = self.y.node.primitive, ".".join(self.y.node.scope)
         name = op.name.replace("2d", "1d") if self.geometry.line else op.name
-        label = f"{name} {op.label(self.x.shape, self.w.shape, geometry=given)}"
-        return ": ".join(filter(None, [".".join(self.y.node.scope), label]))
+        label = op.label(self.x.shape, self.w.shape, geometry=self.geometry.given)
+        return f"{scope}: {name} {label}" if scope else f"{name} {label}"
 
 
 def _is_conv(t: Tensor | Freed) -> bool:
@@ -79,10 +78,9 @@ def recorded(y: Any, what: str) -> RecordedConv:
         if changed(t.node, i):
             raise RuntimeError(f"{what}: the {name} of this {t.node.primitive.name} was changed in place "
                                f"after the call; compute y again")
-    x, w, bias = (*t.node.inputs, None)[:3]
     geometry = t.node.params["geometry"]
     axes = _seen_axes(t, steps[::-1], geometry.line, what)
-    return RecordedConv(t, x, w, bias, replace(geometry, line=2 not in axes), axes)
+    return RecordedConv(t, *t.node.inputs[:2], replace(geometry, line=2 not in axes), axes)
 
 
 def _seen_axes(conv: Tensor, steps: Sequence[Tensor], line: bool, what: str) -> tuple[int, ...]:
@@ -91,14 +89,12 @@ def _seen_axes(conv: Tensor, steps: Sequence[Tensor], line: bool, what: str) -> 
     for t in steps:
         if t.node.primitive is _transpose:
             axes = tuple(axes[k] for k in t.node.params["axes"])
-        for dropped in ((2,), (0, 2)) if line else ((), (0,)):
-            left = tuple(k for k in axes if k not in dropped or conv.shape[k] != 1)
-            if tuple(conv.shape[k] for k in left) == t.shape:
-                break
-        else:
+        kept = [tuple(k for k in axes if k not in dropped or conv.shape[k] != 1)
+                for dropped in (((2,), (0, 2)) if line else ((), (0,)))]
+        axes = next((left for left in kept if tuple(conv.shape[k] for k in left) == t.shape), None)
+        if axes is None:
             raise TypeError(f"{what}: y is {conv.node.primitive.name}'s result in another shape, {t.shape} "
                             f"for {conv.shape}; pass what the convolution itself returned")
-        axes = left
     return axes
 
 
@@ -138,8 +134,7 @@ def cotangent(y: Tensor, call: RecordedConv, g: Any, what: str) -> Tensor:
     if array.shape != y.shape:
         raise ValueError(f"{what}: g must have the shape of y, {y.shape}, or be a loss computed from y, got "
                          f"shape {array.shape}")
-    full = np.transpose(array, np.argsort(call.axes)).reshape(call.y.shape)
-    return share(full.astype(call.y.dtype))
+    return share(np.transpose(array, np.argsort(call.axes)).reshape(call.y.shape).astype(call.y.dtype))
 
 
 def find(t: Tensor, name: str) -> Tensor:

@@ -18,7 +18,7 @@ from ..files import write_atomically
 from ..state import no_grad
 from .call import cotangent, index_on_four_axes, recorded
 from .picture import draw
-from .terms import SIDES, Factor, Meeting, Terms, channels, line
+from .terms import SIDES, Factor, Meeting, Terms, line, planes
 from .text import as_text
 
 LETTERS = {"y": "noij", "dx": "ncuv", "dw": "ocab"}  # of the axes of conv2d's arrays
@@ -55,8 +55,7 @@ class Explanation(Terms):
         return draw(self)
 
     def _repr_html_(self) -> str:
-        text = escape(as_text(self))
-        return f"{draw(self)}<details><summary>as text</summary><pre>{text}</pre></details>"
+        return f"{draw(self)}<details><summary>as text</summary><pre>{escape(as_text(self))}</pre></details>"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture (.svg), or a page with picture and text (.html); old file or new one.
@@ -74,8 +73,8 @@ class Explanation(Terms):
         path = Path(path)
         if path.suffix not in (".svg", ".html"):
             raise ValueError(f"explain: a picture is saved as .svg or .html, got {str(path)!r}")
-        page = PAGE.format(title=escape(self.call.label), body=self._repr_html_())
-        write_atomically(path, (draw(self) if path.suffix == ".svg" else page).encode())
+        write_atomically(path, (draw(self) if path.suffix == ".svg" else PAGE.format(
+            title=escape(self.call.label), body=self._repr_html_())).encode())
         return path
 
 
@@ -86,25 +85,22 @@ def _explained(what: str, name: str, y: Any, index: Any, g: Any = None) -> Expla
     axes = call.kernel_axes if name == "dw" else call.axes
     shape = {"y": call.y, "dx": call.x, "dw": call.w}[name].shape
     at = index_on_four_axes(index, axes, shape, letters, what)
-    arrays, result, bias = {"x": call.x.data, "w": call.w.data}, call.y.data, None
-    if name == "y" and call.bias is not None:
-        bias = float(call.bias.data[at[1]])
+    node, geometry = call.y.node, call.geometry
+    arrays, result = {"x": call.x.data, "w": call.w.data}, call.y.data
+    bias = float(node.inputs[2].data[at[1]]) if name == "y" and len(node.inputs) == 3 else None
     if name != "y":
-        g, node = cotangent(y, call, g, what), call.y.node
+        g = cotangent(y, call, g, what)
         arrays = {"g": g.data, "w": call.w.data} if name == "dx" else {"x": call.x.data, "g": g.data}
         with no_grad():  # this call's share of the gradient, from the kernels that backward() runs
             result = node.primitive.vjp_for(int(name == "dw"))(g, call.y, *node.inputs, **node.params).data
     x_side, y_side = ("small", "large") if call.transposed else ("large", "small")
     sides = {"x": x_side, "dx": x_side, "y": y_side, "g": y_side, "w": "kernel", "dw": "kernel"}
-    sizes = {sides[key]: array.shape for key, array in (arrays | {name: result}).items()}
-    held, geometry = dict(zip(SIDES[sides[name]], at)), call.geometry
-    rows, columns = (
-        line((sizes["small"][2 + k], geometry.kernel[k], sizes["large"][2 + k]), geometry.stride[k],
-             geometry.dilation[k], geometry.padding[k], **{SIDES[sides[name]][2]: at[2 + k]}) for k in (0, 1))
-    pairs = channels(call.w.shape, geometry.groups,
-                     **{k: v for k, v in held.items() if k in ("small", "large", "k")})
-    samples = np.array([held["n"]]) if "n" in held else np.arange(sizes["small"][0])
-    meeting = Meeting(samples, pairs, rows, columns)
+    held = dict(zip(SIDES[sides[name]], at))
+    sizes = zip(geometry.out, geometry.kernel, geometry.size)
+    rows, columns = (line(*axis, **{SIDES[sides[name]][2]: k}) for *axis, k in zip(
+        sizes, geometry.stride, geometry.dilation, geometry.padding, at[2:]))
+    samples = np.array([held["n"]]) if "n" in held else np.arange(len(call.x.data))
+    meeting = Meeting(planes(samples, call.w.shape, geometry.groups, held), rows, columns)
     first, second = (Factor(key, sides[key], array, meeting.values(sides[key], array))
                      for key, array in arrays.items())
     return Explanation(call, name, sides[name], tuple(index), at, meeting, first, second, bias, result)

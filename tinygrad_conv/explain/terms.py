@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,28 +21,14 @@ SIDES = {"small": ("n", "small", "i", "j"), "large": ("n", "large", "u", "v"),
          "kernel": ("small", "k", "a", "b")}
 
 
-@dataclass(frozen=True)
-class Line:
-    """One axis: the triples (i, a, u) that meet, and the sizes they live in."""
+class Line(NamedTuple):
+    """One axis: the triples (i, a, u) that meet."""
 
     i: np.ndarray
     a: np.ndarray
     u: np.ndarray
-    sizes: tuple[int, int, int]
-    stride: int
-    dilation: int
-    padding: tuple[int, int]
-
-    @property
-    def inside(self) -> np.ndarray:
-        """Where u is a cell of the large plane; elsewhere it is padding, whose value is 0."""
-        return (self.u >= 0) & (self.u < self.sizes[2])
-
-    @property
-    def read(self) -> set[int]:
-        """The positions of the large side that any window covers; strides may skip some."""
-        i, a = np.arange(self.sizes[0])[:, None], np.arange(self.sizes[1])
-        return set((i * self.stride + a * self.dilation - self.padding[0]).ravel().tolist())
+    inside: np.ndarray  # whether u is a cell of the large plane; elsewhere it is padding, whose value is 0
+    read: set[int]      # the positions of the large side that any window covers; strides may skip some
 
 
 def line(sizes: tuple[int, int, int], stride: int, dilation: int, padding: tuple[int, int],
@@ -56,54 +43,47 @@ def line(sizes: tuple[int, int, int], stride: int, dilation: int, padding: tuple
         >>> meeting.i.tolist(), meeting.a.tolist()
         ([1, 2], [2, 0])
     """
-    i, a = (n.ravel() for n in np.meshgrid(np.arange(sizes[0]), np.arange(sizes[1]), indexing="ij"))
+    i, a = np.indices(sizes[:2]).reshape(2, -1)
     u = i * stride + a * dilation - padding[0]
-    (letter, value), = held.items()
-    kept = {"i": i, "a": a, "u": u}[letter] == value
-    return Line(i[kept], a[kept], u[kept], sizes, stride, dilation, padding)
+    kept = _agrees({"i": i, "a": a, "u": u}, held)
+    return Line(i[kept], a[kept], u[kept], (u[kept] >= 0) & (u[kept] < sizes[2]), set(u.tolist()))
 
 
-@dataclass(frozen=True)
-class Channels:
-    """Channels that meet: `small` of the small side, `large` of the large, w[small, k]."""
+def planes(samples: np.ndarray, w_shape: tuple[int, ...], groups: int,
+           held: dict[str, int]) -> dict[str, np.ndarray]:
+    """Each sample with each solution of large = (small // filters)*depth + k, some of small, k, large held.
 
-    small: np.ndarray
-    k: np.ndarray
-    large: np.ndarray
-    filters: int  # of the small side, in a group
-    depth: int    # of the large side, in a group
-    groups: int
-
-
-def channels(w_shape: tuple[int, ...], groups: int, **held: int) -> Channels:
-    """The solutions of large = (small // filters)*depth + k with some of small, k, large held.
+    A group has `filters` channels of the small side and `depth` of the large.
 
     Example:
-        >>> channels((4, 2, 3, 3), 2, small=3).large.tolist()
+        >>> planes(np.array([0]), (4, 2, 3, 3), 2, {"small": 3})["large"].tolist()
         [2, 3]
     """
-    filters, depth = w_shape[0] // groups, w_shape[1]
-    small, k = (n.ravel() for n in np.meshgrid(np.arange(w_shape[0]), np.arange(depth), indexing="ij"))
-    values = {"small": small, "k": k, "large": small // filters * depth + k}
-    kept = np.logical_and.reduce([values[letter] == value for letter, value in held.items()])
-    return Channels(*[v[kept] for v in values.values()], filters, depth, groups)
+    small, k = np.indices(w_shape[:2]).reshape(2, -1)
+    values = {"small": small, "large": small // (w_shape[0] // groups) * w_shape[1] + k, "k": k}
+    kept = _agrees(values, held)
+    return dict(zip(("n", *values), np.broadcast_arrays(samples, *(v[kept] for v in values.values()))))
+
+
+def _agrees(values: dict[str, np.ndarray], held: dict[str, int]) -> np.ndarray:
+    """Where the values named in `held` are those."""
+    return np.logical_and.reduce([v == held.get(name, v) for name, v in values.items()])
 
 
 @dataclass(frozen=True)
 class Meeting:
-    """All terms of one sum: samples x channels (together: planes) x rows x columns.
+    """All terms of one sum: planes x rows x columns.
 
-    Exactly one of samples and channels is longer than one number.
+    A plane is a sample, n, with channels: `small` of the small side, `large` of the large, w[small, k].
     """
 
-    n: np.ndarray  # (planes,)
-    channels: Channels
+    planes: dict[str, np.ndarray]
     rows: Line
     columns: Line
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return len(self.n) * len(self.channels.small), len(self.rows.i), len(self.columns.i)
+        return len(self.planes["n"]), len(self.rows.i), len(self.columns.i)
 
     @property
     def inside(self) -> np.ndarray:
@@ -113,19 +93,14 @@ class Meeting:
     def indices(self) -> dict[str, np.ndarray]:
         """Every index of every term, (planes, rows, columns) each."""
         rows, columns = self.rows, self.columns
-        out = {name: v[:, None, None] for name, v in self._planes().items()}
-        out |= {"i": rows.i[:, None], "a": rows.a[:, None], "u": rows.u[:, None]}
-        out |= {"j": columns.i, "b": columns.a, "v": columns.u}
+        out = {name: v[:, None, None] for name, v in self.planes.items()} | {
+            "i": rows.i[:, None], "j": columns.i, "a": rows.a[:, None], "b": columns.a,
+            "u": rows.u[:, None], "v": columns.u}
         return {name: np.broadcast_to(v, self.shape) for name, v in out.items()}
 
-    def _planes(self) -> dict[str, np.ndarray]:
-        c, samples = self.channels, len(self.n)
-        return {"n": np.repeat(self.n, len(c.small)), "small": np.tile(c.small, samples),
-                "k": np.tile(c.k, samples), "large": np.tile(c.large, samples)}
-
     def plane(self, number: int) -> dict[str, int]:
-        """Sample and channels (n, small, k, large) of one plane."""
-        return {name: int(v[number]) for name, v in self._planes().items()}
+        """Sample and channels (n, small, large, k) of one plane."""
+        return {name: int(v[number]) for name, v in self.planes.items()}
 
     def values(self, side: str, array: np.ndarray) -> np.ndarray:
         """The numbers of an array on `side` that meet, in float64; 0 for padding cells."""
@@ -200,12 +175,10 @@ class Terms:
         (i, j) is the position on the small side, (a, b) the tap, (u, v) the position on the large
         side, k the second index of the weight; `inside` is False where (u, v) is padding.
         """
-        at = self.meeting.indices()
-        columns = {self.letters.get(name, name): at[name] for name in
-                   ("n", "small", "large", "k", "i", "j", "a", "b", "u", "v")}
-        columns["inside"] = np.broadcast_to(self.meeting.inside, self.meeting.shape)
-        columns |= {self.first.name: self.first.values, self.second.name: self.second.values,
-                    "product": self.products}
+        columns = {self.letters.get(name, name): v for name, v in self.meeting.indices().items()} | {
+            "inside": np.broadcast_to(self.meeting.inside, self.meeting.shape),
+            self.first.name: self.first.values, self.second.name: self.second.values,
+            "product": self.products}
         out = np.empty(self.products.size, [(name, v.dtype) for name, v in columns.items()])
         for name, v in columns.items():
             out[name] = v.reshape(-1)
@@ -219,10 +192,10 @@ class Terms:
         if self.side != "small":
             return None
         n, _, i, j = self.at
-        row = (n * self.meeting.rows.sizes[0] + i) * self.meeting.columns.sizes[0] + j
-        return row, self.first.values.reshape(-1)
+        height, width = self.call.geometry.out
+        return (n * height + i) * width + j, self.first.values.reshape(-1)
 
-    def lines(self, factor: Factor) -> list[tuple[Line, np.ndarray]]:
-        """For the rows and the columns of a factor: the axis, and the positions that meet."""
-        part = SIDES[factor.side][2]
-        return [(line, getattr(line, part)) for line in (self.meeting.rows, self.meeting.columns)]
+    def positions(self, factor: Factor) -> list[list[int]]:
+        """The rows and the columns of a factor that meet."""
+        letter = SIDES[factor.side][2]
+        return [getattr(line, letter).tolist() for line in (self.meeting.rows, self.meeting.columns)]

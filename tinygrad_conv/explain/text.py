@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
-from .terms import SIDES, Factor, Line, Terms
+from .terms import SIDES, Factor, Terms
 
 PLANES, CELLS, ROW = 3, 8, 16  # at most so many are printed
 
@@ -31,77 +32,77 @@ def _shift(text: str, by: int) -> str:
     return f"{text}{by:+d}" if by else text
 
 
-def _large(axis: Line, i: str, a: str) -> str:
+def _large(i: str, a: str, s: int, d: int, padding: tuple[int, int]) -> str:
     """u = i*s + a*d - p."""
-    return _shift(f"{_times(axis.stride, i)}+{_times(axis.dilation, a)}", -axis.padding[0])
+    return _shift(f"{_times(s, i)}+{_times(d, a)}", -padding[0])
 
 
-def _small(axis: Line, u: str, a: str) -> str:
+def _small(u: str, a: str, s: int, d: int, padding: tuple[int, int]) -> str:
     """i = (u + p - a*d) / s."""
-    text = f"{_shift(u, axis.padding[0])}-{_times(axis.dilation, a)}"
-    return text if axis.stride == 1 else f"({text})/{axis.stride}"
+    text = f"{_shift(u, padding[0])}-{_times(d, a)}"
+    return text if s == 1 else f"({text})/{s}"
 
 
 def _channel(e: Terms, small: str, k: str) -> str:
     """The large side's channel: of the same group as `small`, number k in it."""
-    c = e.meeting.channels
-    if c.groups == 1:
+    groups, (channels, depth) = e.call.geometry.groups, e.call.w.shape[:2]
+    filters = channels // groups
+    if groups == 1:
         return k
-    if k.isdigit():
-        return str(int(small) // c.filters * c.depth + int(k))
     if small.isdigit():
-        return f"{int(small) // c.filters * c.depth}+{k}"
-    return f"{_times(c.depth, small if c.filters == 1 else f'({small}//{c.filters})')}+{k}"
+        first = int(small) // filters * depth
+        return str(first + int(k)) if k.isdigit() else f"{first}+{k}"
+    return f"{_times(depth, small if filters == 1 else f'({small}//{filters})')}+{k}"
 
 
 def _kernel_channel(e: Terms, large: str) -> str:
     """The second index of the weight for a channel of the large side."""
-    c = e.meeting.channels
-    if c.groups == 1:
+    depth = e.call.w.shape[1]
+    if e.call.geometry.groups == 1:
         return large
-    return str(int(large) % c.depth) if large.isdigit() else f"{large}%{c.depth}"
+    return str(int(large) % depth) if large.isdigit() else f"{large}%{depth}"
 
 
 def _indices(e: Terms, at: Mapping[str, str]) -> dict[str, list[str]]:
     """The index of each side's array, everything that follows from something else computed."""
-    rows, columns = e.meeting.rows, e.meeting.columns
+    g = e.call.geometry
+    rows, columns = zip(g.stride, g.dilation, g.padding)
     sides = {side: [at[letter] for letter in letters] for side, letters in SIDES.items()}
     if e.side == "large":
-        sides["small"][2:] = _small(rows, at["u"], at["a"]), _small(columns, at["v"], at["b"])
+        sides["small"][2:] = _small(at["u"], at["a"], *rows), _small(at["v"], at["b"], *columns)
         sides["kernel"][1] = _kernel_channel(e, at["large"])
     else:
-        sides["large"][1:] = (_channel(e, at["small"], at["k"]), _large(rows, at["i"], at["a"]),
-                              _large(columns, at["j"], at["b"]))
+        sides["large"][1:] = (_channel(e, at["small"], at["k"]), _large(at["i"], at["a"], *rows),
+                              _large(at["j"], at["b"], *columns))
     return sides
 
 
 def depth_letter(e: Terms) -> str:
     """The second index of the weight: the large side's channel, or a number inside its group."""
-    return e.letters["large"] if e.meeting.channels.groups == 1 else "k"
+    return e.letters["large"] if e.call.geometry.groups == 1 else "k"
 
 
 def _summed(e: Terms) -> str:
     letters = {"small": [depth_letter(e), "a", "b"], "large": [e.letters["small"], "a", "b"],
                "kernel": ["n", "i", "j"]}[e.side]
-    seen = [x for x in letters if x not in "ia" or not e.call.geometry.line]
-    return ",".join([x for x in seen if x != "n" or 0 in e.call.axes])
+    unseen = ("i", "a") * e.call.geometry.line + ("n",) * (0 not in e.call.axes)
+    return ",".join(x for x in letters if x not in unseen)
 
 
 def _condition(e: Terms, numbers: bool) -> str:
     """What the letters may be, if that is not plain."""
-    both = (e.meeting.rows, e.meeting.columns)
+    geometry, text = e.call.geometry, ""
     if e.side != "large":
-        return ", 0 in the padding" if any(max(line.padding) > 0 for line in both) else ""
-    c, small, text = e.meeting.channels, e.letters["small"], ""
-    if c.groups > 1:
-        text = f", {small} = {c.small[0]}..{c.small[-1]}" if numbers else f", {small} of the same group"
-    whole = "whole and " if max(line.stride for line in both) > 1 else ""
-    return f"{text}, only where the index is {whole}in range"
+        return ", 0 in the padding" if any(max(sides) > 0 for sides in geometry.padding) else ""
+    if geometry.groups > 1:
+        small = e.meeting.planes["small"]
+        which = f"= {small[0]}..{small[-1]}" if numbers else "of the same group"
+        text = f", {e.letters['small']} {which}"
+    return f"{text}, only where the index is {'whole and ' if max(geometry.stride) > 1 else ''}in range"
 
 
 def _sentence(e: Terms, held: Mapping[str, str]) -> str:
-    letters = {name: name for name in "nijabuv"} | e.letters
-    at = letters | {"k": depth_letter(e)} | held
+    at = {name: name for name in "nijabuv"} | e.letters | {"k": depth_letter(e)} | held
     sides = _indices(e, at)
     factors = " ".join(spell(e, f.name, f.side, sides[f.side]) for f in (e.first, e.second))
     text = f"{spell(e, e.name, e.side, [at[x] for x in SIDES[e.side]])} = sum over {_summed(e)} of {factors}"
@@ -110,14 +111,9 @@ def _sentence(e: Terms, held: Mapping[str, str]) -> str:
     return text + _condition(e, bool(held))
 
 
-def general(e: Terms) -> str:
-    """The equation in letters, with this call's stride, padding, dilation and groups."""
-    return _sentence(e, {})
-
-
-def with_numbers(e: Terms) -> str:
-    """The same equation at the asked index."""
-    return _sentence(e, {letter: str(n) for letter, n in zip(SIDES[e.side], e.at)})
+def equations(e: Terms) -> list[str]:
+    """The equation in letters, with this call's stride, padding, dilation and groups; and with numbers."""
+    return [_sentence(e, {}), _sentence(e, {letter: str(n) for letter, n in zip(SIDES[e.side], e.at)})]
 
 
 def result_label(e: Terms) -> str:
@@ -128,9 +124,7 @@ def result_label(e: Terms) -> str:
 def plane_label(e: Terms, name: str, side: str, plane: int) -> str:
     """`x[0,2]`: which plane of an array takes part, as the reader counts."""
     at = e.meeting.plane(plane)
-    lead = [str(at[letter]) for letter in SIDES[side][:2]]
-    axes = e.call.kernel_axes if side == "kernel" else e.call.axes
-    return f"{name}[{','.join(lead[k] if k < 2 else ':' for k in axes)}]"
+    return spell(e, name, side, [*(str(at[letter]) for letter in SIDES[side][:2]), ":", ":"])
 
 
 def short(v: float) -> str:
@@ -153,26 +147,20 @@ def partial(v: float) -> str:
     return f"{v + 0.0:.6g}"
 
 
-def exact(v: float, dtype: np.dtype) -> str:
-    """As many digits as the dtype holds."""
-    return repr(float(v)) if dtype.itemsize >= 8 else f"{v:.{8 if dtype.itemsize == 4 else 4}g}"
-
-
 def _block(title: str, rows: Sequence[Any], columns: Sequence[Any], cells: list[list[str]]) -> list[str]:
     """A table with its row and column numbers, cut after a few of each."""
-    more_rows, more_columns = len(rows) > CELLS, len(columns) > CELLS
-    head = ["", *map(str, columns[:CELLS]), *([f"..{columns[-1]}"] if more_columns else [])]
-    table = [head] + [[str(r), *line[:CELLS], *(["..."] if more_columns else [])]
-                      for r, line in zip(rows[:CELLS], cells)]
-    table += [[f"..{rows[-1]}"]] if more_rows else []
-    widths = [max(len(line[k]) for line in table if k < len(line)) for k in range(len(head))]
+    more = len(columns) > CELLS
+    table = [["", *map(str, columns[:CELLS]), *([f"..{columns[-1]}"] if more else [])],
+             *([str(r), *line[:CELLS], *(["..."] if more else [])] for r, line in zip(rows[:CELLS], cells)),
+             *([[f"..{rows[-1]}"]] if len(rows) > CELLS else [])]
+    widths = [max(map(len, column)) for column in zip_longest(*table, fillvalue="")]
     out = [title] + ["  ".join(cell.rjust(w) for cell, w in zip(line, widths)) for line in table]
     width = max(map(len, out))
     return [line.ljust(width) for line in out]
 
 
 def _factor_block(e: Terms, factor: Factor, plane: int) -> list[str]:
-    (_, rows), (_, columns) = e.lines(factor)
+    rows, columns = e.positions(factor)
     padding = ~e.meeting.inside if factor.side == "large" else np.zeros(e.meeting.shape[1:], bool)
     cells = [[f"({short(v)})" if out else short(v) for v, out in zip(values, outside)]
              for values, outside in zip(factor.values[plane, :CELLS], padding)]
@@ -184,8 +172,8 @@ def _plane(e: Terms, plane: int) -> list[str]:
     """first * second = products, a table each, and their sum."""
     first, second = (_factor_block(e, factor, plane) for factor in (e.first, e.second))
     _, rows, columns = e.meeting.shape
-    cells = [[short(v) for v in line] for line in e.products[plane, :CELLS]]
-    product = _block("product", [""] * rows, [""] * columns, cells)
+    product = _block("product", [""] * rows, [""] * columns,
+                     [[short(v) for v in line] for line in e.products[plane, :CELLS]])
     middle = (len(first) + 1) // 2
     lines = ["    " + (" * " if k == middle else "   ").join([a, b]) + (" = " if k == middle else "   ") + c
              for k, (a, b, c) in enumerate(zip(first, second, product))]
@@ -215,9 +203,10 @@ def addition(e: Terms) -> str:
 
 def holds(e: Terms) -> str:
     """The sum beside what the kernels made of it."""
-    dtype, apart = e.result.dtype, abs(e.total - e.value)
-    return (f"{exact(e.total, np.dtype(np.float64))}; {result_label(e)} holds {exact(e.value, dtype)} "
-            f"({dtype}), difference {f'{apart:.1e}' if apart else 0}")
+    apart, size = abs(e.total - e.value), e.result.itemsize
+    value = e.value if size == 8 else f"{e.value:.{2 * size}g}"  # as many digits as the dtype holds
+    return (f"{e.total}; {result_label(e)} holds {value} ({e.result.dtype}), "
+            f"difference {f'{apart:.1e}' if apart else 0}")
 
 
 def note(e: Terms) -> str:
@@ -231,12 +220,10 @@ def note(e: Terms) -> str:
 
 def as_text(e: Terms) -> str:
     """The whole explanation as lines of text."""
-    lines = [e.call.label, f"  {general(e)}", f"  {with_numbers(e)}", ""]
-    if e.products.size:
-        for plane in range(min(PLANES, e.meeting.shape[0])):
-            lines += _plane(e, plane)
+    lines = [e.call.label, *(f"  {equation}" for equation in equations(e)), ""]
+    for plane in range(min(PLANES, e.meeting.shape[0]) if e.products.size else 0):
+        lines += _plane(e, plane)
     lines += [f"    {note(e)}", ""] if note(e) else []
-    padded = any(not e.meeting.inside.all() and f.side == "large" for f in (e.first, e.second))
-    lines += ["    (0) is a padding cell", ""] if padded else []
+    lines += ["    (0) is a padding cell", ""] if e.side != "large" and not e.meeting.inside.all() else []
     return "\n".join([*lines, *_im2col(e), f"sum of {e.products.size} products: {addition(e)}",
                       f"    = {holds(e)}"])

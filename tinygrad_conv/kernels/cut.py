@@ -85,23 +85,19 @@ class Cut:
         return a.reshape(self.sizes).transpose(self.back)
 
     def spread(self, small: np.ndarray) -> np.ndarray:
-        """A small array, repeated so that it broadcasts against the form of the cut."""
+        """A small array, repeated so that it broadcasts against the form of the cut, block by block."""
+        lead, _, trail = self.places
         full = np.empty([self.small[i] for i in self.back], self.dtype)
         full[...] = small
-        lead, copies, trail = self.places
-        pieces = np.empty((lead, copies, trail), self.dtype)
+        pieces = np.empty(self.places, self.dtype)
         pieces[...] = full.transpose(self.order).reshape(lead, 1, trail)
-        pieces = pieces.reshape(self.form[:2] if self.axis == -1 else self.form[::2])
-        values = np.expand_dims(pieces[:1] if self.periodic else pieces, self.axis)
-        if not self.periodic or math.prod(self.form[1:]) > 4 * BLOCK:
-            return values
-        full = np.empty((1, *self.form[1:]), self.dtype)
-        full[...] = values
-        return full
-
-    def part(self, spread: np.ndarray, s: slice) -> np.ndarray:
-        """What belongs to the blocks s of a spread array."""
-        return spread if self.periodic else spread[s]
+        pieces = pieces.reshape((*self.form[:2], 1) if self.axis == -1 else (self.form[0], 1, self.form[2]))
+        if self.periodic:
+            pieces = pieces[:1]
+            if math.prod(self.form[1:]) <= 4 * BLOCK:
+                pieces = np.ascontiguousarray(np.broadcast_to(pieces, (1, *self.form[1:])))
+            pieces = np.broadcast_to(pieces, (self.form[0], *pieces.shape[1:]))
+        return pieces
 
     def collect(self, results: Sequence[np.ndarray]) -> np.ndarray:
         """Values of pieces, as from `each`, as small arrays in float64, one behind the other."""
@@ -135,7 +131,7 @@ class Plain:
 
     def __init__(self, x: np.ndarray, axes: tuple[int, ...]) -> None:
         self.axes, self.dtype, self.like = axes, compute_dtype(x), x
-        self.count = math.prod([x.shape[a] for a in axes])
+        self.count = max(1, math.prod([x.shape[a] for a in axes]))  # of nothing: sum and mean are 0
 
     def dense(self, a: np.ndarray) -> np.ndarray:
         return a.astype(self.dtype, copy=False)
@@ -149,9 +145,6 @@ class Plain:
     def spread(self, small: np.ndarray) -> np.ndarray:
         shape = (1,) * (self.like.ndim - small.ndim) + small.shape
         return small.reshape(shape).astype(self.dtype)
-
-    def part(self, spread: np.ndarray, s: slice) -> np.ndarray:
-        return spread
 
     def collect(self, results: Sequence[np.ndarray]) -> np.ndarray:
         return results[0].astype(np.float64)[None]

@@ -8,19 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from .geometry import Geometry
-from .layout import bands, compute_dtype, crop, fill, tap
-from .parallel import fitting, in_chunks
+from .layout import compute_dtype, crop, fill, fitting_bands, tap
+from .parallel import in_chunks
 
 
 def _taps(w: np.ndarray, c: int, dtype: np.dtype) -> np.ndarray:
     """Weights (C*M, 1, KH, KW) by tap: (KH, KW, C, M)."""
     kh, kw = w.shape[2:]
     return np.ascontiguousarray(w.reshape(c, -1, kh, kw).transpose(2, 3, 0, 1), dtype)
-
-
-def _bands(geometry: Geometry, item: int) -> list[tuple[slice, slice, Geometry]]:
-    """The geometry in bands that fit the cache, if a sample takes `item` bytes: one, or n is 1."""
-    return bands(geometry, max(fitting(item // geometry.out[0]), 2 * geometry.kernel[0]))
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
@@ -32,7 +27,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometr
     item = 2 * y[:1].nbytes + x[:1].nbytes
 
     def work(slices, n):
-        for rows, cells, band in _bands(geometry, item):
+        for rows, cells, band in fitting_bands(geometry, item):
             padded = np.zeros((n, *band.padded, c), dtype)
             product = np.empty((n, *band.out, *y.shape[3:]), dtype)
             for s in slices:
@@ -56,7 +51,7 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
 
     def work(slices, n):
         total = np.zeros((*geometry.kernel, o), dtype)
-        for rows, cells, band in _bands(geometry, item):
+        for rows, cells, band in fitting_bands(geometry, item):
             padded = np.zeros((n, *band.padded, c), dtype)
             product = np.empty((n, *band.out, c, o // c), dtype)
             ones = np.ones(product.size // o, dtype)
@@ -85,7 +80,7 @@ def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: 
     item = (2 * o + c) * oh * ow * dtype.itemsize
 
     def work(slices, n):
-        for rows, cells, band in _bands(geometry, item):
+        for rows, cells, band in fitting_bands(geometry, item):
             padded = np.empty((n, *band.padded, c), dtype)
             for s in slices:
                 m = s.stop - s.start

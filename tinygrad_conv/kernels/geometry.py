@@ -7,11 +7,10 @@ the label and the cost. Imports arguments only, and knows no array.
 """
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import Any
 
 from ..arguments import is_whole, sides, sizes
@@ -91,12 +90,10 @@ class Geometry:
     @cached_property
     def copied(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Which cells of the image are copied into the padded image, and where to."""
-        source, target = [], []
-        for n, (before, after) in zip(self.size, self.padding):
-            count = max(0, n - max(0, -before) - max(0, -after))
-            source.append(slice(max(0, -before), max(0, -before) + count))
-            target.append(slice(max(0, before), max(0, before) + count))
-        return tuple(source), tuple(target)
+        def within(cells: Sizes, sign: int) -> tuple[slice, ...]:
+            return tuple(slice(max(0, sign * before), max(0, n - max(0, sign * after)))
+                         for n, (before, after) in zip(cells, self.padding))
+        return within(self.size, -1), within(self.padded, 1)
 
     @cached_property
     def turned(self) -> Geometry:
@@ -162,7 +159,7 @@ def _remembered(make: Callable[..., Geometry]) -> Callable[..., Geometry]:
     """Keep what was made, by the repr of the arguments: True and 2.0 must not pass for 1 and 2."""
     known: dict[str, Geometry] = {}
 
-    @functools.wraps(make)
+    @wraps(make)
     def found(*arguments: Any) -> Geometry:
         key = repr(arguments)
         geometry = known.get(key)
@@ -189,9 +186,8 @@ def _resolved(op: str, padding: Any, size: Sizes, kernel: Sizes, stride: Sizes, 
     return padding
 
 
-def _checked(op: str, geometry: Geometry) -> Geometry:
+def _checked(op: str, g: Geometry) -> Geometry:
     """The geometry on a plane, if a window fits into the padded image; a line is a plane of height 1."""
-    g = geometry
     if len(g.size) == 1:
         g = replace(g, size=(1, *g.size), kernel=(1, *g.kernel), stride=(1, *g.stride),
                     padding=((0, 0), *g.padding), dilation=(1, *g.dilation), line=True)
@@ -257,9 +253,9 @@ def pool_geometry(op: str, size: Sizes, kernel: Any, stride: Any, padding: Any, 
     geometry = Geometry(size, kernel, stride, resolved, dilation, ceil_mode=ceil_mode)
     per_side = isinstance(padding, str) or isinstance(padding, list | tuple) and not is_whole(padding[0])
     if not per_side and any(before > span // 2 for (before, _), span in zip(resolved, geometry.spans)):
-        given = tuple(before for before, _ in resolved)
-        raise ValueError(f"{op}: padding {given} must be at most half of what the kernel spans, "
-                         f"{geometry.spans} (kernel_size {kernel}, dilation {dilation}); pad x first")
+        raise ValueError(f"{op}: padding {tuple(before for before, _ in resolved)} must be at most half of "
+                         f"what the kernel spans, {geometry.spans} (kernel_size {kernel}, dilation "
+                         f"{dilation}); pad x first")
     geometry = _checked(op, geometry)
     if geometry.blind:
         raise ValueError(f"{op}: some windows see padding only (input {size}, kernel_size {kernel}, stride "

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .geometry import REMEMBERED, Geometry
+from .parallel import fitting
 
-FEW = 8  # up to so many channels, copying one after the other is faster
+LEAST = 1024  # windows a band should have: every product reads all weights
 
 
 def compute_dtype(*arrays: np.ndarray) -> np.dtype:
@@ -30,12 +31,7 @@ def finite(a: np.ndarray) -> bool:
 def fill(geometry: Geometry, xp: np.ndarray, x: np.ndarray) -> None:
     """Copy x (n, C, H, W) into the middle of xp, whose border is zero."""
     (rows, columns), (rows_p, columns_p) = geometry.copied
-    cells, values = xp[:, rows_p, columns_p], x[:, :, rows, columns]
-    if x.shape[1] > FEW:
-        cells[...] = values.transpose(0, 2, 3, 1)
-    else:
-        for c in range(x.shape[1]):
-            cells[..., c] = values[:, c]
+    xp[:, rows_p, columns_p] = x[:, :, rows, columns].transpose(0, 2, 3, 1)
 
 
 def crop(geometry: Geometry, x: np.ndarray, xp: np.ndarray) -> None:
@@ -58,6 +54,13 @@ def tap(geometry: Geometry, xp: np.ndarray, a: int, b: int) -> np.ndarray:
     """The cells of xp that kernel tap (a, b) sees: a view (n, OH, OW, C)."""
     (dh, dw), (sh, sw), (oh, ow) = geometry.dilation, geometry.stride, geometry.out
     return xp[:, a * dh:a * dh + (oh - 1) * sh + 1:sh, b * dw:b * dw + (ow - 1) * sw + 1:sw]
+
+
+def fitting_bands(geometry: Geometry, item: int) -> list[tuple[slice, slice, Geometry]]:
+    """Bands that fit the cache, if a sample takes `item` bytes: one, or chunks hold one sample."""
+    oh, ow = geometry.out
+    twice = 2 * geometry.kernel[0]  # neighbours share the rows that one kernel sees
+    return bands(geometry, max(fitting(item // oh), -(-LEAST // ow), twice))
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -10,7 +10,9 @@ A small array has x's number of axes, or none, and length 1 on the axes of the s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,41 +22,35 @@ from .total import total
 CANCELS = 4.0  # mean**2 / var from which sum(x**2) loses more than two bits of the variance
 
 
-@dataclass
-class Sums:
-    """Of groups of `count` entries of x and, if given, g: small arrays in float64.
+class Sums(NamedTuple):
+    """Of groups of `n` entries of x and, if given, g: small arrays in float64.
 
     mean and sum((x - mean)**2) of x, sum(g), and sum(g (x - mean)).
     """
 
-    count: int
+    n: int
     mean: np.ndarray
     square: np.ndarray
     total: np.ndarray | None = None
     inner: np.ndarray | None = None
 
-    def merge(self, axes: tuple[int, ...], keepdims: bool = True) -> Sums:
+    def merge(self, axes: tuple[int, ...]) -> Sums:
         """Of the unions of groups along `axes`."""
-        n = math.prod([self.mean.shape[i] for i in axes])
-        if n == 1:
-            return self if keepdims else Sums(self.count, *[
-                a if a is None else a.squeeze(axes) for a in (
-                    self.mean, self.square, self.total, self.inner)])
-
-        def add(a):
-            return np.add.reduce(a, axis=axes, keepdims=keepdims)
-        mean = np.add.reduce(self.mean, axis=axes, keepdims=True) / n
+        groups = math.prod([self.mean.shape[i] for i in axes])
+        if groups <= 1:
+            return self
+        add = partial(np.add.reduce, axis=axes, keepdims=True)
+        mean = add(self.mean) / groups
         off = self.mean - mean
-        square = add(self.square + self.count * off * off)
         more = () if self.total is None else (add(self.total), add(self.inner + off * self.total))
-        return Sums(self.count * n, mean if keepdims else mean.squeeze(axes), square, *more)
+        return Sums(self.n * groups, mean, add(self.square + self.n * off * off), *more)
 
     def about(self, mean: np.ndarray) -> np.ndarray:
         """sum(g (x - mean)) for another mean."""
         return self.inner + (self.mean - mean) * self.total
 
     def var(self) -> np.ndarray:
-        return self.square / self.count
+        return self.square / self.n
 
     def inverse_std(self, eps: float) -> np.ndarray:
         return 1.0 / np.sqrt(self.var() + eps)
@@ -71,8 +67,8 @@ def sums(cut: Cut | Plain, x: np.ndarray, g: np.ndarray | None = None) -> Sums:
     square -= cut.count * mean * mean
     if more:
         more[1] -= mean * more[0]
-    pieces = Sums(cut.count, mean, np.maximum(square, 0.0, out=square), *more)
-    return pieces.merge((0,), keepdims=False).merge(cut.axes)
+    n, *arrays = Sums(cut.count, mean, np.maximum(square, 0.0, out=square), *more).merge((0,))
+    return Sums(n, *(a[0] for a in arrays if a is not None)).merge(cut.axes)
 
 
 def prepare(cut: Cut | Plain, axes: tuple[int, ...], x: np.ndarray,
@@ -90,45 +86,29 @@ def prepare(cut: Cut | Plain, axes: tuple[int, ...], x: np.ndarray,
     near, spread = cut.empty(), cut.spread(centre)
 
     def work(s, _):
-        np.subtract(x[s], cut.part(spread, s), out=near[s])
+        np.subtract(x[s], spread[s], out=near[s])
     cut.each(2, work)
     return near, sums(cut, near, g), centre
 
 
-def affine(cut: Cut | Plain, x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """x * a + b for small a and b; x in the form of the cut, the result in x's."""
-    a, b = cut.spread(a), cut.spread(b)
-    out = cut.empty()
-
-    def work(s, _):
-        y = np.multiply(x[s], cut.part(a, s), out=out[s])
-        y += cut.part(b, s)
-    cut.each(2, work)
-    return cut.whole(out)
-
-
-def blend(cut: Cut | Plain, g: np.ndarray, a: np.ndarray, x: np.ndarray, b: np.ndarray,
-          c: np.ndarray) -> np.ndarray:
-    """g * a + x * b + c for small a, b and c; g and x in the form of the cut."""
-    a, b, c = cut.spread(a), cut.spread(b), cut.spread(c)
+def combine(cut: Cut | Plain, c: np.ndarray, *terms: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """The sum of x * a over the terms (x, a), and c: a and c are small, x has the form of the cut."""
+    c, terms = cut.spread(c), [(x, cut.spread(a)) for x, a in terms]
+    (first, a), *others = terms
     out = cut.empty()
 
     def work(s, scratch):
-        y = np.multiply(g[s], cut.part(a, s), out=out[s])
-        y += np.multiply(x[s], cut.part(b, s), out=scratch)
-        y += cut.part(c, s)
-    cut.each(4, work)
+        y = np.multiply(first[s], a[s], out=out[s])
+        for x, b in others:
+            y += np.multiply(x[s], b[s], out=scratch)
+        y += c[s]
+    cut.each(2 * len(terms), work)
     return cut.whole(out)
 
 
-def _summed(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:
-    """The axes along which a small array has length 1, missing axes counting in front."""
-    shape = (1,) * (ndim - len(shape)) + shape
-    return tuple(i for i, n in enumerate(shape) if n == 1)
-
-
-def _both(axes: tuple[int, ...], others: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(i for i in axes if i in others)
+def _alike(axes: Iterable[int], ndim: int, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """Those of the axes of an array along which small arrays of these shapes have length 1, or no axis."""
+    return tuple([i for i in axes if all([ndim - i > len(s) or s[i - ndim] == 1 for s in shapes])])
 
 
 def normalize(x: np.ndarray, w: np.ndarray, b: np.ndarray, axes: tuple[int, ...],
@@ -137,7 +117,7 @@ def normalize(x: np.ndarray, w: np.ndarray, b: np.ndarray, axes: tuple[int, ...]
     if x.size == 0:
         stats = np.full([1 if i in axes else n for i, n in enumerate(x.shape)], np.nan, x.dtype)
         return np.empty_like(x), stats, stats
-    common = _both(axes, _both(_summed(w.shape, x.ndim), _summed(b.shape, x.ndim)))
+    common = _alike(axes, x.ndim, w.shape, b.shape)
     if not common:  # layer norm: weight and bias differ where the sums run
         y, mean, var = normalize(x, np.ones(()), np.zeros(()), axes, eps)
         y *= w
@@ -147,7 +127,7 @@ def normalize(x: np.ndarray, w: np.ndarray, b: np.ndarray, axes: tuple[int, ...]
     near, parts, centre = prepare(cut, axes, cut.dense(x))
     whole = parts.merge(axes)
     a = whole.inverse_std(eps) * w
-    y = affine(cut, near, a, b - whole.mean * a)
+    y = combine(cut, b - whole.mean * a, (near, a))
     return y, (whole.mean + centre).astype(x.dtype), whole.var().astype(x.dtype)
 
 
@@ -156,8 +136,7 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, axes: tuple[int, ...], eps: flo
     """The sum of g xhat down to `shape`."""
     if x.size == 0:
         return np.zeros(shape, x.dtype)
-    summed = _summed(shape, x.ndim)
-    common = _both(axes, summed)
+    summed, common = _alike(range(x.ndim), x.ndim, shape), _alike(axes, x.ndim, shape)
     if not common:
         xhat, _, _ = normalize(x, np.ones(()), np.zeros(()), axes, eps)
         return np.add.reduce(np.multiply(g, xhat, out=xhat), axis=summed).reshape(shape)
@@ -170,15 +149,13 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, axes: tuple[int, ...], eps: flo
 
 def bias_adjoint(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The sum of g down to `shape`."""
-    return total(g, _summed(shape, g.ndim), False).reshape(shape)
+    return total(g, _alike(range(g.ndim), g.ndim, shape), False).reshape(shape)
 
 
 def input_adjoint(g: np.ndarray, x: np.ndarray, w: np.ndarray, axes: tuple[int, ...],
                   eps: float) -> np.ndarray:
     """r (u - mean(u) - xhat mean(u xhat)) for u = g w, r = 1/sqrt(var + eps)."""
-    if x.size == 0:
-        return np.empty_like(x)
-    common = _both(axes, _summed(w.shape, x.ndim))
+    common = _alike(axes, x.ndim, w.shape)
     if not common:
         g, w, common = g * w, np.ones((), x.dtype), axes
     cut = cut_for(x, common)
@@ -188,14 +165,12 @@ def input_adjoint(g: np.ndarray, x: np.ndarray, w: np.ndarray, axes: tuple[int, 
     r = whole.inverse_std(eps)
 
     def mean(a):
-        return np.add.reduce(a * w, axis=axes, keepdims=True) / whole.count
+        return np.add.reduce(a * w, axis=axes, keepdims=True) / whole.n
     slope = r * r * r * mean(parts.about(whole.mean))
-    return blend(cut, u, r * w, near, -slope, slope * whole.mean - r * mean(parts.total))
+    return combine(cut, slope * whole.mean - r * mean(parts.total), (u, r * w), (near, -slope))
 
 
 def scale(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """x * a + b."""
-    if x.size == 0:
-        return np.empty_like(x)
-    cut = cut_for(x, _both(_summed(a.shape, x.ndim), _summed(b.shape, x.ndim)))
-    return affine(cut, cut.dense(x), a, b)
+    cut = cut_for(x, _alike(range(x.ndim), x.ndim, a.shape, b.shape))
+    return combine(cut, b, (cut.dense(x), a))

@@ -34,11 +34,6 @@ def _blas_libraries() -> list[Any]:
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
-def _cpus() -> int:
-    """How many CPUs this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class _Team:
     """`size` threads: the worker threads and the handles on BLAS, made at first use.
 
@@ -98,7 +93,8 @@ class _Team:
         self.limiter = here
 
 
-_team = _Team(_cpus())
+# as many as there are CPUs that this process may use
+_team = _Team(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 _kept = threading.local()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_team.forget)  # threads do not survive a fork
@@ -115,7 +111,7 @@ def set_num_threads(n: int) -> None:
         >>> get_num_threads()
         2
     """
-    if not is_whole(n) or n < 1:
+    if not is_whole(n, 1):
         raise ValueError(f"set_num_threads: expects a whole number of at least 1, got {n!r}")
     _team.resize(int(n))
 

@@ -14,11 +14,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from .geometry import Geometry
-from .layout import bands, compute_dtype, crop, fill, finite, patches, tap
-from .parallel import fitting, in_chunks, workspace
+from .layout import compute_dtype, crop, fill, finite, fitting_bands, patches, tap
+from .parallel import in_chunks, workspace
 
 RUNS = 5  # how many times more adds of long runs are as fast as adds of single cells
-LEAST = 1024  # windows a band should have: every product reads all weights
 
 
 def _matrix(w: np.ndarray, groups: int, dtype: np.dtype) -> np.ndarray:
@@ -31,13 +30,6 @@ def _matrix(w: np.ndarray, groups: int, dtype: np.dtype) -> np.ndarray:
 def _rows(y: np.ndarray, groups: int, filters: int) -> np.ndarray:
     """Contiguous channels-last y as G matrices (G, n*OH*OW, O/G), a view."""
     return y.reshape(-1, groups, filters // groups).transpose(1, 0, 2)
-
-
-def _bands(geometry: Geometry, item: int) -> list[tuple[slice, slice, Geometry]]:
-    """The geometry in bands that fit the cache, if a sample takes `item` bytes: one, or n is 1."""
-    oh, ow = geometry.out
-    twice = 2 * geometry.kernel[0]  # neighbours share the rows that one kernel sees
-    return bands(geometry, max(fitting(item // oh), math.ceil(LEAST / ow), twice))
 
 
 def _sizes(geometry: Geometry, c: int, o: int, itemsize: int) -> tuple[int, int, int]:
@@ -90,7 +82,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometr
     _, item, products = _sizes(geometry, x.shape[1], len(w), dtype.itemsize)
 
     def work(slices, n):
-        for rows, cells, band in _bands(geometry, item):
+        for rows, cells, band in fitting_bands(geometry, item):
             space = _Columns(band, n, x, int(b is not None), dtype)
             for s in slices:
                 np.matmul(space.of(x[s, :, cells]), wm, out=_rows(y[s, rows], groups, len(w)))
@@ -107,7 +99,7 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
 
     def work(slices, n):
         total = np.zeros((groups, k, o // groups), dtype)
-        for rows, cells, band in _bands(geometry, item):
+        for rows, cells, band in fitting_bands(geometry, item):
             space = _Columns(band, n, x, 0, dtype)
             for s in slices:
                 gl = _rows(_last(g[s, :, rows], dtype), groups, o)
@@ -164,7 +156,7 @@ def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geomet
     _, item, products = _sizes(geometry, cg * groups, o, dtype.itemsize)
 
     def work(slices, n):
-        for rows, cells, band in _bands(geometry, item):
+        for rows, cells, band in fitting_bands(geometry, item):
             for s in slices:
                 _scatter(_rows(_last(g[s, :, rows], dtype), groups, o), wm, band, dx[s, cells])
 

@@ -112,41 +112,24 @@ def _pixels(*arrays: np.ndarray) -> list[np.ndarray] | None:
     return [a.transpose(0, 2, 3, 1).view(np.dtype((np.void, c * itemsize)))[..., 0] for a in arrays]
 
 
-class _Winners:
-    """Which cell of each window is the largest, tap by tap; the workspace of one thread."""
-
-    def __init__(self, x: np.ndarray, y: np.ndarray, geometry: Geometry, n: int) -> None:
-        self.x, self.y = x, y
-        self.seen = _like(y, geometry.out, n, x.dtype)
-        self.taps = geometry.taps
-        self.hit, self.taken = (_like(y, geometry.out, n, np.dtype(np.int8)) for _ in range(2))
-
-    def _cells(self, x: np.ndarray, outs: tuple, cells: tuple) -> np.ndarray:
-        """The cells a tap sees, in one run if they lie in many short ones."""
-        seen = self.seen[:len(x)][outs]
-        items = _pixels(seen, x[cells])
-        if items is None:
-            return x[cells]
-        np.copyto(*items)
-        return seen
-
-    def of(self, s: slice) -> Iterator[tuple[tuple, tuple, np.ndarray]]:
-        """For each tap (outputs, cells, mask): -1 where it is the first to equal the maximum, else 0."""
-        x, y = self.x[s], self.y[s]
-        hit, taken = self.hit[:len(x)], self.taken[:len(x)]
-        taken.fill(0)
-        nan = np.isnan(np.max(y, initial=-np.inf))
-        for k, (outs, cells) in enumerate(self.taps[:-1]):
-            mask, before, seen = hit[outs], taken[outs], self._cells(x, outs, cells)
-            np.equal(seen, y[outs], out=mask.view(bool))
-            if nan:
-                mask |= np.isnan(seen)
-            if k > 0:
-                np.greater(mask, before, out=mask.view(bool))
-            np.bitwise_or(before, mask, out=before)
-            yield outs, cells, np.negative(mask, out=mask)
-        outs, cells = self.taps[-1]
-        yield outs, cells, np.subtract(taken[outs], 1, out=hit[outs])  # what no tap before has won
+def _winners(x: np.ndarray, y: np.ndarray, geometry: Geometry) -> Iterator[tuple[tuple, tuple, np.ndarray]]:
+    """For each tap (outputs, cells, mask): -1 where it is the first to equal the maximum y, else 0."""
+    hits, taken = np.empty_like(y, np.int8), np.zeros_like(y, np.int8)
+    run, nan = np.empty_like(y, x.dtype), np.isnan(np.max(y, initial=-np.inf))
+    *taps, (last, last_cells) = geometry.taps
+    for outs, cells in taps:
+        mask, before, seen = hits[outs], taken[outs], x[cells]
+        pixels = _pixels(run[outs], seen)
+        if pixels is not None:  # many short runs: as one
+            np.copyto(*pixels)
+            seen = run[outs]
+        np.equal(seen, y[outs], out=mask.view(bool))
+        if nan:
+            mask |= np.isnan(seen)
+        np.greater(mask, before, out=mask.view(bool))
+        np.bitwise_or(before, mask, out=before)
+        yield outs, cells, np.negative(mask, out=mask)
+    yield last, last_cells, np.subtract(taken[last], 1, out=hits[last])  # what no tap before has won
 
 
 def _bits(a: np.ndarray) -> np.ndarray:
@@ -160,7 +143,6 @@ def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> 
     overlap = geometry.overlap
 
     def work(slices, n):
-        winners = _Winners(x, y, geometry, n)
         share, won = (_like(y, geometry.out, n, g.dtype) for _ in range(2))
         for s in slices:
             m, part, bits = s.stop - s.start, dx[s], _bits(g[s])
@@ -170,7 +152,7 @@ def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> 
             direct = not overlap and _pixels(won[:m], part) is None
             if not geometry.cover:
                 part.fill(0)
-            for outs, cells, mask in winners.of(s):
+            for outs, cells, mask in _winners(x[s], y[s], geometry):
                 to = part[cells] if direct else won[:m][outs]
                 np.bitwise_and(bits[outs], mask, out=_bits(to))
                 if overlap:
@@ -186,12 +168,11 @@ def gather(u: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> n
     """What stands in u where the maxima y of x stood: the adjoint of `scatter`."""
     v = _like(x, geometry.out, dtype=u.dtype)
 
-    def work(slices, n):
-        winners = _Winners(x, y, geometry, n)
+    def work(slices, _):
         for s in slices:
             part, bits = _bits(v[s]), _bits(u[s])
             part.fill(0)
-            for outs, cells, mask in winners.of(s):
+            for outs, cells, mask in _winners(x[s], y[s], geometry):
                 part[outs] |= bits[cells] & mask
 
     in_chunks(len(x), x[:1].nbytes, work, products=0)

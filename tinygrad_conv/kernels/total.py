@@ -28,15 +28,13 @@ def total(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
 
 def _rows(x: np.ndarray, order: list[int], axes: tuple[int, ...]) -> np.ndarray | None:
     """x as (groups, rows, numbers kept), or None if its memory does not fall into such rows."""
-    if not x.transpose(order).flags.c_contiguous:
-        return None
+    ordered = x.transpose(order)
     places = [i for i, axis in enumerate(order) if axis in axes and x.shape[axis] > 1]
-    if not places or places[-1] - places[0] >= len(places):
+    if not ordered.flags.c_contiguous or not places or places[-1] - places[0] >= len(places):
         return None
-    sizes = [x.shape[i] for i in order]
-    groups, count, kept = (math.prod(part) for part in (
-        sizes[:places[0]], sizes[places[0]:places[-1] + 1], sizes[places[-1] + 1:]))
-    return None if kept == 1 or count < ROWS else x.transpose(order).reshape(groups, count, kept)
+    groups, count, kept = (math.prod(ordered.shape[part]) for part in (
+        slice(places[0]), slice(places[0], places[-1] + 1), slice(places[-1] + 1, None)))
+    return None if kept == 1 or count < ROWS else ordered.reshape(groups, count, kept)
 
 
 def _slabs(rows: np.ndarray) -> np.ndarray:
