@@ -2,8 +2,6 @@
 
 May import the engine's public names only.
 """
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext

@@ -4,8 +4,6 @@ Names and formulas are PyTorch's torch.nn.init; lecun_normal_ is Flax's, truncat
 deviations. All return the tensor and draw only from the generator they are given. `fans` and
 `calculate_gain` say how a layer changes the variance of what passes through.
 """
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -3,8 +3,6 @@
 The pass is recorded, and its tape says which calls were made inside which module: functions called
 in a `forward` count too, and a module used twice counts twice.
 """
-from __future__ import annotations
-
 import html
 from collections.abc import Sequence
 from typing import NamedTuple

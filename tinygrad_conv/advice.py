@@ -4,8 +4,6 @@
 meets this file where it uses the other. Public as `tg.advice`: nn has a table of its own. Imports the standard
 library only.
 """
-from __future__ import annotations
-
 import importlib
 import sys
 import types

@@ -3,8 +3,6 @@
 Pure checks of numbers, axes, dtypes and generators, and what to say of a name that does not exist; they
 know no op and no tensor. Public as `tg.arguments`.
 """
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 All are one `pull` over the tape; they differ in where it starts, which gradients are wanted, and
 whether it is recorded.
 """
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 

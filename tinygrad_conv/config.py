@@ -3,8 +3,6 @@
 Speed can differ several-fold between machines for reasons that no error message gives; this object
 does. It only reads, and prints nothing. Imports kernels.parallel.
 """
-from __future__ import annotations
-
 import html
 import os
 import platform

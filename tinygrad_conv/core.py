@@ -6,8 +6,6 @@ by nobody (`Fixed`). All other memory (`Memory`) is seen through locked views of
 through `data` and `mutate` only, which count and watch, so that `backward` notices. Nothing here knows an op,
 a derivative or a picture.
 """
-from __future__ import annotations
-
 import itertools
 import weakref
 import zlib

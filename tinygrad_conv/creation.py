@@ -3,8 +3,6 @@
 float32 unless said otherwise. Random ones take `rng = np.random.default_rng(seed)`: no hidden state. Imports
 the record and the checks of arguments.
 """
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

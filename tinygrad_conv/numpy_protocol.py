@@ -4,8 +4,6 @@ be lost.
 `np_array @ t`, `np.float64(2) * t` and `np.exp(t)` arrive at `__array_ufunc__`, `np.concatenate`
 and the like at `__array_function__`; a table for each says which op answers.
 """
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -3,8 +3,6 @@
 Numbers and lists take the float type of the tensors they meet; arrays are not copied, but watched
 for changes. Imports core only.
 """
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

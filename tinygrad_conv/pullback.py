@@ -4,8 +4,6 @@ Each node's VJPs turn the cotangent of its output into cotangents of its inputs;
 meet are added; broadcasting and dtype promotion are undone here, once, not in each VJP. VJPs are written
 in tensor ops, so with recording on the gradient is an ordinary tape and can be differentiated.
 """
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 Gradients, listings, pictures and costs are readers of this list. Iterative, so depth costs
 nothing, and every node is visited once, so diamonds cost nothing.
 """
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 

@@ -1,6 +1,4 @@
 """Augmentation of batches: functions (x, rng) -> x for `DataLoader(transform=...)`."""
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import TypeAlias

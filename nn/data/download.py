@@ -2,8 +2,6 @@
 
 A file is complete and checked, or not there at all.
 """
-from __future__ import annotations
-
 import gzip
 import hashlib
 import http.client

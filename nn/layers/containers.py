@@ -1,6 +1,4 @@
 """Modules that hold modules: Sequential runs them in turn, ModuleList and ModuleDict only keep them."""
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 

@@ -1,6 +1,4 @@
 """Convolution layers, with PyTorch's arguments, attribute names and default initialisation."""
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -2,8 +2,6 @@
 
 Loss and pooling layers begin here too: a class names its function and keeps the options.
 """
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

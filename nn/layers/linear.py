@@ -1,6 +1,4 @@
 """The fully connected layer, and the initial values that it shares with convolutions."""
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -3,8 +3,6 @@
 `reduction` is "mean", "sum" or "none" (`KLDivLoss` also "batchmean"). Weights are buffers: they
 are saved with the module and not trained.
 """
-from __future__ import annotations
-
 from typing import Any
 
 import tinygrad_conv as tg

@@ -1,6 +1,4 @@
 """Normalisation layers, as in PyTorch; batch and instance norm can keep running statistics."""
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

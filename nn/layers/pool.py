@@ -1,6 +1,4 @@
 """Pooling layers: the engine's functions with their arguments kept."""
-from __future__ import annotations
-
 from typing import Any
 
 import tinygrad_conv as tg

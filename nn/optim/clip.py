@@ -1,6 +1,4 @@
 """Gradient clipping."""
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import Any

@@ -4,8 +4,6 @@ An optimiser names the arrays it keeps for each parameter (`slots`) and defines 
 changes one block of a parameter in place. Blocks fit in cache, so a rule may be written in plain
 array expressions: its temporaries are small. PyTorch's rules and defaults; float32 stays float32.
 """
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

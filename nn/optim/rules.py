@@ -1,6 +1,4 @@
 """The update rules: SGD with momentum, Adam, AdamW, Adagrad and RMSprop, with PyTorch's arguments."""
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import Any

@@ -5,8 +5,6 @@ Names, arguments and values are PyTorch's. The forms are closed: `load_state_dic
 schedule at any step. If something else changes the rate, `step()` raises rather than overwrite it.
 `ReduceLROnPlateau` alone is no function of the step: it watches a metric.
 """
-from __future__ import annotations
-
 import bisect
 import math
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ A run depends only on the weights, the optimiser, the schedules and the generato
 each epoch holds all of them. A resumed run gives the same bits as one that was never interrupted; an
 interrupted epoch is started again. Mistakes that would train nothing, or something else, are refused.
 """
-from __future__ import annotations
-
 import math
 import os
 import time

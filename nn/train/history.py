@@ -1,6 +1,4 @@
 """What a training run measured: one row per epoch, to print and plot."""
-from __future__ import annotations
-
 import math
 import os
 from pathlib import Path

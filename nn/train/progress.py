@@ -1,6 +1,4 @@
 """Telling the user how training goes: callbacks, and the default one, a progress bar."""
-from __future__ import annotations
-
 import sys
 
 from .history import Row

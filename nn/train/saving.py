@@ -3,8 +3,6 @@
 Files are safetensors: arrays by name and, in the header, text; a run's numbers are JSON there. They are
 written atomically, and reading them runs no code.
 """
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

@@ -4,8 +4,6 @@
 them too; `write_figures` turns them into lines and marks, last of all. Everything about one word of `show=`
 is in its record, in the second half. May import core, tape, measure, style, text and graph.
 """
-from __future__ import annotations
-
 import math
 import re
 import statistics

@@ -3,8 +3,6 @@
 Each function maps a Graph to a Graph; figures of boxes that become one are added up. May import
 text, style and graph.
 """
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import replace

@@ -3,8 +3,6 @@
 Boxes and edges come in the order of the graph, frames are numbered: the same graph gives the same
 text, byte for byte. Names are text, whatever they look like. May import graph.
 """
-from __future__ import annotations
-
 from collections.abc import Iterable
 from html import escape
 from typing import Any

@@ -2,8 +2,6 @@
 
 May import everything below the renderers.
 """
-from __future__ import annotations
-
 import contextlib
 import os
 import warnings

@@ -3,8 +3,6 @@
 Read off the traceback: the library function called by the user's innermost line is the call
 that failed, and its arguments lead back along the tape. May import core, primitive, graph and text.
 """
-from __future__ import annotations
-
 import contextlib
 import inspect
 import os

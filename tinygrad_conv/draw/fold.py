@@ -2,8 +2,6 @@
 
 The rules are meant to be predictable, not clever: see `fold`. May import graph.
 """
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from typing import Any
 

@@ -5,8 +5,6 @@ same graph, before and after `backward()`. Scopes are paths of names without dot
 "blocks.0" is the part "0" of "blocks". Renderers and annotations are other files; this one may
 import core, primitive, tape and text.
 """
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

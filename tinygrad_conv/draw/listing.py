@@ -2,8 +2,6 @@
 
 May import graph and text.
 """
-from __future__ import annotations
-
 from .graph import CALLS, Graph, Path, common, grouped, title
 from .text import printable, tensor_text
 

@@ -4,8 +4,6 @@ Costs are the same before and after `backward()`. Nothing here changes a tensor:
 recorded arrays, and gradients go into dictionaries, not into `.grad`; NumPy's warnings, which the first run
 gave, are not given again. May import core, primitive, tape and pullback.
 """
-from __future__ import annotations
-
 import math
 import statistics
 import time

@@ -3,8 +3,6 @@
 Programs: Graphviz's `dot`, else the `graphviz-pure` command of the `viz` extra, which needs nothing
 else but makes no PDF. Imports the standard library only.
 """
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -3,8 +3,6 @@
 Nothing is shown by colour alone; the colours are Okabe and Ito's, all light enough for black text.
 Source: Okabe, Ito, "Color Universal Design", 2008. Imports nothing.
 """
-from __future__ import annotations
-
 FONT = {"fontname": "Helvetica", "fontsize": "10"}
 INK, FAINT = "black", "#777777"
 

@@ -2,8 +2,6 @@
 
 May import primitive.
 """
-from __future__ import annotations
-
 import functools
 import linecache
 import os

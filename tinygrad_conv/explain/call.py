@@ -4,8 +4,6 @@ Shape changes around the call (a sample without batch axis, conv1d, channels las
 so that an index is written with the axes the reader sees. Imports core, primitive, tape, pullback
 and the ops of convolution and shape.
 """
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any

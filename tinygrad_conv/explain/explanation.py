@@ -3,8 +3,6 @@
 Each fixes one letter of the index equation (terms.py) on the arrays of a recorded call, and returns
 an `Explanation`, to print, show and save.
 """
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from html import escape

@@ -5,8 +5,6 @@ same letter meet. Line and texture, not colour alone, tell what a cell is: thick
 hatched ones are padding, crossed ones no window covers. Large planes are cut to the part of interest.
 Imports terms and text.
 """
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from html import escape

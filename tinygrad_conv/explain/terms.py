@@ -7,8 +7,6 @@ pixel; fix a, and it is all that one weight sees. Channels have an equation of t
 
 Data only; text.py and picture.py show it. Imports the call.
 """
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple

@@ -4,8 +4,6 @@ meet side by side, and the sum.
 Equations are written in their simplest form: no factor 1, no summand 0. Long rows and many planes are
 shown in part, with their count. Imports terms.
 """
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest

@@ -3,8 +3,6 @@
 Every strategy takes and returns logical NCHW arrays of any strides, and all agree to rounding; the
 choice affects only speed.
 """
-from __future__ import annotations
-
 from types import ModuleType
 
 import numpy as np

@@ -2,8 +2,6 @@
 
 Written once for any order of axes in memory: C-order and channels-last images, rows, columns.
 """
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

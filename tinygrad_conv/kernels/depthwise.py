@@ -3,8 +3,6 @@
 A GEMM for one channel is mostly overhead; here each kernel tap is one multiply-add of whole chunks
 with channels innermost. M is the number of filters per channel.
 """
-from __future__ import annotations
-
 import numpy as np
 
 from .geometry import Geometry

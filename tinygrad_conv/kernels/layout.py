@@ -2,8 +2,6 @@
 
 Physical layout is channels-last; a padded image xp is (n, Hp, Wp, C). Imports the geometry.
 """
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise

@@ -4,8 +4,6 @@ A training step frees what the next one needs again. Returned to the system, eve
 page fault to get back, as much time as the arithmetic of an elementwise op. Other C libraries
 are left as they are.
 """
-from __future__ import annotations
-
 import ctypes
 import sys
 

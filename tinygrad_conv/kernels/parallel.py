@@ -4,8 +4,6 @@ NumPy's copies, ufuncs and matrix products release the GIL, so plain threads sca
 BLAS does not start threads of its own inside. Holding BLAS to one thread needs `threadpoolctl`;
 without it, one Python thread works and BLAS may use its own.
 """
-from __future__ import annotations
-
 import math
 import os
 import threading

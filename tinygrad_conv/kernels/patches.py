@@ -6,8 +6,6 @@ for the L2 cache. Shapes are logical NCHW throughout; results are channels-last 
 A cotangent g is read as channels-last rows, one per window: where O numbers make a window they may
 lie in several columns of g.
 """
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

@@ -3,8 +3,6 @@
 A place is u*W + v in the plane of its own sample and channel. Bins take one pass each and axis.
 Results have the memory layout of their first argument.
 """
-from __future__ import annotations
-
 import numpy as np
 
 from .layout import compute_dtype

@@ -2,8 +2,6 @@
 
 Arrays in, arrays out, any strides; the output keeps the input's memory layout (K order).
 """
-from __future__ import annotations
-
 import numpy as np
 
 CHUNK = 1 << 14  # elements worked on at a time, with temporaries, in the L2 cache

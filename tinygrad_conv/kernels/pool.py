@@ -4,8 +4,6 @@ Windows are maxima (sums) of rows and then of columns, KH + KW passes. Which cel
 again in the backward pass by comparing cells with the maximum: cheaper than keeping indices.
 Results have the memory layout of their input.
 """
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,6 +1,4 @@
 """Matrix products of arrays, each by the fastest of NumPy's ways; large ones on several threads."""
-from __future__ import annotations
-
 import math
 
 import numpy as np

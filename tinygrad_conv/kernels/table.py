@@ -9,8 +9,6 @@ registered last is asked first. Operations and their arguments, x (N, C, H, W), 
     averages(x, divisor, geometry)         maxima_indices(x, y, geometry)
     averages_adjoint(g, divisor, geometry)
 """
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

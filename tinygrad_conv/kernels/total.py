@@ -1,7 +1,5 @@
 """Sums over axes. NumPy keeps one running sum where kept axes lie innermost in memory: slow, and in
 float32 wrong in the fourth digit. There the sums of slabs are taken by BLAS and then added."""
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -6,8 +6,6 @@ step apart, with zeros beside it. y becomes (N, T*O, OH, OW/T), whose channels-l
 of y, so the maps of patches.py serve as they are: fewer and longer copies and a broader product,
 for some multiplications by zero.
 """
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import lru_cache
 

@@ -3,8 +3,6 @@
 Kinks have PyTorch's sub-gradients: relu'(0) = 0, leaky_relu'(0) = slope, hardtanh' = 0 at both
 bounds, elu'(0) = alpha. None overflows for any finite input.
 """
-from __future__ import annotations
-
 import math
 from typing import Any
 

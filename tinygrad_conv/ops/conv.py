@@ -23,8 +23,6 @@ come from one T, the VJP of each with respect to each argument is another of the
 below, and with them every order of derivative. Without spatial axes it is the matrix product:
 y = w x, dx = w' g, dw = g x'.
 """
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Any

@@ -2,8 +2,6 @@
 
 The mask is a constant of the tape, so every order of derivative is exact. Randomness is an argument.
 """
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -5,8 +5,6 @@ per argument, in tensors, so that every order of derivative follows; many are wr
 result `ans`. Broadcasting and dtypes are undone in pullback.py. At a kink the sub-gradient is
 PyTorch's. Values are IEEE's, with NumPy's warnings: log(0) is -inf and NumPy says so.
 """
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Callable, Sequence

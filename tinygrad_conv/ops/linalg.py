@@ -3,8 +3,6 @@
 Each is linear in every operand, so its derivative in one operand is a product of the cotangent
 with the others, and the VJPs are written with the ops themselves.
 """
-from __future__ import annotations
-
 import math
 import string
 from collections.abc import Sequence

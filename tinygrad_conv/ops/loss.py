@@ -7,8 +7,6 @@ The losses on classes are -sum(target * logp). Class numbers, weights, ignored r
 divisor of a mean only determine the coefficients `target`, (N, C, ...) like logp: for class numbers a
 constant of the tape.
 """
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -21,8 +21,6 @@ is the derivative of <h, J(x)u> in x; since dr = -r^2/n <xhat, dx> and dxhat = J
 Each is computed from x itself, not from saved values, so every order follows. Running statistics are
 tensors outside the tape; they change through `Tensor.mutate`.
 """
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -2,8 +2,6 @@
 
 Imports core, primitive, arguments and indexing.
 """
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

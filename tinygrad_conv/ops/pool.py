@@ -9,8 +9,6 @@ every order exist.
 
 A tie goes to the first cell, row by row; padding never wins; NaN always does (the first one).
 """
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -3,8 +3,6 @@
 `axis` is an int, a tuple or None (all); `keepdims` leaves axes of length 1. A VJP gives the
 cotangent its lost axes back (`_back`) and lets broadcasting do the rest. Composites come last.
 """
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, Protocol

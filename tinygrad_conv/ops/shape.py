@@ -3,8 +3,6 @@
 Pairs: reshape and reshape, transpose and transpose, broadcast and sum, a roll and the roll back,
 concatenating and taking slices, picking by index and adding back.
 """
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

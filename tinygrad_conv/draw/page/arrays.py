@@ -3,8 +3,6 @@
 All of it can be written as JSON, and is bounded in size whatever the array's: pictures are sized before
 anything is drawn, so that those of a page fit into one budget. Imports NumPy only.
 """
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Sequence

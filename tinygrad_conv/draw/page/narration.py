@@ -2,8 +2,6 @@
 
 From a graph and its sources alone, no values needed. May import primitive, text and graph.
 """
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The program is the .js files beside this one; here they are joined, and the valu
 a panel shows. Everything of the user's is data: it enters the page as JSON that cannot end its
 element, and the policy lets nothing run but the program.
 """
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
