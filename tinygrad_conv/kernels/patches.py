@@ -8,6 +8,7 @@ lie in several columns of g.
 """
 import math
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -129,11 +130,11 @@ def _meeting(geometry: Geometry, xp: np.ndarray, columns: np.ndarray) -> Iterato
                                               geometry.dilation)
     few = 1 if xp.shape[3] == 1 else RUNS
     if dw == 1 and ow <= few * kw:
-        for a, j in np.ndindex(kh, ow):  # what row a of the kernel sees at output column j
+        for a, j in product(range(kh), range(ow)):  # what row a of the kernel sees at output column j
             rows = slice(a * dh, a * dh + (oh - 1) * sh + 1, sh)
             yield xp[:, rows, j * sw:j * sw + kw], columns[:, :, j, a]
     else:
-        for a, b in np.ndindex(kh, kw):
+        for a, b in product(range(kh), range(kw)):
             yield tap(geometry, xp, a, b), columns[:, :, :, a, b]
 
 

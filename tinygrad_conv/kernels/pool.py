@@ -113,7 +113,7 @@ def _pixels(*arrays: np.ndarray) -> list[np.ndarray] | None:
 def _winners(x: np.ndarray, y: np.ndarray, geometry: Geometry) -> Iterator[tuple[tuple, tuple, np.ndarray]]:
     """For each tap (outputs, cells, mask): -1 where it is the first to equal the maximum y, else 0."""
     hits, taken = np.empty_like(y, np.int8), np.zeros_like(y, np.int8)
-    run, nan = np.empty_like(y, x.dtype), np.isnan(np.max(y, initial=-np.inf))
+    run, nan = np.empty_like(y, x.dtype), np.isnan(np.maximum.reduce(y, None, initial=-np.inf))
     *taps, (last, last_cells) = geometry.taps
     for outs, cells in taps:
         mask, before, seen = hits[outs], taken[outs], x[cells]
