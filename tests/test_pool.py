@@ -441,3 +441,21 @@ X = np.ones((1, 1, 4, 4))
 def test_pool_errors(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("kernel, stride", [((2, 2), (2, 2)), ((3, 2), (3, 4)), ((1, 3), (2, 3))])
+def test_winners_of_few_cells_are_those_found_tap_by_tap(kernel, stride, layout):
+    """Ties, NaN, infinities and cells that no window sees included."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(-2, 3, (2, 3, 9, 11)).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    x[0, 0] = -np.inf
+    if layout == "NHWC":
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    geometry = Geometry((9, 11), kernel, stride, ((0, 0), (0, 0)), (1, 1))
+    y = pool.maxima(x, geometry)
+    g = rng.standard_normal(y.shape).astype(np.float32)
+    assert pool._few(g, x, y, geometry)
+    few, by_taps = pool.scatter_few(g, x, y, geometry), pool.scatter(g, x, y, geometry)
+    assert few.strides == by_taps.strides and np.array_equal(few, by_taps)

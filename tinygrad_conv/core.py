@@ -47,9 +47,9 @@ class Memory:
         if self.closed:
             raise ValueError("the array that is shared is read-only")
         if isinstance(array.base, np.ndarray) and not self.exposed:
-            array.base.flags.writeable = True  # from now on; nobody but this object gets at it
+            array.base.setflags(True)  # from now on; nobody but this object gets at it
         twin = array.view()
-        twin.flags.writeable = True
+        twin.setflags(True)
         view = np.asarray(memoryview(twin))
         if self.lent is Memory.lent:
             self.lent = {}

@@ -4,17 +4,20 @@ Windows are maxima (sums) of rows and then of columns, KH + KW passes. Which cel
 again in the backward pass by comparing cells with the maximum: cheaper than keeping indices.
 Results have the memory layout of their input.
 """
+import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
-from .geometry import Geometry, Taps
+from .geometry import REMEMBERED, Geometry, Taps
 from .layout import compute_dtype
 from .parallel import in_chunks
 from .table import register
 
 SHORT = 32  # bytes up to which a pixel of all channels is copied faster as one item,
 MANY = 1 << 13  # where there are so many numbers
+FEW = 1 << 14   # up to so many cells the winners of all windows are found at once
 
 
 def _like(x: np.ndarray, size: tuple[int, ...], n: int | None = None,
@@ -183,7 +186,40 @@ def indices(x: np.ndarray, y: np.ndarray, geometry: Geometry) -> np.ndarray:
     return gather(np.broadcast_to(cells_of, x.shape), x, y, geometry)
 
 
+# ----- few cells: the places of each window's cells are known, and one call of NumPy finds the winners -----
+
+def _in_memory(x: np.ndarray) -> tuple[int, ...]:
+    """The axes in the order in which they lie in memory."""
+    return tuple(sorted(range(x.ndim), key=lambda i: -abs(x.strides[i])))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _places(geometry: Geometry, shape: tuple[int, ...], order: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Where the cells of each window stand in memory, (windows, KH*KW), and where its first is in that list."""
+    back, lengths = np.argsort(order), [shape[i] for i in order]
+    cells = np.arange(math.prod(shape)).reshape(lengths).transpose(back)
+    taps = [cells[seen] for _, seen in geometry.taps]
+    places = np.stack([tap.transpose(order).reshape(-1) for tap in taps], axis=1)
+    return places, np.arange(len(places)) * len(taps)
+
+
+def scatter_few(g: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """`scatter` for few cells, none in two windows, each window whole."""
+    order = _in_memory(x)
+    places, firsts = _places(geometry, x.shape, order)
+    won = x.transpose(order).reshape(-1).take(places).argmax(1)
+    dx = np.zeros_like(x, g.dtype)
+    dx.transpose(order).reshape(-1)[places.reshape(-1).take(won + firsts)] = g.transpose(order).reshape(-1)
+    return dx
+
+
+def _few(g: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> bool:
+    return x.size < FEW and geometry.bare and not (geometry.overlap or geometry.ceil_mode) and (
+        x.transpose(_in_memory(x)).flags.c_contiguous)
+
+
 for operation, function in (("maxima", maxima), ("maxima_scatter", scatter), ("maxima_gather", gather),
                             ("maxima_indices", indices), ("averages", averages),
                             ("averages_adjoint", averages_adjoint)):
     register("numpy", operation, function)
+register("numpy", "maxima_scatter", scatter_few, _few)
