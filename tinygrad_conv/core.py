@@ -16,7 +16,7 @@ import numpy as np
 from .state import is_recording
 
 
-tick = itertools.count(1).__next__  # one clock for calls and changes: what changed after a call has a later time
+tick = itertools.count(1).__next__  # one clock: what changed after a call has a later time than the call
 
 
 class Fixed:
@@ -30,8 +30,9 @@ class Memory:
     """What all tensors on one piece of changeable memory share.
 
     `changed` is when a writeable view was last handed out, by `mutate` or before a graph relied on the
-    values (`recorded`); `exposed` says that they belong to one of the user's arrays. `lent` holds the views that
-    are still alive: while there are any, or if `exposed`, only a checksum can tell a change (`watched`).
+    values (`recorded`); `exposed` says that they belong to one of the user's arrays. `lent` holds the
+    views that are still alive: while there are any, or if `exposed`, only a checksum can tell a change
+    (`watched`).
     Memory that is recorded and not watched is `settled`.
     """
 
@@ -183,8 +184,9 @@ class Record:
     if not TYPE_CHECKING:  # NumPy's types would take `array * t` for an array
         def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
             if self._requires_grad and is_recording():
-                raise TypeError("Tensor: NumPy would make an array of a tensor that requires a gradient, which "
-                                "would be lost; join tensors with tg.stack, or say so: t.detach() or t.numpy()")
+                raise TypeError("Tensor: NumPy would make an array of a tensor that requires a gradient, "
+                                "which would be lost; join tensors with tg.stack, or say so: t.detach() or "
+                                "t.numpy()")
             return np.array(self.data, dtype=dtype, copy=copy)
 
     def __reduce__(self) -> Any:

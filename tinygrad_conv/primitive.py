@@ -43,13 +43,13 @@ _is_ours = _Files()
 class Node:
     """One recorded call: `primitive(*inputs, **params)`.
 
-    `order` is the time of the call, `scope` the path of enclosing scopes, `code` and `instruction` where the
-    user called; `checksums` are those of inputs whose memory was watched, by position. `values` holds what an op
-    with several outputs made, detached.
+    `order` is the time of the call, `scope` the path of enclosing scopes, `code` and `instruction` where
+    the user called; `checksums` are those of inputs whose memory was watched, by position. `values` holds
+    what an op with several outputs made, detached.
     """
 
-    __slots__ = ("primitive", "inputs", "params", "order", "scope", "checksums", "code", "instruction", "values",
-                 "freed")
+    __slots__ = ("primitive", "inputs", "params", "order", "scope", "checksums", "code", "instruction",
+                 "values", "freed")
     primitive: Primitive[Any]
     inputs: tuple[Any, ...]
     values: tuple[Any, ...] | None
@@ -206,8 +206,8 @@ class Primitive(Generic[P]):
         node = None
         if differentiable and recording:
             node = _new(Node)
-            node.primitive, node.inputs, node.values, node.checksums, node.freed = self, args, None, None, False
-            node.order, node.scope = tick(), scope  # from here on, a change is later than the call
+            node.primitive, node.inputs, node.values, node.freed = self, args, None, False
+            node.order, node.scope, node.checksums = tick(), scope, None  # a change is later from here on
             node.params = {key: _frozen(value) for key, value in params.items()} if params else params
             frame = _getframe(1)
             while _is_ours[frame.f_code.co_filename] and frame.f_back is not None:
@@ -289,8 +289,7 @@ def _frozen(value: Any) -> Any:
 def _narrowed(array: np.ndarray, arrays: list[np.ndarray], params: dict[str, Any]) -> np.ndarray:
     """What a primitive returned, in a dtype no wider than the inputs'."""
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"the function must return an array of real numbers, got dtype "
-                        f"{array.dtype}")
+        raise TypeError(f"the function must return an array of real numbers, got dtype {array.dtype}")
     if array.dtype.kind != "f":
         return array
     floats = [a.dtype for a in arrays if a.dtype.kind == "f"] or [np.dtype(np.float32)]
@@ -318,13 +317,13 @@ def primitive(fn: Callable[P, Any]) -> Primitive[P]:
     """Make a function on arrays an op, which `defvjp` gives derivatives of every order.
 
     Arrays are positional; everything else is keyword-only (`def op(x, y, *, axis)`) and reaches the VJPs
-    under the same keyword. There is one VJP for each array, `vjp(g, ans, *inputs, **params)`: g is the cotangent,
-    ans the result, and all of them are tensors. It uses only these and constants: an array kept
-    from the forward pass would make second derivatives silently wrong. Broadcasting need not be undone. `None` in
-    place of a VJP says that no gradient flows. An op with several outputs returns a tuple; g and ans
-    are then tuples. An op of any number of arrays takes one VJP, whose first argument is the position of the
-    array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Never write into an input. `tg.check_grads`
-    tests it all.
+    under the same keyword. There is one VJP for each array, `vjp(g, ans, *inputs, **params)`: g is the
+    cotangent, ans the result, and all of them are tensors. It uses only these and constants: an array
+    kept from the forward pass would make second derivatives silently wrong. Broadcasting need not be
+    undone. `None` in place of a VJP says that no gradient flows. An op with several outputs returns a
+    tuple; g and ans are then tuples. An op of any number of arrays takes one VJP, whose first argument is
+    the position of the array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Never write into an
+    input. `tg.check_grads` tests it all.
 
     Example:
         >>> import tinygrad_conv as tg

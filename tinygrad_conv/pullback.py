@@ -54,10 +54,10 @@ def check_usable(node: Node) -> None:
             f"one with retain_graph=True, or compute the output again")
     for i, t in enumerate(node.inputs):
         if changed(node, i):
+            what = repr(t.name) if t.name else f"of shape {t.shape}"
             raise RuntimeError(
-                f"backward: argument {i} of {name}, tensor {repr(t.name) if t.name else f'of shape {t.shape}'}, "
-                f"was changed in place after {name} used it; change it after backward(), or compute the "
-                f"output again")
+                f"backward: argument {i} of {name}, tensor {what}, was changed in place after {name} used "
+                f"it; change it after backward(), or compute the output again")
 
 
 def _key(t: Tensor) -> Any:
@@ -152,12 +152,10 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 if not parts:
                     continue
                 g, ans = received(ans, parts)
-            elif totals or inner:
-                g = taken(number)
             else:
-                g = pending.pop(number, None)
-            if g is None:
-                continue
+                g = taken(number) if totals or inner else pending.pop(number, None)
+                if g is None:
+                    continue
             inputs, params, called = node.inputs, node.params, node.order
             if node.freed or node.checksums is not None:
                 check_usable(node)
@@ -175,8 +173,9 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                     if gx.__class__ is not Tensor or gx._data.dtype is not array.dtype or (
                             gx._data.shape != array.shape):
                         gx = _fit(gx, x, node, i)
-                    made = x.node
-                    key = -id(x) if made is None else made.order if made.values is None else (made.order, x.index)
+                    made = x.node  # this is _key(x)
+                    key = -id(x) if made is None else (
+                        made.order if made.values is None else (made.order, x.index))
                     known = pending.get(key)
                     if known is not None:
                         meet(key, known, gx)

@@ -26,7 +26,7 @@ class State(NamedTuple):
     backward: bool = False
 
 
-_variable: ContextVar[State] = ContextVar("tinygrad_conv", default=State())
+_variable: ContextVar[State] = ContextVar("tinygrad_conv", default=State())  # noqa: B039  (a tuple)
 current, enter = _variable.get, _variable.set
 
 
@@ -38,7 +38,8 @@ class Block:
 
     def __enter__(self) -> None:
         recording, scope, _, backward = before = current()
-        enter(State(recording if self.recording is None else self.recording, scope + self.names, before, backward))
+        recording = recording if self.recording is None else self.recording
+        enter(State(recording, scope + self.names, before, backward))
 
     def __exit__(self, *exception: Any) -> None:
         enter(current().outer or State())

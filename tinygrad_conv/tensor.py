@@ -1,14 +1,16 @@
 """Tensor: Python's operators and PyTorch's methods on the record of an array.
 
 NumPy's names and argument order live on the module (`tg.transpose(x, axes)`), PyTorch's on the tensor
-(`x.transpose(0, 1)`); methods take `dim`/`keepdim` and `axis`/`keepdims` alike. Methods call the ops, which are
-written in tensors and so stand above this file: the package's `__init__` hands them down.
+(`x.transpose(0, 1)`); methods take `dim`/`keepdim` and `axis`/`keepdims` alike. Methods call the ops, which
+are written in tensors and so stand above this file: the package's `__init__` hands them down.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Never, Protocol, SupportsIndex, TypeAlias, overload
+from typing import (
+    TYPE_CHECKING, Any, ClassVar, NamedTuple, Never, Protocol, SupportsIndex, TypeAlias, overload,
+)
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -17,9 +19,9 @@ from .advice import IN_PLACE, METHODS, missing
 from .arguments import axis_of, is_whole
 from .core import Fixed, Memory, Record, as_array
 
-ops: Any  # three modules above this one, set by `__init__`
-autodiff: Any
-numpy_protocol: Any
+ops: Any = None  # three modules above this one, set by `__init__`
+autodiff: Any = None
+numpy_protocol: Any = None
 
 Operand: TypeAlias = "Tensor | NDArray[Any] | np.generic | float | list[Any] | tuple[Any, ...]"
 Axis: TypeAlias = int | Sequence[int] | None
@@ -85,8 +87,8 @@ def _extremum(op: str) -> Extremum:
         pair = ops.take_along_axis(self, indices, axis), indices
         return ValuesIndices(*(pair if keep else [ops.squeeze(t, axis) for t in pair]))
     method.__name__, method.__qualname__ = op, f"Tensor.{op}"
-    method.__doc__ = (f"Of all entries: `tg.{op}`. Along an axis: (values, indices); the gradient goes to the "
-                      f"first of equal values.")
+    method.__doc__ = (f"Of all entries: `tg.{op}`. Along an axis: (values, indices); the gradient goes to "
+                      f"the first of equal values.")
     return method  # type: ignore[return-value]
 
 
@@ -212,7 +214,8 @@ class Tensor(Record):
             if name.startswith("__"):  # NumPy asks each tensor for some
                 raise AttributeError(name)
             advice = METHODS if not name.endswith("_") else {name: IN_PLACE, **METHODS}
-            raise AttributeError(missing("Tensor", name, advice, ops.__all__, "tg.{}(t)"), name=name, obj=self)
+            text = missing("Tensor", name, advice, ops.__all__, "tg.{}(t)")
+            raise AttributeError(text, name=name, obj=self)
 
     # ----- what it is, and its gradient -----
 
@@ -271,31 +274,38 @@ class Tensor(Record):
 
     # ----- reductions -----
 
-    def sum(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    def sum(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
+            keepdim: bool = False) -> Tensor:
         """The sum of all entries, or along axes."""
         return ops.sum(self, axis if dim is None else dim, keepdims or keepdim)
 
-    def mean(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    def mean(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
+             keepdim: bool = False) -> Tensor:
         """The mean of all entries, or along axes."""
         return ops.mean(self, axis if dim is None else dim, keepdims or keepdim)
 
-    def prod(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    def prod(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
+             keepdim: bool = False) -> Tensor:
         """The product of all entries, or along axes."""
         return ops.prod(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
 
-    def amax(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    def amax(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
+             keepdim: bool = False) -> Tensor:
         """The largest entry; equal ones share the gradient."""
         return ops.amax(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
 
-    def amin(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    def amin(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
+             keepdim: bool = False) -> Tensor:
         """The smallest entry; equal ones share the gradient."""
         return ops.amin(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
 
-    def any(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    def any(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
+            keepdim: bool = False) -> Tensor:
         """Whether any entry is true."""
         return ops.any(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
 
-    def all(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    def all(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
+            keepdim: bool = False) -> Tensor:
         """Whether all entries are true."""
         return ops.all(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
 
@@ -447,8 +457,8 @@ class Tensor(Record):
         wanted = _sizes(sizes)
         new = len(wanted) - self.ndim
         if -1 in wanted[:max(new, 0)]:
-            raise ValueError(f"expand: -1 keeps an axis, and {wanted} has it where shape {self.shape} has none; "
-                             f"say the size")
+            raise ValueError(f"expand: -1 keeps an axis, and {wanted} has it where shape {self.shape} has "
+                             f"none; say the size")
         own = (1,) * new + self.shape
         return ops.broadcast_to(self, tuple(m if n == -1 else n for n, m in zip(wanted, own)))
 

@@ -230,8 +230,8 @@ def _listed(name: str, params: Any) -> list[Any]:
 
 def _blocks(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
     """Corresponding parts, small enough for the cache, of arrays of one shape; the first is written."""
-    if arrays[0].ndim and (arrays[0].size <= BLOCK or not arrays[0].flags.c_contiguous):  # flat it would be a copy
-        yield arrays
+    if arrays[0].ndim and (arrays[0].size <= BLOCK or not arrays[0].flags.c_contiguous):
+        yield arrays  # fits, or would be a copy if it were flat
         return
     flat = [a.reshape(-1) for a in arrays]
     for i in range(0, flat[0].size, BLOCK):

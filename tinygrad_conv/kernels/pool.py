@@ -194,8 +194,9 @@ def _in_memory(x: np.ndarray) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _places(geometry: Geometry, shape: tuple[int, ...], order: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Where the cells of each window stand in memory, (windows, KH*KW), and where its first is in that list."""
+def _places(geometry: Geometry, shape: tuple[int, ...], order: tuple[int, ...]
+            ) -> tuple[np.ndarray, np.ndarray]:
+    """Where the cells of each window stand in memory, (windows, KH*KW); where its first is in that list."""
     back, lengths = np.argsort(order), [shape[i] for i in order]
     cells = np.arange(math.prod(shape)).reshape(lengths).transpose(back)
     taps = [cells[seen] for _, seen in geometry.taps]
