@@ -27,11 +27,11 @@ from .tape import tape
 _tensor.ops, _tensor.autodiff, _tensor.numpy_protocol = ops, _autodiff, _numpy_protocol  # what methods call
 
 __all__ = [
-    "Drawing", "Tensor", "advice", "arange", "arguments", "attach_failure", "check_grads", "draw", "explain",
-    "eye", "failed_graph", "from_numpy", "full", "full_like", "get_num_threads", "grad", "graph",
-    "is_recording", "linspace", "multiply_adds", "no_grad", "normal", "ones", "ones_like", "permutation",
-    "primitive", "rand", "randint", "randn", "scope", "set_num_threads", "show_config", "tape", "tensor", "uniform", "vjp",
-    "write_atomically", "zeros", "zeros_like",
+    "Drawing", "Tensor", "advice", "arange", "arguments", "attach_failure", "check_grads", "draw",
+    "explain", "eye", "failed_graph", "from_numpy", "full", "full_like", "get_num_threads", "grad",
+    "graph", "is_recording", "linspace", "multiply_adds", "no_grad", "normal", "ones", "ones_like",
+    "permutation", "primitive", "rand", "randint", "randn", "scope", "set_num_threads", "show_config",
+    "tape", "tensor", "uniform", "vjp", "write_atomically", "zeros", "zeros_like",
 ]
 __all__ += ops.__all__
 
