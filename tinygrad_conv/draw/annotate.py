@@ -2,7 +2,7 @@
 
 `annotate` reads figures off a live tape. Figures can be added up, so that a module drawn as one box has
 them too; `write_figures` turns them into lines and marks, last of all. Everything about one word of `show=`
-is in its record, in the second half. May import core, tape, measure, style, text and graph.
+is in its record, in the second half. May import core, tape, measure, style and graph.
 """
 import math
 import re
@@ -17,8 +17,7 @@ from ..tensor import Tensor
 from ..tape import Entry
 from . import measure
 from .graph import Box, Graph, backwards, grouped, sum_figures
-from .style import gravest
-from .text import source_line
+from .style import gravest, source_line
 
 FAR = 1e3     # a gradient so many times larger or smaller than the last ones explodes, or vanishes
 LAST = 4      # the parameters nearest the output, whose median is the measure
@@ -193,20 +192,9 @@ def _cost_lines(name: str, what: str) -> Callable[..., list[str]]:
         f"{_short(own[name])} {what}{_share(own, sums, name)}"] if own.get(name) else []
 
 
-def _flops(graph: Graph, legend: Legend) -> Figures:
-    return {box: {"flops": count} for box, e in calls(graph).items() if (count := measure.multiply_adds(
-        e.node.primitive, [t.shape for t in e.node.inputs], e.output.shape, e.node.params))}
-
-
-def _memory(graph: Graph, legend: Legend) -> Figures:
-    sizes = measure.saved_bytes(graph.sources.values())
-    return {box: {"memory": size} for box, size in zip(graph.sources, sizes) if size}
-
-
 def _time(graph: Graph, legend: Legend) -> Figures:
     times = measure.times(*ends(graph))
-    return {box: {"forward": times[e.node.order].forward,
-                  "backward": times[e.node.order].backward} for box, e in calls(graph).items()}
+    return {box: times[e.node.order] for box, e in calls(graph).items()}
 
 
 register(Show(
@@ -215,8 +203,17 @@ register(Show(
                            if box.kind == "parameter"},
     lambda own, *_: [f"{n:,.0f} parameter{'s' * (n > 1)}"] if (n := own.get("parameters")) else [],
     shapes_suffice=True))
-register(Show("flops", _flops, _cost_lines("flops", "multiply-adds"), hot=("flops",)))
-register(Show("memory", _memory, _cost_lines("memory", "bytes kept"), hot=("memory",)))
+register(Show(
+    "flops",
+    lambda graph, legend: {box: {"flops": count} for box, e in calls(graph).items() if (
+        count := measure.multiply_adds(e.node.primitive, [t.shape for t in e.node.inputs], e.output.shape,
+                                       e.node.params))},
+    _cost_lines("flops", "multiply-adds"), hot=("flops",)))
+register(Show(
+    "memory",
+    lambda graph, legend: {box: {"memory": size} for box, size in zip(
+        graph.sources, measure.saved_bytes(graph.sources.values())) if size},
+    _cost_lines("memory", "bytes kept"), hot=("memory",)))
 register(Show(
     "time", _time,
     lambda own, sums, *_: [f"{own['forward']:.2g} + {own['backward']:.2g} ms"
