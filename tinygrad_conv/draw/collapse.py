@@ -1,8 +1,8 @@
 """The same thing drawn differently: without some leaves, each call of a module framed, modules as one box,
 runs of equal modules drawn once, with their number: "x8".
 
-Each function maps a Graph to a Graph; figures of boxes that become one are added up. The rules are meant to be
-predictable, not clever. May import style and graph.
+Each function maps a Graph to a Graph; figures of boxes that become one are added up. The rules are meant
+to be predictable, not clever. May import style and graph.
 """
 import math
 from collections.abc import Iterable
