@@ -162,7 +162,7 @@ def test_nothing_to_differentiate_is_an_error():
 
 
 def test_something_else_than_tensors_is_an_error():
-    with pytest.raises(TypeError, match="must return tensors, got ndarray"):
+    with pytest.raises(TypeError, match="expects a function that returns tensors, got ndarray"):
         tg.check_grads(lambda x: x.data, (X,))
 
 

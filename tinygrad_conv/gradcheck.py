@@ -92,8 +92,7 @@ def _float_outputs(out: Any) -> tuple[Tensor, ...]:
     """The outputs that have derivatives."""
     outputs = tuple(out) if isinstance(out, tuple | list) else (out,)
     for y in outputs:
-        if not isinstance(y, Tensor):
-            raise TypeError(f"check_grads: the function must return tensors, got {type(y).__name__}")
+        instance(y, Tensor, "check_grads", "a function that returns tensors")
         if y.dtype.kind == "f" and y.dtype != np.float64:
             raise TypeError(f"check_grads: the function returned {y.dtype} for float64 inputs; "
                             f"differences need float64")

@@ -155,14 +155,10 @@ def _arguments(frame: FrameType) -> list[tuple[str, Tensor]]:
 
 def _origins(inputs: list[tuple[str, Tensor]]) -> list[str]:
     """A line for each argument that was computed: its shape, and what made it where."""
-    lines = []
-    for name, t in inputs:
-        if t.node is not None:
-            lines.append(f"{name} {t.shape} came from {_origin(t)}")
-        elif not is_recording() and not t.name:
-            lines.append(f"{name} {t.shape}: nothing is recorded under no_grad(), so what made it "
-                         f"is not known")
-    return lines
+    unknown = not is_recording()
+    return [f"{name} {t.shape} came from {_origin(t)}" if t.node is not None else
+            f"{name} {t.shape}: nothing is recorded under no_grad(), so what made it is not known"
+            for name, t in inputs if t.node is not None or unknown and not t.name]
 
 
 def _origin(t: Tensor) -> str:
