@@ -11,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from ..arguments import instance
 from ..tensor import Tensor
@@ -97,11 +96,6 @@ class Drawing:
         with contextlib.suppress(FileNotFoundError, RuntimeError):
             return render(self.dot, "svg", patience=20.0).decode()
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        makers = {"text/plain": self.listing, "image/svg+xml": self._repr_svg_}
-        wanted = [kind for kind in makers if (not include or kind in include) and kind not in (exclude or ())]
-        return {kind: made for kind in wanted if (made := makers[kind]()) is not None}
-
 
 def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth: int | None = None,
          fold: bool = True, hide: Iterable[str] = ("constant",),
@@ -126,8 +120,8 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
         a `Drawing`: print it, leave it as a notebook cell's last line, or `.save("net.svg")`.
 
     Raises:
-        TypeError: for anything but tensors or one exception.
-        ValueError: if nothing was recorded, or for an unknown word in `show` or `hide`.
+        TypeError: for anything but tensors or one exception, or a `depth` that is not a whole number.
+        ValueError: if nothing was recorded, for a negative `depth`, or an unknown word in `show` or `hide`.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -139,7 +133,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
     """
     if len(outputs) == 1 and isinstance(outputs[0], BaseException):
         read = failed_graph(outputs[0])
-    elif all(instance(t, Tensor, "draw", "tensors, or one exception").node is None for t in outputs):
+    elif all([instance(t, Tensor, "draw", "tensors, or one exception").node is None for t in outputs]):
         raise ValueError(f"draw: nothing was recorded behind {[t.shape for t in outputs]}; compute from "
                          f"tensors with requires_grad=True, outside no_grad()")
     else:

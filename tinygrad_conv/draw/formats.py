@@ -133,10 +133,11 @@ def _draw_edge(root: Any, ends: tuple[str, str], edges: list[Edge], boxes: dict[
 def _legend(graph: Graph, root: Any) -> None:
     """A frame that explains the marks in use and holds other remarks."""
     present = {"", *(box.mark for box in graph.boxes)}
-    rows = "".join(
-        f'<TR><TD BORDER="{MARKS.get(mark, {}).get("penwidth", "1") if mark else 0}" '
-        f'BGCOLOR="{MARKS.get(mark, {}).get("fillcolor", "white")}">{_html(mark) or " "}</TD>'
-        f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>' for mark, meaning in graph.legend if mark in present)
+    marks = {"": {"penwidth": "0"}, **MARKS}  # a remark without a mark has no border
+    rows = "".join(f'<TR><TD BORDER="{marks.get(mark, {}).get("penwidth", "1")}" '
+                   f'BGCOLOR="{marks.get(mark, {}).get("fillcolor", "white")}">{_html(mark) or " "}</TD>'
+                   f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>'
+                   for mark, meaning in graph.legend if mark in present)
     if rows:
         with root.subgraph(name="cluster_legend") as frame:
             frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded")
