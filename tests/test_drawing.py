@@ -254,6 +254,8 @@ def test_draw_of_what_was_not_recorded_says_so():
 def test_draw_of_no_tensor_is_refused(given):
     with pytest.raises(TypeError, match="expects tensors, or one exception, got"):
         tg.draw(given)
+    with pytest.raises(TypeError, match="expects tensors, or one exception, got"):
+        tg.draw(square(), given)
 
 
 def test_draw_of_an_error_marks_the_call():
