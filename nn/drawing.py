@@ -3,8 +3,8 @@
 May import the engine's public names only.
 """
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -13,22 +13,17 @@ import tinygrad_conv as tg
 from .layers.module import Module, evaluating, tensors_in
 
 
-@contextmanager
-def _gradients(model: Module, loss: tg.Tensor) -> Iterator[list[tg.Tensor]]:
-    """The gradient of each parameter, recorded and named; every leaf's `.grad` is left as it was."""
+def _gradients(model: Module, loss: tg.Tensor, after: ExitStack) -> list[tg.Tensor]:
+    """The gradient of each parameter, recorded and named; `after` leaves every leaf's `.grad` as it was."""
     leaves = [t for t in tg.graph(loss).sources.values() if isinstance(t, tg.Tensor)]
-    before = [(t, t.grad) for t in (*leaves, *model.parameters())]
-    try:
-        for t, _ in before:
-            t.grad = None
-        loss.backward(create_graph=True)
-        for name, p in model.named_parameters():
-            if p.grad is not None:
-                p.grad.name = f"gradient of {name}"
-        yield [p.grad for p in model.parameters() if p.grad is not None]
-    finally:
-        for t, grad in before:
-            t.grad = grad
+    for t in (*leaves, *model.parameters()):
+        after.callback(setattr, t, "grad", t.grad)
+        t.grad = None
+    loss.backward(create_graph=True)
+    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    for name, g in found.items():
+        g.name = f"gradient of {name}"
+    return [*found.values()]
 
 
 def _as_inputs(error: Exception, model: Module, names: list[str]) -> None:
@@ -38,13 +33,6 @@ def _as_inputs(error: Exception, model: Module, names: list[str]) -> None:
         error.graph = replace(drawn, boxes=tuple(
             replace(box, kind="input", scope=()) if box.kind == "parameter" and box.label in names
             and ".".join((*box.scope, box.label)) not in own else box for box in drawn.boxes))
-
-
-def _names(model: Module, count: int) -> list[str]:
-    """What `forward` calls its arguments."""
-    names = [p.name for p in inspect.signature(model.forward).parameters.values()
-             if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return [*names, *(f"x{i}" for i in range(len(names), count))]
 
 
 def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = None,
@@ -77,7 +65,9 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
         module:1  1  ReLU    -> 2x3
     """
     given = [tg.tensor(x) for x in inputs]
-    names = _names(model, len(inputs))
+    names = [p.name for p in inspect.signature(model.forward).parameters.values()
+             if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names += [f"x{i}" for i in range(len(names), len(given))]
     for x, name in zip(given, names):
         x.name = name
         x.requires_grad = loss is None and x.dtype.kind == "f"  # recorded, whatever is frozen
@@ -95,5 +85,6 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
     for x in given:
         x.requires_grad = False  # an input, not a parameter
     kinds = {".".join(filter(None, [model._scope, path])): type(m).__name__ for path, m in model._called()}
-    with nullcontext([]) if loss is None else _gradients(model, outputs[0]) as gradients:
+    with ExitStack() as after:
+        gradients = [] if loss is None else _gradients(model, outputs[0], after)
         return tg.draw(*outputs, *gradients, show=show, depth=depth, fold=fold, hide=hide, kinds=kinds)

@@ -86,8 +86,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
         >>> s.parameters, s.multiply_adds
         (80, 2592)
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"summary: expects a module and the shape of its input, got {type(model).__name__}")
+    tg.arguments.instance(model, Module, "summary", "a module and the shape of its input")
     if not tg.is_recording():
         raise RuntimeError("summary: nothing is recorded inside no_grad(), and the calls are read off the "
                            "record; call it outside")

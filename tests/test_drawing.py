@@ -19,10 +19,9 @@ import pytest
 import nn
 import tinygrad_conv as tg
 from tests.regenerate_golden import DRAWINGS, FOLDER, Deep, Residual, lenet, lenet_loss
-from tinygrad_conv.draw import render
-from tinygrad_conv.draw.dot import dot
-from tinygrad_conv.draw.style import INK, KINDS, MARKS, attributes
-from tinygrad_conv.draw.text import printable
+from tinygrad_conv.draw.drawing import render
+from tinygrad_conv.draw.formats import dot
+from tinygrad_conv.draw.style import INK, KINDS, MARKS, attributes, printable
 
 ROOT = Path(__file__).parent.parent
 PURE = Path(sys.executable).parent / "graphviz-pure"
@@ -109,7 +108,7 @@ def test_every_name_stays_text(name):
     y.name = name
     for graph in (tg.draw(y).graph, tg.draw(y, depth=0).graph):
         graph = replace(graph, legend=(("", name),))
-        svg = ET.fromstring(render.render(dot(graph), "svg"))
+        svg = ET.fromstring(render(dot(graph), "svg"))
         shown = ["".join(t.itertext()).replace("\xa0", " ").strip() for t in svg.iter() if t.tag.endswith("text")]
         frames = [text for text in shown if text == printable(name)]
         assert len(frames) >= (3 if graph.scopes else 2), shown
@@ -157,8 +156,7 @@ def test_without_a_renderer_the_dot_text_is_kept_with_one_line_of_advice(tmp_pat
     assert "pip install 'tinygrad_conv[viz]'" in str(said[0].message)
     assert said[0].filename == __file__
     assert (tmp_path / "a.dot").read_text(encoding="utf-8") == drawing.dot
-    assert drawing._repr_svg_() is None
-    assert list(drawing._repr_mimebundle_()) == ["text/plain"]
+    assert drawing._repr_svg_() is None and "mul" in repr(drawing)
 
 
 def test_what_a_failing_renderer_says_is_told_and_nothing_is_half_written(tmp_path, alone):
@@ -179,14 +177,14 @@ def test_a_dot_that_fails_is_passed_over_for_the_next(tmp_path, alone):
 def test_a_renderer_that_hangs_is_given_up(alone):
     executable(alone / "dot", "exec /bin/sleep 20")
     with pytest.raises(RuntimeError, match=r"not done after 0.2 s; draw less"):
-        render.render("digraph {}", "svg", patience=0.2)
+        render("digraph {}", "svg", patience=0.2)
 
 
 def test_a_dot_that_cannot_be_run_is_told(alone):
     (alone / "dot").write_bytes(b"\x7fELF no program")
     (alone / "dot").chmod(0o755)
     with pytest.raises(RuntimeError, match="dot: "):
-        render.render("digraph {}", "svg")
+        render("digraph {}", "svg")
 
 
 def test_path_and_text_are_no_commands(tmp_path, alone):
@@ -212,9 +210,8 @@ def test_unknown_ending_is_refused(tmp_path, name):
 
 @needs_pure
 def test_notebook_shows_svg_and_text():
-    assert list(tg.draw(square())._repr_mimebundle_(exclude=["image/svg+xml"])) == ["text/plain"]
-    bundle = tg.draw(square())._repr_mimebundle_()
-    assert "<svg" in bundle["image/svg+xml"] and "mul" in bundle["text/plain"]
+    drawing = tg.draw(square())
+    assert "<svg" in drawing._repr_svg_() and "mul" in repr(drawing)
 
 
 # ----- listing -----
@@ -229,7 +226,7 @@ def test_listing_indents_modules_and_names_inputs_from_afar():
 def test_listing_shows_notes_and_marks_in_a_line():
     g = tg.graph(square("two\nlines"))
     g = replace(g, boxes=(g.boxes[0], replace(g.boxes[1], notes=("a", "b"), mark="nan")), legend=(("nan", "why"),))
-    from tinygrad_conv.draw.listing import listing
+    from tinygrad_conv.draw.formats import listing
     assert listing(g).splitlines() == [
         "leaf0  two\\nlines  -> 2  (parameter)", "op0    mul         -> 2  <- leaf0, leaf0  a; b  [nan]", "nan: why"]
 
@@ -257,6 +254,8 @@ def test_draw_of_what_was_not_recorded_says_so():
 def test_draw_of_no_tensor_is_refused(given):
     with pytest.raises(TypeError, match="expects tensors, or one exception, got"):
         tg.draw(given)
+    with pytest.raises(TypeError, match="expects tensors, or one exception, got"):
+        tg.draw(square(), given)
 
 
 def test_draw_of_an_error_marks_the_call():
@@ -346,15 +345,16 @@ def test_a_module_beside_its_backward_gives_what_the_forward_gets():
 def test_a_backward_starts_on_the_ground_though_nothing_leads_to_it():
     net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
     drawing = nn.draw(net, tg.ones(1, 3), loss=lambda y: y.sum())  # the gradient of a sum is ones
-    nodes = [g for g in ET.fromstring(render.render(drawing.dot, "svg")).iter() if g.get("class") == "node"]
+    nodes = [g for g in ET.fromstring(render(drawing.dot, "svg")).iter() if g.get("class") == "node"]
     height = {g[0].text: min(float(t.get("y")) for t in g if t.tag.endswith("text")) for g in nodes}
     placed = {name: [height[box.id] for box in drawing.graph.boxes if box.scope[1:] == (name,)] for name in "012"}
     assert min(placed["2"]) > max(placed["1"]) and min(placed["1"]) > max(placed["0"])
 
 
-@pytest.mark.parametrize("depth", [-1, "all", 1.5])
-def test_a_depth_that_is_no_count_is_refused(depth):
-    with pytest.raises(ValueError, match=f"depth must be a whole number, 0 or more, got {depth!r}"):
+@pytest.mark.parametrize("depth, error, text", [
+    (-1, ValueError, "at least 0"), ("all", TypeError, "a whole number"), (1.5, TypeError, "a whole number")])
+def test_a_depth_that_is_no_count_is_refused(depth, error, text):
+    with pytest.raises(error, match=f"draw: depth must be {text}, got {depth!r}"):
         tg.draw(square(), depth=depth)
 
 

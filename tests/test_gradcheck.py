@@ -150,7 +150,7 @@ def test_integers_are_passed_through():
 
 def test_arguments_are_a_tuple_and_linear_ones_exist():
     for args in (X[:1], tg.tensor(X[:1])):                    # its rows would be the arguments
-        with pytest.raises(TypeError, match=r"args must be a tuple .* write \(x,\)"):
+        with pytest.raises(TypeError, match=r"expects a tuple of the function's arguments, got .*; write \(x,\)"):
             tg.check_grads(lambda x: x * x, args)
     with pytest.raises(ValueError, match=r"linear=\(-1,\) must be numbers of the 1 arguments"):
         tg.check_grads(lambda x: x * 2.0, (X,), linear=(-1,))
@@ -162,7 +162,7 @@ def test_nothing_to_differentiate_is_an_error():
 
 
 def test_something_else_than_tensors_is_an_error():
-    with pytest.raises(TypeError, match="must return tensors, got ndarray"):
+    with pytest.raises(TypeError, match="expects a function that returns tensors, got ndarray"):
         tg.check_grads(lambda x: x.data, (X,))
 
 

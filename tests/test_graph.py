@@ -13,10 +13,9 @@ import nn
 import tinygrad_conv as tg
 from tests.regenerate_golden import Deep, lenet, lenet_loss
 from tinygrad_conv.draw.annotate import write_figures
-from tinygrad_conv.draw.collapse import collapse, without
-from tinygrad_conv.draw.fold import fold
+from tinygrad_conv.draw.collapse import collapse, fold, without
 from tinygrad_conv.draw.graph import title
-from tinygrad_conv.draw.dot import dot
+from tinygrad_conv.draw.formats import dot
 
 
 def leaf(*shape, name=""):
@@ -249,7 +248,7 @@ def test_levels_of_a_backward_are_those_of_its_modules():
 
 
 def test_negative_depth_is_refused():
-    with pytest.raises(ValueError, match="depth must be a whole number, 0 or more, got -1"):
+    with pytest.raises(ValueError, match="depth must be at least 0, got -1"):
         collapse(tg.graph(tg.exp(leaf(1))), -1)
 
 

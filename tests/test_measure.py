@@ -91,13 +91,13 @@ def test_times_tell_the_slow_call_forward_and_backward(monkeypatch):
     y = tg.sum(slow(tg.exp(leaf(1.0, 2.0))))
     measured = {e.node.primitive.name: measure.times(y)[e.node.order] for e in tg.tape(y)}
     for name, expected in (("exp", 1.0), ("slow", 2001.0)):  # milliseconds
-        assert [measured[name].forward, measured[name].backward] == pytest.approx([expected] * 2)
+        assert [*measured[name].values()] == pytest.approx([expected] * 2)
 
 
 def test_times_of_a_call_that_no_gradient_reaches_are_forward_only():
     x = leaf(2.0, 3.0)
     y = tg.sum(tg.where(tg.greater(x, 0.0), x, 0.0))
-    assert all(t.forward > 0 for t in measure.times(y).values())
+    assert all(t["forward"] > 0 for t in measure.times(y).values())
 
 
 @pytest.mark.parametrize("read", [measure.cotangents, measure.times, measure.first_nonfinite_gradient,

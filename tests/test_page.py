@@ -13,8 +13,7 @@ import nn
 import tinygrad_conv as tg
 from tinygrad_conv.draw.failure import failed_graph
 from tinygrad_conv.draw.page.arrays import BINS, BUDGET, SIZES, affordable, picture_size, statistics, thumbnails
-from tinygrad_conv.draw.page.narration import narration
-from tinygrad_conv.draw.page.page import HERE, PROGRAM, gradients, page
+from tinygrad_conv.draw.page.page import HERE, PROGRAM, gradients, narration, page
 
 EVIL = "</script><script>alert(1)</script><!--"
 
@@ -199,7 +198,7 @@ def test_a_drawing_is_saved_as_a_page_of_the_whole_graph(rng, tmp_path):
 # ----- the replay's words -----
 
 def texts(*outputs: tg.Tensor) -> list[str]:
-    return [step.text for step in narration(tg.graph(*outputs))]
+    return [step["text"] for step in narration(tg.graph(*outputs))]
 
 
 def test_the_story_of_a_convolution_names_both_gradients_and_their_sums():
@@ -244,8 +243,8 @@ def test_a_recorded_backward_is_told_by_its_own_calls(rng):
     g = tg.graph(loss, *[p.grad for p in net.parameters()])
     steps = narration(g)
     boxes = {box.id: box for box in g.boxes}
-    assert {step.phase == "backward" for step in steps if boxes[step.box].scope[:1] == ("backward",)} == {True}
-    told = next(step.text for step in steps if "conv2d_weight" in step.text)
+    assert {step["phase"] == "backward" for step in steps if boxes[step["box"]].scope[:1] == ("backward",)} == {True}
+    told = next(step["text"] for step in steps if "conv2d_weight" in step["text"])
     assert told.startswith("backward ") and told.endswith("give (3, 2, 3, 3), summed over n, oh, ow")
     assert gradients(g)[1].startswith("The backward is drawn as boxes of its own")
 

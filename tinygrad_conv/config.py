@@ -10,6 +10,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,14 +99,9 @@ def _libraries() -> tuple[Blas, ...]:
 
 def _processor(path: str = "/proc/cpuinfo") -> tuple[str, frozenset[str]]:
     """Name and instruction sets of the first CPU; where there is no such file, the name alone."""
-    found: dict[str, str] = {}
-    try:
-        with open(path, encoding="utf-8", errors="replace") as f:
-            for line in f:
-                key, _, value = line.partition(":")
-                found.setdefault(key.strip(), value.strip())
-    except OSError:
-        pass
+    text = Path(path).read_text("utf-8", "replace") if os.access(path, os.R_OK) else ""
+    lines = [line.partition(":") for line in text.splitlines()]
+    found = {key.strip(): value.strip() for key, _, value in reversed(lines)}  # of equal keys the first stays
     return (found.get("model name") or platform.processor() or platform.machine(),
             frozenset(found.get("flags", found.get("Features", "")).split()))
 

@@ -54,9 +54,7 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
     """
     instance(f, Callable, "check_grads", "a function first")
     order = whole(order, "check_grads", "order", 1)
-    if not isinstance(args, tuple | list):
-        raise TypeError(f"check_grads: args must be a tuple of the function's arguments, got "
-                        f"{type(args).__name__}; write (x,)")
+    instance(args, tuple | list, "check_grads", "a tuple of the function's arguments", "; write (x,)")
     if not set(linear) <= set(range(len(args))):
         raise ValueError(f"check_grads: linear={linear} must be numbers of the {len(args)} arguments")
     own = {i: a for i, a in enumerate(map(_as_float64, range(len(args)), args)) if a is not None}
@@ -94,8 +92,7 @@ def _float_outputs(out: Any) -> tuple[Tensor, ...]:
     """The outputs that have derivatives."""
     outputs = tuple(out) if isinstance(out, tuple | list) else (out,)
     for y in outputs:
-        if not isinstance(y, Tensor):
-            raise TypeError(f"check_grads: the function must return tensors, got {type(y).__name__}")
+        instance(y, Tensor, "check_grads", "a function that returns tensors")
         if y.dtype.kind == "f" and y.dtype != np.float64:
             raise TypeError(f"check_grads: the function returned {y.dtype} for float64 inputs; "
                             f"differences need float64")

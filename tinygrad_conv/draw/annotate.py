@@ -2,7 +2,7 @@
 
 `annotate` reads figures off a live tape. Figures can be added up, so that a module drawn as one box has
 them too; `write_figures` turns them into lines and marks, last of all. Everything about one word of `show=`
-is in its record, in the second half. May import core, tape, measure, style, text and graph.
+is in its record, at the end. May import core, tape, measure, style and graph.
 """
 import math
 import re
@@ -17,13 +17,11 @@ from ..tensor import Tensor
 from ..tape import Entry
 from . import measure
 from .graph import Box, Graph, backwards, grouped, sum_figures
-from .style import gravest
-from .text import source_line
+from .style import gravest, source_line
 
 FAR = 1e3     # a gradient so many times larger or smaller than the last ones explodes, or vanishes
 LAST = 4      # the parameters nearest the output, whose median is the measure
 HOT = 3       # at most so many boxes are marked as hot for one cost
-REPEATED = re.compile(r"  x\d+$")  # how the title of repeated modules ends (graph.py)
 
 Figures = dict[str, dict[str, float]]
 Legend = list[tuple[str, str]]
@@ -135,7 +133,7 @@ def write_figures(graph: Graph) -> Graph:
     total = [line for show in SHOW.values() for line in show.lines(sums, {}, None, legend)]
     legend += [(mark, text) for mark, text in meanings.items() if mark in used - known]
     if sums and (any(scope.times > 1 for scope in graph.scopes.values()) or any(
-            box.kind == "module" and REPEATED.search(box.label) for box in boxes)):
+            box.kind == "module" and re.search(r"  x\d+$", box.label) for box in boxes)):  # as `title` ends
         legend.append(("", 'numbers in a frame "xN" are the sums of all N'))
     if total:
         legend.append(("", f"in all: {', '.join(total)}"))
@@ -193,35 +191,9 @@ def _cost_lines(name: str, what: str) -> Callable[..., list[str]]:
         f"{_short(own[name])} {what}{_share(own, sums, name)}"] if own.get(name) else []
 
 
-def _flops(graph: Graph, legend: Legend) -> Figures:
-    return {box: {"flops": count} for box, e in calls(graph).items() if (count := measure.multiply_adds(
-        e.node.primitive, [t.shape for t in e.node.inputs], e.output.shape, e.node.params))}
-
-
-def _memory(graph: Graph, legend: Legend) -> Figures:
-    sizes = measure.saved_bytes(graph.sources.values())
-    return {box: {"memory": size} for box, size in zip(graph.sources, sizes) if size}
-
-
 def _time(graph: Graph, legend: Legend) -> Figures:
     times = measure.times(*ends(graph))
-    return {box: {"forward": times[e.node.order].forward,
-                  "backward": times[e.node.order].backward} for box, e in calls(graph).items()}
-
-
-register(Show(
-    "parameters",
-    lambda graph, legend: {box.id: {"parameters": math.prod(box.shape)} for box in graph.boxes
-                           if box.kind == "parameter"},
-    lambda own, *_: [f"{n:,.0f} parameter{'s' * (n > 1)}"] if (n := own.get("parameters")) else [],
-    shapes_suffice=True))
-register(Show("flops", _flops, _cost_lines("flops", "multiply-adds"), hot=("flops",)))
-register(Show("memory", _memory, _cost_lines("memory", "bytes kept"), hot=("memory",)))
-register(Show(
-    "time", _time,
-    lambda own, sums, *_: [f"{own['forward']:.2g} + {own['backward']:.2g} ms"
-                           f"{_share(own, sums, 'forward', 'backward')}"] if "forward" in own else [],
-    hot=("forward", "backward")))
+    return {box: times[e.node.order] for box, e in calls(graph).items()}
 
 
 # ----- gradients -----
@@ -277,17 +249,6 @@ def _grad_lines(own: Own, sums: Own, box: Box | None, legend: Legend) -> list[st
     return lines + ["no backward yet"] * bool(own.get("waiting"))
 
 
-register(Show("grad", _grad, _grad_lines, marks={
-    "nan": ("", lambda own, box: own.get("not finite")),
-    "exploding": (f"gradient over {FAR:g} times that of the last {LAST} parameters (root mean square)",
-                  lambda own, box: own.get("exploding")),
-    "vanishing": (f"gradient under 1/{FAR:g} of that of the last {LAST} parameters, or exactly zero",
-                  lambda own, box: (
-                      own.get("vanishing") or box.kind == "op" and own.get("result squares") == 0)),
-    "no-gradient": ("requires a gradient and has none (yet)",
-                    lambda own, box: own.get("missing") or own.get("waiting"))}))
-
-
 # ----- the first value that is not finite -----
 
 def _nan(graph: Graph, legend: Legend) -> Figures:
@@ -301,7 +262,38 @@ def _nan(graph: Graph, legend: Legend) -> Figures:
             if (source.node or source) is origin}
 
 
-register(Show(
-    "nan", _nan,  # the box says what the legend says, in two lines: where, and the code there
-    lambda own, sums, box, legend: dict(legend)["nan"].split(": ", 1) if box and own.get("first nan") else [],
-    marks={"nan": ("", lambda own, box: own.get("first nan"))}))
+# ----- the words of `show=` -----
+
+for _show in (
+    Show("parameters",
+         lambda graph, legend: {box.id: {"parameters": math.prod(box.shape)} for box in graph.boxes
+                                if box.kind == "parameter"},
+         lambda own, *_: [f"{n:,.0f} parameter{'s' * (n > 1)}"] if (n := own.get("parameters")) else [],
+         shapes_suffice=True),
+    Show("flops",
+         lambda graph, legend: {box: {"flops": count} for box, e in calls(graph).items() if (
+             count := measure.multiply_adds(e.node.primitive, [t.shape for t in e.node.inputs],
+                                            e.output.shape, e.node.params))},
+         _cost_lines("flops", "multiply-adds"), hot=("flops",)),
+    Show("memory",
+         lambda graph, legend: {box: {"memory": size} for box, size in zip(
+             graph.sources, measure.saved_bytes(graph.sources.values())) if size},
+         _cost_lines("memory", "bytes kept"), hot=("memory",)),
+    Show("time", _time,
+         lambda own, sums, *_: [f"{own['forward']:.2g} + {own['backward']:.2g} ms"
+                                f"{_share(own, sums, 'forward', 'backward')}"] if "forward" in own else [],
+         hot=("forward", "backward")),
+    Show("grad", _grad, _grad_lines, marks={
+        "nan": ("", lambda own, box: own.get("not finite")),
+        "exploding": (f"gradient over {FAR:g} times that of the last {LAST} parameters (root mean square)",
+                      lambda own, box: own.get("exploding")),
+        "vanishing": (f"gradient under 1/{FAR:g} of that of the last {LAST} parameters, or exactly zero",
+                      lambda own, box: (
+                          own.get("vanishing") or box.kind == "op" and own.get("result squares") == 0)),
+        "no-gradient": ("requires a gradient and has none (yet)",
+                        lambda own, box: own.get("missing") or own.get("waiting"))}),
+    Show("nan", _nan,  # the box says what the legend says, in two lines: where, and the code there
+         lambda own, sums, box, legend: (
+             dict(legend)["nan"].split(": ", 1) if box and own.get("first nan") else []),
+         marks={"nan": ("", lambda own, box: own.get("first nan"))})):
+    register(_show)

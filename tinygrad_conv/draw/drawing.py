@@ -1,25 +1,29 @@
 """Draw what led to a tensor, or to an error: one call, and the result goes to any format.
 
-May import everything below the renderers.
+Pictures are made by a program that is installed: Graphviz's `dot`, else the `graphviz-pure` command of the
+`viz` extra, which needs nothing else but makes no PDF. May import everything else in this folder.
 """
 import contextlib
 import os
+import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
+from ..arguments import instance
 from ..tensor import Tensor
 from ..files import write_atomically
 from .annotate import annotate, write_figures
-from .collapse import collapse, frame_each_call, without
-from .dot import dot
+from .collapse import collapse, fold as folded, frame_each_call, without
 from .failure import failed_graph
-from .fold import fold as folded
+from .formats import dot, listing
 from .graph import Graph, graph
-from .listing import listing
 from .page.page import page
-from .render import FORMATS, render
+
+FORMATS = ("svg", "png", "pdf")
+PURE = ("svg", "png")  # what graphviz-pure can write
 
 
 class Drawing:
@@ -56,7 +60,7 @@ class Drawing:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file in the format of its ending: .dot, .svg, .png, .pdf, .html or .txt (the listing).
 
-        Pictures need a renderer (render.py); where there is none, or it fails, the DOT text is
+        Pictures need a renderer (see `render`); where there is none, or it fails, the DOT text is
         kept beside it. The page holds the whole graph; its modules fold when clicked.
 
         Returns:
@@ -92,11 +96,6 @@ class Drawing:
         with contextlib.suppress(FileNotFoundError, RuntimeError):
             return render(self.dot, "svg", patience=20.0).decode()
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        makers = {"text/plain": self.listing, "image/svg+xml": self._repr_svg_}
-        wanted = [kind for kind in makers if (not include or kind in include) and kind not in (exclude or ())]
-        return {kind: made for kind in wanted if (made := makers[kind]()) is not None}
-
 
 def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth: int | None = None,
          fold: bool = True, hide: Iterable[str] = ("constant",),
@@ -121,8 +120,8 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
         a `Drawing`: print it, leave it as a notebook cell's last line, or `.save("net.svg")`.
 
     Raises:
-        TypeError: for anything but tensors or one exception.
-        ValueError: if nothing was recorded, or for an unknown word in `show` or `hide`.
+        TypeError: for anything but tensors or one exception, or a `depth` that is not a whole number.
+        ValueError: if nothing was recorded, for a negative `depth`, or an unknown word in `show` or `hide`.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -132,20 +131,51 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
         op0    mul (2, _)  -> 2
         op1    sum axis 0  -> scalar
     """
-    whole = annotate(_read(outputs, kinds), show)
+    if len(outputs) == 1 and isinstance(outputs[0], BaseException):
+        read = failed_graph(outputs[0])
+    elif all([instance(t, Tensor, "draw", "tensors, or one exception").node is None for t in outputs]):
+        raise ValueError(f"draw: nothing was recorded behind {[t.shape for t in outputs]}; compute from "
+                         f"tensors with requires_grad=True, outside no_grad()")
+    else:
+        read = graph(*outputs, kinds=kinds)
+    whole = annotate(read, show)
     drawn = frame_each_call(without(whole, hide))
     drawn = folded(drawn) if fold else drawn
     drawn = drawn if depth is None else collapse(drawn, depth)
     return Drawing(write_figures(drawn), write_figures(whole))
 
 
-def _read(outputs: tuple[Any, ...], kinds: Mapping[str, str] | None) -> Graph:
-    if len(outputs) == 1 and isinstance(outputs[0], BaseException):
-        return failed_graph(outputs[0])
-    for t in outputs:
-        if not isinstance(t, Tensor):
-            raise TypeError(f"draw: expects tensors, or one exception, got {type(t).__name__}")
-    if all(t.node is None for t in outputs):
-        raise ValueError(f"draw: nothing was recorded behind {[t.shape for t in outputs]}; compute from "
-                         f"tensors with requires_grad=True, outside no_grad()")
-    return graph(*outputs, kinds=kinds)
+def render(dot: str, format: str, patience: float = 120.0) -> bytes:
+    """The picture of some DOT text.
+
+    Args:
+        dot: the text.
+        format: "svg", "png" or "pdf".
+        patience: seconds to wait for a program.
+
+    Raises:
+        FileNotFoundError: if no program for it is installed; says what to install.
+        RuntimeError: if every program there is fails; quotes their messages.
+    """
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    pure = shutil.which("graphviz-pure", path=beside) if format in PURE else None
+    commands = [command for command in (shutil.which("dot"), pure) if command]
+    if not commands:
+        extra = "pip install 'tinygrad_conv[viz]', or " if format in PURE else ""
+        raise FileNotFoundError(f"to draw .{format}: {extra}install Graphviz "
+                                f"(https://graphviz.org/download) so that `dot` is on the PATH")
+    sharp = ["-Gdpi=144"] if format == "png" else []
+    failures = []
+    for command in commands:
+        try:
+            done = subprocess.run([command, f"-T{format}", *sharp], input=dot.encode(),
+                                  capture_output=True, check=False, timeout=patience)
+            if done.returncode == 0 and done.stdout:
+                return done.stdout
+            why = done.stderr.decode(errors="replace").strip() or "no output"
+        except subprocess.TimeoutExpired:
+            why = f"not done after {patience:g} s; draw less, e.g. with depth=1"
+        except OSError as e:
+            why = str(e)
+        failures.append(f"{command}: {why}")
+    raise RuntimeError(f"render: drawing .{format} failed: {'; '.join(failures)}")

@@ -1,7 +1,7 @@
 """The picture of a forward pass that raised: what was computed until then, and the failing call.
 
 Read off the traceback: the library function called by the user's innermost line is the call
-that failed, and its arguments lead back along the tape. May import core, primitive, graph and text.
+that failed, and its arguments lead back along the tape. May import core, primitive, graph and style.
 """
 import contextlib
 import inspect
@@ -19,7 +19,7 @@ from ..tensor import Tensor, share
 from ..primitive import OURS, Primitive
 from ..state import current, is_recording
 from .graph import Box, Edge, Graph, Path, Scope, frames, graph, local_name, plain_path
-from .text import argument_name, source_line
+from .style import argument_name, source_line
 
 NUMPY = os.path.join(os.path.dirname(np.__file__), "")
 WIDTH = 90  # columns of the message in its box
@@ -155,14 +155,10 @@ def _arguments(frame: FrameType) -> list[tuple[str, Tensor]]:
 
 def _origins(inputs: list[tuple[str, Tensor]]) -> list[str]:
     """A line for each argument that was computed: its shape, and what made it where."""
-    lines = []
-    for name, t in inputs:
-        if t.node is not None:
-            lines.append(f"{name} {t.shape} came from {_origin(t)}")
-        elif not is_recording() and not t.name:
-            lines.append(f"{name} {t.shape}: nothing is recorded under no_grad(), so what made it "
-                         f"is not known")
-    return lines
+    unknown = not is_recording()
+    return [f"{name} {t.shape} came from {_origin(t)}" if t.node is not None else
+            f"{name} {t.shape}: nothing is recorded under no_grad(), so what made it is not known"
+            for name, t in inputs if t.node is not None or unknown and not t.name]
 
 
 def _origin(t: Tensor) -> str:

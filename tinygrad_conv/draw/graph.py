@@ -3,7 +3,7 @@
 Pure and deterministic: boxes are numbered in the order of the tape, so the same program gives the
 same graph, before and after `backward()`. Scopes are paths of names without dots: a scope called
 "blocks.0" is the part "0" of "blocks". Renderers and annotations are other files; this one may
-import core, primitive, tape and text.
+import core, primitive, tape and style.
 """
 import math
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from typing import Any
 from ..tensor import Tensor
 from ..primitive import Freed, Node
 from ..tape import Entry, walk
-from .text import argument_name, call_label, dtype_name, shape_text, tensor_text
+from .style import argument_name, call_label, dtype_name, shape_text, tensor_text
 
 Path = tuple[str, ...]
 Use = tuple[Node, int, Path]  # of a leaf: the call, which of its arguments, and the call's scope

@@ -119,15 +119,7 @@ def cotangents(*outputs: Tensor) -> dict[tuple[int, int], Tensor]:
     return {key: found[id(t)][1] for key, t in sorted(made.items()) if id(t) in found}
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
-    """Milliseconds of one call: its function, and all its derivatives together."""
-
-    forward: float
-    backward: float
-
-
-def times(*outputs: Tensor, repeats: int = 3) -> dict[int, Times]:
+def times(*outputs: Tensor, repeats: int = 3) -> dict[int, dict[str, float]]:
     """Each call's time, measured by repeating it alone on the recorded arrays.
 
     The backward runs the derivatives of the arguments that need one, on the real cotangents.
@@ -137,7 +129,7 @@ def times(*outputs: Tensor, repeats: int = 3) -> dict[int, Times]:
         repeats: how many calls the median is taken over, after one that does not count.
 
     Returns:
-        {node.order: Times}.
+        {node.order: {"forward": ms of the function, "backward": ms of all its derivatives together}}.
 
     Raises:
         RuntimeError: if the values have been freed, or changed since.
@@ -145,13 +137,14 @@ def times(*outputs: Tensor, repeats: int = 3) -> dict[int, Times]:
     Example:
         >>> import tinygrad_conv as tg
         >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
-        >>> [t.forward > 0 for t in times((x * x).sum()).values()]
+        >>> [t["forward"] > 0 for t in times((x * x).sum()).values()]
         [True, True]
     """
     with recording(False), np.errstate(all="ignore"):
         backward = {entry.node: _median_ms(call, repeats) for entry, _, call in _backward_calls(outputs)}
-        return {node.order: Times(_median_ms(partial(node.primitive.fn, *[t._data for t in node.inputs],
-                                                     **node.params), repeats), backward.get(node, 0.0))
+        return {node.order: {"forward": _median_ms(partial(node.primitive.fn, *[t._data for t in node.inputs],
+                                                           **node.params), repeats),
+                             "backward": backward.get(node, 0.0)}
                 for node in (entry.node for entry in walk(outputs))}
 
 

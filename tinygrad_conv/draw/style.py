@@ -1,8 +1,20 @@
-"""How boxes look: each kind a shape of its own, each mark a colour, a line and a word.
+"""How a drawing looks in every format: what it says of shapes, calls and lines of code; shapes and colours.
 
-Nothing is shown by colour alone; the colours are Okabe and Ito's, all light enough for black text.
-Source: Okabe, Ito, "Color Universal Design", 2008. Imports nothing.
+Each kind of box has a shape of its own, each mark a colour, a line and a word, so that nothing is shown by
+colour alone; the colours are Okabe and Ito's, all light enough for black text.
+Source: Okabe, Ito, "Color Universal Design", 2008. May import primitive.
 """
+import functools
+import linecache
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+from ..primitive import Freed, Node, Primitive
+
 FONT = {"fontname": "Helvetica", "fontsize": "10"}
 INK, FAINT = "black", "#777777"
 
@@ -22,6 +34,106 @@ MARKS = {  # what a mark changes, the most serious first; `style` is added to th
     "no-gradient": {"fillcolor": "#cccccc", "style": "dotted", "penwidth": "2"},
     "hot": {"fillcolor": "#f0e442", "style": "bold", "penwidth": "2"},
 }
+
+LONGEST_VALUE, LONGEST_CODE, LONGEST_LINE = 32, 70, 150  # characters; of a longer line the middle is left out
+
+dtype_name = functools.cache(str)  # NumPy takes its time to find a dtype's name, and a tape asks often
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape as pictures show it.
+
+    Example:
+        >>> shape_text((8, 3, 32, 32)), shape_text(())
+        ('8x3x32x32', 'scalar')
+    """
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def tensor_text(shape: Sequence[int], dtype: str) -> str:
+    """Shape, and the dtype where it is not the default.
+
+    Example:
+        >>> tensor_text((2, 3), "float32"), tensor_text((2, 3), "int64")
+        ('2x3', '2x3 int64')
+    """
+    return shape_text(shape) + (f" {dtype}" if dtype != "float32" else "")
+
+
+def printable(line: str) -> str:
+    """Text that stays on one line: control characters as Python writes them, and of a long one the two ends.
+
+    Example:
+        >>> printable("two" + chr(10) + "lines")
+        'two\\\\nlines'
+    """
+    text = line if line.isprintable() else "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    half = LONGEST_LINE // 2 - 2
+    return text if len(text) <= LONGEST_LINE else f"{text[:half]}...{text[-half:]}"
+
+
+def value_text(v: Any) -> str:
+    """A parameter's value, shortest: (2, 2) is 2, ((1, 1), (1, 1)) is 1, a long one is cut."""
+    if isinstance(v, tuple):
+        texts = [*map(value_text, v)]
+        text = texts[0] if len(set(texts)) == 1 else f"({','.join(texts)})"
+    elif isinstance(v, np.ndarray):
+        text = f"{v.dtype}[{shape_text(v.shape)}]"
+    elif isinstance(v, slice):
+        ends = (v.start, v.stop, v.step)[:2 + (v.step is not None)]
+        text = ":".join("" if n is None else str(n) for n in ends)
+    else:
+        text = str(v).replace(" ", "")
+    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE - 3] + "..."
+
+
+def call_label(node: Node, output: Tensor | Freed) -> str:
+    """One call in a line, as the op's `deflabel` says; else with its parameters: "sum axis 0".
+
+    Left out are None, False, the function's own defaults, and what the edges show: a `shape`, `size` or
+    `dtype` that is the output's.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> @tg.primitive
+        ... def blur(x, *, size, times=1):
+        ...     return x
+        >>> y = blur(tg.ones(9, 9, requires_grad=True), size=(3, 3), times=1)
+        >>> call_label(y.node, y)
+        'blur size 3'
+    """
+    op, params = node.primitive, node.params
+    if op.label is not None:
+        return f"{op.name} {op.label(*[t.shape for t in node.inputs], **params)}".rstrip()
+    plain = {**(getattr(op.fn, "__kwdefaults__", None) or {}),  # a NumPy ufunc has none
+             "shape": output.shape, "size": output.shape[2:], "dtype": output.dtype}
+    return " ".join([op.name, *(f"{key} {value_text(v)}" for key, v in params.items()
+                                if v is not None and v is not False
+                                and not (key in plain and value_text(v) == value_text(plain[key])))])
+
+
+def argument_name(op: Primitive, slot: int) -> str:
+    """What the op calls its argument: "w"; "x1" for the second of many."""
+    return op.names[slot] if slot < len(op.names) else f"x{slot}"
+
+
+def source_line(where: tuple[str, int]) -> tuple[str, ...]:
+    """A file and line as the reader knows them, and the code there if it can be read.
+
+    A notebook's cells are files with a number for a name, in a folder named after the kernel.
+
+    Example:
+        >>> source_line(("/home/me/train.py", 12)), source_line(("/tmp/ipykernel_7/4711.py", 2))
+        (('train.py:12',), ('notebook cell:2',))
+    """
+    file, number = where
+    folder, name = os.path.split(file)
+    linecache.checkcache(file)
+    code = linecache.getline(file, number).strip()
+    code = code if len(code) <= LONGEST_CODE else code[:LONGEST_CODE - 3] + "..."
+    name = "notebook cell" if os.path.basename(folder).startswith("ipykernel_") else name
+    return (f"{name}:{number}", code) if code else (f"{name}:{number}",)
 
 
 def attributes(kind: str, mark: str) -> dict[str, str]:

@@ -7,6 +7,8 @@ element, and the policy lets nothing run but the program.
 import base64
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -15,15 +17,14 @@ from typing import Any
 import numpy as np
 
 from ...tensor import Tensor
-from ...primitive import Freed
+from ...primitive import Freed, Node
 from ...tape import Entry
 from ..annotate import ends
 from ..collapse import frame_each_call
-from ..graph import Box, Graph, backwards, shown
+from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, shown
 from ..measure import pulled
-from ..text import printable
+from ..style import argument_name, printable
 from .arrays import affordable, is_picture, statistics, thumbnails
-from .narration import argument, narration, wants_gradient
 
 HERE = Path(__file__).parent
 PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "view.js", "panel.js",
@@ -113,7 +114,7 @@ def _content(graph: Graph) -> dict[str, Any]:
         "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times}
                    for s in graph.scopes.values()],
         "legend": graph.legend, "about": about,
-        "steps": [{"phase": s.phase, "box": number[s.box], "text": s.text} for s in narration(graph)]}
+        "steps": [{**step, "box": number[step["box"]]} for step in narration(graph)]}
 
 
 def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, int],
@@ -150,3 +151,88 @@ def _where(where: tuple[str, int]) -> str:
     path, here = Path(where[0]), Path.cwd()
     short = path.relative_to(here) if path.is_relative_to(here) else Path(*path.parts[-2:])
     return f"{short}:{where[1]}"
+
+
+# ----- the replay: what happens op by op, in sentences -----
+
+def spoken_shape(shape: Sequence[int]) -> str:
+    """A shape as it is read: "(8, 16, 26, 26)", "(4)", "one number".
+
+    Example:
+        >>> spoken_shape((8, 16)), spoken_shape((4,)), spoken_shape(())
+        ('(8, 16)', '(4)', 'one number')
+    """
+    return f"({', '.join(map(str, shape))})" if shape else "one number"
+
+
+def narration(graph: Graph) -> list[dict[str, str]]:
+    """The steps of a replay: ops in the order of the tape, then their derivatives, last op first.
+
+    In each step `box` is at work; `phase` is "forward" or "backward". From the graph and its sources alone.
+    Why a gradient has its shape is what the op's `defnotes` say. A recorded backward
+    (`create_graph=True`) is described by its own boxes; after a failed forward there is none.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> for step in narration(tg.graph((x * 3.0).sum())):
+        ...     print(step["text"])
+        forward 1: mul: x (2) and y one number give (2)
+        forward 2: sum axis 0: x (2) gives one number
+        backward 1: sum axis 0: g one number gives dx (2), copied along the axes that were summed
+        backward 2: mul: g (2) gives dx (2)
+    """
+    into = {box.id: [] for box in graph.boxes} | grouped((edge.target, edge) for edge in graph.edges)
+    uses = Counter(edge.source for edge in graph.edges)
+    calls = [box for box in graph.boxes if box.kind in CALLS]
+    forward = [(box.id, _forward(graph, box, into[box.id])) for box in calls if not backwards(box.scope)]
+    backward = [(box.id, _forward(graph, box, into[box.id])) for box in calls if backwards(box.scope)]
+    if not backward and not any(box.mark == "failed" for box in calls):
+        backward = [(box.id, _backward(graph, box, into[box.id], uses[box.id])) for box in reversed(calls)]
+    return [{"phase": phase, "box": box, "text": f"{phase} {number}: {text}"}
+            for phase, steps in (("forward", forward), ("backward", backward))
+            for number, (box, text) in enumerate(steps, 1)]
+
+
+def argument(graph: Graph, edge: Edge) -> str:
+    """What the op calls the argument an edge leads to; "" for a module's."""
+    node = _node(graph, edge.target)
+    return argument_name(node.primitive, edge.slot) if node else ""
+
+
+def wants_gradient(graph: Graph, edge: Edge) -> bool:
+    """Whether a gradient runs back along an edge; into a module it is taken to."""
+    node = _node(graph, edge.target)
+    return node is None or bool(node.inputs[edge.slot].requires_grad)
+
+
+def _node(graph: Graph, box: str) -> Node | None:
+    return getattr(graph.sources.get(box), "node", None)
+
+
+def _forward(graph: Graph, box: Box, edges: Sequence[Edge]) -> str:
+    parts = [f"{argument(graph, e)} {spoken_shape(e.shape)}".strip() for e in edges]
+    joined = " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+    if box.mark == "failed":
+        return f"{box.label}: fails with {joined or 'its arguments'}"
+    gives = "" if not parts else " gives " if len(parts) == 1 else " give "
+    node = _node(graph, box.id)
+    how = node.primitive.notes.get("ans", "") if node and backwards(box.scope) else ""
+    return f"{box.label}: {joined}{gives}{spoken_shape(box.shape)}" + f", {how}" * bool(how)
+
+
+def _backward(graph: Graph, box: Box, edges: Sequence[Edge], uses: int) -> str:
+    start = f"{box.label}: g {spoken_shape(box.shape)}" + f", summed over {uses} uses," * (uses > 1)
+    parts = [_part(graph, box, e) for e in edges if wants_gradient(graph, e)]
+    return f"{start} gives {'; '.join(parts)}" if parts else f"{start} goes no further"
+
+
+def _part(graph: Graph, box: Box, edge: Edge) -> str:
+    """ "dw (16, 6, 3, 3), summed over n, oh, ow"."""
+    node, name = _node(graph, edge.target), argument(graph, edge)
+    note = node.primitive.notes.get(name, "") if node else ""
+    if not note and node and node.primitive.broadcasts and edge.shape != box.shape:
+        lead = len(box.shape) - len(edge.shape)
+        axes = [a for a, n in enumerate(box.shape) if a < lead or edge.shape[a - lead] != n]
+        note = f"summed over {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
+    return ", ".join(filter(None, [f"d{name} {spoken_shape(edge.shape)}", note]))

@@ -1,19 +1,19 @@
-"""A graph as DOT text, by the classes of the `graphviz` package.
+"""A graph as text: DOT, by the classes of the `graphviz` package, and a listing for a terminal.
 
 Boxes and edges come in the order of the graph, frames are numbered: the same graph gives the same
-text, byte for byte. Names are text, whatever they look like. May import graph.
+text, byte for byte. Names are text, whatever they look like. May import graph and style.
 """
 from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from .graph import CALLS, Box, Edge, Graph, Path, backwards, grouped, title
-from .style import FAINT, FONT, INK, MARKS, attributes
-from .text import printable, tensor_text
+from .graph import CALLS, Box, Edge, Graph, Path, backwards, common, grouped, title
+from .style import FAINT, FONT, INK, MARKS, attributes, printable, tensor_text
 
 CURVED = 100  # dashed lines between forward and backward that are led around boxes
 MOST = 4  # tensors on one line between modules whose shapes are written out
 FRAMES = ("#f7f7f7", "#efefef")  # every other depth of nesting
+WIDEST = 60  # characters of a column; what is longer pushes its own line aside alone
 
 
 def dot(graph: Graph) -> str:
@@ -133,19 +133,16 @@ def _draw_edge(root: Any, ends: tuple[str, str], edges: list[Edge], boxes: dict[
 def _legend(graph: Graph, root: Any) -> None:
     """A frame that explains the marks in use and holds other remarks."""
     present = {"", *(box.mark for box in graph.boxes)}
-    rows = "".join(_row(mark, meaning) for mark, meaning in graph.legend if mark in present)
+    marks = {"": {"penwidth": "0"}, **MARKS}  # a remark without a mark has no border
+    rows = "".join(f'<TR><TD BORDER="{marks.get(mark, {}).get("penwidth", "1")}" '
+                   f'BGCOLOR="{marks.get(mark, {}).get("fillcolor", "white")}">{_html(mark) or " "}</TD>'
+                   f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>'
+                   for mark, meaning in graph.legend if mark in present)
     if rows:
         with root.subgraph(name="cluster_legend") as frame:
             frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded")
             table = f'<<TABLE BORDER="0" CELLSPACING="4">{rows}</TABLE>>'
             frame.node("legend", table, shape="plain", style="solid")
-
-
-def _row(mark: str, meaning: str) -> str:
-    changes = MARKS.get(mark, {})
-    line, colour = changes.get("penwidth", "1") if mark else 0, changes.get("fillcolor", "white")
-    return (f'<TR><TD BORDER="{line}" BGCOLOR="{colour}">{_html(mark) or " "}</TD>'
-            f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>')
 
 
 def _html(line: str) -> str:
@@ -176,3 +173,37 @@ def _order(graph: Graph, root: Any, ids: dict[str, str], boxes: dict[str, Box]) 
             ends = ids[above], ids[box.id]
             level = {"minlen": "0"} if (above, box.id) in joined and back else {}
             root.edge(*(reversed(ends) if back else ends), style="invis", **level)
+
+
+def listing(graph: Graph) -> str:
+    """The boxes in the order of the tape, each under the headings of its modules.
+
+    A box's output follows "->". A call takes the result of the call before it and the leaves in between;
+    if it takes others, "<-" names them.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> print(listing(tg.graph(x + tg.exp(x))))
+        leaf0  x    -> 2  (parameter)
+        op0    exp  -> 2
+        op1    add  -> 2  <- leaf0, op0
+    """
+    inputs = grouped((edge.target, edge.source) for edge in graph.edges)
+    rows: list[tuple[str, str, str]] = []
+    here: Path = ()
+    recent: list[str] = []
+    for box in graph.boxes:
+        rows += [("", "  " * depth + printable(title(graph.scopes[box.scope[:depth + 1]])), "")
+                 for depth in range(common(here, box.scope), len(box.scope))]
+        here, call, sources = box.scope, box.kind in CALLS, inputs.get(box.id, [])
+        said = [f"-> {tensor_text(box.shape, box.dtype)}" if box.dtype else "",  # a failed call makes nothing
+                "" if call else f"({box.kind})",
+                f"<- {', '.join(map(printable, sources))}" if sources and sources != recent else "",
+                "; ".join(map(printable, box.notes)), f"[{box.mark}]" if box.mark else ""]
+        label = "  " * len(here) + printable(box.label)
+        rows.append((printable(box.id), label, "  ".join(filter(None, said))))
+        recent = [box.id] if call else [*recent, box.id]
+    left, middle = (min(max((len(row[i]) for row in rows if row[2]), default=0), WIDEST) for i in (0, 1))
+    lines = [f"{a:{left}}  {b:{middle}}  {c}".rstrip() for a, b, c in rows]
+    return "\n".join([*lines, *[f"{mark or 'note'}: {printable(meaning)}" for mark, meaning in graph.legend]])
