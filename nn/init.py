@@ -200,8 +200,8 @@ def xavier_uniform_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator
         >>> bool(abs(w.numpy()).max() <= 1)
         True
     """
-    fan_in, fan_out = _fans("xavier_uniform_", t)
-    bound = tg.arguments.number(gain, "xavier_uniform_", "gain") * math.sqrt(6 / (fan_in + fan_out))
+    both = sum(_fans("xavier_uniform_", t))
+    bound = tg.arguments.number(gain, "xavier_uniform_", "gain") * math.sqrt(6 / both)
     return uniform_(t, -bound, bound, rng=tg.arguments.generator(rng, "xavier_uniform_"))
 
 
@@ -213,8 +213,7 @@ def xavier_normal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator 
         >>> round(float(w.numpy().std()), 2)
         0.1
     """
-    fan_in, fan_out = _fans("xavier_normal_", t)
-    std = tg.arguments.number(gain, "xavier_normal_", "gain") * math.sqrt(2 / (fan_in + fan_out))
+    std = tg.arguments.number(gain, "xavier_normal_", "gain") * math.sqrt(2 / sum(_fans("xavier_normal_", t)))
     return normal_(t, 0.0, std, rng=tg.arguments.generator(rng, "xavier_normal_"))
 
 
@@ -252,9 +251,8 @@ def orthogonal_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator | N
     """
     _check("orthogonal_", t)
     tg.arguments.number(gain, "orthogonal_", "gain")
-    columns, _ = fans(t.shape)
-    rows = t.shape[0]
-    draw = tg.arguments.generator(rng, "orthogonal_").standard_normal
-    q, r = np.linalg.qr(draw((max(rows, columns), min(rows, columns))))
+    rows, columns = t.shape[0], fans(t.shape)[0]
+    sizes = max(rows, columns), min(rows, columns)
+    q, r = np.linalg.qr(tg.arguments.generator(rng, "orthogonal_").standard_normal(sizes))
     q *= np.sign(np.diag(r))
     return _fill("orthogonal_", t, gain * (q if rows >= columns else q.T).reshape(t.shape))

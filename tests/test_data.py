@@ -412,7 +412,7 @@ def test_mnist_broken_off_leaves_nothing_and_is_fetched_again(server, tmp_path, 
 
 def test_mnist_files_that_do_not_belong_together(server, tmp_path, monkeypatch, rng):
     publish(server, monkeypatch, rng.integers(0, 256, (7, 28, 28), np.uint8), np.arange(6, dtype=np.uint8))
-    with pytest.raises(ValueError, match=r"images of shape \(7, 28, 28\) and labels of shape \(6,\)"):
+    with pytest.raises(ValueError, match=r"as many labels, got shapes \(7, 1, 28, 28\) and \(6,\)"):
         nn.data.mnist("train", folder=tmp_path)
     with pytest.raises(ValueError, match="split must be one of 'train', 'test', got 'all'"):
         nn.data.mnist("all", folder=tmp_path)
@@ -427,7 +427,7 @@ def test_fashion_mnist_of_debian(split, n, tmp_path):
     assert data.images.max() == 255 and os.listdir(tmp_path) == []
 
 
-def cifar_archive(folder, monkeypatch, members, damage=lambda b: b):
+def cifar_archive(folder, monkeypatch, members):
     """An archive like CIFAR-10's, and its checksum in place of the real one."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as tar:
@@ -435,9 +435,8 @@ def cifar_archive(folder, monkeypatch, members, damage=lambda b: b):
             info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
             info.size = len(records)
             tar.addfile(info, io.BytesIO(records))
-    archive = damage(content.getvalue())
-    (folder / "cifar-10-binary.tar.gz").write_bytes(archive)
-    monkeypatch.setattr(image_sets, "CIFAR_MD5", md5(archive))
+    (folder / "cifar-10-binary.tar.gz").write_bytes(content.getvalue())
+    monkeypatch.setattr(image_sets, "CIFAR_MD5", md5(content.getvalue()))
 
 
 def test_cifar10_reads_the_archive_in_place(tmp_path, monkeypatch, rng):
@@ -448,21 +447,17 @@ def test_cifar10_reads_the_archive_in_place(tmp_path, monkeypatch, rng):
     assert data.labels.tolist() == [int(v) for r in records.values() for v in r[:, 0]]
     assert np.array_equal(data.images[2, 1], records["data_batch_2.bin"][0, 1025:2049].reshape(32, 32))
     assert os.listdir(tmp_path) == ["cifar-10-binary.tar.gz"]
-    with pytest.raises(ValueError, match="is not the whole archive .*test_batch.bin"):
-        nn.data.cifar10("test", folder=tmp_path)
 
 
-@pytest.mark.parametrize("content,damage,match", [
-    (bytes(image_sets.CIFAR_RECORD - 1), lambda b: b, "holds 3072 bytes of images, not a multiple of 3073"),
-    (b"", lambda b: b, "holds 0 bytes"), (b"\x0a" + bytes(image_sets.CIFAR_RECORD - 1), lambda b: b, "holds label 10, expected 0 to 9"),
-    (np.random.default_rng(0).bytes(image_sets.CIFAR_RECORD), lambda b: b[:len(b) // 2], "is not the whole archive"),
-    (bytes(image_sets.CIFAR_RECORD), lambda b: b"no archive", "is not the whole archive"),
-    (bytes(image_sets.CIFAR_RECORD), lambda b: b"", "is not the whole archive")])
-def test_cifar10_of_a_damaged_archive_names_it(content, damage, match, tmp_path, monkeypatch):
-    cifar_archive(tmp_path, monkeypatch, {"test_batch.bin": content}, damage)
-    with pytest.raises(ValueError, match=match) as e:
+@pytest.mark.parametrize("damage", [
+    lambda b: b[:len(b) // 2], lambda b: b[:-1], lambda b: b + bytes(1), lambda b: b"no archive", lambda b: b""])
+def test_cifar10_of_a_damaged_archive_names_it(damage, tmp_path, monkeypatch):
+    """The checksum decides before anything is read: what it lets through is the published archive."""
+    cifar_archive(tmp_path, monkeypatch, {"test_batch.bin": bytes(image_sets.CIFAR_RECORD)})
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match="cifar10: .*cifar-10-binary.tar.gz is damaged .checksum .*; delete it"):
         nn.data.cifar10("test", folder=tmp_path)
-    assert "cifar-10-binary.tar.gz" in str(e.value)
 
 
 def test_cifar10_absent_and_offline_says_what_can_be_done(tmp_path, monkeypatch):

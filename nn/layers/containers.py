@@ -21,6 +21,8 @@ class _Container(Module):
 class _Indexed(_Container):
     """Children by position; their names are numbers unless other names were given."""
 
+    renumbers = False  # whether a slice has new names
+
     def append(self, module: Module) -> Self:
         """Add a module at the end; returns self.
 
@@ -51,12 +53,10 @@ class _Indexed(_Container):
     def __getitem__(self, i: int | slice) -> Any:
         if not isinstance(i, slice):
             return vars(self)[self._name(i)]
-        part, modules = type(self)(), self._sliced(i)
+        part, kept = type(self)(), list(self._of_kind("module").items())[i]
+        modules = {str(n) if self.renumbers else name: m for n, (name, m) in enumerate(kept)}
         vars(part).update(modules, _kinds=dict.fromkeys(modules, "module"))  # no new names or scopes
         return part
-
-    def _sliced(self, i: slice) -> dict[str, Module]:
-        return dict(list(self._of_kind("module").items())[i])
 
     def __setitem__(self, i: int, module: Module) -> None:
         self._add(self._name(i), module)
@@ -115,12 +115,11 @@ class ModuleList(_Uncalled, _Indexed):
         4
     """
 
+    renumbers = True
+
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
         self.extend(modules)
-
-    def _sliced(self, i: slice) -> dict[str, Module]:
-        return {str(n): m for n, m in enumerate([*self][i])}
 
 
 class ModuleDict(_Uncalled, Mapping[str, Module]):

@@ -9,8 +9,6 @@ import tinygrad_conv as tg
 from .linear import add_weight_and_bias
 from .module import Module, Parameter
 
-PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-
 
 class _Conv(Module):
     """What the four layers share: parameters and printing."""
@@ -29,8 +27,8 @@ class _Conv(Module):
         if not whole or in_channels % groups or out_channels % groups:
             raise ValueError(f"{name}: in_channels={in_channels!r} and out_channels={out_channels!r} must be "
                              f"at least 1 and divisible by groups={groups!r}, all whole numbers")
-        self.padding_mode = tg.arguments.one_of(padding_mode, name, "padding_mode",
-                                                PADDING_MODES[:1] if self.transposed else PADDING_MODES)
+        modes = ("zeros",) if self.transposed else ("zeros", "reflect", "replicate", "circular")
+        self.padding_mode = tg.arguments.one_of(padding_mode, name, "padding_mode", modes)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = tg.arguments.sizes(kernel_size, name, "kernel_size", dims)
         self.stride = tg.arguments.sizes(stride, name, "stride", dims)

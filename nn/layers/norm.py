@@ -46,12 +46,11 @@ class _ChannelNorm(Norm):
         count, momentum = self.num_batches_tracked, 0.0
         learns = self.training and count is not None
         if learns:
-            number = count.item() + 1
-            momentum = 1 / number if self.momentum is None else self.momentum
+            momentum = 1 / (count.item() + 1) if self.momentum is None else self.momentum
         y = self.op(x, self.running_mean, self.running_var, self.weight, self.bias,
                     learns or count is None, momentum, self.eps)
         if learns:
-            count.mutate()[...] = number
+            count.mutate()[...] += 1
         return y
 
     def extra_repr(self) -> str:

@@ -45,8 +45,8 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
             and max_norm >= 0 and norm_type > 0):
         raise ValueError(f"clip_grad_norm_: max_norm must be at least 0 and norm_type above 0, got "
                          f"{max_norm!r} and {norm_type!r}")
-    many = isinstance(parameters, Iterable) and not isinstance(parameters, tg.Tensor)
-    given: list[Any] = list(parameters) if many else [parameters]
+    one = isinstance(parameters, tg.Tensor) or not isinstance(parameters, Iterable)
+    given: list[Any] = [parameters] if one else list(parameters)
     for p in given:
         tg.arguments.instance(p, tg.Tensor, "clip_grad_norm_", "tensors", "; pass model.parameters()")
     if not given:
@@ -59,12 +59,11 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {total}; look for nan in the "
                            f"loss, or lower the learning rate")
     scale = max_norm / (total + 1e-6)
-    if scale >= 1:
-        return total
-    with np.errstate(invalid="ignore"):  # a norm that is not finite makes nan, as in PyTorch
-        for p in tensors:
-            if p.grad.is_leaf:
-                np.multiply(p.grad.numpy(), scale, out=p.grad.mutate())
-            else:  # made with create_graph=True: a graph relies on its values
-                p.grad = p.grad.detach() * scale
+    if not scale >= 1:  # a norm that is not finite makes nan, as in PyTorch
+        with np.errstate(invalid="ignore"):
+            for p in tensors:
+                if p.grad.is_leaf:
+                    np.multiply(p.grad.numpy(), scale, out=p.grad.mutate())
+                else:  # made with create_graph=True: a graph relies on its values
+                    p.grad = p.grad.detach() * scale
     return total

@@ -307,8 +307,8 @@ class OneCycleLR(Schedule):
         """Give every group the rate and the momentum of this moment."""
         super().set_rates()
         if self.cycle_momentum:
-            high, low = self.max_momentum, self.base_momentum
-            value = float(self._anneal([high, low, high, high], self.t))
+            high = self.max_momentum
+            value = float(self._anneal([high, self.base_momentum, high, high], self.t))
             for group in self.optimizer.param_groups:
                 group.update({"betas": (value, *group["betas"][1:])} if "betas" in group
                              else {"momentum": value})
@@ -352,16 +352,13 @@ class ReduceLROnPlateau(_Scheduler):
         self.best = math.inf if mode == "min" else -math.inf
         self.bad_epochs = self.cooling = 0
 
-    def _improved(self, metric: float) -> bool:
-        part = -self.threshold if self.mode == "min" else self.threshold
-        bound = self.best * (1 + part) if self.threshold_mode == "rel" else self.best + part
-        return metric < bound if self.mode == "min" else metric > bound
-
     def step(self, metric: float) -> None:
         """Report the newest value of the metric, once per epoch."""
-        metric = float(metric)
-        if self._improved(metric):
-            self.best, self.bad_epochs = metric, 0
+        sign = 1 if self.mode == "min" else -1
+        part = sign * self.threshold
+        bound = self.best * (1 - part) if self.threshold_mode == "rel" else self.best - part
+        if sign * metric < sign * bound:
+            self.best, self.bad_epochs = float(metric), 0
         else:
             self.bad_epochs += 1
         if self.cooling:

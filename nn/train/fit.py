@@ -31,21 +31,20 @@ class _Mean:
     """Running means of loss and, for class targets, accuracy."""
 
     def __init__(self) -> None:
-        self.samples, self.loss, self.hits, self.classed = 0, 0.0, 0, False
+        self.samples, self.sums = 0, {"loss": 0.0}
 
     def add(self, n: int, loss: float, output: Any, y: Any) -> None:
         self.samples += n
-        self.loss += loss * n
-        one = isinstance(output, tg.Tensor) and not isinstance(y, tuple)  # one output and one target
-        if one and output.ndim == 2 and output.shape[1] > 1:
+        self.sums["loss"] += loss * n
+        if (isinstance(output, tg.Tensor) and not isinstance(y, tuple)  # one output and one target
+                and output.ndim == 2 and output.shape[1] > 1):
             labels = np.asarray(y)
             if labels.dtype.kind in "iu" and labels.shape == (n,):
-                self.classed = True
-                self.hits += int((output.detach().numpy().argmax(axis=1) == labels).sum())
+                hits = (output.detach().numpy().argmax(axis=1) == labels).sum()
+                self.sums["accuracy"] = self.sums.get("accuracy", 0.0) + float(hits)
 
     def row(self) -> Row:
-        n = max(1, self.samples)
-        return {"loss": self.loss / n, **({"accuracy": self.hits / n} if self.classed else {})}
+        return {name: total / max(1, self.samples) for name, total in self.sums.items()}
 
 
 def _losses(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor], mean: _Mean,
@@ -166,8 +165,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         True
     """
     _check_model("fit", model, loss, train, valid)
-    _check_training(model, optimizer, epochs, callbacks, checkpoint, resume)
-    _check_schedules(optimizer, schedule, epoch_schedule)
+    _check_training(model, optimizer, schedule, epoch_schedule, epochs, callbacks, checkpoint, resume)
     callbacks = [ProgressBar()] if callbacks is None else callbacks
     last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
     run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
@@ -213,9 +211,10 @@ def _check_model(op: str, model: Any, loss: Any, *loaders: Any) -> None:
             raise TypeError(f"{op}: expects batches, got a Dataset; pass nn.data.DataLoader(dataset, 64)")
 
 
-def _check_training(model: Module, optimizer: Any, epochs: Any, callbacks: Any, checkpoint: Any,
-                    resume: bool) -> None:
-    """Refuse an optimiser that does not train this model, and what cannot be counted or called."""
+def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule: Any, epochs: Any,
+                    callbacks: Any, checkpoint: Any, resume: bool) -> None:
+    """Refuse an optimiser that does not train this model, what cannot be counted or called, and schedules
+    that would set no rate, another optimiser's, or each other's."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"fit: optimizer must be an optimiser, as nn.Adam(model.parameters()), got "
                         f"{optimizer!r}")
@@ -228,10 +227,6 @@ def _check_training(model: Module, optimizer: Any, epochs: Any, callbacks: Any, 
         raise TypeError(f"fit: callbacks must be a list of nn.Callback objects, got {callbacks!r}")
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint=, the folder to resume from")
-
-
-def _check_schedules(optimizer: Optimizer, schedule: Any, epoch_schedule: Any) -> None:
-    """Refuse schedules that would set no rate, another optimiser's, or each other's."""
     for name, s in (("schedule", schedule), ("epoch_schedule", epoch_schedule)):
         if s is not None and (isinstance(s, type) or not callable(getattr(s, "step", None))):
             raise TypeError(f"fit: {name} must be a schedule made from the optimizer, got {s!r}")

@@ -165,8 +165,7 @@ class Run:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run; the file at `path` is whole at any moment."""
         arrays, numbers = self._contents()
-        text = json.dumps(numbers, default=lambda array: array.tolist())
-        save(arrays, path, {"format": FORMAT, "run": text})
+        save(arrays, path, {"format": FORMAT, "run": json.dumps(numbers, default=lambda a: a.tolist())})
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Restore the run as it was when `path` was written; on an error nothing has changed.
