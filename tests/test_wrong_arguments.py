@@ -119,7 +119,7 @@ def test_an_option_that_is_no_number_is_refused_by_name(name, value):
     (lambda: tg.nll_loss(X, [0, 1], ignore_index="x"), TypeError, "^nll_loss: ignore_index must be a whole number"),
     (lambda: tg.nll_loss(X, [0, 1], weight=["a"] * 4), TypeError, "^nll_loss weight: expects real numbers"),
     (lambda: nn.Linear(X, 2), TypeError, "^Linear: in_features must be a whole number"),
-    (lambda: nn.LayerNorm("x"), ValueError, "^LayerNorm: normalized_shape must be whole numbers"),
+    (lambda: nn.LayerNorm("x"), TypeError, "^LayerNorm: normalized_shape expects an int or a tuple of one, got 'x'"),
     (lambda: nn.Conv2d(1, 2, 3, padding_mode=X), ValueError, "^Conv2d: padding_mode must be one of"),
     (lambda: nn.init.zeros_(X), TypeError, "^zeros_: expects a floating point tensor"),
     (lambda: nn.init.xavier_uniform_(None, rng=np.random.default_rng(0)), TypeError, "^xavier_uniform_: expects a"),

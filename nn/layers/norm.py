@@ -123,10 +123,8 @@ class LayerNorm(Norm):
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5,
                  elementwise_affine: bool = True, bias: bool = True, *, dtype: Any = np.float32) -> None:
-        shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (normalized_shape,)
-        if not shape or not all(tg.arguments.is_whole(n, 1) for n in shape):
-            raise ValueError(f"LayerNorm: normalized_shape must be whole numbers of at least 1, got "
-                             f"{normalized_shape!r}")
+        dims = len(normalized_shape) if isinstance(normalized_shape, Sequence) else 1
+        shape = tg.arguments.sizes(normalized_shape, "LayerNorm", "normalized_shape", max(1, dims))
         super().__init__(shape, elementwise_affine, elementwise_affine and bias, dtype)
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
 

@@ -104,8 +104,8 @@ class StepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        self.step_size = tg.arguments.number(step_size, "StepLR", "step_size", 1)
-        self.gamma = tg.arguments.number(gamma, "StepLR", "gamma")
+        self.step_size = tg.arguments.number(step_size, type(self).__name__, "step_size", 1)
+        self.gamma = tg.arguments.number(gamma, type(self).__name__, "gamma")
         super().__init__(optimizer)
 
     def rate(self, base: float, t: int) -> float:
@@ -131,8 +131,8 @@ class MultiStepLR(Schedule):
         return base * self.gamma ** bisect.bisect_right(self.milestones, t)
 
 
-class ExponentialLR(Schedule):
-    """Multiplies the rate by `gamma` at every step.
+class ExponentialLR(StepLR):
+    """Multiplies the rate by `gamma` at every step: a `StepLR` of step size 1.
 
     Example:
         >>> import nn
@@ -141,11 +141,7 @@ class ExponentialLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
-        self.gamma = tg.arguments.number(gamma, "ExponentialLR", "gamma")
-        super().__init__(optimizer)
-
-    def rate(self, base: float, t: int) -> float:
-        return base * self.gamma ** t
+        super().__init__(optimizer, 1, gamma)
 
 
 class CosineAnnealingLR(Schedule):
@@ -357,7 +353,7 @@ class ReduceLROnPlateau(_Scheduler):
         sign = 1 if self.mode == "min" else -1
         part = sign * self.threshold
         bound = self.best * (1 - part) if self.threshold_mode == "rel" else self.best - part
-        if sign * metric < sign * bound:
+        if sign * float(metric) < sign * bound:
             self.best, self.bad_epochs = float(metric), 0
         else:
             self.bad_epochs += 1

@@ -110,8 +110,7 @@ def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callabl
         optimizer.step()
         if schedule is not None:
             schedule.step()
-        speed = mean.samples / (time.perf_counter() - start)
-        row = {**mean.row(), "images_per_second": speed, "lr": lr}
+        row = {**mean.row(), "images_per_second": mean.samples / (time.perf_counter() - start), "lr": lr}
         for c in callbacks:
             c.batch_end(row)
     return {**row}  # the callbacks may have kept theirs
