@@ -138,16 +138,16 @@ class Terms:
     result: np.ndarray     # what the kernels made: the whole of y, dx or dw
 
     @cached_property
+    @np.errstate(all="ignore")
     def products(self) -> np.ndarray:
         """(planes, rows, columns), float64; a plane is a channel, or a sample for a weight."""
-        with np.errstate(all="ignore"):
-            return self.first.values * self.second.values
+        return self.first.values * self.second.values
 
     @cached_property
+    @np.errstate(all="ignore")
     def partials(self) -> np.ndarray:
         """The sum of each plane's products."""
-        with np.errstate(all="ignore"):
-            return self.products.sum(axis=(1, 2))
+        return self.products.sum(axis=(1, 2))
 
     @property
     def total(self) -> float:

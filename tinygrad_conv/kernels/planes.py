@@ -57,24 +57,22 @@ def bins(n: int, out: int) -> list[slice]:
 
 def bin_averages(x: np.ndarray, out: Pair) -> np.ndarray:
     """y[n,c,i,j] = the average of x over row bin i and column bin j."""
-    dtype = compute_dtype(x)
-    half, y = _like(x, (out[0], x.shape[3]), dtype), _like(x, out, dtype)
-    for i, rows in enumerate(bins(x.shape[2], out[0])):
-        np.mean(x[:, :, rows], axis=2, dtype=dtype, out=half[:, :, i])
-    for j, columns in enumerate(bins(x.shape[3], out[1])):
-        np.mean(half[..., columns], axis=3, out=y[..., j])
-    return y
+    for n in out:  # rows; then columns, which lie as rows in the meantime
+        y = _like(x, (n, x.shape[3]), compute_dtype(x))
+        for i, rows in enumerate(bins(x.shape[2], n)):
+            np.mean(x[:, :, rows], axis=2, dtype=y.dtype, out=y[:, :, i])
+        x = y.swapaxes(2, 3)
+    return x
 
 
 def bin_averages_adjoint(g: np.ndarray, size: Pair) -> np.ndarray:
     """dx[n,c,u,v] = the sum of g over the bins that hold cell (u, v), each by its number of cells."""
-    dtype = compute_dtype(g)
-    half, dx = _like(g, (g.shape[2], size[1]), dtype), _like(g, size, dtype)
-    for j, columns in enumerate(bins(size[1], g.shape[3])):
-        half[..., columns] += g[..., j:j + 1] / dtype.type(columns.stop - columns.start)
-    for i, rows in enumerate(bins(size[0], g.shape[2])):
-        dx[:, :, rows] += half[:, :, i:i + 1] / dtype.type(rows.stop - rows.start)
-    return dx
+    for n in size:
+        dx = _like(g, (n, g.shape[3]), compute_dtype(g))
+        for i, rows in enumerate(bins(n, g.shape[2])):
+            dx[:, :, rows] += g[:, :, i:i + 1] / dx.dtype.type(rows.stop - rows.start)
+        g = dx.swapaxes(2, 3)
+    return g
 
 
 def bin_maxima(x: np.ndarray, out: Pair) -> tuple[np.ndarray, np.ndarray]:
