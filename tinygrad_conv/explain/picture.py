@@ -16,7 +16,7 @@ import numpy as np
 
 from .terms import SIDES, Factor, Terms
 from .text import (
-    PLANES, addition, as_text, depth_letter, equations, holds, note, partial, plane_label, result_label,
+    PLANES, addition, as_text, equations, holds, note, partial, plane_label, result_label,
     short,
 )
 
@@ -43,10 +43,9 @@ class Sheet:
         self.right = self.bottom = 0.0
 
     def _add(self, tag: str, right: float, bottom: float, attributes: dict[str, Any],
-             content: str | None = None) -> None:
+             content: str = "") -> None:
         self.right, self.bottom = max(self.right, right), max(self.bottom, bottom)
-        end = "/>" if content is None else f">{escape(content, quote=False)}</{tag}>"
-        self.parts.append(f"<{tag}{_attributes(attributes)}{end}")
+        self.parts.append(f"<{tag}{_attributes(attributes)}>{escape(content, quote=False)}</{tag}>")
 
     def rect(self, x: float, y: float, width: float, height: float, **style: Any) -> None:
         self._add("rect", x + width, y + height, {"x": x, "y": y, "width": width, "height": height} | style)
@@ -78,6 +77,7 @@ FITS, FITS_SMALL = 11, 26                    # so many cells are shown with and 
 AROUND = 7                                   # so many of a plane that does not fit, if few meet
 COLOURS = {"first": ("#d6ebf7", "#0072b2"), "second": ("#fde3c4", "#b34700"),
            "product": ("#d9f0e7", "#00664b"), "result": ("#f7efa6", "#000000")}  # after Okabe and Ito
+TONES = {"fill": "#666666"}, {"fill": "#000000", "font_weight": "bold"}  # of numbers; of those that meet
 FEW = {"kernel": 4}                          # a weight sees whole planes: cut around so many rows and columns
 TITLE = 46                                   # height of what stands above the cells
 Tags = dict[tuple[int, int], str]
@@ -164,9 +164,8 @@ def _number(sheet: Sheet, view: View, axis: int, k: int | None, x: float, y: flo
     if k is None:
         sheet.text(x, y, "⋮…"[axis], 14, anchor, fill="#555555")
     elif k % (5 if view.small else 1) == 0:
-        bold = any(k == hit[axis] for hit in view.hits)
-        style = {"font_weight": "bold", "fill": "#000000"} if bold else {"fill": "#666666"}
-        sheet.text(x, y, view.spans[axis].name(k), 9, anchor, **style)
+        sheet.text(x, y, view.spans[axis].name(k), 9, anchor,
+                   **TONES[any(k == hit[axis] for hit in view.hits)])
 
 
 def _cell(sheet: Sheet, view: View, cell: tuple[int, int], x: float, y: float, width: float,
@@ -178,18 +177,17 @@ def _cell(sheet: Sheet, view: View, cell: tuple[int, int], x: float, y: float, w
     read = real and all(span.read is None or p in span.read for p, span in zip(cell, view.spans))
     sheet.rect(x, y, width, height, fill=fill, stroke=line, stroke_width=0.8)
     if not read:
-        sheet.rect(x, y, width, height, **_marked("unread" if real else "padding"))
+        sheet.rect(x, y, width, height, stroke=line, **_marked("unread" if real else "padding"))
     if hit:
         sheet.rect(x + 1.2, y + 1.2, width - 2.4, height - 2.4, fill="none", stroke=line, stroke_width=2.4)
         sheet.text(x + 4, y + 10, view.hits[cell], 7.5, font_weight="bold", fill=line)
     if not view.small and (real or hit):
-        tone = {"fill": "#000000", "font_weight": "bold"} if hit else {"fill": "#707070"}
         sheet.text(x + width / 2, y + height / 2 + 6, short(view.numbers[cell].item()) if real else "0", 10,
-                   "middle", **tone)
+                   "middle", **TONES[hit])
 
 
 def _marked(mark: str) -> dict[str, str]:
-    return {"fill": f"url(#{mark}-cell)", "class": mark}
+    return {"fill": f"url(#{mark}-cell)", "stroke_width": 0.8, "class": mark}
 
 
 # ----- the whole picture -----
@@ -283,7 +281,7 @@ def _im2col(sheet: Sheet, e: Terms, x: float, y: float) -> float:
     outside = np.flatnonzero(~np.broadcast_to(e.meeting.inside, e.meeting.shape))
     padded = frozenset((0, k) for k in outside.tolist())
     sheet.text(x, y + 11, f"the same as a matrix product: row {number} of im2col({e.first.name}), in the "
-                          f"order ({','.join([depth_letter(e), *letters[1:]])}), times the filter", 12,
+                          f"order ({','.join([e.letters['k'], *letters[1:]])}), times the filter", 12,
                font_weight="bold")
     shown = cut(0, row.size - 1, range(STRIP), STRIP)
     for style, name, numbers, above, hatched in (

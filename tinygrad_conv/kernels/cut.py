@@ -40,7 +40,7 @@ class Cut:
         self.back = sorted(range(x.ndim), key=self.order.__getitem__)
         self.sizes = [x.shape[i] for i in self.order]                # in the order of memory
         summed = [i in axes or x.shape[i] == 1 for i in self.order]
-        runs = [(start, stop) for start, stop in combinations(range(x.ndim + 1), 2) if all(summed[start:stop])]
+        runs = [run for run in combinations(range(x.ndim + 1), 2) if all(summed[slice(*run)])]
         start, stop = max(runs or [(0, 0)], key=lambda run: math.prod(self.sizes[slice(*run)]))
         self.small = [*self.sizes[:start], *[1] * (stop - start), *self.sizes[stop:]]
         lead, run, trail = map(math.prod, (
@@ -94,13 +94,11 @@ class Cut:
 
     def each(self, arrays: int, work: Callable) -> list:
         """Run `work(slice, scratch)` on some blocks at a time; its results in order."""
-        block = self.form[1:]
-
         def run(slices, n):
-            scratch = np.empty((n, *block), self.dtype)
+            scratch = np.empty((n, *self.form[1:]), self.dtype)
             return [work(s, scratch[:s.stop - s.start]) for s in slices]
 
-        item = math.prod(block) * self.dtype.itemsize * arrays
+        item = math.prod(self.form[1:]) * self.dtype.itemsize * arrays
         return [result for part in in_chunks(self.form[0], item, run) for result in part]
 
     def sums(self, a: np.ndarray) -> np.ndarray:
@@ -130,8 +128,7 @@ class Plain:
         return a
 
     def spread(self, small: np.ndarray) -> np.ndarray:
-        shape = (1,) * (self.like.ndim - small.ndim) + small.shape
-        return small.reshape(shape).astype(self.dtype)
+        return small.reshape(small.shape or 1).astype(self.dtype)
 
     def collect(self, results: Sequence[np.ndarray]) -> np.ndarray:
         return results[0].astype(np.float64)[None]

@@ -38,8 +38,7 @@ def pile(g: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:
 def put(x: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:
     """Planes of zeros with every number put at its place; of several the last one stays."""
     y = _like(x, size)
-    in_order = [i.ravel() for i in np.broadcast_arrays(*_at(indices, size))]
-    y[tuple(in_order)] = x.ravel()  # one axis, so that writing has an order
+    y[tuple([i.ravel() for i in np.broadcast_arrays(*_at(indices, size))])] = x.ravel()  # in order
     return y
 
 
@@ -75,16 +74,17 @@ def bin_averages_adjoint(g: np.ndarray, size: Pair) -> np.ndarray:
     return g
 
 
+def _row_maxima(x: np.ndarray, out: int) -> np.ndarray:
+    """The row of the largest number of each row bin, in each column."""
+    found = _like(x, (out, x.shape[3]), np.dtype(np.int64))
+    for i, rows in enumerate(bins(x.shape[2], out)):
+        found[:, :, i] = np.argmax(x[:, :, rows], axis=2) + rows.start
+    return found
+
+
 def bin_maxima(x: np.ndarray, out: Pair) -> tuple[np.ndarray, np.ndarray]:
     """The largest number of each bin and its place, the first one row by row; NaN wins."""
-    h, w = x.shape[2:]
-    best = _like(x, (h, out[1]), np.dtype(np.int64))          # column of each row's maximum
-    for j, columns in enumerate(bins(w, out[1])):
-        best[..., j] = np.argmax(x[..., columns], axis=3) + columns.start
-    half = np.take_along_axis(x, best, 3)
-    indices = _like(x, out, np.dtype(np.int64))
-    for i, rows in enumerate(bins(h, out[0])):
-        row = np.argmax(half[:, :, rows], axis=2) + rows.start  # (N, C, OW)
-        column = np.take_along_axis(best, row[:, :, None], 2)[:, :, 0]
-        indices[:, :, i] = row * w + column
+    columns = _row_maxima(x.swapaxes(2, 3), out[1]).swapaxes(2, 3)  # of each row's maxima: (N, C, H, OW)
+    rows = _row_maxima(np.take_along_axis(x, columns, 3), out[0])
+    indices = rows * x.shape[3] + np.take_along_axis(columns, rows, 2)
     return pick(x, indices), indices
