@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import is_whole
+from ..arguments import instance, is_whole
 from ..core import as_array
 from ..tensor import Tensor, share
 from ..kernels.geometry import Geometry
@@ -56,10 +56,7 @@ def _is_conv(t: Tensor | Freed) -> bool:
 
 def recorded(y: Any, what: str) -> RecordedConv:
     """The convolution behind `y`, with what it read still there and unchanged."""
-    if not isinstance(y, Tensor):
-        raise TypeError(f"{what}: expects the tensor that conv2d or conv_transpose2d returned, got "
-                        f"{type(y).__name__}")
-    steps, t = [], y
+    steps, t = [], instance(y, Tensor, what, "the tensor that conv2d or conv_transpose2d returned")
     while t.node is not None and t.node.primitive in (_reshape, _transpose):
         steps.append(t)
         t = t.node.inputs[0]
@@ -119,8 +116,6 @@ def cotangent(y: Tensor, call: RecordedConv, g: Any, what: str) -> Tensor:
 
     `g` is an array of y's shape, a tensor with one value computed from y, or None for ones.
     """
-    if g is None:
-        return share(np.ones(call.y.shape, call.y.dtype))
     if isinstance(g, Tensor) and g.size == 1 and any(e.node is call.y.node for e in walk([g])):
         with no_grad():
             found = pull([g], [share(np.ones_like(g.data))], [call.y])
@@ -128,7 +123,7 @@ def cotangent(y: Tensor, call: RecordedConv, g: Any, what: str) -> Tensor:
             raise ValueError(f"{what}: no gradient flows from this loss back to y; check for detach() and "
                              f"for comparisons on the way")
         return found[id(call.y)][1]
-    array = as_array(g, copy=False, what=f"{what} g")
+    array = np.ones(y.shape) if g is None else as_array(g, copy=False, what=f"{what} g")
     if array.shape != y.shape:
         raise ValueError(f"{what}: g must have the shape of y, {y.shape}, or be a loss computed from y, got "
                          f"shape {array.shape}")
@@ -158,9 +153,7 @@ def find(t: Tensor, name: str) -> Tensor:
         >>> tg.explain.find(loss, "conv2d").shape
         (1, 1, 2, 2)
     """
-    if not isinstance(t, Tensor):
-        raise TypeError(f"explain.find: expects a tensor, the network's output or the loss, got "
-                        f"{type(t).__name__}")
+    instance(t, Tensor, "explain.find", "a tensor, the network's output or the loss")
     found: dict[str, Tensor | Freed] = {}
     for entry in walk([t]):
         if _is_conv(entry.output):

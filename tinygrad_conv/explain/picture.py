@@ -16,19 +16,23 @@ import numpy as np
 
 from .terms import SIDES, Factor, Terms
 from .text import (
-    PLANES, addition, as_text, depth_letter, equations, holds, note, partial, plane_label, result_label,
+    PLANES, addition, as_text, equations, holds, note, partial, plane_label, result_label,
     short,
 )
 
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
+PATTERNS = """<defs>
+<pattern id="padding-cell" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+<rect width="5" height="5" fill="#ececec"/><path d="M2.5 0V5" stroke="#b0b0b0" stroke-width="0.8"/></pattern>
+<pattern id="unread-cell" width="1" height="1" viewBox="0 0 10 10" preserveAspectRatio="none">
+<path d="M0 0L10 10M10 0L0 10" stroke="#c4c4c4" stroke-width="0.25"/></pattern>
+</defs>"""
+MARKS = {"padding": "padding, counts as 0", "unread": "no window covers it"}  # classes of marked cells
 
 
 def _attributes(values: dict[str, Any]) -> str:
-    return "".join(f' {key.replace("_", "-")}="{escape(_text(v))}"' for key, v in values.items())
-
-
-def _text(v: Any) -> str:
-    return f"{v:.1f}".removesuffix(".0") if isinstance(v, float) else str(v)
+    return "".join(f' {key.replace("_", "-")}="{escape(str(round(v, 1) if isinstance(v, float) else v))}"'
+                   for key, v in values.items())
 
 
 class Sheet:
@@ -39,18 +43,12 @@ class Sheet:
         self.right = self.bottom = 0.0
 
     def _add(self, tag: str, right: float, bottom: float, attributes: dict[str, Any],
-             content: str | None = None) -> None:
+             content: str = "") -> None:
         self.right, self.bottom = max(self.right, right), max(self.bottom, bottom)
-        end = "/>" if content is None else f">{escape(content, quote=False)}</{tag}>"
-        self.parts.append(f"<{tag}{_attributes(attributes)}{end}")
+        self.parts.append(f"<{tag}{_attributes(attributes)}>{escape(content, quote=False)}</{tag}>")
 
     def rect(self, x: float, y: float, width: float, height: float, **style: Any) -> None:
         self._add("rect", x + width, y + height, {"x": x, "y": y, "width": width, "height": height} | style)
-
-    def path(self, points: list[tuple[float, float]], **style: Any) -> None:
-        """A line through `points`."""
-        d = "M" + " L".join(f"{_text(x)} {_text(y)}" for x, y in points)
-        self._add("path", *map(max, zip(*points)), {"d": d, "fill": "none"} | style)
 
     def text(self, x: float, y: float, text: str, size: float = 12, anchor: str = "start",
              **style: Any) -> float:
@@ -69,7 +67,7 @@ class Sheet:
             f'viewBox="0 0 {width} {height}" role="img"{_attributes({"font_family": FONT})}>',
             f"<title>{escape(title, quote=False)}</title>",
             f"<desc>{escape(description, quote=False)}</desc>",
-            f'<rect width="{width}" height="{height}" fill="#ffffff"/>', *self.parts, "</svg>", ""])
+            PATTERNS, f'<rect width="{width}" height="{height}" fill="#ffffff"/>', *self.parts, "</svg>", ""])
 
 
 # ----- one plane of an array as a grid of numbers -----
@@ -79,8 +77,8 @@ FITS, FITS_SMALL = 11, 26                    # so many cells are shown with and 
 AROUND = 7                                   # so many of a plane that does not fit, if few meet
 COLOURS = {"first": ("#d6ebf7", "#0072b2"), "second": ("#fde3c4", "#b34700"),
            "product": ("#d9f0e7", "#00664b"), "result": ("#f7efa6", "#000000")}  # after Okabe and Ito
+TONES = {"fill": "#666666"}, {"fill": "#000000", "font_weight": "bold"}  # of numbers; of those that meet
 FEW = {"kernel": 4}                          # a weight sees whole planes: cut around so many rows and columns
-PADDING, UNREAD = "padding", "unread"        # classes of the marks
 TITLE = 46                                   # height of what stands above the cells
 Tags = dict[tuple[int, int], str]
 
@@ -131,79 +129,65 @@ class View:
     padded: frozenset[tuple[int, int]] = frozenset()  # cells that are padding though in range
 
 
-def _places(span: Span, start: float, step: float) -> tuple[dict[int, float], list[float], float]:
-    """Where each position lies, where the gaps are, and the end."""
-    *starts, end = accumulate((DOTS if k is None else step for k in span.shown), initial=start)
-    places = list(zip(span.shown, starts))
-    return {k: x for k, x in places if k is not None}, [x for k, x in places if k is None], end
+def _places(span: Span, start: float, step: float) -> tuple[list[tuple[int | None, float, float]], float]:
+    """Each position or gap with its start and its length; and the end."""
+    lengths = [DOTS if k is None else step for k in span.shown]
+    *starts, end = accumulate(lengths, initial=start)
+    return list(zip(span.shown, starts, lengths)), end
 
 
 def draw_plane(sheet: Sheet, view: View, x: float, y: float) -> tuple[float, float]:
     """Draw with the caption's top left at (x, y); the right and the lower end."""
-    width, height = (SMALL, SMALL) if view.small else (WIDTH, HEIGHT)
     sheet.text(x, y + 11, view.caption, 12, font_weight="bold")
     sheet.text(x, y + 26, view.label, 11, font_family="monospace")
     left, top = x + 20, y + TITLE
-    rows, columns = view.spans
-    down, gaps_down, bottom = _places(rows, top, height)
-    across, gaps_across, right = _places(columns, left, width)
-    for k, start in across.items():
-        _number(sheet, view, 1, k, start + width / 2, top - 6, "middle")
-    for k, start in down.items():
-        _number(sheet, view, 0, k, left - 6, start + height / 2 + 3, "end")
-    for gap in gaps_across:
-        sheet.text(gap + DOTS / 2, (top + bottom) / 2, "…", 14, "middle", fill="#555555")
-    for gap in gaps_down:
-        sheet.text((left + right) / 2, gap + DOTS / 2 + 4, "⋮", 14, "middle", fill="#555555")
-    for cell in sorted(product(down, across), key=view.hits.__contains__):  # outlines above their neighbours
-        _cell(sheet, view, cell, (across[cell[1]], down[cell[0]], width, height))
-    hit_x = [across[c] for _, c in view.hits if c in across]
-    hit_y = [down[r] for r, _ in view.hits if r in down]
-    if view.window and hit_x and hit_y:
-        sheet.rect(min(hit_x) - 3, min(hit_y) - 3, max(hit_x) - min(hit_x) + width + 6,
-                   max(hit_y) - min(hit_y) + height + 6, fill="none", stroke=COLOURS[view.style][1],
-                   stroke_width=1.2, stroke_dasharray="5 3")
-    return max(right, x + 7 * len(view.caption)), bottom
+    down, bottom = _places(view.spans[0], top, SMALL if view.small else HEIGHT)
+    across, right = _places(view.spans[1], left, SMALL if view.small else WIDTH)
+    for k, start, length in across:
+        _number(sheet, view, 1, k, start + length / 2, top - 6, "middle")
+    for k, start, length in down:
+        _number(sheet, view, 0, k, left - 6, start + length / 2 + 3, "end")
+    boxes = {(row, column): (x, y, width, height) for row, y, height in down
+             for column, x, width in across if None not in (row, column)}
+    for cell in sorted(boxes, key=view.hits.__contains__):  # outlines above their neighbours
+        _cell(sheet, view, cell, *boxes[cell])
+    if view.window:
+        met = [boxes[cell] for cell in view.hits if cell in boxes]
+        (x, y, _, _), (last_x, last_y, width, height) = min(met), max(met)
+        sheet.rect(x - 3, y - 3, last_x - x + width + 6, last_y - y + height + 6, fill="none",
+                   stroke=COLOURS[view.style][1], stroke_width=1.2, stroke_dasharray="5 3")
+    return max(right, left - 20 + 7 * len(view.caption)), bottom
 
 
-def _number(sheet: Sheet, view: View, axis: int, k: int, x: float, y: float, anchor: str) -> None:
-    """A row or column number, bold if cells of it meet; every fifth on small cells."""
-    if k % (5 if view.small else 1) == 0:
-        bold = any(k == hit[axis] for hit in view.hits)
-        style = {"font_weight": "bold", "fill": "#000000"} if bold else {"fill": "#666666"}
-        sheet.text(x, y, view.spans[axis].name(k), 9, anchor, **style)
+def _number(sheet: Sheet, view: View, axis: int, k: int | None, x: float, y: float, anchor: str) -> None:
+    """A row or column number, bold if cells of it meet; every fifth on small cells; dots for a gap."""
+    if k is None:
+        sheet.text(x, y, "⋮…"[axis], 14, anchor, fill="#555555")
+    elif k % (5 if view.small else 1) == 0:
+        sheet.text(x, y, view.spans[axis].name(k), 9, anchor,
+                   **TONES[any(k == hit[axis] for hit in view.hits)])
 
 
-def _cell(sheet: Sheet, view: View, cell: tuple[int, int], box: tuple[float, float, int, int]) -> None:
-    x, y, width, height = box
+def _cell(sheet: Sheet, view: View, cell: tuple[int, int], x: float, y: float, width: float,
+          height: float) -> None:
+    """Padding is hatched, cells that no window covers are crossed out."""
     hit, real = cell in view.hits, (cell not in view.padded and all(
         0 <= p < span.size for p, span in zip(cell, view.spans)))
     fill, line = COLOURS[view.style] if hit else ("#ffffff", "#b8b8b8")
-    sheet.rect(*box, fill=fill if real else "#ececec", stroke=line, stroke_width=0.8)
-    if not real:
-        hatch(sheet, *box)
-    elif not all(span.read is None or p in span.read for p, span in zip(cell, view.spans)):
-        cross(sheet, *box)
+    read = real and all(span.read is None or p in span.read for p, span in zip(cell, view.spans))
+    sheet.rect(x, y, width, height, fill=fill, stroke=line, stroke_width=0.8)
+    if not read:
+        sheet.rect(x, y, width, height, stroke=line, **_marked("unread" if real else "padding"))
     if hit:
         sheet.rect(x + 1.2, y + 1.2, width - 2.4, height - 2.4, fill="none", stroke=line, stroke_width=2.4)
         sheet.text(x + 4, y + 10, view.hits[cell], 7.5, font_weight="bold", fill=line)
     if not view.small and (real or hit):
-        tone = {"fill": "#000000", "font_weight": "bold"} if hit else {"fill": "#707070"}
         sheet.text(x + width / 2, y + height / 2 + 6, short(view.numbers[cell].item()) if real else "0", 10,
-                   "middle", **tone)
+                   "middle", **TONES[hit])
 
 
-def hatch(sheet: Sheet, x: float, y: float, width: float, height: float) -> None:
-    """Slanted lines: a padding cell."""
-    for k in range(7, int(width + height), 7):
-        sheet.path([(x + min(k, width), y + max(0, k - width)), (x + max(0, k - height), y + min(k, height))],
-                   stroke="#b0b0b0", stroke_width=0.8, **{"class": PADDING})
-
-
-def cross(sheet: Sheet, x: float, y: float, width: float, height: float) -> None:
-    """Crossed out: a cell that no window covers."""
-    for start, end in ((x, x + width), (x + width, x)):
-        sheet.path([(start, y), (end, y + height)], stroke="#c4c4c4", stroke_width=0.8, **{"class": UNREAD})
+def _marked(mark: str) -> dict[str, str]:
+    return {"fill": f"url(#{mark}-cell)", "stroke_width": 0.8, "class": mark}
 
 
 # ----- the whole picture -----
@@ -212,10 +196,6 @@ CAPTIONS = {"x": "input", "w": "weight", "y": "output", "g": "gradient at y", "d
             "dw": "gradient of w"}
 SIGN = 24   # width of a "=" between two planes
 STRIP = 20  # numbers of an im2col row
-
-
-def _nameless(k: int) -> str:
-    return ""
 
 
 def _tags(rows: Iterable[int], columns: Iterable[int]) -> Tags:
@@ -234,7 +214,7 @@ def _fits(e: Terms, hits: Iterable[Sequence[int]]) -> int:
 def _spans(e: Terms, side: str, hits: Iterable[list[int]], fits: int) -> tuple[Span, ...]:
     """The axes of a plane on `side`, cut around the hits; a factor is shown with its padding."""
     geometry, spans = e.call.geometry, []
-    names = (_nameless if geometry.line else str, str)  # a line has no rows
+    names = ("".format if geometry.line else str, str)  # a line has no rows
     sizes = {"small": geometry.out, "kernel": geometry.kernel, "large": geometry.size}[side]
     for line, size, sides, at, name in zip(
             (e.meeting.rows, e.meeting.columns), sizes, geometry.padding, hits, names):
@@ -260,7 +240,7 @@ def _factor(e: Terms, factor: Factor, style: str, plane: int) -> View:
 def _product(e: Terms, plane: int) -> View:
     hits = [range(n) for n in e.meeting.shape[1:]]
     fits = _fits(e, hits)
-    spans = tuple(Span(len(at), cut(0, len(at) - 1, at[:FEW.get(e.side)], fits), name=_nameless)
+    spans = tuple(Span(len(at), cut(0, len(at) - 1, at[:FEW.get(e.side)], fits), name="".format)
                   for at in hits)
     return View("products", "", "product", spans, e.products[plane], _tags(*hits), fits == FITS_SMALL)
 
@@ -276,25 +256,22 @@ def _planes(sheet: Sheet, e: Terms, left: float, top: float) -> float:
         x, lower = left, top
         middle = top + TITLE + HEIGHT
         sheet.text(left - SIGN / 2 - 4, middle, "+" if plane else "=", 18, "middle")
-        views = [_factor(e, e.first, "first", plane), _factor(e, e.second, "second", plane),
-                 *([_product(e, plane)] if e.products.size else [])]
+        views = (_factor(e, e.first, "first", plane), _factor(e, e.second, "second", plane),
+                 _product(e, plane))
         for sign, view in zip("×=→", views):
             x, bottom = draw_plane(sheet, view, x, top)
             lower = max(lower, bottom)
-            if e.products.size:
-                sheet.text(x + SIGN / 2 + 4, middle, sign, 18, "middle")
+            sheet.text(x + SIGN / 2 + 4, middle, sign, 18, "middle")
             x += SIGN + 8
-        if e.products.size:
-            sheet.text(x, middle, partial(e.partials[plane]), 14, font_weight="bold")
-            sheet.text(x, middle + 14, "sum of the", 9, fill="#555555")
-            sheet.text(x, middle + 25, "products", 9, fill="#555555")
-        top = max(lower, middle + 25) + 22
+        sheet.text(x, middle, partial(e.partials[plane]), 14, font_weight="bold")
+        sheet.text(x, middle + 14, "sum of products", 9, fill="#555555")
+        top = max(lower, middle + 14) + 22
     return top
 
 
 def _im2col(sheet: Sheet, e: Terms, x: float, y: float) -> float:
     """The patch as one row of the im2col matrix, above the filter as a column."""
-    if e.im2col is None or not e.products.size:
+    if e.im2col is None:
         return y
     number, row = e.im2col
     at, letters = e.meeting.indices(), "kb" if e.call.geometry.line else "kab"
@@ -304,26 +281,23 @@ def _im2col(sheet: Sheet, e: Terms, x: float, y: float) -> float:
     outside = np.flatnonzero(~np.broadcast_to(e.meeting.inside, e.meeting.shape))
     padded = frozenset((0, k) for k in outside.tolist())
     sheet.text(x, y + 11, f"the same as a matrix product: row {number} of im2col({e.first.name}), in the "
-                          f"order ({','.join([depth_letter(e), *letters[1:]])}), times the filter", 12,
+                          f"order ({','.join([e.letters['k'], *letters[1:]])}), times the filter", 12,
                font_weight="bold")
     shown = cut(0, row.size - 1, range(STRIP), STRIP)
     for style, name, numbers, above, hatched in (
             ("first", e.first.name, row, taps.__getitem__, padded),
-            ("second", "w", e.second.values.reshape(-1), _nameless, frozenset())):
-        spans = Span(1, [0], name={0: name}.__getitem__), Span(row.size, shown, name=above)
+            ("second", "w", e.second.values.reshape(-1), "".format, frozenset())):
+        spans = Span(1, [0], name=name.format), Span(row.size, shown, name=above)
         view = View("", "", style, spans, numbers[None], hits, padded=hatched)
-        y = draw_plane(sheet, view, x, y - 16)[1] - 24
-    return y + 46
+        y = draw_plane(sheet, view, x, y - 16)[1] - 16
+    return y + 38
 
 
 def _legend(sheet: Sheet, e: Terms, x: float, y: float) -> float:
     """What hatched and crossed cells are, where the picture has them."""
-    drawn = "".join(sheet.parts)
-    for mark, name, fill, words in ((hatch, PADDING, "#ececec", "padding, counts as 0"),
-                                    (cross, UNREAD, "#ffffff", "no window covers it")):
-        if f'class="{name}"' in drawn:
-            sheet.rect(x, y, WIDTH * 0.6, 18, fill=fill, stroke="#b8b8b8")
-            mark(sheet, x, y, WIDTH * 0.6, 18)
+    for mark, words in MARKS.items():
+        if f'class="{mark}"' in "".join(sheet.parts):
+            sheet.rect(x, y, WIDTH * 0.6, 18, stroke="#b8b8b8", **_marked(mark))
             x += WIDTH * 0.6 + 22 + sheet.text(x + WIDTH * 0.6 + 6, y + 13, words, 11)
     lettered = e.products[:1].size <= len(ascii_uppercase)
     words = ["cells with the same letter meet" if lettered else

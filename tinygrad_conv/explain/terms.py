@@ -138,16 +138,16 @@ class Terms:
     result: np.ndarray     # what the kernels made: the whole of y, dx or dw
 
     @cached_property
+    @np.errstate(all="ignore")
     def products(self) -> np.ndarray:
         """(planes, rows, columns), float64; a plane is a channel, or a sample for a weight."""
-        with np.errstate(all="ignore"):
-            return self.first.values * self.second.values
+        return self.first.values * self.second.values
 
     @cached_property
+    @np.errstate(all="ignore")
     def partials(self) -> np.ndarray:
         """The sum of each plane's products."""
-        with np.errstate(all="ignore"):
-            return self.products.sum(axis=(1, 2))
+        return self.products.sum(axis=(1, 2))
 
     @property
     def total(self) -> float:
@@ -161,9 +161,10 @@ class Terms:
 
     @property
     def letters(self) -> dict[str, str]:
-        """The formula's letters for the channels of the small and the large side."""
+        """The formula's letters for the channels of the small and the large side, and for the second index
+        of the weight: the large side's channel, or a number inside its group."""
         small, large = ("c", "o") if self.call.transposed else ("o", "c")
-        return {"small": small, "large": large}
+        return {"small": small, "large": large, "k": large if self.call.geometry.groups == 1 else "k"}
 
     @property
     def terms(self) -> np.ndarray:
@@ -173,14 +174,12 @@ class Terms:
         (i, j) is the position on the small side, (a, b) the tap, (u, v) the position on the large
         side, k the second index of the weight; `inside` is False where (u, v) is padding.
         """
-        columns = {self.letters.get(name, name): v for name, v in self.meeting.indices().items()} | {
+        columns = {self.letters[name] if name in ("small", "large") else name: v
+                   for name, v in self.meeting.indices().items()} | {
             "inside": np.broadcast_to(self.meeting.inside, self.meeting.shape),
             self.first.name: self.first.values, self.second.name: self.second.values,
             "product": self.products}
-        out = np.empty(self.products.size, [(name, v.dtype) for name, v in columns.items()])
-        for name, v in columns.items():
-            out[name] = v.reshape(-1)
-        return out
+        return np.rec.fromarrays([v.reshape(-1) for v in columns.values()], names=[*columns])
 
     @property
     def im2col(self) -> tuple[int, np.ndarray] | None:

@@ -75,13 +75,8 @@ def _indices(e: Terms, at: Mapping[str, str]) -> dict[str, list[str]]:
     return sides
 
 
-def depth_letter(e: Terms) -> str:
-    """The second index of the weight: the large side's channel, or a number inside its group."""
-    return e.letters["large"] if e.call.geometry.groups == 1 else "k"
-
-
 def _summed(e: Terms) -> str:
-    letters = {"small": [depth_letter(e), "a", "b"], "large": [e.letters["small"], "a", "b"],
+    letters = {"small": [e.letters["k"], "a", "b"], "large": [e.letters["small"], "a", "b"],
                "kernel": ["n", "i", "j"]}[e.side]
     unseen = ("i", "a") * e.call.geometry.line + ("n",) * (0 not in e.call.axes)
     return ",".join(x for x in letters if x not in unseen)
@@ -100,7 +95,7 @@ def _condition(e: Terms, numbers: bool) -> str:
 
 
 def _sentence(e: Terms, held: Mapping[str, str]) -> str:
-    at = {name: name for name in "nijabuv"} | e.letters | {"k": depth_letter(e)} | held
+    at = {name: name for name in "nijabuv"} | e.letters | held
     sides = _indices(e, at)
     factors = " ".join(spell(e, f.name, f.side, sides[f.side]) for f in (e.first, e.second))
     text = f"{spell(e, e.name, e.side, [at[x] for x in SIDES[e.side]])} = sum over {_summed(e)} of {factors}"

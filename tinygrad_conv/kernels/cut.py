@@ -4,6 +4,7 @@ Written once for any order of axes in memory: C-order and channels-last images, 
 """
 import math
 from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -14,8 +15,6 @@ BLOCK = 1 << 15  # entries worked on at a time: with temporaries they stay in th
 RUN = 256        # entries an inner loop should have; from LONG on a scalar beside it is free
 LONG = 1 << 13
 PLAIN = 1 << 15  # entries up to which an array is not worth cutting
-
-Work = Callable[[slice, np.ndarray], tuple[np.ndarray, ...] | None]
 
 
 def _divisor(n: int, most: int) -> int:
@@ -39,8 +38,10 @@ class Cut:
         self.axes, self.dtype = axes, compute_dtype(x)
         self.order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]))
         self.back = sorted(range(x.ndim), key=self.order.__getitem__)
-        start, stop = self._longest_run(x.shape, axes)
         self.sizes = [x.shape[i] for i in self.order]                # in the order of memory
+        summed = [i in axes or x.shape[i] == 1 for i in self.order]
+        runs = [run for run in combinations(range(x.ndim + 1), 2) if all(summed[slice(*run)])]
+        start, stop = max(runs or [(0, 0)], key=lambda run: math.prod(self.sizes[slice(*run)]))
         self.small = [*self.sizes[:start], *[1] * (stop - start), *self.sizes[stop:]]
         lead, run, trail = map(math.prod, (
             self.sizes[:start], self.sizes[start:stop], self.sizes[stop:]))
@@ -61,16 +62,6 @@ class Cut:
         self.places = (lead, self.slabs * self.side, trail)          # of pieces: copies in between
         self.count = self.form[self.axis]                            # entries a piece
 
-    def _longest_run(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, int]:
-        best, start, size = (0, 0, 0), 0, 1
-        for stop, i in enumerate(self.order, 1):
-            if i in axes:
-                size *= shape[i]
-                best = max(best, (size, start, stop))
-            elif shape[i] != 1:
-                start, size = stop, 1
-        return best[1:]
-
     def dense(self, a: np.ndarray) -> np.ndarray:
         """An array of x's shape in the form of the cut; a copy only if it lies otherwise."""
         return np.ascontiguousarray(a.transpose(self.order), self.dtype).reshape(self.form)
@@ -85,10 +76,8 @@ class Cut:
     def spread(self, small: np.ndarray) -> np.ndarray:
         """A small array, repeated so that it broadcasts against the form of the cut, block by block."""
         lead, _, trail = self.places
-        full = np.empty([self.small[i] for i in self.back], self.dtype)
-        full[...] = small
-        pieces = np.empty(self.places, self.dtype)
-        pieces[...] = full.transpose(self.order).reshape(lead, 1, trail)
+        full = np.full([self.small[i] for i in self.back], small, self.dtype).transpose(self.order)
+        pieces = np.full(self.places, full.reshape(lead, 1, trail))
         pieces = pieces.reshape((*self.form[:2], 1) if self.axis == -1 else (self.form[0], 1, self.form[2]))
         if self.periodic:
             pieces = pieces[:1]
@@ -103,15 +92,13 @@ class Cut:
         pieces = pieces.swapaxes(0, 1).reshape(-1, *self.small)
         return pieces.transpose(0, *[1 + i for i in self.back])
 
-    def each(self, arrays: int, work: Work) -> list:
+    def each(self, arrays: int, work: Callable) -> list:
         """Run `work(slice, scratch)` on some blocks at a time; its results in order."""
-        block = self.form[1:]
-
         def run(slices, n):
-            scratch = np.empty((n, *block), self.dtype)
+            scratch = np.empty((n, *self.form[1:]), self.dtype)
             return [work(s, scratch[:s.stop - s.start]) for s in slices]
 
-        item = math.prod(block) * self.dtype.itemsize * arrays
+        item = math.prod(self.form[1:]) * self.dtype.itemsize * arrays
         return [result for part in in_chunks(self.form[0], item, run) for result in part]
 
     def sums(self, a: np.ndarray) -> np.ndarray:
@@ -141,13 +128,12 @@ class Plain:
         return a
 
     def spread(self, small: np.ndarray) -> np.ndarray:
-        shape = (1,) * (self.like.ndim - small.ndim) + small.shape
-        return small.reshape(shape).astype(self.dtype)
+        return small.reshape(small.shape or 1).astype(self.dtype)
 
     def collect(self, results: Sequence[np.ndarray]) -> np.ndarray:
         return results[0].astype(np.float64)[None]
 
-    def each(self, arrays: int, work: Work) -> list:
+    def each(self, arrays: int, work: Callable) -> list:
         return [work(slice(None), self.empty())]
 
     def sums(self, a: np.ndarray) -> np.ndarray:

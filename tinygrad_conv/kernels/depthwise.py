@@ -72,9 +72,7 @@ def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: 
     dtype = compute_dtype(g, w)
     c, (n_samples, o, oh, ow) = geometry.groups, g.shape
     taps, gl = _taps(w, c, dtype), g.transpose(0, 2, 3, 1)
-    dx = np.zeros((n_samples, *geometry.size, c), dtype)
-    if b is not None:
-        dx[...] = b
+    dx = np.full((n_samples, *geometry.size, c), 0 if b is None else b, dtype)
     item = (2 * o + c) * oh * ow * dtype.itemsize
 
     def work(slices, n):

@@ -83,11 +83,7 @@ def prepare(cut: Cut | Plain, axes: tuple[int, ...], x: np.ndarray,
     if not np.any(whole.mean * whole.mean > CANCELS * whole.var()):
         return x, found, 0.0
     centre = whole.mean.astype(cut.dtype)
-    near, spread = cut.empty(), cut.spread(centre)
-
-    def work(s, _):
-        np.subtract(x[s], spread[s], out=near[s])
-    cut.each(2, work)
+    near = x - cut.spread(centre)
     return near, sums(cut, near, g), centre
 
 

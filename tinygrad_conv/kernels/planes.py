@@ -38,8 +38,7 @@ def pile(g: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:
 def put(x: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:
     """Planes of zeros with every number put at its place; of several the last one stays."""
     y = _like(x, size)
-    in_order = [i.ravel() for i in np.broadcast_arrays(*_at(indices, size))]
-    y[tuple(in_order)] = x.ravel()  # one axis, so that writing has an order
+    y[tuple([i.ravel() for i in np.broadcast_arrays(*_at(indices, size))])] = x.ravel()  # in order
     return y
 
 
@@ -57,36 +56,35 @@ def bins(n: int, out: int) -> list[slice]:
 
 def bin_averages(x: np.ndarray, out: Pair) -> np.ndarray:
     """y[n,c,i,j] = the average of x over row bin i and column bin j."""
-    dtype = compute_dtype(x)
-    half, y = _like(x, (out[0], x.shape[3]), dtype), _like(x, out, dtype)
-    for i, rows in enumerate(bins(x.shape[2], out[0])):
-        np.mean(x[:, :, rows], axis=2, dtype=dtype, out=half[:, :, i])
-    for j, columns in enumerate(bins(x.shape[3], out[1])):
-        np.mean(half[..., columns], axis=3, out=y[..., j])
-    return y
+    for n in out:  # rows; then columns, which lie as rows in the meantime
+        y = _like(x, (n, x.shape[3]), compute_dtype(x))
+        for i, rows in enumerate(bins(x.shape[2], n)):
+            np.mean(x[:, :, rows], axis=2, dtype=y.dtype, out=y[:, :, i])
+        x = y.swapaxes(2, 3)
+    return x
 
 
 def bin_averages_adjoint(g: np.ndarray, size: Pair) -> np.ndarray:
     """dx[n,c,u,v] = the sum of g over the bins that hold cell (u, v), each by its number of cells."""
-    dtype = compute_dtype(g)
-    half, dx = _like(g, (g.shape[2], size[1]), dtype), _like(g, size, dtype)
-    for j, columns in enumerate(bins(size[1], g.shape[3])):
-        half[..., columns] += g[..., j:j + 1] / dtype.type(columns.stop - columns.start)
-    for i, rows in enumerate(bins(size[0], g.shape[2])):
-        dx[:, :, rows] += half[:, :, i:i + 1] / dtype.type(rows.stop - rows.start)
-    return dx
+    for n in size:
+        dx = _like(g, (n, g.shape[3]), compute_dtype(g))
+        for i, rows in enumerate(bins(n, g.shape[2])):
+            dx[:, :, rows] += g[:, :, i:i + 1] / dx.dtype.type(rows.stop - rows.start)
+        g = dx.swapaxes(2, 3)
+    return g
+
+
+def _row_maxima(x: np.ndarray, out: int) -> np.ndarray:
+    """The row of the largest number of each row bin, in each column."""
+    found = _like(x, (out, x.shape[3]), np.dtype(np.int64))
+    for i, rows in enumerate(bins(x.shape[2], out)):
+        found[:, :, i] = np.argmax(x[:, :, rows], axis=2) + rows.start
+    return found
 
 
 def bin_maxima(x: np.ndarray, out: Pair) -> tuple[np.ndarray, np.ndarray]:
     """The largest number of each bin and its place, the first one row by row; NaN wins."""
-    h, w = x.shape[2:]
-    best = _like(x, (h, out[1]), np.dtype(np.int64))          # column of each row's maximum
-    for j, columns in enumerate(bins(w, out[1])):
-        best[..., j] = np.argmax(x[..., columns], axis=3) + columns.start
-    half = np.take_along_axis(x, best, 3)
-    indices = _like(x, out, np.dtype(np.int64))
-    for i, rows in enumerate(bins(h, out[0])):
-        row = np.argmax(half[:, :, rows], axis=2) + rows.start  # (N, C, OW)
-        column = np.take_along_axis(best, row[:, :, None], 2)[:, :, 0]
-        indices[:, :, i] = row * w + column
+    columns = _row_maxima(x.swapaxes(2, 3), out[1]).swapaxes(2, 3)  # of each row's maxima: (N, C, H, OW)
+    rows = _row_maxima(np.take_along_axis(x, columns, 3), out[0])
+    indices = rows * x.shape[3] + np.take_along_axis(columns, rows, 2)
     return pick(x, indices), indices
