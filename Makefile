@@ -28,7 +28,7 @@ bench: $(VENV)/train
 
 $(VENV)/train: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[train,viz]'
+	$(BIN)/pip install --quiet --editable '.[viz]'
 	touch $@
 
 $(VENV)/test: pyproject.toml

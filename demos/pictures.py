@@ -12,7 +12,7 @@ import tinygrad_conv as tg
 try:
     from matplotlib.figure import Figure
 except ImportError:
-    raise ImportError("pictures need matplotlib; install the extras: pip install '.[train,viz]'") from None
+    raise ImportError("pictures need matplotlib; install the extra: pip install '.[viz]'") from None
 
 
 def draw_misclassified(data: nn.data.Dataset, wrong: np.ndarray, said: np.ndarray, path: Path,

@@ -17,8 +17,7 @@ import numpy as np
 
 from .kernels.parallel import get_num_threads
 
-EXTRAS = {"threadpoolctl": "train", "safetensors": "train", "tqdm": "train", "matplotlib": "viz",
-          "graphviz-pure": "viz"}
+EXTRAS = {"matplotlib": "viz", "graphviz-pure": "viz"}
 SHOWN_FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "amx_tile", "asimd", "sve")
 SKYLAKEX_NEEDS = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
 
@@ -88,10 +87,7 @@ def _built_with() -> Blas:
 
 
 def _libraries() -> tuple[Blas, ...]:
-    try:
-        import threadpoolctl
-    except ImportError:
-        return (_built_with(),)
+    import threadpoolctl
     loaded = [Blas(lib["internal_api"], lib.get("version"), lib.get("architecture"), lib.get("num_threads"))
               for lib in threadpoolctl.threadpool_info() if lib.get("user_api") == "blas"]
     return tuple(loaded) or (_built_with(),)
@@ -106,15 +102,11 @@ def _processor(path: str = "/proc/cpuinfo") -> tuple[str, frozenset[str]]:
             frozenset(found.get("flags", found.get("Features", "")).split()))
 
 
-def _advice(blas: tuple[Blas, ...], flags: frozenset[str],
-            optional: dict[str, str | None]) -> tuple[str, ...]:
+def _advice(blas: tuple[Blas, ...], flags: frozenset[str]) -> tuple[str, ...]:
     haswell = any(b.name == "openblas" and b.kernel == "Haswell" for b in blas)
-    applies = {"without threadpoolctl convolution and pooling run on one thread, and the kernel of BLAS is "
-               "not known: pip install 'tinygrad_conv[train]'": optional["threadpoolctl"] is None,
-               "this CPU has AVX-512 but OpenBLAS uses its AVX2 kernel; float32 matrix products may be 1.5 "
-               "times as fast with OPENBLAS_CORETYPE=SkylakeX set before Python starts":
-               haswell and flags >= SKYLAKEX_NEEDS}
-    return tuple(text for text, does in applies.items() if does)
+    return ("this CPU has AVX-512 but OpenBLAS uses its AVX2 kernel; float32 matrix products may be 1.5 "
+            "times as fast with OPENBLAS_CORETYPE=SkylakeX set before Python starts",
+            ) if haswell and flags >= SKYLAKEX_NEEDS else ()
 
 
 def _installed(name: str) -> str | None:
@@ -128,8 +120,8 @@ def show_config() -> Config:
     """What this installation computes with, and advice if it could be faster.
 
     Returns:
-        an object to print: versions, the BLAS library with its kernel and threads (the kernel needs
-        threadpoolctl), threads of the heavy kernels, CPU, optional parts, advice.
+        an object to print: versions, the BLAS library with its kernel and threads, threads of the heavy
+        kernels, CPU, optional parts, advice.
 
     Example:
         >>> print(show_config())  # doctest: +ELLIPSIS
@@ -142,4 +134,4 @@ def show_config() -> Config:
     optional["dot"] = "found" if shutil.which("dot") else None
     blas, (cpu, flags) = _libraries(), _processor()
     return Config(versions, blas, get_num_threads(), f"{cpu}, {_count(os.cpu_count() or 1, 'CPU')}",
-                  flags, optional, _advice(blas, flags, optional))
+                  flags, optional, _advice(blas, flags))

@@ -11,7 +11,7 @@ import tarfile
 import urllib.request
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,9 @@ def md5(path: Path) -> str:
 
 
 def _with_bar(response: Any, total: int, name: str) -> AbstractContextManager[Any]:
-    """The response, whose reading moves a progress bar if there is tqdm."""
-    try:
-        from tqdm import tqdm  # type: ignore[import-untyped]
-    except ImportError:
-        return nullcontext(response)
+    """The response, whose reading moves a progress bar."""
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
     return tqdm.wrapattr(response, "read", total=total or None, desc=name)
 
 

@@ -1,5 +1,6 @@
 """Telling the user how training goes: callbacks, and the default one, a progress bar."""
 import sys
+from typing import Any
 
 from .history import Row
 
@@ -40,7 +41,7 @@ LOG = 10.0  # seconds between lines where nobody watches: a log, a pipe
 
 
 class ProgressBar(Callback):
-    """One tqdm bar per epoch, on stderr; a plain line per epoch if tqdm is not installed.
+    """One tqdm bar per epoch, on stderr.
 
     Example:
         >>> bar = ProgressBar()
@@ -50,30 +51,22 @@ class ProgressBar(Callback):
     """
 
     def __init__(self) -> None:
-        try:
-            from tqdm.auto import tqdm  # type: ignore[import-untyped]
-        except ImportError:
-            tqdm = None
-        self._tqdm, self._bar, self._title = tqdm, None, ""
+        self._bar: Any = None
 
     def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
-        self._title = f"epoch {epoch}/{epochs}"
+        from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
         watched = sys.stderr.isatty() or "ipykernel" in sys.modules
-        if self._tqdm is not None:
-            self._bar = self._tqdm(total=batches, desc=self._title, unit="batch", leave=True,
-                                   dynamic_ncols=True, mininterval=0.1 if watched else LOG)
+        self._bar = tqdm(total=batches, desc=f"epoch {epoch}/{epochs}", unit="batch", dynamic_ncols=True,
+                         mininterval=0.1 if watched else LOG)
 
     def batch_end(self, row: Row) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix(_short(row), refresh=False)
-            self._bar.update()
+        self._bar.set_postfix(_short(row), refresh=False)
+        self._bar.update()
 
     def epoch_end(self, row: Row) -> None:
-        if self._bar is None:
-            print(self._title, *(f"{k} {v}" for k, v in _short(row).items()), sep="  ", file=sys.stderr)
-        else:
-            self._bar.set_postfix(_short(row))
-            self.close()
+        self._bar.set_postfix(_short(row))
+        self.close()
 
     def close(self) -> None:
         if self._bar is not None:

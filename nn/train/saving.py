@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 import tinygrad_conv as tg
 
@@ -18,16 +20,6 @@ from ..optim.optimizer import Optimizer
 from .history import History
 
 FORMAT = "tinygrad_conv checkpoint 1"
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors
-        import safetensors.numpy
-    except ImportError:
-        raise ImportError("weights are kept in safetensors files; install the extra: pip install "
-                          "'tinygrad_conv[train]'") from None
-    return safetensors
 
 
 def _to_save(name: Any, value: Any) -> np.ndarray:
@@ -63,7 +55,6 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
     Raises:
         TypeError, ValueError: for anything but numbers by name, or metadata that is not text.
         OSError: if the disk is full or cannot be written; the old file is as it was.
-        ImportError: without safetensors; names the extra.
 
     Example:
         >>> import nn, tempfile
@@ -77,11 +68,10 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
     tg.arguments.instance(state, Mapping, "save", "a module or a mapping of names to arrays")
     arrays = {name: _to_save(name, value) for name, value in state.items()}
     notes = {_text(key): _text(text) for key, text in (metadata or {}).items()}
-    library = _safetensors()
     try:
-        tg.write_atomically(path, lambda temporary: library.numpy.save_file(
+        tg.write_atomically(path, lambda temporary: save_file(
             arrays, temporary, metadata=notes or None))
-    except library.SafetensorError as e:
+    except SafetensorError as e:
         raise OSError(f"save: {os.fspath(path)!r} could not be written and was left as it was: {e}"
                       ) from None
 
@@ -94,14 +84,13 @@ def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarr
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"load: there is no file {os.fspath(path)!r}")
-    library = _safetensors()
     try:
-        with library.safe_open(path, framework="numpy") as f:
+        with safe_open(path, framework="numpy") as f:
             return {name: f.get_tensor(name) for name in f.keys()}, dict(f.metadata() or {})
     except (TypeError, AttributeError) as e:  # bfloat16, float8
         raise ValueError(f"load: {os.fspath(path)!r} holds numbers of a type NumPy does not have ({e}); "
                          f"convert them to float32 where the file was made") from None
-    except (library.SafetensorError, OSError) as e:
+    except (SafetensorError, OSError) as e:
         raise ValueError(f"load: {os.fspath(path)!r} is not a whole safetensors file ({e}); it may be "
                          f"truncated, or of another format") from None
 
@@ -111,7 +100,6 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged.
-        ImportError: without safetensors; names the extra.
 
     Example:
         >>> import nn, tempfile

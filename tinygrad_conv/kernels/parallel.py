@@ -1,8 +1,8 @@
 """Threads over the batch: chunks that fit the cache, spread over a few Python threads.
 
 NumPy's copies, ufuncs and matrix products release the GIL, so plain threads scale, as long as
-BLAS does not start threads of its own inside. Holding BLAS to one thread needs `threadpoolctl`;
-without it, one Python thread works and BLAS may use its own.
+BLAS does not start threads of its own inside. `threadpoolctl` holds it to one thread; where it knows
+no BLAS of this process, one Python thread works and BLAS may use its own.
 """
 import math
 import os
@@ -24,11 +24,8 @@ BLAS_ALONE = 1 << 18  # multiply-adds of a matrix product up to which OpenBLAS s
 
 
 def _blas_libraries() -> list[Any]:
-    """Handles on the BLAS libraries of this process, or none without `threadpoolctl`."""
-    try:
-        from threadpoolctl import ThreadpoolController
-    except ImportError:
-        return []
+    """Handles on the BLAS libraries of this process."""
+    from threadpoolctl import ThreadpoolController  # not with NumPy: `import tinygrad_conv` is quick
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
