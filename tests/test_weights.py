@@ -81,7 +81,7 @@ def test_save_on_a_full_disk_is_an_oserror_that_names_the_file(tmp_path, monkeyp
         path.write_bytes(old[:100])
         raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("nn.train.saving.save_file", full)
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
     with pytest.raises(OSError, match="save: .*w' could not be written and was left as it was: .*No space left"):
         nn.save(net(1), tmp_path / "w")
     assert (tmp_path / "w").read_bytes() == old and os.listdir(tmp_path) == ["w"]

@@ -18,7 +18,8 @@ import numpy as np
 import nn
 import tinygrad_conv as tg
 assert tg.__file__.startswith(sys.prefix) and nn.__file__.startswith(sys.prefix), (tg.__file__, nn.__file__)
-assert {r.split(">")[0] for r in requires("tinygrad_conv") if "extra" not in r} == {"numpy", "graphviz"}
+assert {r.split(">")[0] for r in requires("tinygrad_conv") if "extra" not in r} == {
+    "numpy", "graphviz", "safetensors", "threadpoolctl", "tqdm"}
 net = nn.Sequential(nn.Conv2d(1, 4, 3, rng=np.random.default_rng(0)), nn.ReLU(), nn.Flatten(),
                     nn.Linear(144, 10, rng=np.random.default_rng(1)))
 x, y = nn.data.digits("train")[np.arange(64)]

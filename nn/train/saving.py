@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 import tinygrad_conv as tg
 
@@ -68,6 +66,9 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
     tg.arguments.instance(state, Mapping, "save", "a module or a mapping of names to arrays")
     arrays = {name: _to_save(name, value) for name, value in state.items()}
     notes = {_text(key): _text(text) for key, text in (metadata or {}).items()}
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
     try:
         tg.write_atomically(path, lambda temporary: save_file(
             arrays, temporary, metadata=notes or None))
@@ -84,6 +85,8 @@ def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarr
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"load: there is no file {os.fspath(path)!r}")
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="numpy") as f:
             return {name: f.get_tensor(name) for name in f.keys()}, dict(f.metadata() or {})
