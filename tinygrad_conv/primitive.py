@@ -111,6 +111,7 @@ class Primitive(Generic[P]):
         self.name = fn.__name__.strip("_")  # a wrapper `conv2d` calls `_conv2d`
         code = getattr(fn, "__code__", None)  # a NumPy ufunc has none
         self.names: tuple[str, ...] = code.co_varnames[:code.co_argcount] if code else ()
+        self.defaults: dict[str, Any] = getattr(fn, "__kwdefaults__", None) or {}
         self.required = len(self.names) - len(getattr(fn, "__defaults__", None) or ())
         self.vjps: tuple[Callable[..., Any] | None, ...] = ()
         self.variadic_vjp: Callable[..., Any] | None = None
@@ -141,11 +142,11 @@ class Primitive(Generic[P]):
     # ----- facets: what a reader of the tape may ask about a call -----
 
     def defcost(self, cost: Callable[..., int]) -> None:
-        """The multiply-adds of a call: `cost(output, *inputs, **params)`, of shapes; 0 if none is given."""
+        """The multiply-adds of a call: `cost(output, *inputs, **params)`, of shapes instead of arrays."""
         self.cost = cost
 
     def deflabel(self, label: Callable[..., str]) -> None:
-        """What pictures write behind the op's name: `label(*inputs, **params)`, of shapes."""
+        """What pictures write behind the op's name: `label(*inputs, **params)`, shapes not arrays."""
         self.label = label
 
     def defnotes(self, ans: str = "", **arguments: str) -> None:
@@ -178,7 +179,9 @@ class Primitive(Generic[P]):
                                   f"one with {self.name}.defvjp(...)")
 
     def _by_position(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, ...]:
-        """All arrays, also those given by name as in `mul(x, y=w)`, which are taken from `params`."""
+        """All arrays, also those given by name as in `mul(x, y=w)`; `params` then holds all the rest."""
+        for name, value in self.defaults.items():
+            params.setdefault(name, value)  # the VJPs get these too
         for i in range(len(args), len(self.names)):
             value = params.get(self.names[i])
             if value is None or i >= self.required and not isinstance(value, Tensor | np.ndarray):
@@ -191,7 +194,7 @@ class Primitive(Generic[P]):
         return args
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:  # or a tuple, which unpacks alike
-        if params:
+        if params or self.defaults:
             args = self._by_position(args, params)  # type: ignore[assignment]
         arrays, differentiable = [], False
         for a in args:
@@ -266,13 +269,17 @@ class Primitive(Generic[P]):
         return tuple(outputs)
 
     def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:
-        if str(e).startswith("operands could not be broadcast"):
+        if self.broadcasts and str(e).startswith("operands could not be broadcast"):
             return ValueError(f"{self.name}: shapes {' and '.join(str(a.shape) for a in arrays)} do "
                               f"not broadcast; counted from the last, axes must be equal or 1")
-        written = "; an op must not write into its inputs" if "read-only" in str(e) else ""
+        advice = ""
+        if "read-only" in str(e):
+            advice = "; an op must not write into its inputs"
+        elif self.names and any(a.ndim == 0 for a in arrays[self.required:]):
+            advice = "; arrays are positional, all else goes by keyword"
         shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
         kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(e, k))
-        return kind(f"{self.name}: {e}{written} (inputs {shapes}, parameters {params})")
+        return kind(f"{self.name}: {e}{advice} (inputs {shapes}, parameters {params})")
 
 
 def _frozen(value: Any) -> Any:

@@ -168,7 +168,11 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
             for i, x in enumerate(inputs):
                 vjp = vjps[i]
                 if vjp is not None and x._requires_grad and (needed is None or needed(x)):
-                    gx = vjp(g, ans, *inputs, **params) if params else vjp(g, ans, *inputs)
+                    try:
+                        gx = vjp(g, ans, *inputs, **params) if params else vjp(g, ans, *inputs)
+                    except Exception as e:
+                        e.add_note(f"in {node.primitive.name}'s VJP {i}, vjp(g, ans, *inputs, **{params})")
+                        raise
                     array = x._data
                     if gx.__class__ is not Tensor or gx._data.dtype is not array.dtype or (
                             gx._data.shape != array.shape):

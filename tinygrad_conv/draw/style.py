@@ -106,8 +106,7 @@ def call_label(node: Node, output: Tensor | Freed) -> str:
     op, params = node.primitive, node.params
     if op.label is not None:
         return f"{op.name} {op.label(*[t.shape for t in node.inputs], **params)}".rstrip()
-    plain = {**(getattr(op.fn, "__kwdefaults__", None) or {}),  # a NumPy ufunc has none
-             "shape": output.shape, "size": output.shape[2:], "dtype": output.dtype}
+    plain = {**op.defaults, "shape": output.shape, "size": output.shape[2:], "dtype": output.dtype}
     return " ".join([op.name, *(f"{key} {value_text(v)}" for key, v in params.items()
                                 if v is not None and v is not False
                                 and not (key in plain and value_text(v) == value_text(plain[key])))])

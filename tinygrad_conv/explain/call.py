@@ -65,7 +65,7 @@ def recorded(y: Any, what: str) -> RecordedConv:
                   "convolution outside no_grad()") if y.node is None else (
                   f"this one was made by {y.node.primitive.name}: pass what the convolution itself returned, "
                   f"or find it with tg.explain.find(y, name)")
-        raise TypeError(f"{what}: expects the result of conv2d or conv_transpose2d, {origin}")
+        raise TypeError(f"{what}: expects the result of tg.conv2d or tg.conv_transpose2d, {origin}")
     if t.node.freed or isinstance(t, Freed):
         raise RuntimeError(f"{what}: backward() has freed what this {t.node.primitive.name} read; call "
                            f"it with retain_graph=True, or compute y again")

@@ -35,5 +35,6 @@ def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: 
     return _strategy(w.shape[1] == 1, geometry).input_adjoint(g, w, b, geometry)
 
 
-for function in (conv2d, weight_adjoint, input_adjoint):
-    register("numpy", function.__name__, function)
+register("numpy", "conv2d", conv2d)
+register("numpy", "weight_adjoint", weight_adjoint)
+register("numpy", "input_adjoint", input_adjoint)

@@ -1,7 +1,9 @@
 """Which kernel serves a call: one table of functions on arrays, by operation.
 
-A family (`numpy` here; compiled ones elsewhere) registers its functions, and touches no other file. The one
-registered last is asked first. Operations and their arguments, x (N, C, H, W), with a `Geometry`:
+A family of kernels (`numpy` comes with this package) registers its functions, and touches no other file.
+The one registered last is asked first. Inputs are read-only, of any strides, of float16, float32 or
+float64; b may be None; the result is an array of the inputs' dtype. Operations and their arguments,
+x (N, C, H, W), with a `Geometry`:
 
     conv2d(x, w, b, geometry)              maxima(x, geometry)
     input_adjoint(g, w, b, geometry)       maxima_scatter(g, x, y, geometry)
@@ -14,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arguments import one_of
+
 
 class Kernel(NamedTuple):
     """One row: `serves`, of the same arguments, says whether `function` takes the call."""
@@ -23,13 +27,20 @@ class Kernel(NamedTuple):
     serves: Callable[..., bool] | None
 
 
-kernels: dict[str, list[Kernel]] = {}
+kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
+    "conv2d", "input_adjoint", "weight_adjoint", "averages", "averages_adjoint",
+    "maxima", "maxima_scatter", "maxima_gather", "maxima_indices")}
 
 
 def register(family: str, operation: str, function: Callable[..., np.ndarray],
              serves: Callable[..., bool] | None = None) -> None:
-    """Let `function` take the calls of an operation that it serves (default: all)."""
-    kernels[operation] = [Kernel(family, function, serves), *kernels.get(operation, [])]
+    """Let `function` take the calls of an operation that it serves (default: all).
+
+    Raises:
+        ValueError: for an operation that is none of those above.
+    """
+    one_of(operation, "register", "operation", list(kernels))
+    kernels[operation].insert(0, Kernel(family, function, serves))
 
 
 def unregister(family: str) -> None:
@@ -52,5 +63,10 @@ def run(operation: str, *call: Any) -> np.ndarray:
     """
     for kernel in kernels.get(operation, ()):
         if kernel.serves is None or kernel.serves(*call):
-            return kernel.function(*call)
-    raise LookupError(f"no kernel is registered that serves this call of {operation}")
+            try:
+                return kernel.function(*call)
+            except Exception as e:
+                e.add_note(f"in the kernel of family {kernel.family!r} for {operation}")
+                raise
+    shapes = [np.shape(a) if isinstance(a, np.ndarray) else a for a in call]
+    raise LookupError(f"no kernel is registered that serves this call of {operation}: {shapes}")
