@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core import Fixed, as_array
+from .core import as_array
 from .tensor import Tensor, share
 from .primitive import free
 from .pullback import pull
@@ -29,8 +29,6 @@ def _seed(t: Tensor, gradient: Any) -> Tensor:
     if gradient.shape != t.shape:
         raise ValueError(f"backward: gradient has shape {gradient.shape}, the tensor {t.shape}; "
                          f"they must be equal")
-    if not gradient.requires_grad:
-        gradient = share(gradient._data, Fixed())  # for the pass; the user's own stays writeable
     return gradient if gradient.dtype == t.dtype else ops.astype(gradient, dtype=t.dtype)
 
 
@@ -64,11 +62,12 @@ def _own(gradients: Iterable[Tensor]) -> list[Tensor]:
     """The gradients, each a tensor of its own on memory that is nobody else's (or, if recorded, fixed)."""
     own, given = [], set()
     for g in gradients:
-        if g.node is not None:
-            g = ops.identity(g) if (g.node.order, g.index) in given else g
-            given.add((g.node.order, g.index))
+        if not (g.requires_grad and is_recording()):
+            g = share(g._data.copy(order="K"))
+        elif g.node is None or (g.node.order, g.index) in given:
+            g = ops.identity(g)
         else:
-            g = ops.mul(g, 1.0) if g.requires_grad else share(g._data.copy(order="K"))
+            given.add((g.node.order, g.index))
         own.append(g)
     return own
 

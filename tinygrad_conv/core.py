@@ -40,7 +40,7 @@ class Memory:
     lent: dict[int, weakref.ref[Any]] = {}  # of the class: nothing was ever lent
 
     def lend(self, array: np.ndarray) -> np.ndarray:
-        """A writeable twin of a locked view; it, and every view of it, keeps alive the object watched here.
+        """A writeable twin of a locked view; it, and every view of it, keeps alive the twin that is watched.
 
         Raises:
             ValueError: if the memory is the user's, and read-only.
@@ -54,7 +54,7 @@ class Memory:
         view = np.asarray(memoryview(twin))
         if self.lent is Memory.lent:
             self.lent = {}
-        watch = weakref.ref(view.base, self._returned)
+        watch = weakref.ref(twin, self._returned)
         self.lent[id(watch)] = watch
         self.changed, self.watched, self.settled = tick(), True, False
         return view

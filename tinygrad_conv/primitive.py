@@ -108,7 +108,7 @@ class Primitive(Generic[P]):
     def __init__(self, fn: Callable[P, Any]) -> None:
         functools.update_wrapper(self, fn)
         self.fn: Callable[..., Any] = fn
-        self.name = fn.__name__.strip("_")  # a wrapper `conv2d` calls `_conv2d`
+        self.name = getattr(fn, "__name__", "op").strip("_")  # a wrapper `conv2d` calls `_conv2d`
         code = getattr(fn, "__code__", None)  # a NumPy ufunc has none
         self.names: tuple[str, ...] = code.co_varnames[:code.co_argcount] if code else ()
         self.defaults: dict[str, Any] = getattr(fn, "__kwdefaults__", None) or {}
@@ -188,8 +188,9 @@ class Primitive(Generic[P]):
                 break
             args += (params.pop(self.names[i]),)
         for name, value in params.items():
-            if isinstance(value, Tensor):
-                raise TypeError(f"{self.name}: parameter {name!r} is a tensor, its gradient would be "
+            parts = value if isinstance(value, tuple | list) else (value,)
+            if any([isinstance(part, Tensor) for part in parts]):
+                raise TypeError(f"{self.name}: parameter {name!r} holds a tensor, its gradient would be "
                                 f"lost; arrays are positional: {self.name}({', '.join(self.names)})")
         return args
 
@@ -205,7 +206,7 @@ class Primitive(Generic[P]):
             arrays.append(a._data)
             if a._requires_grad:
                 differentiable = True
-        recording, scope, _, backward = current()
+        recording, scope, _, backward, _ = current()
         node = None
         if differentiable and recording:
             node = _new(Node)
@@ -259,7 +260,10 @@ class Primitive(Generic[P]):
         """Wrap the outputs of an op that has several; also the integer ones are kept for the derivative."""
         outputs = []
         for i, value in enumerate(values):
-            value, memory = _placed(value, inputs)
+            memory = None
+            if value.base is not None or getrefcount(value) > 3:  # `values`, `value`, and the argument
+                value, memory = _placed(value, inputs)
+            value.setflags(False)
             out = share(value, memory or (Memory() if node is None and not fixed else Fixed()))
             if node is not None and value.dtype.kind == "f":
                 out.node, out.index, out._requires_grad = node, i, True
@@ -306,13 +310,13 @@ def _narrowed(array: np.ndarray, arrays: list[np.ndarray], params: dict[str, Any
 
 
 def _placed(value: np.ndarray, inputs: tuple[Any, ...]) -> tuple[np.ndarray, Any]:
-    """The memory of a result, if it is an input's; else None, and what owns it is locked too."""
+    """A result and its memory if that is an input's; else None, and a copy if somebody else holds the owner."""
     owner = value if value.base is None else value.base  # NumPy keeps no views of views
     for t in inputs:
         if t._data is owner or t._data.base is owner:
             return value, t.memory
-    if isinstance(owner, np.ndarray):
-        owner.setflags(False)  # a buffer that the op may use again, or that somebody holds
+    if isinstance(owner, ndarray) and owner.base is None and owner is not value and getrefcount(owner) == 3:
+        owner.setflags(False)  # one of the three is the result
         return value, None
     for t in inputs:  # as_strided, or memory that is not NumPy's
         if np.may_share_memory(value, t._data):

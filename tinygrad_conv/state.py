@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextvars import ContextVar
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 P, R = ParamSpec("P"), TypeVar("R")
@@ -17,13 +18,15 @@ P, R = ParamSpec("P"), TypeVar("R")
 class State(NamedTuple):
     """The recording flag, the path of enclosing scopes, the state outside the innermost block.
 
-    `backward` says that a backward pass is under way: its results are fixed, though not recorded.
+    `backward` says that a backward pass is under way: its results are fixed, though not recorded. `block`
+    is the one that set this state.
     """
 
     recording: bool = True
     scope: tuple[str, ...] = ()
     outer: State | None = None
     backward: bool = False
+    block: Block | None = None
 
 
 _variable: ContextVar[State] = ContextVar("tinygrad_conv", default=State())  # noqa: B039  (a tuple)
@@ -37,14 +40,27 @@ class Block:
         self.recording, self.names = recording, names
 
     def __enter__(self) -> None:
-        recording, scope, _, backward = before = current()
-        recording = recording if self.recording is None else self.recording
-        enter(State(recording, scope + self.names, before, backward))
+        enter(self._within(current()))
 
     def __exit__(self, *exception: Any) -> None:
-        enter(current().outer or State())
+        enter(self._left(current()))
+
+    def _within(self, outer: State) -> State:
+        recording = outer.recording if self.recording is None else self.recording
+        return State(recording, outer.scope + self.names, outer, outer.backward, self)
+
+    def _left(self, state: State) -> State:
+        """The state without this block, which need not be the innermost: generators end when they like."""
+        if state.block is self or state.outer is None:
+            return state.outer or state
+        outer = self._left(state.outer)
+        return state.block._within(outer) if state.block else state._replace(outer=outer)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        if any(kind(function) for kind in (isgeneratorfunction, iscoroutinefunction, isasyncgenfunction)):
+            raise TypeError(f"{function.__name__}: a generator or coroutine runs after the decorated call; "
+                            f"use the `with` block inside it")
+
         @functools.wraps(function)
         def inside(*args: P.args, **kwargs: P.kwargs) -> R:
             with self:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .geometry import REMEMBERED, Geometry, Taps
+from .geometry import Geometry, Taps
 from .layout import compute_dtype
 from .parallel import in_chunks
 from .table import register
@@ -193,7 +193,7 @@ def _in_memory(x: np.ndarray) -> tuple[int, ...]:
     return tuple(sorted(range(x.ndim), key=lambda i: -abs(x.strides[i])))
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=64)  # up to 128 kB each
 def _places(geometry: Geometry, shape: tuple[int, ...], order: tuple[int, ...]
             ) -> tuple[np.ndarray, np.ndarray]:
     """Where the cells of each window stand in memory, (windows, KH*KW); where its first is in that list."""
