@@ -23,7 +23,7 @@ test: $(VENV)/test
 test-slow: $(VENV)/test
 	$(BIN)/python -m pytest -q -m slow
 
-bench: $(VENV)/train
+bench: $(VENV)/bench
 	$(BIN)/python -m tests.bench
 
 $(VENV)/train: pyproject.toml
@@ -34,6 +34,11 @@ $(VENV)/train: pyproject.toml
 $(VENV)/test: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/bench: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[bench]'
 	touch $@
 
 clean:

@@ -43,8 +43,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     x, labels = nn.data.digits("train")[np.arange(8)]
 
-    small = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1, rng=rng), nn.ReLU(), nn.Flatten(),
-                          nn.Linear(64, 10, rng=rng))
+    small = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1, rng=rng), nn.ReLU(),
+                          nn.Conv2d(4, 10, 4, rng=rng), nn.Flatten())
     gradient = nn.draw(small, x, loss=lambda y: tg.cross_entropy(y, labels))
     made = [gradient.save(out / "gradient.svg")]
 

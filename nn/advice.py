@@ -1,7 +1,4 @@
-"""What names of torch.nn and torch.optim are called here: advice for the AttributeError of a missing name.
-
-Imports nothing.
-"""
+"""What names of torch.nn and torch.optim are called here: advice for the AttributeError of a missing name."""
 NAMES = {  # what is missing in nn
     "functional": "import tinygrad_conv as tg: tg.relu(x), tg.cross_entropy(y, labels)",
     "Tensor": "tg.Tensor", "Buffer": "self.register_buffer(name, t)",

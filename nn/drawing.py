@@ -1,7 +1,4 @@
-"""Draw a model: one forward pass in evaluation mode, with the names and kinds of its modules.
-
-May import the engine's public names only.
-"""
+"""Draw a model: one forward pass in evaluation mode, with the names and kinds of its modules."""
 import inspect
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack

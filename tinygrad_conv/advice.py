@@ -1,8 +1,8 @@
 """What PyTorch's names are called here: advice for the AttributeError of a missing name.
 
-`tg` has NumPy's names and argument order, tensors have PyTorch's, and each has only one; a ported
-program meets this file where it uses the other. Public as `tg.advice`: nn has a table of its own.
-Imports the standard library only.
+`tg` has NumPy's names and argument order, tensors have PyTorch's, and most things have only one name (but
+there are concat and concatenate, clip and clamp, view and reshape, to and astype); a ported program meets
+this file where it uses another. Public as `tg.advice`: nn has a table of its own.
 """
 import importlib
 import sys

@@ -1,7 +1,7 @@
 """What users pass, checked in one way for engine and nn: an error names the op, the argument and the value.
 
-Pure checks of numbers, axes, dtypes and generators, and what to say of a name that does not exist; they
-know no op and no tensor. Public as `tg.arguments`.
+Pure checks of numbers, sizes, axes, dtypes and generators, which know no op and no tensor. Public as
+`tg.arguments`.
 """
 import math
 import operator

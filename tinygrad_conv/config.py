@@ -1,7 +1,7 @@
 """What this installation computes with: versions, BLAS and its kernel, threads, CPU, optional parts.
 
 Speed can differ several-fold between machines for reasons that no error message gives; this object
-does. It only reads, and prints nothing. Imports kernels.parallel.
+does. It only reads, and prints nothing.
 """
 import html
 import os

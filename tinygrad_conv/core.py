@@ -30,10 +30,12 @@ class Memory:
     """What all tensors on one piece of changeable memory share.
 
     `changed` is when a writeable view was last handed out, by `mutate` or before a graph relied on the
-    values (`recorded`); `exposed` says that they belong to one of the user's arrays. `lent` holds the
-    views that are still alive: while there are any, or if `exposed`, only a checksum can tell a change
-    (`watched`).
-    Memory that is recorded and not watched is `settled`.
+    values (`recorded`); `exposed` says that they belong to one of the user's arrays, `closed` that this
+    array is read-only. `lent` holds the views that are still alive: while there are any, or if `exposed`,
+    only a checksum can tell a change (`watched`). Memory that is recorded and not watched is `settled`.
+
+    Arrays are handed out by way of a `memoryview`, which is then their `.base`: NumPy refuses to unlock a
+    locked one, and the `.base` of a lent one lives as long as any view of it.
     """
 
     changed, recorded, settled, watched, exposed, closed = 0, False, False, False, False, False
@@ -48,9 +50,9 @@ class Memory:
         if self.closed:
             raise ValueError("the array that is shared is read-only")
         if isinstance(array.base, np.ndarray) and not self.exposed:
-            array.base.setflags(True)  # from now on; nobody but this object gets at it
+            array.base.setflags(write=True)  # from now on; nobody but this object gets at it
         twin = array.view()
-        twin.setflags(True)
+        twin.setflags(write=True)
         view = np.asarray(memoryview(twin))
         if self.lent is Memory.lent:
             self.lent = {}
@@ -88,7 +90,7 @@ class Record:
 
     def __init__(self, array: np.ndarray, memory: Fixed | Memory) -> None:
         self._data, self.memory, self._requires_grad = array.view(), memory, False
-        self._data.setflags(False)
+        self._data.setflags(write=False)
         self.grad = self.node = None
         self.index, self.name = 0, ""
 

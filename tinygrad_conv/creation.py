@@ -1,7 +1,6 @@
 """Tensors from data, filled with a value, counted, or random.
 
-float32 unless said otherwise. Random ones take `rng = np.random.default_rng(seed)`: no hidden state. Imports
-the record and the checks of arguments.
+float32 unless said otherwise. Random ones take `rng = np.random.default_rng(seed)`: no hidden state.
 """
 from collections.abc import Callable
 from typing import Any

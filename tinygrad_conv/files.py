@@ -1,7 +1,4 @@
-"""Files that are whole at any moment: how pictures, weights and data are written to disk.
-
-Imports the standard library only.
-"""
+"""Files that are whole at any moment: how pictures, weights and data are written to disk."""
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 For a random cotangent g and a random direction v, <g, J v> (differences) must equal <J^T g, v>
 (the VJP). A VJP is itself a function of the inputs and of g, so the next order is the same check
-on it. May import autodiff and what autodiff imports.
+on it.
 """
 from __future__ import annotations
 

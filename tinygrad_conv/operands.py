@@ -1,7 +1,7 @@
 """What an op makes of numbers, lists and arrays passed along with tensors.
 
 Numbers and lists take the float type of the tensors they meet; arrays are not copied, but watched
-for changes. Imports core only.
+for changes.
 """
 from typing import Any
 

@@ -1,8 +1,8 @@
 """What each task and thread sets for the ops it calls: whether they are recorded, and in which scope.
 
 The state is an immutable value in a context variable, so that threads and asyncio tasks do not see each
-other's. Each `with` block sets one that leads back to the one before. Apart from the count of calls
-(primitive.py), this is the recorder's only global state. Imports nothing.
+other's. Each `with` block sets one that leads back to the one before. Apart from the clock (`tick` in
+core.py), this is the recorder's only global state.
 """
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The one walk of the graph: from some tensors back to the leaves, as a list in creation order.
+"""The one walk of the graph, from some tensors back to the leaves, and what it met in creation order.
 
-Gradients, listings, pictures and costs are readers of this list. Iterative, so depth costs
-nothing, and every node is visited once, so diamonds cost nothing.
+`reach` walks and gives the calls by creation number: all that a gradient needs. `walk` puts them in order,
+each with all its outputs, for listings, pictures and costs. Iterative, so no chain is too long; every
+call is visited once, however many paths lead to it.
 """
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias

@@ -1,6 +1,6 @@
 """An answer to one question, as text for the terminal and as a page that needs nothing else.
 
-Every number in it comes from the run that made it. Imports `proof` and the drawings' `write`.
+Every number in it comes from the run that made it.
 """
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Module: a tree of named parameters, buffers and modules with a forward function.
 
 Everything is kept in the order in which it was assigned; dotted names and the keys of a state are
-PyTorch's. May import the engine's public names only.
+PyTorch's.
 """
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 `annotate` reads figures off a live tape. Figures can be added up, so that a module drawn as one box has
 them too; `write_figures` turns them into lines and marks, last of all. Everything about one word of `show=`
-is in its record, at the end. May import core, tape, measure, style and graph.
+is in its record, at the end.
 """
 import math
 import re

@@ -2,7 +2,7 @@
 runs of equal modules drawn once, with their number: "x8".
 
 Each function maps a Graph to a Graph; figures of boxes that become one are added up. The rules are meant
-to be predictable, not clever. May import style and graph.
+to be predictable, not clever.
 """
 import math
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """Draw what led to a tensor, or to an error: one call, and the result goes to any format.
 
 Pictures are made by a program that is installed: Graphviz's `dot`, else the `graphviz-pure` command of the
-`viz` extra, which needs nothing else but makes no PDF. May import everything else in this folder.
+`viz` extra, which needs nothing else but makes no PDF.
 """
 import contextlib
 import os

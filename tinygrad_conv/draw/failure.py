@@ -1,7 +1,7 @@
 """The picture of a forward pass that raised: what was computed until then, and the failing call.
 
 Read off the traceback: the library function called by the user's innermost line is the call
-that failed, and its arguments lead back along the tape. May import core, primitive, graph and style.
+that failed, and its arguments lead back along the tape.
 """
 import contextlib
 import inspect

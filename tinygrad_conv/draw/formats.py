@@ -1,7 +1,7 @@
 """A graph as text: DOT, by the classes of the `graphviz` package, and a listing for a terminal.
 
 Boxes and edges come in the order of the graph, frames are numbered: the same graph gives the same
-text, byte for byte. Names are text, whatever they look like. May import graph and style.
+text, byte for byte. Names are text, whatever they look like.
 """
 from collections.abc import Iterable
 from html import escape

@@ -2,8 +2,7 @@
 
 Pure and deterministic: boxes are numbered in the order of the tape, so the same program gives the
 same graph, before and after `backward()`. Scopes are paths of names without dots: a scope called
-"blocks.0" is the part "0" of "blocks". Renderers and annotations are other files; this one may
-import core, primitive, tape and style.
+"blocks.0" is the part "0" of "blocks". Renderers and annotations are other files.
 """
 import math
 from collections.abc import Iterable, Mapping

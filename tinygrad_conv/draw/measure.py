@@ -2,7 +2,7 @@
 
 Costs are the same before and after `backward()`. Nothing here changes a tensor: calls are repeated on the
 recorded arrays, and gradients go into dictionaries, not into `.grad`; NumPy's warnings, which the first run
-gave, are not given again. May import core, primitive, tape and pullback.
+gave, are not given again.
 """
 import math
 import statistics

@@ -2,7 +2,7 @@
 
 Each kind of box has a shape of its own, each mark a colour, a line and a word, so that nothing is shown by
 colour alone; the colours are Okabe and Ito's, all light enough for black text.
-Source: Okabe, Ito, "Color Universal Design", 2008. May import primitive.
+Source: Okabe, Ito, "Color Universal Design", 2008.
 """
 import functools
 import linecache

@@ -1,8 +1,7 @@
 """From the tensor a reader asks about to the recorded convolution that made it.
 
 Shape changes around the call (a sample without batch axis, conv1d, channels last) are undone,
-so that an index is written with the axes the reader sees. Imports core, primitive, tape, pullback
-and the ops of convolution and shape.
+so that an index is written with the axes the reader sees.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

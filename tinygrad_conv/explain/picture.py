@@ -3,7 +3,6 @@
 Left to right it reads as the equation does: result = input x weight = products, summed. Cells with the
 same letter meet. Line and texture, not colour alone, tell what a cell is: thickly outlined cells meet,
 hatched ones are padding, crossed ones no window covers. Large planes are cut to the part of interest.
-Imports terms and text.
 """
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -5,7 +5,7 @@ small side (conv2d's output), tap a of the kernel and position u of the large si
 meet where u = i*s + a*d - p. Fix i, and the rest is a patch; fix u, and it is what reaches this
 pixel; fix a, and it is all that one weight sees. Channels have an equation of their own.
 
-Data only; text.py and picture.py show it. Imports the call.
+Data only; text.py and picture.py show it.
 """
 from dataclasses import dataclass
 from functools import cached_property

@@ -2,7 +2,7 @@
 meet side by side, and the sum.
 
 Equations are written in their simplest form: no factor 1, no summand 0. Long rows and many planes are
-shown in part, with their count. Imports terms.
+shown in part, with their count.
 """
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The three bilinear maps of convolution when every group has one input channel.
+"""The three bilinear maps of convolution for several groups of one input channel each.
 
 A GEMM for one channel is mostly overhead; here each kernel tap is one multiply-add of whole chunks
 with channels innermost. M is the number of filters per channel.

@@ -3,7 +3,7 @@
 Along an axis, tap a of window i is cell u = i*stride + a*dilation - before of the image; `before` cells
 of padding lie in front of it, `after` behind it, and a negative number crops. Everything that users pass
 is checked here, once, where they call; what is made is carried by the op, its derivatives, the kernels,
-the label and the cost. Imports arguments only, and knows no array.
+the label and the cost. It knows no array.
 """
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How arrays lie in memory for the strategies: dtypes to compute in, and a geometry's windows as views.
 
-Physical layout is channels-last; a padded image xp is (n, Hp, Wp, C). Imports the geometry.
+Physical layout is channels-last; a padded image xp is (n, Hp, Wp, C).
 """
 from dataclasses import replace
 from functools import lru_cache

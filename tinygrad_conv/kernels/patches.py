@@ -1,5 +1,6 @@
-"""The three bilinear maps of convolution for many channels: chunked im2col, one GEMM per chunk.
+"""The three bilinear maps of convolution for any channels and groups: chunked im2col, one GEMM per chunk.
 
+Called directly for groups of several channels, and by wide.py for a single group.
 Physical layout is channels-last: a patch row is KW*C numbers in one run, a GEMM writes into the
 output's own memory. The columns are those of one chunk (some samples, or a band of one), small enough
 for the L2 cache. Shapes are logical NCHW throughout; results are channels-last memory seen as NCHW.

@@ -20,8 +20,10 @@ fixes (a, b) and sums over (n, i, j), so stride and dilation change places: it c
 with plane g[o], dilated by s, in steps of d. Nothing is tiled or averaged: with several channels and
 filters, dw has one such plane for each pair (o, c), and dx sums over the filters o. Since all three
 come from one T, the VJP of each with respect to each argument is another of the three: the six rows
-below, and with them every order of derivative. Without spatial axes it is the matrix product:
-y = w x, dx = w' g, dw = g x'.
+below (and two for the bias), and with them every order of derivative. Without spatial axes it is the
+matrix product: y = w x, dx = wᵀ g, dw = g xᵀ.
+
+In the table of kernels `conv_transpose2d` is called `input_adjoint`, and `conv2d_weight` `weight_adjoint`.
 """
 import math
 from dataclasses import replace
@@ -82,7 +84,11 @@ _conv2d_weight.deflabel(lambda g, x, *, geometry: geometry.label())
 
 
 def _transposed_label(g: Any, w: Any, b: Any = None, *, geometry: Geometry) -> str:
-    """The geometry holds an output padding as that much less padding at the end; pictures show both."""
+    """The label as the user wrote the call.
+
+    An output padding of n is recorded in the geometry as n rows or columns less padding at the end; here it
+    is added back to the padding and named.
+    """
     extra = tuple(max(0, before - after) for before, after in geometry.padding)
     padding = tuple((before, after + e) for (before, after), e in zip(geometry.padding, extra))
     text = replace(geometry, padding=padding).label()
@@ -93,7 +99,11 @@ _conv_transpose2d.deflabel(_transposed_label)
 
 
 def as_images(op: str, x: Tensor, axes: str) -> Tensor:
-    """x of `axes` NCHW, NHWC or NCL, or of all of them but N, as (N, C, H, W); a line has height 1."""
+    """x as a batch of images (N, C, H, W).
+
+    `axes` says how x came: "NCHW", "NHWC" or "NCL", with or without the batch axis N. One sample becomes a
+    batch of one, a line (NCL) an image of height 1.
+    """
     if x.ndim not in (len(axes) - 1, len(axes)):
         raise ValueError(f"{op}: x must have axes {axes} (or {axes[1:]}, one sample), got shape {x.shape}")
     shape = (1,) * (len(axes) - x.ndim) + x.shape
@@ -105,7 +115,7 @@ def as_images(op: str, x: Tensor, axes: str) -> Tensor:
 
 
 def as_given(y: Tensor, ndim: int, axes: str) -> Tensor:
-    """y (N, O, OH, OW) with the axes that the op's input had."""
+    """The way back: y (N, O, OH, OW) with the axes of the op's input, which had `ndim` of `axes`."""
     if axes == "NHWC":
         y = transpose(y, axes=(0, 2, 3, 1))
     shape = y.shape[len(axes) - ndim:2] + y.shape[4 - len(axes[2:]):]

@@ -1,7 +1,4 @@
-"""Borders: pad with a constant, and its adjoint crop; reflected or repeated borders are indexing.
-
-Imports core, primitive, arguments and indexing.
-"""
+"""Borders: pad with a constant, and its adjoint crop; reflected or repeated borders are indexing."""
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,7 @@
 """What an array looks like: in a few numbers and a histogram, and four axes as small grey pictures.
 
 All of it can be written as JSON, and is bounded in size whatever the array's: pictures are sized before
-anything is drawn, so that those of a page fit into one budget. Imports NumPy only.
+anything is drawn, so that those of a page fit into one budget.
 """
 import base64
 import math
