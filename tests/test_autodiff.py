@@ -249,12 +249,53 @@ def test_a_tensor_given_by_name_gets_its_gradient():
     assert total(np.ones((2, 3)), axis=1).data.tolist() == [3.0, 3.0]
 
 
+def test_the_default_of_a_keyword_reaches_vjps_cost_and_label():
+    @tg.primitive
+    def powered(x, *, power=2):
+        return x ** power
+    powered.defvjp(lambda g, ans, x, *, power: g * power * x ** (power - 1))
+    powered.defcost(lambda out, x, *, power: power * x[0])
+    powered.deflabel(lambda x, *, power: f"to the {power}")
+    y = powered(leaf(1.0, 2.0))
+    assert "powered to the 2" in str(tg.draw(y)) and tg.graph(y).boxes[-1].label == "powered to the 2"
+    tg.check_grads(powered, (np.array([1.0, 2.0]),), order=2)
+
+
+def test_an_error_in_a_vjp_has_a_note_that_names_the_op():
+    @tg.primitive
+    def same(x):
+        return x * 1
+    same.defvjp(lambda g: g)
+    with pytest.raises(TypeError) as e:
+        same(leaf(1.0)).backward()
+    assert e.value.__notes__ == ["in same's VJP 0, vjp(g, ans, *inputs, **{})"]
+
+
+def test_shapes_that_an_op_does_not_broadcast_are_left_to_numpy():
+    @tg.primitive
+    def contracted(x, y):
+        return (x + y).sum()
+    with pytest.raises(ValueError, match=r"contracted: operands could not be broadcast .*float32\[2, 5\]"):
+        contracted(tg.ones(2, 5), tg.ones(4, 3))
+
+
+def test_a_parameter_given_by_position_is_told_to_go_by_keyword():
+    @tg.primitive
+    def summed(x, axis=0):
+        return x.sum(axis=axis)
+    with pytest.raises(TypeError, match="summed: .*arrays are positional, all else goes by keyword"):
+        summed(tg.ones(2, 5), 0)
+
+
 def test_a_tensor_as_a_parameter_is_refused():
     @tg.primitive
     def scaled(x, *, factor):
         return x * factor
     with pytest.raises(TypeError, match=r"scaled: parameter 'factor' is a tensor.*positional: scaled\(x\)"):
         scaled(leaf(1.0), factor=leaf(2.0))
+    for several in ((leaf(2.0),), [leaf(2.0)]):
+        with pytest.raises(TypeError, match="scaled: parameter 'factor' .* holds one, whose gradient would be lost"):
+            scaled(1.0, factor=several)
     with pytest.raises(TypeError, match="mul: parameter 'x' is a tensor"):
         tg.mul(leaf(1.0), leaf(2.0), x=leaf(3.0))
 

@@ -182,6 +182,18 @@ def test_a_second_family_serves_what_it_says_and_the_first_the_rest(rng):
         table.run("conv9d", x)
 
 
+def test_a_kernel_of_no_operation_is_refused_and_an_error_names_its_family():
+    with pytest.raises(ValueError, match="register: operation must be one of 'conv2d', .*, got 'conv2D'"):
+        table.register("test", "conv2D", np.add)
+    table.register("test", "conv2d", lambda x, w, b, geometry: 1 / 0)
+    try:
+        with pytest.raises(ZeroDivisionError) as e:
+            tg.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2)))
+    finally:
+        table.unregister("test")
+    assert e.value.__notes__ == ["in the kernel of family 'test' for conv2d"]
+
+
 def test_facets_of_convolutions_and_pools():
     x, w = tg.tensor(np.ones((2, 4, 7, 7)), requires_grad=True), np.ones((8, 2, 3, 3))
     conv = tg.conv2d(x, w, stride=2, padding=1, groups=2).node

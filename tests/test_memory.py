@@ -18,6 +18,7 @@ import pytest
 import nn
 import tinygrad_conv as tg
 from tests import test_op_table as table
+from tinygrad_conv.kernels import table as kernels
 from tests.test_op_table import every_row
 
 
@@ -244,6 +245,114 @@ def test_a_buffer_changed_by_hand_is_refused_or_harmless(way):
     with refused_or_harmless("changed in place"):
         loss.backward()
         np.testing.assert_allclose(x.grad.numpy(), np.full((2, 2), expected_sum(way, first)))
+
+
+OTHER_HOLDERS = {  # what an op keeps of what it returns: whoever holds it may write, with no flag to stop him
+    "a view": lambda out: out[:], "a flat view": lambda out: out.reshape(-1), "a memoryview": memoryview,
+    "the array": lambda out: out}
+
+
+@pytest.mark.parametrize("recording", [True, False])
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("returns", ["what it made", "a view of it"])
+@pytest.mark.parametrize("way", OTHER_HOLDERS)
+def test_what_an_op_keeps_of_its_result_cannot_change_a_graph(way, returns, several, recording):
+    kept = []
+
+    @tg.primitive
+    def doubled(x):
+        out = x * 2
+        kept.append(OTHER_HOLDERS[way](out))
+        result = out if returns == "what it made" else out[:]
+        return (result, result) if several else result
+    doubled.defvjp(lambda g, ans, x: (g[0] if several else g) * 2)
+    x, w = leaf(1.0, 2.0, 3.0), leaf(1.0, 1.0, 1.0)
+    with tg.no_grad() if not recording else contextlib.nullcontext():
+        y = table.as_tuple(doubled(x))
+    y[0].numpy()                                            # only looked at
+    loss = (y[0] * y[0] * w).sum()
+    np.asarray(kept[0])[...] = 50
+    if not recording and several:
+        y[1].mutate()[...] = 50
+    loss.backward()
+    assert w.grad.numpy().tolist() == [4.0, 16.0, 36.0]
+    assert not recording or x.grad.numpy().tolist() == [8.0, 16.0, 24.0]
+
+
+def test_a_buffer_that_is_not_numpys_cannot_change_a_graph():
+    memory = bytearray(24)
+
+    @tg.primitive
+    def doubled(x):
+        out = np.frombuffer(memory)
+        np.multiply(x, 2, out=out)
+        return out[:]
+    doubled.defvjp(lambda g, ans, x: g * 2)
+    x = leaf(1.0, 2.0, 3.0)
+    loss = (doubled(x) ** 2).sum()
+    doubled(x * 50)
+    loss.backward()
+    assert x.grad.numpy().tolist() == [8.0, 16.0, 24.0]
+
+
+def test_a_kernel_that_uses_its_memory_again_cannot_change_a_graph():
+    memory = np.zeros(16)
+
+    def scratch(x, w, b, geometry):
+        memory[:] = (x * w).reshape(-1)
+        return memory.reshape(x.shape)
+    kernels.register("scratch", "conv2d", scratch, lambda x, w, b, geometry: w.size == 1)
+    try:
+        x, w = tg.tensor(np.ones((1, 1, 4, 4)), requires_grad=True), tg.ones(1, 1, 1, 1, dtype=np.float64)
+        loss = (tg.conv2d(x, w) ** 2).sum()
+        tg.conv2d(x * 7, w)
+        loss.backward()
+    finally:
+        kernels.unregister("scratch")
+    assert x.grad.numpy().tolist() == (2 * np.ones((1, 1, 4, 4))).tolist()
+
+
+@pytest.mark.parametrize("make", [tg.tensor, tg.from_numpy])
+@pytest.mark.parametrize("through", ["backward", "vjp"])
+def test_a_cotangent_that_a_graph_relies_on_is_watched(through, make):
+    x, w, g = leaf(1.0, 2.0, 3.0), leaf(1.0, 2.0, 3.0), make(np.ones(3))
+    if through == "backward":
+        (x * x).backward(g, create_graph=True)
+        second, x.grad = x.grad.sum(), None
+    else:
+        r = tg.vjp(lambda a: a * w, x.detach())[1](g)[0]
+        second = (r * r).sum()
+    g.mutate()[...] = 9
+    with pytest.raises(RuntimeError, match="changed in place"):
+        second.backward()
+
+
+def test_a_cotangent_in_a_graph_of_its_own_stays_there():
+    x, v = leaf(1.0, 2.0), leaf(1.0, 1.0) * 2
+    (x + 1.0).backward(v)
+    assert x.grad is not v and x.grad.is_leaf and not x.grad.requires_grad
+    assert x.grad.numpy().tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("door", ["base", "base of the buffer", "frombuffer"])
+def test_memory_reached_through_the_base_of_data_is_watched(door):
+    x = leaf(1.0, 2.0)
+    view = {"base": lambda: np.asarray(x.data.base), "base of the buffer": lambda: x.data.base.obj,
+            "frombuffer": lambda: np.frombuffer(x.data.base)}[door]()
+    loss = (x * x).sum()
+    view[0] = 100
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+def test_what_is_behind_a_result_cannot_be_opened():
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    loss = (y * y).sum()
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        y.data.base.obj.setflags(write=True)
+    loss.backward()
+    assert x.grad.numpy().tolist() == [8.0, 16.0]
 
 
 def test_an_op_that_returns_its_own_constant_works_again_and_again():

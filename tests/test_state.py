@@ -234,3 +234,30 @@ def test_no_grad_decorates_a_function_that_calls_itself():
         assert not tg.is_recording()
         return n and countdown(n - 1)
     assert countdown(5) == 0 and tg.is_recording()
+
+
+def test_a_block_that_ends_inside_another_takes_only_its_own_part_back():
+    """no_grad ends while a scope that began inside it goes on, and the other way round."""
+    for first, second, between, after in ((tg.no_grad(), tg.scope("step"), (True, "step"), PLAIN),
+                                          (tg.scope("step"), tg.no_grad(), (False, None), PLAIN)):
+        first.__enter__()
+        second.__enter__()
+        first.__exit__()
+        assert recorded_scope() == between
+        second.__exit__()
+        assert recorded_scope() == after
+
+
+@pytest.mark.parametrize("block", [tg.no_grad(), tg.scope("s")])
+def test_a_generator_or_coroutine_is_not_decorated(block):
+    async def coroutine():
+        pass
+
+    def generator():
+        yield
+
+    async def both():
+        yield
+    for function in (coroutine, generator, both):
+        with pytest.raises(TypeError, match=f"{function.__name__}: .*use the `with` block inside it"):
+            block(function)

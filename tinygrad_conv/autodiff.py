@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core import as_array
+from .core import Fixed, as_array
 from .tensor import Tensor, share
 from .primitive import free
 from .pullback import pull
@@ -29,6 +29,8 @@ def _seed(t: Tensor, gradient: Any) -> Tensor:
     if gradient.shape != t.shape:
         raise ValueError(f"backward: gradient has shape {gradient.shape}, the tensor {t.shape}; "
                          f"they must be equal")
+    if not (gradient.requires_grad or is_recording()):
+        gradient = share(gradient._data, Fixed())  # for the pass; the user's own stays writeable
     return gradient if gradient.dtype == t.dtype else ops.astype(gradient, dtype=t.dtype)
 
 

@@ -103,7 +103,7 @@ class Record:
                 return memory.lend(self._data)
             except ValueError:  # an array of the user's that is read-only
                 pass
-        return np.asarray(memoryview(self._data))  # no flag and no `.base` opens it
+        return np.asarray(memoryview(self._data.view()))  # no flag opens it, nor does `.base.obj`
 
     @data.setter
     def data(self, value: Any) -> None:

@@ -190,8 +190,8 @@ class Primitive(Generic[P]):
         for name, value in params.items():
             parts = value if isinstance(value, tuple | list) else (value,)
             if any([isinstance(part, Tensor) for part in parts]):
-                raise TypeError(f"{self.name}: parameter {name!r} holds a tensor, its gradient would be "
-                                f"lost; arrays are positional: {self.name}({', '.join(self.names)})")
+                raise TypeError(f"{self.name}: parameter {name!r} is a tensor or holds one, whose gradient "
+                                f"would be lost; arrays are positional: {self.name}({', '.join(self.names)})")
         return args
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:  # or a tuple, which unpacks alike
@@ -240,7 +240,7 @@ class Primitive(Generic[P]):
         if value.__class__ is list:
             return self._several(value, node, args, backward)  # type: ignore[return-value]
         memory = None
-        if value.base is not None or getrefcount(value) > 2:  # somebody else holds it or its owner
+        if value.base is not None or getrefcount(value) > ALONE:  # somebody else holds it or its owner
             value, memory = _placed(value, args)
         value.setflags(False)
         out: Tensor = _new(Tensor)
@@ -259,9 +259,9 @@ class Primitive(Generic[P]):
                  fixed: bool) -> tuple[Tensor, ...]:
         """Wrap the outputs of an op that has several; also the integer ones are kept for the derivative."""
         outputs = []
-        for i, value in enumerate(values):
-            memory = None
-            if value.base is not None or getrefcount(value) > 3:  # `values`, `value`, and the argument
+        for i in range(len(values)):
+            value, memory = values[i], None
+            if value.base is not None or getrefcount(value) > ALONE + 1:
                 value, memory = _placed(value, inputs)
             value.setflags(False)
             out = share(value, memory or (Memory() if node is None and not fixed else Fixed()))
@@ -284,6 +284,14 @@ class Primitive(Generic[P]):
         shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
         kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(e, k))
         return kind(f"{self.name}: {e}{advice} (inputs {shapes}, parameters {params})")
+
+
+def _references() -> int:
+    array = np.empty(0)
+    return getrefcount(array)
+
+
+ALONE = _references()  # what Python counts, in this version, for an array that only a local variable holds
 
 
 def _frozen(value: Any) -> Any:
@@ -310,18 +318,19 @@ def _narrowed(array: np.ndarray, arrays: list[np.ndarray], params: dict[str, Any
 
 
 def _placed(value: np.ndarray, inputs: tuple[Any, ...]) -> tuple[np.ndarray, Any]:
-    """A result and its memory if that is an input's; else None, and a copy if somebody else holds the owner."""
+    """A result and, if it is an input's, its memory; copied if somebody else holds its owner."""
     owner = value if value.base is None else value.base  # NumPy keeps no views of views
     for t in inputs:
         if t._data is owner or t._data.base is owner:
             return value, t.memory
-    if isinstance(owner, ndarray) and owner.base is None and owner is not value and getrefcount(owner) == 3:
-        owner.setflags(False)  # one of the three is the result
+    if isinstance(owner, ndarray) and owner is not value and owner.base is None and (
+            getrefcount(owner) <= ALONE + 1):  # the result holds it, and nobody else
+        owner.setflags(False)
         return value, None
     for t in inputs:  # as_strided, or memory that is not NumPy's
         if np.may_share_memory(value, t._data):
             return value, t.memory
-    return value.copy(), None
+    return value.copy(order="K"), None
 
 
 def primitive(fn: Callable[P, Any]) -> Primitive[P]:
