@@ -25,12 +25,9 @@ from .layers.pool import (
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool2d, GlobalMaxPool2d,
     MaxPool1d, MaxPool2d, MaxUnpool2d,
 )
-from .optim.clip import clip_grad_norm_
-from .optim.optimizer import Optimizer, no_decay
-from .optim.rules import SGD, Adagrad, Adam, AdamW, RMSprop
-from .optim.schedule import (
-    CosineAnnealingLR, ExponentialLR, LinearLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, Schedule,
-    SequentialLR, StepLR,
+from .optim import (
+    SGD, Adagrad, Adam, AdamW, CosineAnnealingLR, ExponentialLR, LinearLR, MultiStepLR, OneCycleLR,
+    Optimizer, ReduceLROnPlateau, RMSprop, Schedule, SequentialLR, StepLR, clip_grad_norm_, no_decay,
 )
 from .train.fit import evaluate, fit
 from .train.history import History
@@ -55,4 +52,6 @@ if _typing.TYPE_CHECKING:
     from .drawing import draw
     from .summary import Summary, summary
 
+for _part in ("layers", "optim", "train"):
+    _tg.advice.late(f"{__name__}.{_part}", {}, _advice.NAMES, __all__, "nn.{}")
 _tg.advice.late(__name__, {"draw": "drawing", "Summary": "summary", "summary": "summary"}, _advice.NAMES)

@@ -61,6 +61,8 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
         module:0  0  Linear  -> 2x3  15 parameters
         module:1  1  ReLU    -> 2x3
     """
+    tg.arguments.instance(model, Module, "nn.draw", "a module and its input",
+                          "; use tg.draw for what was computed")
     given = [tg.tensor(x) for x in inputs]
     names = [p.name for p in inspect.signature(model.forward).parameters.values()
              if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

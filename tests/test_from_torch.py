@@ -84,6 +84,17 @@ def test_a_name_that_stands_elsewhere_is_pointed_at_and_no_other_name_is():
     assert not hasattr(t, "cuda") and getattr(tg, "cat", None) is None
 
 
+def test_the_folders_of_nn_point_at_the_names_too_and_optim_has_them():
+    """`nn.optim.SGD`, for the torch.optim.SGD of a ported program."""
+    assert all(getattr(nn, name) is value for name, value in vars(nn.optim).items() if name[0].isupper())
+    assert nn.optim.SGD is nn.SGD and nn.optim.OneCycleLR is nn.OneCycleLR
+    for wrong, text in [(lambda: nn.optim.lr_scheduler, "nn.optim .*; here: nn.StepLR, nn.Cosine"),
+                        (lambda: nn.layers.Conv2d, "nn.layers .*; here: nn.Conv2d$"),
+                        (lambda: nn.train.fitt, "nn.train has no attribute 'fitt'$")]:
+        with pytest.raises(AttributeError, match=text):
+            wrong()
+
+
 @pytest.mark.parametrize("layer", [nn.ReLU, nn.ReLU6, nn.SiLU, nn.SELU, nn.LeakyReLU, nn.ELU, nn.Hardtanh, nn.Dropout,
                                    nn.Dropout2d])
 def test_a_layer_that_would_overwrite_its_input_is_refused(layer):
@@ -110,9 +121,9 @@ def test_an_initialiser_given_data_asks_for_the_tensor():
         nn.init.constant_(nn.Linear(2, 3).bias.data, 0)
 
 
-@pytest.mark.parametrize("dtype", ["cuda", object()])
-def test_what_is_no_dtype_is_told(dtype):
-    with pytest.raises(TypeError, match="^astype: dtype must be a float, integer or boolean dtype, got"):
+@pytest.mark.parametrize("dtype", ["cpu", "cuda:0", object()])
+def test_what_is_no_dtype_is_told_and_that_there_are_no_devices(dtype):
+    with pytest.raises(TypeError, match=r"^to \(there are no devices, leave it out\): dtype must be a float, .*, got"):
         tg.zeros(2).to(dtype)
 
 

@@ -508,7 +508,7 @@ def test_what_is_saved_is_loaded_bit_for_bit_or_refused(tmp_path, state, notes):
 @pytest.mark.parametrize("state, notes, text", [
     pytest.param({"w": np.ones(2, np.longdouble)}, None, "save: expects numeric arrays by name, got .* at 'w'",
                  marks=pytest.mark.skipif(np.finfo(np.longdouble).bits == 64, reason="is float64 here")),
-    ({"w": np.ones(2)}, {"epoch": 3}, "save: metadata is text by name, got int")])
+    ({"w": np.ones(2)}, {"epoch": 3}, "save: expects metadata to be text by name, got int")])
 def test_what_the_format_has_no_place_for_is_refused(tmp_path, state, notes, text):
     pytest.importorskip("safetensors")
     with pytest.raises(TypeError, match=text):

@@ -1,6 +1,8 @@
 """Wrong arguments are refused by the name the user called, at the call, and leave nothing behind."""
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -48,7 +50,7 @@ NUMBERS = {  # name in the message, and the call with one number in it
     "linspace: stop": lambda v: tg.linspace(0, v),
     "arange: step": lambda v: tg.arange(0, 3, v),
     "check_grads: atol": lambda v: tg.check_grads(tg.exp, (np.ones(2),), atol=v),
-    "Dropout: p": lambda v: nn.Dropout(v),
+    "Dropout: p": lambda v: nn.Dropout(p=v),
     "SGD: lr": lambda v: sgd(lr=v),
     "Adam: eps": lambda v: nn.Adam([weight()], eps=v),
     "StepLR: gamma": lambda v: nn.StepLR(sgd(), 2, v),
@@ -94,7 +96,7 @@ def test_an_option_that_is_no_number_is_refused_by_name(name, value):
     (lambda: nn.Parameter([1.0], np.float64), TypeError, "^requires_grad: expects True or False"),
     (lambda: tg.zeros(2, dtype=None), TypeError, "^zeros: dtype must be .*None"),
     (lambda: T.astype(None), TypeError, "^astype: dtype must be .*None"),
-    (lambda: T.to("cuda"), TypeError, "^astype: dtype must be .*'cuda'"),
+    (lambda: T.to("cuda"), TypeError, "^to .there are no devices, leave it out.: dtype must be .*'cuda'"),
     (lambda: nn.Linear(2, 2, dtype=None), TypeError, "dtype must be .*None"),
     (lambda: tg.full_like(X, None), TypeError, "^full_like value: expects real numbers"),
     (lambda: tg.full_like(X, [1.0, 2.0, 3.0, 4.0]), ValueError, r"^full_like value: expects shape \(\)"),
@@ -134,6 +136,58 @@ def test_wrong_arguments_are_told_by_name(call, error, text):
     with pytest.raises(error, match=text):
         call()
     assert tg.is_recording()
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: nn.ReLU(x), lambda x: nn.LeakyReLU(x), lambda x: nn.Sigmoid(x), lambda x: nn.Flatten(x), lambda x: nn.Softmax(x),
+    lambda x: nn.Dropout(x), lambda x: nn.MaxPool2d(x, 2), lambda x: nn.AdaptiveAvgPool2d(x), lambda x: nn.GlobalAvgPool2d(x),
+    lambda x: nn.CrossEntropyLoss(x, x), lambda x: nn.MSELoss(x, x), lambda x: nn.BCEWithLogitsLoss(x, x),
+    lambda x: nn.MultiMarginLoss(x, x)])
+@pytest.mark.parametrize("x", [X, T])
+def test_a_layer_that_was_called_before_it_was_made_is_told_so(call, x):
+    with pytest.raises(TypeError, match=r"^(\w+): got (Tensor|ndarray) where an option belongs; create the layer first: "
+                                        r"\1\(\)\((x|input, target)\)$"):
+        call(x)
+
+
+def test_weights_of_a_loss_may_stand_where_pytorch_has_them():
+    ones = tg.ones(4)
+    for loss, target in [(nn.CrossEntropyLoss(ones), [0, 1]), (nn.NLLLoss(X[0]), [0, 1]), (nn.MultiMarginLoss(1, 1.0, ones), [0, 1]),
+                         (nn.BCEWithLogitsLoss(ones, "mean", ones), X)]:
+        assert copy.deepcopy(loss)(T, target).shape == ()
+
+
+def test_a_class_among_modules_is_told_what_to_write():
+    with pytest.raises(TypeError, match=r"^Sequential: expects modules, got type at '1', the class ReLU; write ReLU\(\)$"):
+        nn.Sequential(nn.Linear(2, 2), nn.ReLU)
+    with pytest.raises(TypeError, match="^ModuleList: expects modules, got int at '0'$"):
+        nn.ModuleList([3])
+
+
+def test_a_forward_without_a_return_is_told_where_it_is():
+    class Silent(nn.Module):
+        def forward(self, x):
+            tg.exp(x)
+
+    with pytest.raises(TypeError, match=r"^Silent.forward returned None; does it lack a return\?") as e:
+        nn.Sequential(nn.ReLU(), Silent(), nn.ReLU())(T)
+    assert e.value.__notes__ == ["in Sequential.1 (Silent)"]
+
+
+@pytest.mark.parametrize("given", [T, nn.ReLU, tg.relu])
+def test_nn_draw_is_for_modules(given):
+    with pytest.raises(TypeError, match=r"^nn\.draw: expects a module and its input, got \w+; use tg\.draw for what was computed"):
+        nn.draw(given, X)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_in_place_arithmetic_on_a_parameter_is_refused_even_if_it_is_frozen(trained):
+    p = nn.Parameter([1.0], requires_grad=trained)
+    with pytest.raises(TypeError, match=r"^Parameter: \+= and the like do not change a parameter.* t\.mutate\(\)"):
+        p -= 1.0
+    t = tg.tensor([1.0])
+    t -= 1.0
+    assert t.item() == 0.0
 
 
 def test_a_refused_start_of_a_cycle_leaves_the_optimiser_as_it_was():

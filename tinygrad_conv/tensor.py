@@ -15,8 +15,8 @@ from typing import (
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .advice import IN_PLACE, METHODS, missing
-from .arguments import axis_of, is_whole
+from .advice import DEVICE, IN_PLACE, METHODS, missing
+from .arguments import axis_of, checked_dtype, is_whole
 from .core import Fixed, Memory, Record, as_array
 
 ops: Any = None  # three modules above this one, set by `__init__`
@@ -94,11 +94,11 @@ def _extremum(op: str) -> Extremum:
 
 def _refused(self: Tensor, other: Any) -> Any:
     """`t -= lr * g` would rebind the name t and leave the tensor as it is."""
-    if not self.requires_grad:
+    if type(self) is Tensor and not self.requires_grad:  # a parameter is refused even if it is frozen
         return NotImplemented  # a new tensor, by the operator without "="
     raise TypeError(f"{type(self).__name__}{f' {self.name}' if self.name else ''}: += and the like do not "
-                    f"change a tensor that requires a gradient; write t.mutate()[...] -= lr * t.grad.numpy() "
-                    f"to change a leaf, or t = t + x for a new tensor")
+                    f"change a parameter, nor a tensor that requires a gradient; write t.mutate()[...] -= "
+                    f"lr * t.grad.numpy() to change a leaf, or t = t + x for a new tensor")
 
 
 def _sizes(args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -410,7 +410,9 @@ class Tensor(Record):
         """The values in another dtype; the gradient comes back in this one."""
         return ops.astype(self, dtype)
 
-    to = astype
+    def to(self, dtype: DTypeLike) -> Tensor:
+        """Same as `astype`; a device, as in PyTorch, is refused."""
+        return ops.astype(self, checked_dtype(f"to ({DEVICE})", dtype))
 
     def float(self) -> Tensor:
         """The values as float32."""

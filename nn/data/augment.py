@@ -74,7 +74,6 @@ def compose(*transforms: Transform) -> Transform:
         (8, 1, 28, 28)
     """
     for t in transforms:
-        if not callable(t):
-            raise TypeError(f"compose: expects transforms, functions of (x, rng), got {t!r}")
+        tg.arguments.instance(t, Callable, "compose", "transforms, functions of (x, rng)")
 
     return lambda x, rng: functools.reduce(lambda changed, t: t(changed, rng), transforms, x)

@@ -11,7 +11,8 @@ class _Container(Module):
     """What all three share: children that are modules, and their number."""
 
     def _add(self, name: str, module: Module) -> None:
-        tg.arguments.instance(module, Module, type(self).__name__, "modules", f" at {name!r}")
+        tg.arguments.instance(module, Module, type(self).__name__, "modules", f" at {name!r}" + (
+            f", the class {module.__name__}; write {module.__name__}()" if isinstance(module, type) else ""))
         self.add_module(name, module)
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 Loss and pooling layers begin here too: a class names its function and keeps the options.
 """
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,17 +15,25 @@ from .module import Module
 class OptionLayer(Module):
     """Keeps the options of `function`, a function of the engine, as attributes, and prints them in order.
 
-    Those that are `unprinted` PyTorch does not print either.
+    Those that are `unprinted` PyTorch does not print either. It is called with its `inputs`.
     """
 
     function: Callable[..., tg.Tensor]
     unprinted: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ("x",)
+
+    def __new__(cls, *options: Any, **named: Any) -> Self:
+        """Refuse an array in the place of the last input: `ReLU(x)`, where `ReLU()(x)` is meant."""
+        given = dict(zip(cls.inputs, options)).get(cls.inputs[-1])
+        if getattr(given, "shape", ()):
+            raise TypeError(f"{cls.__name__}: got {type(given).__name__} where an option belongs; create the "
+                            f"layer first: {cls.__name__}()({', '.join(cls.inputs)})")
+        return super().__new__(cls)
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self.option_names = tuple(options)
-        for name, value in options.items():
-            setattr(self, name, value)
+        vars(self).update(options)
 
     def options(self) -> dict[str, Any]:
         """The options as they are now, to hand on as keyword arguments."""
@@ -42,13 +50,6 @@ class FunctionLayer(OptionLayer):
         return self.function(x, **self.options())
 
 
-class PlainLayer(FunctionLayer):
-    """A function without options."""
-
-    def __init__(self) -> None:
-        super().__init__()
-
-
 class _InPlaceLayer(FunctionLayer):
     """One that PyTorch can also compute in place; here that would silently leave x as it is."""
 
@@ -60,8 +61,8 @@ class _InPlaceLayer(FunctionLayer):
         super().__init__(**options)
 
 
-class _Activation(_InPlaceLayer):
-    """An activation without options.
+class PlainLayer(_InPlaceLayer):
+    """A function without options.
 
     Raises:
         ValueError: for `inplace=True`.
@@ -71,7 +72,7 @@ class _Activation(_InPlaceLayer):
         super().__init__(inplace)
 
 
-class ReLU(_Activation):
+class ReLU(PlainLayer):
     """max(x, 0).
 
     Example:
@@ -82,7 +83,7 @@ class ReLU(_Activation):
     function = staticmethod(tg.relu)
 
 
-class ReLU6(_Activation):
+class ReLU6(PlainLayer):
     """min(max(x, 0), 6).
 
     Example:
@@ -115,7 +116,7 @@ class Tanh(PlainLayer):
     function = staticmethod(tg.tanh)
 
 
-class SiLU(_Activation):
+class SiLU(PlainLayer):
     """x sigmoid(x), also called swish.
 
     Example:
@@ -126,7 +127,7 @@ class SiLU(_Activation):
     function = staticmethod(tg.silu)
 
 
-class SELU(_Activation):
+class SELU(PlainLayer):
     """The self-normalising ELU (Klambauer et al. 2017).
 
     Example:
@@ -207,7 +208,12 @@ class Hardtanh(_InPlaceLayer):
         super().__init__(inplace, min_val=min_val, max_val=max_val)
 
 
-class Softmax(FunctionLayer):
+class _Softmax(FunctionLayer):
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__(dim=dim)
+
+
+class Softmax(_Softmax):
     """exp(x) / sum(exp(x)) along `dim`, by default the last axis.
 
     Example:
@@ -217,11 +223,8 @@ class Softmax(FunctionLayer):
 
     function = staticmethod(tg.softmax)
 
-    def __init__(self, dim: int = -1) -> None:
-        super().__init__(dim=dim)
 
-
-class LogSoftmax(FunctionLayer):
+class LogSoftmax(_Softmax):
     """log(softmax(x)) along `dim`, by default the last axis.
 
     Example:
@@ -230,9 +233,6 @@ class LogSoftmax(FunctionLayer):
     """
 
     function = staticmethod(tg.log_softmax)
-
-    def __init__(self, dim: int = -1) -> None:
-        super().__init__(dim=dim)
 
 
 class Dropout(_InPlaceLayer):
@@ -252,10 +252,8 @@ class Dropout(_InPlaceLayer):
 
     def __init__(self, p: float = 0.5, inplace: bool = False, *,
                  rng: np.random.Generator | None = None) -> None:
-        name = type(self).__name__
-        tg.arguments.number(p, name, "p", 0, 1)
-        super().__init__(inplace, p=p)
-        self.rng = default_rng(rng, name)
+        super().__init__(inplace, p=tg.arguments.number(p, type(self).__name__, "p", 0, 1))
+        self.rng = default_rng(rng, type(self).__name__)
 
     def forward(self, x: Any) -> tg.Tensor:
         return self.function(x, self.p, self.training, rng=self.rng)

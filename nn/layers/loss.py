@@ -13,6 +13,8 @@ from .function import OptionLayer
 class _Loss(OptionLayer):
     """A function of (input, target); weights become buffers. Prints nothing, like PyTorch's."""
 
+    inputs = ("input", "target")  # the first argument may be a weight, an array; the second never is
+
     def __init__(self, weights: dict[str, Any] | None = None, **options: Any) -> None:
         super().__init__(**options)
         for name, value in (weights or {}).items():
@@ -58,7 +60,12 @@ class NLLLoss(_Loss):
         super().__init__({"weight": weight}, ignore_index=ignore_index, reduction=reduction)
 
 
-class MSELoss(_Loss):
+class _Difference(_Loss):
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+
+
+class MSELoss(_Difference):
     """`tg.mse_loss`: the mean over all elements of the squared difference.
 
     Example:
@@ -68,11 +75,8 @@ class MSELoss(_Loss):
 
     function = staticmethod(tg.mse_loss)
 
-    def __init__(self, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
 
-
-class L1Loss(_Loss):
+class L1Loss(_Difference):
     """`tg.l1_loss`: the mean over all elements of the absolute difference.
 
     Example:
@@ -81,9 +85,6 @@ class L1Loss(_Loss):
     """
 
     function = staticmethod(tg.l1_loss)
-
-    def __init__(self, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
 
 
 class SmoothL1Loss(_Loss):

@@ -39,14 +39,6 @@ class Parameter(tg.Tensor):
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data, requires_grad)
 
-    def _in_place(self, other: Any) -> Any:
-        """`p -= lr * p.grad` would rebind the name p and leave the parameter as it is."""
-        raise TypeError(f"Parameter{f' {self.name}' if self.name else ''}: += and the like do not change "
-                        f"a parameter; write p.mutate()[...] -= lr * p.grad.numpy(), or p = p + x for a "
-                        f"new tensor")
-
-    __iadd__ = __isub__ = __imul__ = __itruediv__ = __imatmul__ = __ipow__ = _in_place
-
 
 class LoadResult(NamedTuple):
     """What a load did not find in the state, and what it found no place for."""
@@ -84,9 +76,13 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> tg.Tensor:
         try:
             if self._frame is None:
-                return self.forward(*args, **kwargs)
-            with self._frame:
-                return self.forward(*args, **kwargs)
+                y = self.forward(*args, **kwargs)
+            else:
+                with self._frame:
+                    y = self.forward(*args, **kwargs)
+            if y is None:
+                raise TypeError(f"{type(self).__name__}.forward returned None; does it lack a return?")
+            return y
         except Exception as e:
             _locate(e, self)
             raise

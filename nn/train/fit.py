@@ -214,9 +214,8 @@ def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule
                     callbacks: Any, checkpoint: Any, resume: bool) -> None:
     """Refuse an optimiser that does not train this model, what cannot be counted or called, and schedules
     that would set no rate, another optimiser's, or each other's."""
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"fit: optimizer must be an optimiser, as nn.Adam(model.parameters()), got "
-                        f"{optimizer!r}")
+    tg.arguments.instance(optimizer, Optimizer, "fit", "an optimiser, as nn.Adam(model.parameters())",
+                          f", {optimizer!r}")
     if {id(p) for p in model.parameters() if p.requires_grad}.isdisjoint(map(id, optimizer.parameters())):
         raise ValueError("fit: the optimizer holds none of the model's parameters that require a gradient; "
                          "make it from model.parameters() of this model (requires_grad_() ends a freeze)")

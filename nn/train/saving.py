@@ -31,8 +31,7 @@ def _to_save(name: Any, value: Any) -> np.ndarray:
 
 
 def _text(text: Any) -> str:
-    if not isinstance(text, str):
-        raise TypeError(f"save: metadata is text by name, got {type(text).__name__}; use str() or json")
+    tg.arguments.instance(text, str, "save", "metadata to be text by name", "; use str() or json")
     if any("\ud800" <= c <= "\udfff" for c in text):
         raise ValueError(f"save: {text!r} cannot be written as text: it holds half of a surrogate pair")
     return text
