@@ -45,7 +45,7 @@ class Node:
 
     `order` is the time of the call, `scope` the path of enclosing scopes, `code` and `instruction` where
     the user called; `checksums` are those of inputs whose memory was watched, by position. `values` holds
-    what an op with several outputs made, detached.
+    what an op with several outputs made, detached. `freed`: a `backward()` has released the arrays.
     """
 
     __slots__ = ("primitive", "inputs", "params", "order", "scope", "checksums", "code", "instruction",
@@ -242,7 +242,7 @@ class Primitive(Generic[P]):
         memory = None
         if value.base is not None or getrefcount(value) > ALONE:  # somebody else holds it or its owner
             value, memory = _placed(value, args)
-        value.setflags(False)
+        value.setflags(write=False)
         out: Tensor = _new(Tensor)
         out._data, out.grad, out.index, out.name = value, None, 0, ""
         if node is not None and value.dtype.kind == "f":
@@ -251,7 +251,7 @@ class Primitive(Generic[P]):
         out.node, out._requires_grad = None, False
         if memory is None and not backward:
             out._data = value.view()
-            out._data.setflags(False)
+            out._data.setflags(write=False)
         out.memory = memory or (Fixed() if backward else Memory())
         return out
 
@@ -263,7 +263,7 @@ class Primitive(Generic[P]):
             value, memory = values[i], None
             if value.base is not None or getrefcount(value) > ALONE + 1:
                 value, memory = _placed(value, inputs)
-            value.setflags(False)
+            value.setflags(write=False)
             out = share(value, memory or (Memory() if node is None and not fixed else Fixed()))
             if node is not None and value.dtype.kind == "f":
                 out.node, out.index, out._requires_grad = node, i, True
@@ -325,7 +325,7 @@ def _placed(value: np.ndarray, inputs: tuple[Any, ...]) -> tuple[np.ndarray, Any
             return value, t.memory
     if isinstance(owner, ndarray) and owner is not value and owner.base is None and (
             getrefcount(owner) <= ALONE + 1):  # the result holds it, and nobody else
-        owner.setflags(False)
+        owner.setflags(write=False)
         return value, None
     for t in inputs:  # as_strided, or memory that is not NumPy's
         if np.may_share_memory(value, t._data):
@@ -343,7 +343,9 @@ def primitive(fn: Callable[P, Any]) -> Primitive[P]:
     undone. `None` in place of a VJP says that no gradient flows. An op with several outputs returns a
     tuple; g and ans are then tuples. An op of any number of arrays takes one VJP, whose first argument is
     the position of the array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Never write into an
-    input. `tg.check_grads` tests it all.
+    input. Numbers, words, arrays and their lists, tuples and dictionaries are copied for the VJPs where they
+    could change; leave any other object that is a parameter as it is until `backward()`. `tg.check_grads`
+    tests it all.
 
     Example:
         >>> import tinygrad_conv as tg

@@ -66,7 +66,7 @@ def _key(t: Tensor) -> Any:
     return -id(t) if node is None else node.order if node.values is None else (node.order, t.index)
 
 
-def received(output: Made, parts: dict[int, Tensor]) -> tuple[Any, Any]:
+def vjp_arguments(output: Made, parts: dict[int, Tensor]) -> tuple[Any, Any]:
     """(g, ans) of a call as its VJPs expect them: tensors, or tuples if the call has several outputs.
 
     `parts` are the cotangents by number of the output; where there is none, g is zero.
@@ -84,7 +84,7 @@ def received(output: Made, parts: dict[int, Tensor]) -> tuple[Any, Any]:
     return g, tuple(answers)
 
 
-def _between(nodes: list[Node], targets: Sequence[Tensor]) -> Callable[[Tensor], bool]:
+def _lies_between(nodes: list[Node], targets: Sequence[Tensor]) -> Callable[[Tensor], bool]:
     """Whether a tensor lies between the outputs and what is asked for: other VJPs never run."""
     leaves = {id(t) for t in targets}
     orders = {t.node.order for t in targets if t.node is not None}
@@ -108,14 +108,14 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
     recording = before.recording
     calls = reach(outputs) if calls is None else calls
     order = sorted(calls)
-    needed = None if targets is None else _between([calls[i][0].node for i in order], targets)
+    needed = None if targets is None else _lies_between([calls[i][0].node for i in order], targets)
     inner = {_key(t): t for t in targets or () if t.node is not None}
     pending: dict[Any, Tensor] = {}   # by _key: the cotangents so far
     totals: dict[Any, Any] = {}       # if not recording: sums of several, in arrays of our own
     leaves: dict[Any, Tensor] = {}
     found: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def meet(key: Any, known: Tensor, g: Tensor) -> None:
+    def accumulate(key: Any, known: Tensor, g: Tensor) -> None:
         if recording:
             pending[key] = ops.add(known, g)
         elif g._data.ndim == 0:  # NumPy's scalars add up several times faster than its arrays without axes
@@ -125,7 +125,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
         else:
             np.add(totals[key], g._data, out=totals[key])
 
-    def taken(key: Any) -> Tensor | None:
+    def take(key: Any) -> Tensor | None:
         g = pending.pop(key, None)
         if key in totals:
             g = share(np.asarray(totals.pop(key)), Fixed())
@@ -137,7 +137,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
         if needed is None or needed(t):
             key = _key(t)
             if key in pending:
-                meet(key, pending[key], g)
+                accumulate(key, pending[key], g)
             else:
                 pending[key] = g
             if t.node is None:
@@ -145,22 +145,22 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
     enter(State(recording, before.scope, before, True))
     try:
         for number in reversed(order):
-            ans = calls[number][0]
+            ans = calls[number][0]  # one of the outputs, which will do if there is only one
             node = ans.node
             if node.values is not None:
-                parts = {i: g for i in range(len(node.values)) if (g := taken((number, i))) is not None}
+                parts = {i: g for i in range(len(node.values)) if (g := take((number, i))) is not None}
                 if not parts:
                     continue
-                g, ans = received(ans, parts)
+                g, ans = vjp_arguments(ans, parts)
             else:
-                g = taken(number) if totals or inner else pending.pop(number, None)
+                g = take(number) if totals or inner else pending.pop(number, None)
                 if g is None:
                     continue
-            inputs, params, called = node.inputs, node.params, node.order
+            inputs, params, called_at = node.inputs, node.params, node.order
             if node.freed or node.checksums is not None:
                 check_usable(node)
             for x in inputs:
-                if x.memory.changed > called:
+                if x.memory.changed > called_at:
                     check_usable(node)
             if recording:
                 enter(State(True, ("backward", *node.scope), before, True))
@@ -182,7 +182,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                         made.order if made.values is None else (made.order, x.index))
                     known = pending.get(key)
                     if known is not None:
-                        meet(key, known, gx)
+                        accumulate(key, known, gx)
                     else:
                         pending[key] = gx
                         if made is None:
@@ -190,5 +190,5 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
     finally:
         enter(before)
     for key, leaf in leaves.items():
-        found[id(leaf)] = leaf, taken(key)  # type: ignore[assignment]
+        found[id(leaf)] = leaf, take(key)  # type: ignore[assignment]
     return found

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..tensor import Tensor, share
 from ..primitive import Freed, Node, Primitive
-from ..pullback import pull, received
+from ..pullback import pull, vjp_arguments
 from ..state import recording
 from ..tape import Entry, walk
 
@@ -155,7 +155,7 @@ def _backward_calls(outputs: Sequence[Tensor]) -> Iterator[tuple[Entry, list[Ten
         node = entry.node
         own = {i: reached[node.order, i] for i in range(len(entry.outputs)) if (node.order, i) in reached}
         if own:
-            g, ans = received(entry.output, own)
+            g, ans = vjp_arguments(entry.output, own)
             vjps = [node.primitive.vjp_for(i) for i, t in enumerate(node.inputs) if t.requires_grad]
             calls = [partial(vjp, g, ans, *node.inputs, **node.params) for vjp in vjps if vjp]
             yield entry, [*own.values()], lambda calls=calls: [call() for call in calls]
