@@ -178,8 +178,7 @@ def ends(graph: Graph) -> list[Tensor]:
 
 def _differentiated(graph: Graph) -> list[Tensor]:
     """The results whose gradient is meant: beside a loss, not those its own backward gave."""
-    by_level = grouped((backwards(t.node.scope), t) for t in ends(graph))
-    return min(by_level.items(), default=(0, []))[1]
+    return min(grouped((backwards(t.node.scope), t) for t in ends(graph)).items(), default=(0, []))[1]
 
 
 # ----- parameters and costs -----
