@@ -258,6 +258,15 @@ def test_draw_of_no_tensor_is_refused(given):
         tg.draw(square(), given)
 
 
+@pytest.mark.parametrize("given", [nn.Linear(2, 2, rng=np.random.default_rng(0)), nn.ReLU()])
+def test_draw_of_a_model_names_the_function_that_draws_models(given):
+    kind = type(given).__name__
+    with pytest.raises(TypeError, match=rf"one exception, got {kind}; of a model, use nn.draw\(model, x\)$"):
+        tg.draw(given, np.ones(2))
+    with pytest.raises(TypeError, match="got str$"):
+        tg.draw("y")
+
+
 def test_draw_of_an_error_marks_the_call():
     try:
         nn.Linear(3, 2)(tg.ones(1, 4))

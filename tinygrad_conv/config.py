@@ -80,17 +80,14 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}" + ("" if n == 1 else "s")
 
 
-def _built_with() -> Blas:
-    """The library NumPy was built with; the kernel in use is not known that way."""
-    found: dict[str, Any] = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
-    return Blas(str(found.get("name", "BLAS of unknown name")), found.get("version"), None, None)
-
-
 def _libraries() -> tuple[Blas, ...]:
+    """Those in this process, or else the one NumPy was built with, whose kernel is not known that way."""
     import threadpoolctl
     loaded = [Blas(lib["internal_api"], lib.get("version"), lib.get("architecture"), lib.get("num_threads"))
               for lib in threadpoolctl.threadpool_info() if lib.get("user_api") == "blas"]
-    return tuple(loaded) or (_built_with(),)
+    built: dict[str, Any] = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return tuple(loaded) or (
+        Blas(str(built.get("name", "BLAS of unknown name")), built.get("version"), None, None),)
 
 
 def _processor(path: str = "/proc/cpuinfo") -> tuple[str, frozenset[str]]:

@@ -165,9 +165,8 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
         number(value, "arange", name)
     if step == 0:
         raise ValueError("arange: step must not be 0")
-    if dtype is None:
-        dtype = np.int64 if all(map(is_whole, (start, stop, step))) else np.float32
-    kind = checked_dtype("arange", dtype)
+    usual = np.int64 if all(map(is_whole, (start, stop, step))) else np.float32
+    kind = checked_dtype("arange", usual if dtype is None else dtype)
     numbers = np.arange(start, stop, step)
     checked_range("arange", kind, *numbers[[0, -1]] if numbers.size else ())
     return finished(numbers.astype(kind), requires_grad)
@@ -202,10 +201,9 @@ def eye(n: int, m: int | None = None, dtype: Any = np.float32,
 
 def _draw(op: str, method: Callable[..., Any], shape: tuple[Any, ...], rng: Any, dtype: Any) -> np.ndarray:
     """What a method of the generator draws; it knows float32 and float64 itself."""
-    generator(rng, op)
     kind = checked_dtype(op, dtype, "f")
     native = kind if kind in (np.float32, np.float64) else np.float32
-    return method(rng, checked_shape(op, *shape), dtype=native).astype(kind, copy=False)
+    return method(generator(rng, op), checked_shape(op, *shape), dtype=native).astype(kind, copy=False)
 
 
 def randn(*shape: Any, rng: np.random.Generator | None = None, dtype: Any = np.float32,
@@ -296,5 +294,4 @@ def permutation(n: int, rng: np.random.Generator | None = None) -> Tensor:
         >>> sorted(permutation(3, rng=np.random.default_rng(0)).data.tolist())
         [0, 1, 2]
     """
-    n = whole(n, "permutation", "n", 0)
-    return finished(generator(rng, "permutation").permutation(n), False)
+    return finished(generator(rng, "permutation").permutation(whole(n, "permutation", "n", 0)), False)

@@ -88,9 +88,7 @@ def annotate(graph: Graph, show: str | Iterable[str]) -> Graph:
         >>> [(box.label, g.figures.get(box.id)) for box in g.boxes]
         [('x', None), ('w', {'parameters': 6}), ('linear', {'flops': 6})]
     """
-    words = [show] if isinstance(show, str) else list(show)
-    for word in words:
-        one_of(word, "draw", "show", [*SHOW])
+    words = [one_of(word, "draw", "show", [*SHOW]) for word in ([show] if isinstance(show, str) else show)]
     figures: Figures = {}
     legend: Legend = [*graph.legend]
     for word in (word for word in SHOW if word in words):
@@ -161,8 +159,8 @@ def _share(own: Own, sums: Own, *names: str) -> str:
 
 def _short(n: float) -> str:
     """A count in three digits and a letter: 117600 is 118k."""
-    units = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-    return next((f"{n / size:.3g}{letter}" for size, letter in units if n >= size), f"{n:.0f}")
+    return next((f"{n / size:.3g}{letter}" for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+                 if n >= size), f"{n:.0f}")
 
 
 def calls(graph: Graph) -> dict[str, Entry]:
@@ -180,8 +178,7 @@ def ends(graph: Graph) -> list[Tensor]:
 
 def _differentiated(graph: Graph) -> list[Tensor]:
     """The results whose gradient is meant: beside a loss, not those its own backward gave."""
-    by_level = grouped((backwards(t.node.scope), t) for t in ends(graph))
-    return min(by_level.items(), default=(0, []))[1]
+    return min(grouped((backwards(t.node.scope), t) for t in ends(graph)).items(), default=(0, []))[1]
 
 
 # ----- parameters and costs -----

@@ -38,10 +38,8 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
         >>> [box.label for box in without(g, ["constant"]).boxes]
         ['y', 'mul (2, _)']
     """
-    kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-    for kind in kinds:
-        one_of(kind, "draw", "hide", LEAVES)
-    gone = {box.id for box in graph.boxes if box.kind in kinds}
+    hidden = {one_of(kind, "draw", "hide", LEAVES) for kind in ([kinds] if isinstance(kinds, str) else kinds)}
+    gone = {box.id for box in graph.boxes if box.kind in hidden}
     slots = grouped((e.target, _number(graph, e) if e.source in gone else "_") for e in graph.edges)
     boxes = [replace(box, label=f"{box.label} ({', '.join(slots[box.id])})")
              if set(slots.get(box.id, "_")) != {"_"} and "" not in slots[box.id] else box
@@ -308,10 +306,10 @@ def _folded(graph: Graph, runs: list[list[_Block]]) -> Graph:
     order = {box.id: i for i, box in enumerate(graph.boxes)}
     edges = [replace(e, source=stand_in.get(e.source, e.source), target=stand_in.get(e.target, e.target))
              for e in graph.edges if kept(e)]
-    edges.sort(key=lambda e: (order[e.target], e.slot))
     level, paths = len(runs[0][0].path), {block.path for run in runs for block in run[1:]}
     times = {run[0].path: len(run) for run in runs}
     scopes = {path: replace(scope, times=times.get(module_path(path), scope.times))
               for path, scope in graph.scopes.items() if module_path(path)[:level] not in paths}
     return replace(graph, boxes=tuple([box for box in graph.boxes if box.id not in first]),
-                   edges=tuple(edges), scopes=scopes, figures=pass_on(graph.figures, first))
+                   edges=tuple(sorted(edges, key=lambda e: (order[e.target], e.slot))), scopes=scopes,
+                   figures=pass_on(graph.figures, first))

@@ -133,7 +133,8 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
     """
     if len(outputs) == 1 and isinstance(outputs[0], BaseException):
         read = failed_graph(outputs[0])
-    elif all([instance(t, Tensor, "draw", "tensors, or one exception").node is None for t in outputs]):
+    elif all([instance(t, Tensor, "draw", "tensors, or one exception", "; of a model, use nn.draw(model, x)" *
+                       hasattr(t, "forward")).node is None for t in outputs]):
         raise ValueError(f"draw: nothing was recorded behind {[t.shape for t in outputs]}; compute from "
                          f"tensors with requires_grad=True, outside no_grad()")
     else:

@@ -155,10 +155,9 @@ def _arguments(frame: FrameType) -> list[tuple[str, Tensor]]:
 
 def _origins(inputs: list[tuple[str, Tensor]]) -> list[str]:
     """A line for each argument that was computed: its shape, and what made it where."""
-    unknown = not is_recording()
     return [f"{name} {t.shape} came from {_origin(t)}" if t.node is not None else
             f"{name} {t.shape}: nothing is recorded under no_grad(), so what made it is not known"
-            for name, t in inputs if t.node is not None or unknown and not t.name]
+            for name, t in inputs if t.node is not None or not (is_recording() or t.name)]
 
 
 def _origin(t: Tensor) -> str:

@@ -119,9 +119,8 @@ def _draw_edge(root: Any, ends: tuple[str, str], edges: list[Edge], boxes: dict[
     source, target = boxes[edges[0].source], boxes[edges[0].target]
     lines = [tensor_text(edge.shape, edge.dtype) for edge in edges[:MOST]]
     lines += [f"and {len(edges) - MOST} more"] * (len(edges) > MOST)
-    drawn = {"label": text([f" {line}" for line in lines])}  # off the line it belongs to
-    if source.kind not in CALLS:
-        drawn = {"color": FAINT}
+    drawn = ({"label": text([f" {line}" for line in lines])}  # off the line it belongs to
+             if source.kind in CALLS else {"color": FAINT})
     level = backwards(source.scope)
     if level != backwards(target.scope):  # must not pull one picture below the other
         drawn |= {"constraint": "false", "style": "dashed"}
@@ -141,8 +140,8 @@ def _legend(graph: Graph, root: Any) -> None:
     if rows:
         with root.subgraph(name="cluster_legend") as frame:
             frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded")
-            table = f'<<TABLE BORDER="0" CELLSPACING="4">{rows}</TABLE>>'
-            frame.node("legend", table, shape="plain", style="solid")
+            frame.node("legend", f'<<TABLE BORDER="0" CELLSPACING="4">{rows}</TABLE>>', shape="plain",
+                       style="solid")
 
 
 def _html(line: str) -> str:

@@ -89,8 +89,8 @@ def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
 
 def sum_figures(figures: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """The figures of several boxes as those of one that stands for all of them."""
-    amounts = grouped(item for own in figures for item in own.items())
-    return {name: sum(values) for name, values in amounts.items()}
+    return {name: sum(values) for name, values in
+            grouped(item for own in figures for item in own.items()).items()}
 
 
 def pass_on(figures: Mapping[str, Mapping[str, float]],

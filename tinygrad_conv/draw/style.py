@@ -143,8 +143,7 @@ def attributes(kind: str, mark: str) -> dict[str, str]:
         ('rounded,filled,dashed', 'box')
     """
     plain, changes = KINDS[kind], MARKS.get(mark, {})
-    style = ",".join(each["style"] for each in (plain, changes) if each)
-    return {**plain, **changes, "style": style}
+    return {**plain, **changes, "style": ",".join(each["style"] for each in (plain, changes) if each)}
 
 
 def gravest(marks: set[str]) -> str:
@@ -154,6 +153,5 @@ def gravest(marks: set[str]) -> str:
         >>> gravest({"hot", "nan"}), gravest({"mine", "hot"}), gravest({""})
         ('nan', 'mine', '')
     """
-    known = [*MARKS]
     return min(filter(None, marks), default="", key=lambda mark: (
-        known.index(mark if mark in known else "hot"), mark == "hot", mark))
+        [*MARKS].index(mark if mark in MARKS else "hot"), mark == "hot", mark))

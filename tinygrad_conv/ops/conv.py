@@ -109,15 +109,13 @@ def as_images(op: str, x: Tensor, axes: str) -> Tensor:
     shape = (1,) * (len(axes) - x.ndim) + x.shape
     if axes == "NCL":
         shape = (*shape[:2], 1, shape[2])
-    if shape != x.shape:
-        x = reshape(x, shape=shape)
+    x = x if shape == x.shape else reshape(x, shape=shape)
     return transpose(x, axes=(0, 3, 1, 2)) if axes == "NHWC" else x
 
 
 def as_given(y: Tensor, ndim: int, axes: str) -> Tensor:
     """The way back: y (N, O, OH, OW) with the axes of the op's input, which had `ndim` of `axes`."""
-    if axes == "NHWC":
-        y = transpose(y, axes=(0, 2, 3, 1))
+    y = transpose(y, axes=(0, 2, 3, 1)) if axes == "NHWC" else y
     shape = y.shape[len(axes) - ndim:2] + y.shape[4 - len(axes[2:]):]
     return y if shape == y.shape else reshape(y, shape=shape)
 

@@ -64,8 +64,7 @@ def _normalize_x(g, ans, x, w, b, *, axes, eps):
     dx = normalize_input(g, x, w, axes=axes, eps=eps)
     if not any(t.requires_grad or np.any(t._data) for t in (g_mean, g_var)):
         return dx  # mean and variance were not used, or for the running statistics only
-    n = count(x, axes) or 1
-    return dx + (g_mean + 2.0 * g_var * (x - ans[1])) * (1.0 / n)
+    return dx + (g_mean + 2.0 * g_var * (x - ans[1])) * (1.0 / (count(x, axes) or 1))
 
 
 normalize.defbroadcast()
@@ -93,8 +92,8 @@ def _normalize_input_x(h, ans, g, x, w, *, axes, eps):
     hx, ux = dot(h, xhat), dot(u, xhat)
     means = mean(h, axes, keepdims=True) * mean(u, axes, keepdims=True)
     along = r * (dot(h, u) - n * means - hx * ux * (1.0 / n)) * xhat
-    across = ux * normalize_input(h, x, 1.0, axes=axes, eps=eps)
-    across = across + hx * normalize_input(u, x, 1.0, axes=axes, eps=eps)
+    across = (ux * normalize_input(h, x, 1.0, axes=axes, eps=eps)
+              + hx * normalize_input(u, x, 1.0, axes=axes, eps=eps))
     return (along + across) * (r * (-1.0 / n))
 
 
@@ -128,14 +127,12 @@ def _checked(op: str, x: Any, least: int) -> Tensor:
 def _affine(op: str, weight: Any, bias: Any, shape: tuple[int, ...],
             view: tuple[int, ...]) -> tuple[Any, Any]:
     """weight and bias, both of `shape`, seen as `view`; 1 and 0 if they are None."""
-    out = []
-    for name, value, neutral in (("weight", weight, 1.0), ("bias", bias, 0.0)):
-        if value is not None:
-            value = as_tensor(value, op)
-            if value.shape != shape:
-                raise ValueError(f"{op}: {name} must have shape {shape}, got {value.shape}")
-        out.append(neutral if value is None else _reshape(value, shape=view))
-    return out[0], out[1]
+    weight, bias = [None if t is None else as_tensor(t, op) for t in (weight, bias)]
+    for name, t in (("weight", weight), ("bias", bias)):
+        if t is not None and t.shape != shape:
+            raise ValueError(f"{op}: {name} must have shape {shape}, got {t.shape}")
+    return (1.0 if weight is None else _reshape(weight, shape=view),
+            0.0 if bias is None else _reshape(bias, shape=view))
 
 
 def _by_running(x: Tensor, mean: Tensor, var: Tensor, weight: Any, bias: Any, eps: float,

@@ -27,7 +27,7 @@ def _inside(width: Sequence[tuple[int, int]], shape: Sequence[int]) -> tuple[sli
 _pad.defvjp(lambda g, ans, x, *, width, value: getitem(g, _inside(width, g.shape)))
 
 
-def _border(x: Tensor, width: list[tuple[int, int]], mode: str) -> Tensor:
+def _border(x: Tensor, width: Sequence[tuple[int, int]], mode: str) -> Tensor:
     """Each axis in turn, indexed by which of its cells stands where."""
     for axis, (before, after) in enumerate(width):
         n = x.shape[axis]
@@ -89,9 +89,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     crop = [(max(0, -a), max(0, -b)) for a, b in width]
     if any(a + b > n for (a, b), n in zip(crop, x.shape)):
         raise ValueError(f"pad: pad_width {pad_width!r} crops more than shape {x.shape} has")
-    width = [(max(0, a), max(0, b)) for a, b in width]
-    if mode == "constant":
-        x = _pad(x, width=tuple(width), value=_constant(constant_values, x.dtype))
-    else:
-        x = _border(x, width, mode)
+    width = tuple([(max(0, a), max(0, b)) for a, b in width])
+    x = (_pad(x, width=width, value=_constant(constant_values, x.dtype)) if mode == "constant" else
+         _border(x, width, mode))
     return getitem(x, _inside(crop, x.shape)) if any(map(any, crop)) else x
