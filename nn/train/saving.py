@@ -15,7 +15,7 @@ import tinygrad_conv as tg
 
 from ..layers.module import Module
 from ..optim.optimizer import Optimizer
-from .history import History
+from .report import History
 
 FORMAT = "tinygrad_conv checkpoint 1"
 
