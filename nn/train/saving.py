@@ -182,6 +182,5 @@ class Run:
             self._restore(*before)
             if not isinstance(e, KeyError | TypeError | ValueError):
                 raise
-            what = f"there is no {e}" if isinstance(e, KeyError) else e
             raise ValueError(f"load: {os.fspath(path)!r} does not fit this run, or is damaged: "
-                             f"{what}") from None
+                             f"{f'there is no {e}' if isinstance(e, KeyError) else e}") from None
