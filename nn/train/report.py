@@ -136,9 +136,8 @@ class ProgressBar(Callback):
     def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
         from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-        watched = sys.stderr.isatty() or "ipykernel" in sys.modules
         self._bar = tqdm(total=batches, desc=f"epoch {epoch}/{epochs}", unit="batch", dynamic_ncols=True,
-                         mininterval=0.1 if watched else LOG)
+                         mininterval=0.1 if sys.stderr.isatty() or "ipykernel" in sys.modules else LOG)
 
     def batch_end(self, row: Row) -> None:
         self._bar.set_postfix(_short(row), refresh=False)
