@@ -30,8 +30,7 @@ from .optim import (
     Optimizer, ReduceLROnPlateau, RMSprop, Schedule, SequentialLR, StepLR, clip_grad_norm_, no_decay,
 )
 from .train.fit import evaluate, fit
-from .train.history import History
-from .train.progress import Callback, ProgressBar
+from .train.report import Callback, History, ProgressBar
 from .train.saving import load, save
 
 __all__ = [

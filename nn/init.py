@@ -200,8 +200,8 @@ def xavier_uniform_(t: tg.Tensor, gain: float = 1.0, *, rng: np.random.Generator
         >>> bool(abs(w.numpy()).max() <= 1)
         True
     """
-    both = sum(_fans("xavier_uniform_", t))
-    bound = tg.arguments.number(gain, "xavier_uniform_", "gain") * math.sqrt(6 / both)
+    bound = (tg.arguments.number(gain, "xavier_uniform_", "gain")
+             * math.sqrt(6 / sum(_fans("xavier_uniform_", t))))
     return uniform_(t, -bound, bound, rng=tg.arguments.generator(rng, "xavier_uniform_"))
 
 

@@ -49,15 +49,13 @@ class Summary:
                    f"{line.multiply_adds:,}"] for line in self.lines],
                 ["total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"]]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         rows = self._rows()
         widths = [max(len(row[i]) for row in rows) for i in range(5)]
         lines = ["  ".join(cell.ljust(w) if i < 3 else cell.rjust(w)
                            for i, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
         rule = "-" * max(map(len, lines))
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
-
-    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self._rows()]

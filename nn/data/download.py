@@ -11,7 +11,6 @@ import tarfile
 import urllib.request
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -67,19 +66,15 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(f, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _with_bar(response: Any, total: int, name: str) -> AbstractContextManager[Any]:
-    """The response, whose reading moves a progress bar."""
+def _blocks(url: str, name: str) -> Iterator[bytes]:
+    """The content of an address, block by block, beside a progress bar; whatever goes wrong with it is a
+    ConnectionError."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    return tqdm.wrapattr(response, "read", total=total or None, desc=name)
-
-
-def _blocks(url: str, name: str) -> Iterator[bytes]:
-    """The content of an address, block by block; whatever goes wrong with it is a ConnectionError."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
             total, got = int(response.headers.get("Content-Length", 0)), 0
-            with _with_bar(response, total, name) as stream:
+            with tqdm.wrapattr(response, "read", total=total or None, desc=name) as stream:
                 while block := stream.read(1 << 16):
                     yield block
                     got += len(block)

@@ -138,8 +138,7 @@ class ModuleDict(_Uncalled, Mapping[str, Module]):
         for name, m in (modules or {}).items():
             self._add(name, m)
 
-    def __setitem__(self, name: str, module: Module) -> None:
-        self._add(name, module)
+    __setitem__ = _Container._add
 
     def __getitem__(self, name: str) -> Module:
         modules = self._of_kind("module")

@@ -23,8 +23,8 @@ class _Conv(Module):
                  rng: np.random.Generator | None = None) -> None:
         super().__init__()
         name, dims = type(self).__name__, self.dims
-        whole = all(tg.arguments.is_whole(n, 1) for n in (in_channels, out_channels, groups))
-        if not whole or in_channels % groups or out_channels % groups:
+        if (not all(tg.arguments.is_whole(n, 1) for n in (in_channels, out_channels, groups))
+                or in_channels % groups or out_channels % groups):
             raise ValueError(f"{name}: in_channels={in_channels!r} and out_channels={out_channels!r} must be "
                              f"at least 1 and divisible by groups={groups!r}, all whole numbers")
         modes = ("zeros",) if self.transposed else ("zeros", "reflect", "replicate", "circular")
@@ -36,8 +36,8 @@ class _Conv(Module):
         tg.arguments.sides(padding, name, dims)  # refused here if it is no padding
         self.padding = (padding,) * dims if tg.arguments.is_whole(padding) else padding
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
-        shape = (first, second // groups, *self.kernel_size)
-        add_weight_and_bias(self, shape, out_channels, bias, dtype, rng)
+        add_weight_and_bias(self, (first, second // groups, *self.kernel_size), out_channels, bias, dtype,
+                            rng)
 
     def forward(self, x: Any) -> tg.Tensor:
         return self.function(x, self.weight, self.bias, self.stride, self.padding, self.dilation,

@@ -107,8 +107,8 @@ class Optimizer:
             known.add(id(p))
         options = {**self.defaults, **group}
         self.check(options)
-        plain = {key: v.item() if getattr(v, "ndim", None) == 0 else v for key, v in options.items()}
-        self.param_groups.append({**plain, "params": params})
+        self.param_groups.append({key: v.item() if getattr(v, "ndim", None) == 0 else v
+                                  for key, v in options.items()} | {"params": params})
 
     def parameters(self) -> list[tg.Tensor]:
         """The parameters of all groups."""
@@ -214,9 +214,8 @@ class Optimizer:
         p, is_count = params[int(i)], slot == "step"
         kinds, shape = ("iu", ()) if is_count else ("fiu", p.shape)
         if value.dtype.kind not in kinds or value.shape != shape:
-            expected = "a count" if is_count else f"{p.dtype} of shape {shape}"
             raise ValueError(f"{name}: the saved {key!r} is {value.dtype} of shape {value.shape}, expected "
-                             f"{expected}")
+                             f"{'a count' if is_count else f'{p.dtype} of shape {shape}'}")
         return int(i), slot, int(value) if is_count else np.array(value, p.dtype, order="C")
 
 
@@ -232,10 +231,10 @@ def _blocks(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
     """Corresponding parts, small enough for the cache, of arrays of one shape; the first is written."""
     if arrays[0].ndim and (arrays[0].size <= BLOCK or not arrays[0].flags.c_contiguous):
         yield arrays  # fits, or would be a copy if it were flat
-        return
-    flat = [a.reshape(-1) for a in arrays]
-    for i in range(0, flat[0].size, BLOCK):
-        yield [a[i:i + BLOCK] for a in flat]
+    else:
+        flat = [a.reshape(-1) for a in arrays]
+        for i in range(0, flat[0].size, BLOCK):
+            yield [a[i:i + BLOCK] for a in flat]
 
 
 def no_decay(model: Module, weight_decay: float) -> list[dict[str, Any]]:

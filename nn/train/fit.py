@@ -20,8 +20,7 @@ from ..layers.module import Module, evaluating
 from ..optim.clip import clip_grad_norm_
 from ..optim.optimizer import Optimizer
 from ..optim.schedule import ReduceLROnPlateau
-from .history import History, Row
-from .progress import Callback, ProgressBar
+from .report import Callback, History, ProgressBar, Row
 from .saving import Run, save
 
 BEST_BY = ("valid_accuracy", "valid_loss", "accuracy", "loss")  # the first that is measured

@@ -15,7 +15,7 @@ import tinygrad_conv as tg
 
 from ..layers.module import Module
 from ..optim.optimizer import Optimizer
-from .history import History
+from .report import History
 
 FORMAT = "tinygrad_conv checkpoint 1"
 
@@ -182,6 +182,5 @@ class Run:
             self._restore(*before)
             if not isinstance(e, KeyError | TypeError | ValueError):
                 raise
-            what = f"there is no {e}" if isinstance(e, KeyError) else e
             raise ValueError(f"load: {os.fspath(path)!r} does not fit this run, or is damaged: "
-                             f"{what}") from None
+                             f"{f'there is no {e}' if isinstance(e, KeyError) else e}") from None

@@ -46,11 +46,8 @@ class Explanation(Terms):
         ([4.0, 4.0], 8.0, 8.0)
     """
 
-    def __repr__(self) -> str:
-        return as_text(self)
-
-    def _repr_svg_(self) -> str:
-        return draw(self)
+    __repr__ = as_text
+    _repr_svg_ = draw
 
     def _repr_html_(self) -> str:
         return f"{draw(self)}<details><summary>as text</summary><pre>{escape(as_text(self))}</pre></details>"
@@ -79,10 +76,9 @@ class Explanation(Terms):
 def _explained(what: str, name: str, y: Any, index: Any, g: Any = None) -> Explanation:
     """Why `name` ("y", "dx" or "dw") at `index` is the sum over products of two other arrays."""
     call = recorded(y, what)
-    letters = (TRANSPOSED if call.transposed else LETTERS)[name]
-    axes = call.kernel_axes if name == "dw" else call.axes
-    shape = {"y": call.y, "dx": call.x, "dw": call.w}[name].shape
-    at = index_on_four_axes(index, axes, shape, letters, what)
+    at = index_on_four_axes(index, call.kernel_axes if name == "dw" else call.axes,
+                            {"y": call.y, "dx": call.x, "dw": call.w}[name].shape,
+                            (TRANSPOSED if call.transposed else LETTERS)[name], what)
     node, geometry = call.y.node, call.geometry
     arrays, result = {"x": call.x.data, "w": call.w.data}, call.y.data
     bias = float(node.inputs[2].data[at[1]]) if name == "y" and len(node.inputs) == 3 else None

@@ -277,8 +277,8 @@ def _im2col(sheet: Sheet, e: Terms, x: float, y: float) -> float:
     taps = [",".join(map(str, tap)) for tap in zip(*(at[letter].ravel().tolist() for letter in letters))]
     tags = _tags(*map(range, e.meeting.shape[1:])).values()
     hits = {(0, k): tag for k, tag in zip(range(row.size), cycle(tags))}
-    outside = np.flatnonzero(~np.broadcast_to(e.meeting.inside, e.meeting.shape))
-    padded = frozenset((0, k) for k in outside.tolist())
+    padded = frozenset((0, k) for k in np.flatnonzero(
+        ~np.broadcast_to(e.meeting.inside, e.meeting.shape)).tolist())
     sheet.text(x, y + 11, f"the same as a matrix product: row {number} of im2col({e.first.name}), in the "
                           f"order ({','.join([e.letters['k'], *letters[1:]])}), times the filter", 12,
                font_weight="bold")

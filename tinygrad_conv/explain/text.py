@@ -178,8 +178,8 @@ def _im2col(e: Terms) -> list[str]:
     if e.im2col is None:
         return []
     number, row = e.im2col
-    weights = e.second.values.reshape(-1)
-    cut = [" ".join(map(short, v[:ROW])) + (" ..." if len(v) > ROW else "") for v in (row, weights)]
+    cut = [" ".join(map(short, v[:ROW])) + (" ..." if len(v) > ROW else "")
+           for v in (row, e.second.values.reshape(-1))]
     return [f"as a matrix product: row {number} of im2col({e.first.name}), {len(row)} numbers, times "
             f"a filter", f"    [{cut[0]}]", f"    [{cut[1]}]", ""]
 
