@@ -207,7 +207,7 @@ class Primitive(Generic[P]):
             if a._requires_grad:
                 differentiable = True
         recording, scope, _, backward, _ = current()
-        node = None
+        node, unsettled = None, False
         if differentiable and recording:
             node = _new(Node)
             node.primitive, node.inputs, node.values, node.freed = self, args, None, False
@@ -218,8 +218,9 @@ class Primitive(Generic[P]):
                 frame = frame.f_back
             node.code, node.instruction = frame.f_code, frame.f_lasti
             for t in args:
-                if t.memory.watched:
-                    node.checksums = {i: checksum(x._data) for i, x in enumerate(args) if x.memory.watched}
+                unsettled = unsettled or not t.memory.settled
+            if unsettled:
+                node.checksums = {i: checksum(t._data) for i, t in enumerate(args) if t.memory.watched}
         try:
             value = self.fn(*arrays, **params)
             if value.__class__ is tuple:
@@ -233,7 +234,7 @@ class Primitive(Generic[P]):
             if str(e).startswith(f"{self.name}: "):
                 raise
             raise self._explain(e, arrays, params) from e
-        if node is not None:
+        if unsettled:
             for t in args:
                 if not t.memory.settled:
                     t.memory.record()
@@ -242,7 +243,7 @@ class Primitive(Generic[P]):
         memory = None
         if value.base is not None or getrefcount(value) > ALONE:  # somebody else holds it or its owner
             value, memory = _placed(value, args)
-        value.setflags(write=False)
+        value.setflags(False)  # write=False, without what a keyword costs
         out: Tensor = _new(Tensor)
         out._data, out.grad, out.index, out.name = value, None, 0, ""
         if node is not None and value.dtype.kind == "f":
@@ -251,7 +252,7 @@ class Primitive(Generic[P]):
         out.node, out._requires_grad = None, False
         if memory is None and not backward:
             out._data = value.view()
-            out._data.setflags(write=False)
+            out._data.setflags(False)
         out.memory = memory or (Fixed() if backward else Memory())
         return out
 
