@@ -1,6 +1,7 @@
 """backward, grad and vjp: seeds, accumulation, aliasing, several outputs, any order, errors."""
 from __future__ import annotations
 
+import functools
 import numpy as np
 import pytest
 
@@ -269,6 +270,21 @@ def test_an_error_in_a_vjp_has_a_note_that_names_the_op():
     with pytest.raises(TypeError) as e:
         same(leaf(1.0)).backward()
     assert e.value.__notes__ == ["in same's VJP 0, vjp(g, ans, *inputs, **{})"]
+
+
+def test_a_grad_set_to_a_list_is_added_to_like_an_array():
+    x = leaf(1.0, 2.0)
+    x.grad = [1, 2]
+    x.sum().backward()
+    assert x.grad.numpy().tolist() == [2.0, 3.0]
+    x.grad = [1, 2, 3]
+    with pytest.raises(ValueError, match=r"was set to shape \(3,\)"):
+        x.sum().backward()
+
+
+def test_a_function_without_a_name_makes_an_op():
+    total = tg.primitive(functools.partial(np.sum, axis=0))
+    assert repr(total) == "<primitive op>" and total(np.ones((2, 3))).data.tolist() == [2, 2, 2]
 
 
 def test_shapes_that_an_op_does_not_broadcast_are_left_to_numpy():

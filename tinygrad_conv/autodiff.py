@@ -53,9 +53,9 @@ def backward(t: Tensor, gradient: Any = None, create_graph: bool = False,
 def _totals(found: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
     """What each leaf's `.grad` becomes: the gradient, added to what is there."""
     for leaf, _ in found:
-        if leaf.grad is not None and leaf.grad.shape != leaf.shape:
+        if leaf.grad is not None and np.shape(leaf.grad) != leaf.shape:
             raise ValueError(f"backward: .grad of a leaf of shape {leaf.shape} was set to shape "
-                             f"{leaf.grad.shape}; set it to None, or to zeros of the leaf's shape")
+                             f"{np.shape(leaf.grad)}; set it to None, or to zeros of the leaf's shape")
     own = iter(_own(g for leaf, g in found if leaf.grad is None))
     return [(leaf, next(own) if leaf.grad is None else ops.add(leaf.grad, g)) for leaf, g in found]
 
