@@ -1,4 +1,6 @@
 """What names of torch.nn and torch.optim are called here: advice for the AttributeError of a missing name."""
+import tinygrad_conv as tg
+
 NAMES = {  # what is missing in nn
     "functional": "import tinygrad_conv as tg: tg.relu(x), tg.cross_entropy(y, labels)",
     "Tensor": "tg.Tensor", "Buffer": "self.register_buffer(name, t)",
@@ -20,7 +22,7 @@ DATA = {  # what is missing in nn.data
     "RandomSampler": "nn.data.DataLoader(data, 64, shuffle=True, rng=rng)",
 }
 WIDE = "dtype= of each layer, as in nn.Linear(3, 2, dtype=np.float64); x has the dtype it is made with"
-DEVICE = "there are no devices, leave it out"
+DEVICE = tg.advice.DEVICE
 HOOK = ("there are no hooks: return the tensor from forward as well, or call the parts one by one; its "
         "gradient is h.grad of h = first(x).detach().requires_grad_() after a backward of second(h)")
 METHODS = {  # what is missing in a Module

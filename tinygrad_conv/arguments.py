@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 Axis = int | Sequence[int] | None
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")  # of a convolution
 
 
 def is_whole(value: Any, least: float = -math.inf) -> bool:

@@ -188,8 +188,8 @@ class Primitive(Generic[P]):
                 break
             args += (params.pop(self.names[i]),)
         for name, value in params.items():
-            parts = value if isinstance(value, tuple | list) else (value,)
-            if any([isinstance(part, Tensor) for part in parts]):
+            if isinstance(value, Tensor) or isinstance(value, (tuple, list)) and (
+                    any([isinstance(part, Tensor) for part in value])):
                 raise TypeError(f"{self.name}: parameter {name!r} is a tensor or holds one, whose gradient "
                                 f"would be lost; arrays are positional: {self.name}({', '.join(self.names)})")
         return args

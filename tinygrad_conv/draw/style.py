@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.geometry import brief
 from ..tensor import Tensor
 from ..primitive import Freed, Node, Primitive
 
@@ -76,8 +77,7 @@ def printable(line: str) -> str:
 def value_text(v: Any) -> str:
     """A parameter's value, shortest: (2, 2) is 2, ((1, 1), (1, 1)) is 1, a long one is cut."""
     if isinstance(v, tuple):
-        texts = [*map(value_text, v)]
-        text = texts[0] if len(set(texts)) == 1 else f"({','.join(texts)})"
+        text = brief(v, value_text)
     elif isinstance(v, np.ndarray):
         text = f"{v.dtype}[{shape_text(v.shape)}]"
     elif isinstance(v, slice):

@@ -22,11 +22,11 @@ USUAL = {"stride": "1", "padding": "0", "dilation": "1", "groups": "1", "ceil_mo
 REMEMBERED = 1024                    # geometries; the same few come again every step
 
 
-def brief(value: Any) -> str:
-    """A value, shortest: (2, 2) is "2", ((1, 1), (1, 1)) is "1", (1, 2) is "(1,2)"."""
+def brief(value: Any, text: Callable[[Any], str] = str) -> str:
+    """A value, shortest: (2, 2) is "2", ((1, 1), (1, 1)) is "1", (1, 2) is "(1,2)"; `text` of single ones."""
     if not isinstance(value, tuple):
-        return str(value)
-    parts = [brief(v) for v in value]
+        return text(value)
+    parts = [brief(v, text) for v in value]
     return parts[0] if len(set(parts)) == 1 else f"({','.join(parts)})"
 
 

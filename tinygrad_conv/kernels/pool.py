@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .geometry import Geometry, Taps
+from .geometry import REMEMBERED, Geometry, Taps
 from .layout import compute_dtype
 from .parallel import in_chunks
 from .table import register
@@ -188,9 +188,10 @@ def indices(x: np.ndarray, y: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 # ----- few cells: the places of each window's cells are known, and one call of NumPy finds the winners -----
 
-def _in_memory(x: np.ndarray) -> tuple[int, ...]:
+@lru_cache(maxsize=REMEMBERED)
+def _in_memory(strides: tuple[int, ...]) -> tuple[int, ...]:
     """The axes in the order in which they lie in memory."""
-    return tuple(sorted(range(x.ndim), key=lambda i: -abs(x.strides[i])))
+    return tuple(sorted(range(len(strides)), key=lambda i: -abs(strides[i])))
 
 
 @lru_cache(maxsize=64)  # up to 128 kB each
@@ -206,7 +207,7 @@ def _places(geometry: Geometry, shape: tuple[int, ...], order: tuple[int, ...]
 
 def scatter_few(g: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> np.ndarray:
     """`scatter` for few cells, none in two windows, each window whole."""
-    order = _in_memory(x)
+    order = _in_memory(x.strides)
     places, firsts = _places(geometry, x.shape, order)
     won = x.transpose(order).reshape(-1).take(places).argmax(1)
     dx = np.zeros_like(x, g.dtype)
@@ -216,7 +217,7 @@ def scatter_few(g: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry)
 
 def _few(g: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> bool:
     return x.size < FEW and geometry.bare and not (geometry.overlap or geometry.ceil_mode) and (
-        x.transpose(_in_memory(x)).flags.c_contiguous)
+        x.transpose(_in_memory(x.strides)).flags.c_contiguous)
 
 
 for operation, function in (("maxima", maxima), ("maxima_scatter", scatter), ("maxima_gather", gather),

@@ -29,7 +29,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from ..arguments import one_of, sizes, whole
+from ..arguments import PADDING_MODES, one_of, sizes, whole
 from ..kernels.geometry import Geometry, brief, conv_geometry, transposed_geometry
 from ..kernels.table import run
 from ..operands import as_floats
@@ -38,8 +38,6 @@ from ..tensor import Tensor
 from .padding import pad
 from .reduce import sum as _sum
 from .shape import reshape, transpose
-
-MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 @primitive
@@ -151,7 +149,7 @@ def _convolve(op: str, axes: str, x: Any, w: Any, bias: Any, stride: Any, paddin
     x, groups, dims = as_floats(x, op), whole(groups, op, "groups", 1), len(axes) - 2
     images, w, *rest = _inputs(op, axes, x, w, bias, groups)
     geometry = conv_geometry(op, images.shape[-dims:], w.shape[-dims:], stride, padding, dilation, groups)
-    if one_of(padding_mode, op, "padding_mode", MODES) != "zeros":
+    if one_of(padding_mode, op, "padding_mode", PADDING_MODES) != "zeros":
         images = pad(images, ((0, 0), (0, 0), *geometry.padding), padding_mode)
         geometry = geometry.unpadded
     return as_given(_conv2d(images, w, *rest, geometry=geometry), x.ndim, axes)
