@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .ir import INDEX, POINTER, TRUTH, Code, Value
+from .ir import INDEX, POINTER, Code, Value
 
 UNROLLED = 96      # products written out one after the other
 IMAGE_FIELDS = 5   # of the plan's head: first column copied, columns copied, zeros left and right, columns in all
@@ -96,8 +96,7 @@ def _copy_band(code: Code, x: Value, scratch: Value, plan: Value, band: Value, c
     code.clear(scratch, above * pitch)
     code.clear(code.at(scratch, (above + rows) * pitch), below * pitch)
     first = code.at(x, row * sh + left * sw)
-    dense = code.emit(TRUTH, f"icmp eq i64 {sw}, {channels}")
-    dense = code.emit(TRUTH, f"and i1 {dense}, {code.emit(TRUTH, f'icmp eq i64 {sc}, 1')}")
+    dense = code.both(code.compare("eq", sw, channels), code.compare("eq", sc, 1))
 
     def line(i: Value) -> None:
         to, source = code.at(scratch, (above + i) * pitch), code.at(first, i * sh)
@@ -244,7 +243,7 @@ def gather_few(shape: Shape) -> Code:
                 total = [code.fma(cell, weight, total[t * filters + o])
                          for t, cell in enumerate(xs) for o, weight in enumerate(ws)]
             return total
-        zero = code.spread(code.constant(0.0), vector)
+        zero = code.constant(0.0, vector)
         total = [zero] * (shape.tile * filters)
         if phase.taps:
             size = filters * shape.channels

@@ -9,10 +9,11 @@ import numpy as np
 
 from ..geometry import Geometry
 from ..layout import compute_dtype
-from ..parallel import get_num_threads, split, workspace
-from . import conv, plan as plans
+from ..parallel import BYTES_WORTH_THREADS, get_num_threads, split, workspace
+from . import conv, plan as plans, pool
 from .conv import Shape
 from .machine import compiled, target
+from .pool import Windows
 
 NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 WORTH_THREADS = 1 << 18  # multiply-adds; below, handing work over costs more
@@ -153,3 +154,55 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
     if each:
         return np.ascontiguousarray(dw.transpose(0, 3, 1, 2).reshape(-1, 1, kh, kw)[:groups])
     return np.ascontiguousarray(dw[..., :o].transpose(0, 4, 3, 1, 2)).reshape(groups * o, c, kh, kw)
+
+
+# ----- pooling: dense images, channels last -----
+
+def _last(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """(N, C, H, W) as a dense array (N, H, W, C)."""
+    return np.ascontiguousarray(a.transpose(0, 2, 3, 1), dtype)
+
+
+def _pooling(generator: Any, geometry: Geometry, size: tuple[int, int], images: list[np.ndarray],
+             divisor: np.ndarray | None = None) -> np.ndarray:
+    """The kernel's last array, (N, C, *size), from the images."""
+    (n, c), dtype = images[0].shape[:2], compute_dtype(*images)
+    number = NUMBERS[dtype]
+    kernel = _kernel(generator, Windows(
+        number, _lanes(number, c), c, geometry.kernel, geometry.stride, geometry.dilation,
+        geometry.bare and not geometry.ceil_mode, geometry.overlap, geometry.cover))
+    result = np.empty((n, *size, c), dtype)
+    arrays = [_last(a, dtype) for a in images]
+    if divisor is not None:
+        arrays.append(np.ascontiguousarray(np.broadcast_to(divisor, geometry.out), dtype))
+    addresses = _addresses(*arrays, result)
+    rest = (*geometry.size, *geometry.out, geometry.padding[0][0], geometry.padding[1][0],
+            *[n + min(0, after) for n, (_, after) in zip(geometry.size, geometry.padding)])
+    split(n, result.nbytes + arrays[0].nbytes > BYTES_WORTH_THREADS,
+          lambda lo, hi: kernel(*addresses, lo, hi, *rest), hold=False)
+    return result.transpose(0, 3, 1, 2)
+
+
+def maxima(x: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """y[n,c,i,j] = max over a,b of x[n,c,i*s+a*d-p,j*s+b*d-p]; NaN if one of them is."""
+    return _pooling(pool.maxima, geometry, geometry.out, [x])
+
+
+def maxima_scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """dx[n,c,u,v] = sum of g[n,c,i,j] over the windows (i, j) whose maximum y is cell (u, v)."""
+    return _pooling(pool.maxima_scatter, geometry, geometry.size, [g, x, y])
+
+
+def maxima_gather(u: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """What stands in u where the maxima y of x stood."""
+    return _pooling(pool.maxima_gather, geometry, geometry.out, [u, x, y])
+
+
+def averages(x: np.ndarray, divisor: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """y[n,c,i,j] = sum over a,b of x[n,c,i*s+a-p,j*s+b-p] / divisor[i,j]."""
+    return _pooling(pool.averages, geometry, geometry.out, [x], divisor)
+
+
+def averages_adjoint(g: np.ndarray, divisor: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """dx[n,c,u,v] = sum over i,j,a,b with i*s+a-p = u, .. of g[n,c,i,j] / divisor[i,j]."""
+    return _pooling(pool.averages_adjoint, geometry, geometry.size, [g], divisor)

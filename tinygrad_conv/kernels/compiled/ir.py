@@ -14,6 +14,7 @@ in registers): `code.loop(0, n, 1, lambda i, total: [total + ...], start)`.
 from __future__ import annotations
 
 import itertools
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,6 +41,9 @@ class Value:
     def __mul__(self, other: Any) -> Any:
         return 0 if _is(other, 0) else self if _is(other, 1) else self.code.binary("mul", self, other)
 
+    def __truediv__(self, other: Any) -> Any:
+        return self.code.binary("div", self, other)
+
     def __floordiv__(self, other: Any) -> Any:
         return self.code.binary("div", self, other)
 
@@ -47,10 +51,10 @@ class Value:
         return self.code.binary("rem", self, other)
 
     def __lt__(self, other: Any) -> Value:
-        return self.code.compare("lt", self, other)
+        return self.code.compare("slt", self, other)
 
     def __gt__(self, other: Any) -> Value:
-        return self.code.compare("gt", self, other)
+        return self.code.compare("sgt", self, other)
 
     def __radd__(self, other: Any) -> Any:
         return self + other
@@ -86,9 +90,10 @@ class Code:
         """The type of that many numbers in one register."""
         return f"<{lanes} x {self.number}>" if lanes > 1 else self.number
 
-    def constant(self, value: float) -> Value:
-        """A number of the kernel's own."""
-        return Value(self, repr(float(value)), self.number)
+    def constant(self, value: float, type: str = "") -> Value:
+        """A number of the kernel's own, in every lane of a vector."""
+        text = "0x" + struct.pack(">d", value).hex().upper()  # LLVM writes floats as doubles, too
+        return self.spread(Value(self, text, self.number), type or self.number)
 
     # ----- instructions -----
 
@@ -102,9 +107,27 @@ class Code:
         return self.emit(a.type, f"{prefix}{name} {a.type} {a}, {b}")
 
     def compare(self, how: str, a: Value, b: Any) -> Value:
-        what = f"icmp s{how}" if a.type == INDEX else f"fcmp o{how}"
+        """LLVM's names: of indices "slt", of numbers "oeq" or "ugt" (o: false for NaN, u: true for NaN)."""
         return self.emit(a.type.replace(self.number, TRUTH) if a.type != INDEX else TRUTH,
-                         f"{what} {a.type} {a}, {b}")
+                         f"{'icmp' if a.type == INDEX else 'fcmp'} {how} {a.type} {a}, {b}")
+
+    def both(self, a: Value, b: Value) -> Value:
+        return self.emit(a.type, f"and {a.type} {a}, {b}")
+
+    def either(self, a: Value, b: Value) -> Value:
+        return self.emit(a.type, f"or {a.type} {a}, {b}")
+
+    def no(self, a: Value) -> Value:
+        """The opposite of a truth, or of each of a vector."""
+        return self.emit(a.type, f"xor {a.type} {a}, {'true' if a.type == TRUTH else 'splat (i1 true)'}")
+
+    def none(self, type: str) -> Value:
+        """False, for every lane of a vector."""
+        return Value(self, "zeroinitializer" if type.startswith("<") else "false", type.replace(self.number, TRUTH))
+
+    def nan(self, a: Value) -> Value:
+        """Where a is not a number."""
+        return self.compare("uno", a, a)
 
     def select(self, condition: Value, a: Any, b: Any) -> Value:
         kind = next(v.type for v in (a, b, condition) if isinstance(v, Value))
@@ -230,6 +253,17 @@ class Code:
                 part()
             self._branch(after)
         self._begin(after)
+
+    def choose(self, condition: Value, body: Callable[..., Sequence[Value]], carried: Sequence[Value]
+               ) -> list[Value]:
+        """`body(*carried)` where the condition holds, else `carried`."""
+        yes, after, before = f"b{next(self.names)}", f"b{next(self.names)}", self.block
+        self.lines.append(f"  br i1 {condition}, label %{yes}, label %{after}")
+        self._begin(yes)
+        given, last = body(*carried), self.block
+        self._branch(after)
+        self._begin(after)
+        return [self.emit(a.type, f"phi {a.type} [{a}, %{last}], [{b}, %{before}]") for a, b in zip(given, carried)]
 
     def _branch(self, label: str) -> None:
         self.lines.append(f"  br label %{label}")
