@@ -131,7 +131,7 @@ def _every_block(code: Code, count: int, block: int, body: Callable[[Any, int], 
         body(count // block, count % block)
 
 
-def _outputs(name: str, shape: Shape, block: int, size: int, channel: Callable[[Any, Any], Any],
+def _outputs(shape: Shape, block: int, size: int, channel: Callable[[Any, Any], Any],
              tile: Callable[[Code, Phase, Value, Value, Value, Value, Value, int], None]) -> Code:
     """A kernel that fills y: all loops around the tile.
 
@@ -139,7 +139,7 @@ def _outputs(name: str, shape: Shape, block: int, size: int, channel: Callable[[
     that they see. The tile is called as `tile(code, phase, cells, pitch, weights, bias, out, left)`: T neighbours,
     whose first window begins at `cells`.
     """
-    code = Code(name, shape.number, x=POINTER, w=POINTER, b=POINTER, y=POINTER, scratch=POINTER, plan=POINTER,
+    code = Code(shape.number, x=POINTER, w=POINTER, b=POINTER, y=POINTER, scratch=POINTER, plan=POINTER,
                 first=INDEX, last=INDEX, bands=INDEX, fields=INDEX, sn=INDEX, sh=INDEX, sw=INDEX, sc=INDEX,
                 yn=INDEX, yh=INDEX)
     x, w, b, y, scratch, plan, first, last, bands, fields, sn, *strides, yn, yh = code.arguments
@@ -224,7 +224,7 @@ def gather(shape: Shape) -> Code:
             for v, n in enumerate(counts):
                 code.store(total[t * len(counts) + v], out,
                            t * (shape.spacing[1] * shape.filters * shape.groups) + v * shape.lanes, n)
-    return _outputs("gather", shape, shape.block, shape.channels * shape.block, lambda g, o: g * shape.channels, tile)
+    return _outputs(shape, shape.block, shape.channels * shape.block, lambda g, o: g * shape.channels, tile)
 
 
 def gather_few(shape: Shape) -> Code:
@@ -254,7 +254,7 @@ def gather_few(shape: Shape) -> Code:
             for o in range(filters):
                 code.store(code.total(total[t * filters + o]) + code.load(bias, o, shape.number), out,
                            t * (shape.spacing[1] * filters * shape.groups) + o)
-    return _outputs("gather_few", shape, shape.filters, shape.filters * shape.channels,
+    return _outputs(shape, shape.filters, shape.filters * shape.channels,
                     lambda g, o: g * shape.channels, tile)
 
 
@@ -279,12 +279,12 @@ def gather_each(shape: Shape) -> Code:
             for v, n in enumerate(counts):
                 code.store(total[t * len(counts) + v], out,
                            t * (shape.spacing[1] * shape.filters) + v * shape.lanes, n)
-    return _outputs("gather_each", shape, shape.block, shape.block, lambda g, o: o, tile)
+    return _outputs(shape, shape.block, shape.block, lambda g, o: o, tile)
 
 
-def _sums(name: str, shape: Shape, group: Callable[..., None]) -> Code:
+def _sums(shape: Shape, group: Callable[..., None]) -> Code:
     """A kernel that adds to dw: the loops over bands. `group(code, g, cells, pitch, grads, dw, columns, rows)`."""
-    code = Code(name, shape.number, x=POINTER, g=POINTER, dw=POINTER, scratch=POINTER, plan=POINTER,
+    code = Code(shape.number, x=POINTER, g=POINTER, dw=POINTER, scratch=POINTER, plan=POINTER,
                 first=INDEX, last=INDEX, bands=INDEX, fields=INDEX, sn=INDEX, sh=INDEX, sw=INDEX, sc=INDEX,
                 gn=INDEX, gh=INDEX)
     x, g, dw, scratch, plan, first, last, bands, fields, sn, *strides, gn, gh = code.arguments
@@ -363,7 +363,7 @@ def correlate(shape: Shape) -> Code:
             group(0)
         else:
             code.loop(0, shape.groups, 1, group)
-    return _sums("correlate", shape, work)
+    return _sums(shape, work)
 
 
 def correlate_each(shape: Shape) -> Code:
@@ -391,4 +391,30 @@ def correlate_each(shape: Shape) -> Code:
                 for value, p in zip(total, at):
                     code.store(value, p, 0)
         _every_block(code, shape.filters, shape.block, channels)
-    return _sums("correlate_each", shape, work)
+    return _sums(shape, work)
+
+
+def pack(number: str, block: int) -> Code:
+    """Weights as the kernels read them: (groups, blocks, taps, C, block), with zeros where filters are missing.
+
+    `offsets` says where each tap lies in w; the strides, counted in numbers, lead to the next group, channel, filter.
+    """
+    code = Code(number, w=POINTER, packed=POINTER, offsets=POINTER, groups=INDEX, taps=INDEX, channels=INDEX,
+                filters=INDEX, sg=INDEX, sc=INDEX, so=INDEX)
+    w, packed, offsets, groups, taps, channels, filters, sg, sc, so = code.arguments
+    blocks = (filters + (block - 1)) // block
+    zero = code.constant(0.0)
+
+    def row(g: Value, k: Value, tap: Value) -> None:
+        source = code.at(w, g * sg + k * (so * block) + code.read(offsets, tap))
+        to = code.at(packed, ((g * blocks + k) * taps + tap) * channels * block)
+        left = code.least(filters - k * block, block)
+
+        def channel(c: Value) -> None:
+            code.loop(0, left, 1, lambda o: code.store(
+                code.load(source, c * sc + o * so, number), to, c * block + o))
+            code.loop(left, block, 1, lambda o: code.store(zero, to, c * block + o))
+        code.loop(0, channels, 1, channel)
+    code.loop(0, groups, 1, lambda g: code.loop(0, blocks, 1, lambda k: code.loop(
+        0, taps, 1, lambda tap: row(g, k, tap))))
+    return code

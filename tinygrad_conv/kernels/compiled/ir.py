@@ -73,17 +73,17 @@ def lanes_of(type: str) -> int:
 
 
 class Code:
-    """One function in the making: `Code("scale", "float", x=POINTER, n=INDEX)`, its `arguments`, its text."""
+    """One function in the making: `Code("float", x=POINTER, n=INDEX)`, its `arguments`, its text."""
 
-    def __init__(self, name: str, number: str, **arguments: str) -> None:
-        self.name, self.number, self.lines = name, number, ["entry:"]
+    def __init__(self, number: str, **arguments: str) -> None:
+        self.number, self.lines = number, ["entry:"]
         self.block, self.names, self.declared = "entry", itertools.count(), set[str]()
         self.arguments = [Value(self, f"%{key}", kind) for key, kind in arguments.items()]
 
-    def text(self) -> str:
-        """The whole module."""
+    def text(self, name: str) -> str:
+        """The whole module, with the function under that name."""
         arguments = ", ".join(f"{v.type}{' noalias' * (v.type == POINTER)} {v}" for v in self.arguments)
-        return "\n".join([*sorted(self.declared), f"define void @{self.name}({arguments}) {{",
+        return "\n".join([*sorted(self.declared), f"define void @{name}({arguments}) {{",
                           *self.lines, "  ret void", "}", ""])
 
     def vector(self, lanes: int) -> str:

@@ -34,7 +34,7 @@ def _kernel(shape: Windows, work: Callable[..., None], *arrays: str) -> Code:
     Taps lie inside rows 0 to `bottom` and columns 0 to `right`, or are left out. `work(code, taps, c, count, place, window, *pointers)`: `taps(body, *carried)` visits the window's cells; there
     are `count` channels from c on; `window` is where y has them, and `place` counts the windows of a plane.
     """
-    code = Code("pool", shape.number, **dict.fromkeys(arrays, POINTER), first=INDEX, last=INDEX, h=INDEX, w=INDEX,
+    code = Code(shape.number, **dict.fromkeys(arrays, POINTER), first=INDEX, last=INDEX, h=INDEX, w=INDEX,
                 oh=INDEX, ow=INDEX, top=INDEX, left=INDEX, bottom=INDEX, right=INDEX)
     *pointers, first, last, h, w, oh, ow, top, left, bottom, right = code.arguments
     (kh, kw), (sh, sw), (dh, dw), C = shape.kernel, shape.stride, shape.dilation, shape.channels
