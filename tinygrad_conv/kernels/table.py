@@ -1,7 +1,7 @@
 """Which kernel serves a call: one table of functions on arrays, by operation.
 
-A family of kernels (`numpy` comes with this package) registers its functions, and touches no other file.
-The one registered last is asked first. Inputs are read-only, of any strides, of float16, float32 or
+A family of kernels (`numpy` and `compiled` come with this package) registers its functions, and touches no
+other file. The one registered last is asked first; `use_kernels` says whether all are. Inputs are read-only, of any strides, of float16, float32 or
 float64; b may be None; the result is an array of the inputs' dtype. Operations and their arguments,
 x (N, C, H, W), with a `Geometry`:
 
@@ -11,7 +11,9 @@ x (N, C, H, W), with a `Geometry`:
     averages(x, divisor, geometry)         maxima_indices(x, y, geometry)
     averages_adjoint(g, divisor, geometry)
 """
+import os
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,12 +21,18 @@ import numpy as np
 from ..arguments import one_of
 
 
+VARIABLE = "TINYGRAD_CONV_KERNELS"  # the environment's variable with the family to begin with
+EXTRAS = {"compiled": "; it needs the extra: pip install 'tinygrad_conv[fast]'"}
+
+
 class Kernel(NamedTuple):
-    """One row: `serves`, of the same arguments, says whether `function` takes the call."""
+    """One row: `serves`, of the same arguments, says whether `function` takes the call, and `worth` whether it
+    should, if nobody asked for the family."""
 
     family: str
     function: Callable[..., np.ndarray]
     serves: Callable[..., bool] | None
+    worth: Callable[..., bool] | None
 
 
 kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
@@ -33,14 +41,14 @@ kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
 
 
 def register(family: str, operation: str, function: Callable[..., np.ndarray],
-             serves: Callable[..., bool] | None = None) -> None:
-    """Let `function` take the calls of an operation that it serves (default: all).
+             serves: Callable[..., bool] | None = None, worth: Callable[..., bool] | None = None) -> None:
+    """Let `function` take the calls of an operation that it serves, and that are worth it (default: all).
 
     Raises:
         ValueError: for an operation that is none of those above.
     """
     one_of(operation, "register", "operation", list(kernels))
-    kernels[operation].insert(0, Kernel(family, function, serves))
+    kernels[operation].insert(0, Kernel(family, function, serves, worth))
 
 
 def unregister(family: str) -> None:
@@ -49,8 +57,67 @@ def unregister(family: str) -> None:
         kernels[operation] = [row for row in rows if row.family != family]
 
 
+def families() -> list[str]:
+    """The families that are registered."""
+    return list(dict.fromkeys(row.family for rows in kernels.values() for row in rows))
+
+
+_process = os.environ.get(VARIABLE) or "auto"
+_here: ContextVar[str | None] = ContextVar("kernels", default=None)
+
+
+class Choice:
+    """What `use_kernels` returns: as a context manager, the choice of this thread or task inside the block only."""
+
+    def __init__(self, family: str, before: str) -> None:
+        self.family, self.before = family, before
+
+    def __enter__(self) -> None:
+        global _process
+        _process = self.before
+        self.token = _here.set(self.family)
+
+    def __exit__(self, *exception: Any) -> None:
+        _here.reset(self.token)
+
+
+def use_kernels(family: str) -> Choice:
+    """Let a family of kernels compute from now on: "numpy", "compiled" or, as at first, "auto".
+
+    A family that does not serve a call (half precision, say) leaves it to "numpy". "auto" takes the fastest for each
+    call: large ones go to "compiled", if the extra `fast` is installed. Results of one family are the same in every
+    run with as many threads; those of two differ by rounding. The variable TINYGRAD_CONV_KERNELS says what a process
+    begins with.
+
+    Returns:
+        a context manager: `with use_kernels("numpy"):` chooses for this thread or task inside the block only.
+
+    Raises:
+        ValueError: if there is no such family. ImportError: if it needs an extra.
+
+    Example:
+        >>> with use_kernels("numpy"):
+        ...     kernels_in_use()
+        'numpy'
+    """
+    global _process
+    before, _process = _process, _checked(family)
+    return Choice(family, before)
+
+
+def _checked(family: str) -> str:
+    if family in EXTRAS and family not in families():
+        raise ImportError(f"use_kernels: the family {family!r} is not here{EXTRAS[family]}")
+    return one_of(family, "use_kernels", "family", ["auto", *families()])
+
+
+def kernels_in_use() -> str:
+    """The family that `use_kernels` chose, or "auto"."""
+    return _here.get() or _checked(_process)
+
+
 def run(operation: str, *call: Any) -> np.ndarray:
-    """The operation, by the first kernel that serves this call.
+    """The operation, by the first kernel of the families in use that serves this call.
 
     Raises:
         LookupError: if none does.
@@ -61,8 +128,11 @@ def run(operation: str, *call: Any) -> np.ndarray:
         6
         >>> unregister("mine")
     """
+    family = _here.get() or _process
     for kernel in kernels.get(operation, ()):
-        if kernel.serves is None or kernel.serves(*call):
+        asked = kernel.family == family
+        if (asked or kernel.family == "numpy" or family == "auto" and (kernel.worth is None or kernel.worth(*call))
+                ) and (kernel.serves is None or kernel.serves(*call)):
             try:
                 return kernel.function(*call)
             except Exception as e:

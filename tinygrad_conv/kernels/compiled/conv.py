@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .ir import INDEX, POINTER, Code, Value
+from .ir import INDEX, POINTER, Code, Value, every_block
 
 UNROLLED = 96      # products written out one after the other
 IMAGE_FIELDS = 5   # of the plan's head: first column copied, columns copied, zeros left and right, columns in all
@@ -121,16 +121,6 @@ def _along(code: Code, steps: Steps, cells: Value, distance: Any, weights: Value
         code.at(cells, (a * steps.step + steps.first) * distance), code.at(weights, a * size), *carried), *carried)
 
 
-def _every_block(code: Code, count: int, block: int, body: Callable[[Any, int], None]) -> None:
-    """`body(k, left)` for each block of `count`, of which `left` are there: all of them but in the last."""
-    if count // block == 1:
-        body(0, block)
-    elif count >= block:
-        code.loop(0, count // block, 1, lambda k: body(k, block))
-    if count % block:
-        body(count // block, count % block)
-
-
 def _outputs(shape: Shape, block: int, size: int, channel: Callable[[Any, Any], Any],
              tile: Callable[[Code, Phase, Value, Value, Value, Value, Value, int], None]) -> Code:
     """A kernel that fills y: all loops around the tile.
@@ -173,7 +163,7 @@ def _outputs(shape: Shape, block: int, size: int, channel: Callable[[Any, Any], 
                                  code.at(b, o), code.at(out, j * (shape.spacing[1] * every)), left)
                         code.loop(0, columns, shape.tile, some)
                     code.loop(0, rows, 1, line)
-                _every_block(code, shape.filters, block, filters)
+                every_block(code, shape.filters, block, filters)
             if shape.groups == 1:
                 group(0)
             else:
@@ -335,7 +325,7 @@ def correlate(shape: Shape) -> Code:
 
         def run(cells: Value, sums: Value, grads: Value, length: int, left: int) -> None:
             """The sums of so many neighbours in the scratch, T at a time."""
-            _every_block(code, length, shape.tile, lambda q, n: tile(
+            every_block(code, length, shape.tile, lambda q, n: tile(
                 [code.at(cells, q * shape.tile + t) for t in range(n)], code.at(sums, q * (shape.tile * padded)),
                 grads, left))
 
@@ -358,7 +348,7 @@ def correlate(shape: Shape) -> Code:
                     _along(code, rows, here, pitch, sums, columns.count * size, lambda here, sums: _along(
                         code, columns, here, shape.scratch, sums, size,
                         lambda here, sums: run(here, sums, there, channels, left)))
-            _every_block(code, shape.filters, shape.block, filters)
+            every_block(code, shape.filters, shape.block, filters)
         if shape.groups == 1:
             group(0)
         else:
@@ -390,7 +380,7 @@ def correlate_each(shape: Shape) -> Code:
                                 products)
                 for value, p in zip(total, at):
                     code.store(value, p, 0)
-        _every_block(code, shape.filters, shape.block, channels)
+        every_block(code, shape.filters, shape.block, channels)
     return _sums(shape, work)
 
 

@@ -23,6 +23,7 @@ from .pool import Windows
 NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 WORTH_THREADS = 1 << 18  # multiply-adds; below, handing work over costs more
 FEW = 8  # filters for which vectors may run along the channels
+LONG = 512    # and products of a tap that are written out
 ADDING_UP = 8  # instructions that the lanes of a vector take to be added up
 
 
@@ -69,7 +70,7 @@ def _vectors(count: int) -> int:
 
 def _few(number: str, o: int, c: int, taps: int) -> bool:
     """Whether vectors along the channels take fewer instructions than vectors along the filters."""
-    return o <= FEW and o * (taps * -(-c // _lanes(number, c)) + ADDING_UP) < taps * c * -(-o // _lanes(number, o))
+    return o <= FEW and o * c <= LONG and o * (taps * -(-c // _lanes(number, c)) + ADDING_UP) < taps * c * -(-o // _lanes(number, o))
 
 
 # ----- convolution -----

@@ -273,6 +273,16 @@ class Code:
         self.lines.append(f"{label}:")
 
 
+def every_block(code: Code, count: int, block: int, body: Callable[[Any, int], None]) -> None:
+    """`body(k, left)` for each block of `count`, of which `left` are there: all of them but in the last."""
+    if count // block == 1:
+        body(0, block)
+    elif count >= block:
+        code.loop(0, count // block, 1, lambda k: body(k, block))
+    if count % block:
+        body(count // block, count % block)
+
+
 def _type_of(constant: str) -> str:
     """The type at the head of "i64 3" or "<4 x float> zeroinitializer"."""
     return constant[:constant.index(">") + 1] if constant.startswith("<") else constant.split()[0]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .ir import INDEX, POINTER, Code, Value
+from .ir import INDEX, POINTER, Code, Value, every_block
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def _kernel(shape: Windows, work: Callable[..., None], *arrays: str) -> Code:
                                                   code.compare("ult", v + b * dw, right))
                                 carried = code.choose(there, here, carried)
                     return carried
-                for c in range(0, C, shape.lanes):
-                    work(code, taps, c, min(shape.lanes, C - c), i * ow + j, window + c, *pointers)
+                every_block(code, C, shape.lanes, lambda k, count: work(
+                    code, taps, k * shape.lanes, count, i * ow + j, window + k * shape.lanes, *pointers))
             code.loop(0, ow, 1, column)
         code.loop(0, oh, 1, row)
     code.loop(first, last, 1, sample)
