@@ -16,6 +16,7 @@ from ..table import register
 CONVOLUTION_WORTH = 1 << 16  # products; for fewer, NumPy takes about as long, and no kernel has to be made
 POOLING_WORTH = 1 << 10      # numbers
 TAPS = 64                    # of a window that is pooled: all are written out
+PHASES = 16                  # of an input adjoint: each is written out
 
 
 def _late(operation: str) -> Callable[..., np.ndarray]:
@@ -31,8 +32,8 @@ def _known(*arrays: np.ndarray) -> bool:
     return kind in (np.float32, np.float64) and all(a.dtype == kind and a.size for a in arrays)
 
 
-def _convolution(g: np.ndarray, w: np.ndarray, *rest: Any) -> bool:
-    return _known(g, w, *[a for a in rest if isinstance(a, np.ndarray)])
+def _convolution(x: np.ndarray, w: np.ndarray, *rest: Any) -> bool:
+    return math.prod(rest[-1].stride) <= PHASES and _known(x, w, *[a for a in rest if isinstance(a, np.ndarray)])
 
 
 def _products(x: np.ndarray, w: np.ndarray, b: Any, geometry: Any) -> bool:
@@ -40,7 +41,8 @@ def _products(x: np.ndarray, w: np.ndarray, b: Any, geometry: Any) -> bool:
 
 
 def _pooling(x: np.ndarray, *rest: Any) -> bool:
-    return math.prod(rest[-1].kernel) <= TAPS and _known(x, *[a for a in rest[:-1] if a.ndim == 4])
+    """Results have the memory layout of x, which is channels last."""
+    return x.strides[1] == x.itemsize and math.prod(rest[-1].kernel) <= TAPS and _known(x, *[a for a in rest[:-1] if a.ndim == 4])
 
 
 if importlib.util.find_spec("llvmlite"):

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..geometry import REMEMBERED, Geometry
-from ..layout import compute_dtype
+from .. import patches
+from ..layout import compute_dtype, finite
 from ..parallel import BYTES_WORTH_THREADS, get_num_threads, split, workspace
 from . import conv, plan as plans, pool
 from .conv import Shape
@@ -151,6 +152,8 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometr
 
 def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """dx[n,c,u,v] = b[c] + sum over o,i,j,a,b with i*s+a*d = u+p of g[n,o,i,j] w[o,c,a,b]."""
+    if not finite(w):  # the zeros around g would meet it
+        return patches.scatter(g, w, b, geometry)
     return _convolve(plans.backward, g, w, b, geometry, geometry.size)
 
 
