@@ -50,5 +50,8 @@ if importlib.util.find_spec("llvmlite"):
         register("compiled", operation, _late(operation), _convolution, _products)
     register("compiled", "weight_adjoint", _late("weight_adjoint"), _convolution, lambda g, x, geometry:
              g.size * x.shape[1] // geometry.groups * math.prod(geometry.kernel) >= CONVOLUTION_WORTH)
-    for operation in ("maxima", "maxima_scatter", "maxima_gather", "averages", "averages_adjoint"):
+    for operation in ("maxima", "averages", "averages_adjoint"):
         register("compiled", operation, _late(operation), _pooling, lambda x, *rest: x.size >= POOLING_WORTH)
+    for operation in ("maxima_scatter", "maxima_gather"):
+        register("compiled", operation, _late(operation), lambda g, x, y, geometry: _pooling(x, g, y, geometry),
+                 lambda g, x, *rest: x.size >= POOLING_WORTH)

@@ -5,6 +5,7 @@ is there is the right one; one that is damaged, or that somebody else could have
 """
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -137,4 +138,5 @@ def _keep(path: Path, content: bytes) -> None:
             f.write(hashlib.sha256(content).digest() + content)
         os.replace(part, path)
     except OSError:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
