@@ -33,3 +33,8 @@ METHODS = {  # what is missing in a Module
     "get_submodule": "dict(model.named_modules())[name]",
     "get_parameter": "dict(model.named_parameters())[name]",
 }
+HIDDEN = {  # what is assigned to a Module where a method is meant, also one that no class has
+    "train": "net.train() begins training mode, net.eval() ends it",
+    "eval": "net.eval() ends training mode, net.train() begins it",
+    "requires_grad": "net.requires_grad_(False) freezes all parameters, True trains them",
+}
