@@ -15,7 +15,7 @@ from typing import (
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .advice import DEVICE, IN_PLACE, METHODS, missing
+from .advice import DEVICE, IN_PLACE, METHODS, advised, missing
 from .arguments import axis_of, checked_dtype, is_whole
 from .core import Fixed, Memory, Record, as_array
 
@@ -410,9 +410,10 @@ class Tensor(Record):
         """The values in another dtype; the gradient comes back in this one."""
         return ops.astype(self, dtype)
 
-    def to(self, dtype: DTypeLike) -> Tensor:
-        """Same as `astype`; a device, as in PyTorch, is refused."""
-        return ops.astype(self, checked_dtype(f"to ({DEVICE})", dtype))
+    @advised
+    def to(self, dtype: DTypeLike = "cpu") -> Tensor:
+        """Same as `astype`; "cpu", where all tensors are, gives the tensor itself, other devices an error."""
+        return self if str(dtype) == "cpu" else ops.astype(self, checked_dtype(f"to ({DEVICE})", dtype))
 
     def float(self) -> Tensor:
         """The values as float32."""

@@ -102,7 +102,7 @@ class Module:
         own = getattr(type(self), name, None)
         if kind and hasattr(type(self), name) or isinstance(own, FunctionType) and not callable(value):
             raise AttributeError(f"{type(self).__name__}: {name!r} is a method or attribute of the class "
-                                 f"and would hide what is assigned; {HIDDEN.get(name, 'choose another name')}")
+                                 f"already, one would hide the other; {HIDDEN.get(name, 'choose another name')}")
         if own is None and name in HIDDEN:
             raise AttributeError(f"{type(self).__name__}: {name!r} would do nothing; {HIDDEN[name]}")
         if isinstance(value, Module):
@@ -138,10 +138,11 @@ class Module:
         for part in found:
             if id(part) not in known:
                 kind = type(part).__name__
-                raise TypeError(f"{type(self).__name__}: {name!r} is a plain {type(value).__name__} that holds "
-                                f"a {kind}, which would be neither trained nor saved, nor in eval(); " + (
-                    "assign each to an attribute of its own, or use register_parameter(name, p)"
-                    if isinstance(part, Parameter) else "use nn.ModuleList or nn.ModuleDict"))
+                advice = ("assign each to an attribute of its own, or use register_parameter(name, p)"
+                          if isinstance(part, Parameter) else "use nn.ModuleList or nn.ModuleDict")
+                raise TypeError(f"{type(self).__name__}: {name!r} is a plain {type(value).__name__} that "
+                                f"holds a {kind}, which would be neither trained nor saved, nor in eval(); "
+                                f"{advice}")
 
     def _of_kind(self, kind: str) -> dict[str, Any]:
         """Its own parameters, buffers or modules by name, in order; None where a place is kept."""
@@ -299,6 +300,7 @@ class Module:
         """Evaluation mode."""
         return self.train(False)
 
+    @tg.advice.advised
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for p in self.parameters():
@@ -326,6 +328,7 @@ class Module:
             a.flags.writeable = False
         return state
 
+    @tg.advice.advised
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values in by name; shapes must be equal. On an error nothing has changed.
 
@@ -415,8 +418,8 @@ def _locate(e: Any, module: Module) -> None:
     kind = type(module).__name__
     if isinstance(e, RecursionError):  # a path and a picture would be as deep
         if not module._scope:
-            e.add_note(f"in {kind}, whose modules are nested {module._depth()} deep: each is a call in Python, "
-                       f"whose limit is sys.getrecursionlimit(), {sys.getrecursionlimit()}")
+            e.add_note(f"in {kind}, whose modules are nested {module._depth()} deep: each takes some of the "
+                       f"{sys.getrecursionlimit()} calls that Python nests (sys.setrecursionlimit)")
         return
     with tg.scope(*filter(None, [module._scope])):
         tg.attach_failure(e, {path: type(m).__name__ for path, m in module._called()})
@@ -471,7 +474,7 @@ def parts_of(value: Any) -> Iterator[Any]:
         value = stack.pop()
         yield value
         if isinstance(value, list | tuple | set | frozenset | deque):
-            inner = value if set(map(type, value)) - {int, float, str} else ()  # quickly done with many numbers
+            inner = value if set(map(type, value)) - {int, float, str} else ()  # many numbers: quickly done
         elif isinstance(value, Mapping) and not isinstance(value, Module):
             inner = value.values()
         elif isinstance(value, SimpleNamespace) or (

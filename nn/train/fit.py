@@ -121,7 +121,8 @@ def _tell(callbacks: Sequence[Callback], event: str, ctrl_c: CtrlC, *what: Any) 
 
 def _train_epoch(run: Run, loader: Any, loss: Callable[..., tg.Tensor], clip: float | None,
                  callbacks: Sequence[Callback], ctrl_c: CtrlC) -> Row:
-    mean, start, row, optimizer = _Mean(), time.perf_counter(), {}, run.optimizer
+    mean, start, optimizer = _Mean(), time.perf_counter(), run.optimizer
+    row: Row = {}
     run.model.train()
     for output, value in _batches("fit", run.model, loader, loss, mean, "the training", ctrl_c):
         if not math.isfinite(value.item()):
@@ -204,7 +205,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         >>> history.last["accuracy"] > 0.8
         True
     """
-    quiet = {kind: "ignore" for kind, how in np.geterr().items() if how == "warn"}  # the loss will tell
+    quiet: Any = {kind: "ignore" for kind, how in np.geterr().items() if how == "warn"}  # the loss will tell
     with CtrlC() as ctrl_c, np.errstate(**quiet):
         _check_model("fit", model, loss, train, valid)
         _check_training(model, optimizer, schedule, epoch_schedule, epochs, callbacks, checkpoint, resume)

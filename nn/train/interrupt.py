@@ -1,13 +1,14 @@
 """Ctrl-C while something runs that should end in good order."""
 import signal
+from contextlib import suppress
 from typing import Any
 
 
 class CtrlC:
     """Inside the `with` block Ctrl-C is noted, not raised: `check()` raises it, where the work is in order.
 
-    While `breakable` is True, where nothing is changed by halves, a second Ctrl-C does not wait for that. After
-    it there are no more until the block is left: what is to be put in order is.
+    While `breakable` is True, where nothing is changed by halves, a second Ctrl-C does not wait for that.
+    After it there are no more until the block is left: what is to be put in order is.
 
     Outside the main thread, and in a program with a handler of its own for SIGINT, nothing is changed.
 
@@ -25,10 +26,8 @@ class CtrlC:
 
     def __enter__(self) -> "CtrlC":
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            try:
+            with suppress(ValueError):  # not the main thread
                 self._previous = signal.signal(signal.SIGINT, self._press)
-            except ValueError:  # not the main thread
-                pass
         return self
 
     def __exit__(self, *error: Any) -> None:
