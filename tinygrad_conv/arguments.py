@@ -118,15 +118,13 @@ def misplaced(shape: Sequence[int], channels: int, dims: int) -> str:
         '; it looks like channels-last: x.permute(0, 3, 1, 2)'
     """
     ndim, batched = len(shape), len(shape) == dims + 2
-    if ndim < 2 or ndim not in (dims + 1, dims + 2):
-        return ""
-    if shape[-1] == channels != shape[int(batched)]:
+    if ndim in (dims + 1, dims + 2) and shape[-1] == channels != shape[int(batched)]:
         order = [0] * batched + [ndim - 1, *range(int(batched), ndim - 1)]
         return (f"; it looks like channels-last: x.permute({', '.join(map(str, order))})"
                 + "[None], which adds the batch axis" * (not batched))
-    if not batched and shape[0] == channels:
+    if 0 < ndim < dims + 2 and shape[0] == channels:
         return "; the batch axis is missing: x[None] is a batch of one"
-    if not batched and channels == 1:
+    if ndim == dims + 1 and channels == 1:
         return "; the channel axis is missing: x[:, None]"
     return ""
 

@@ -101,8 +101,8 @@ class Module:
         kind = self._kind(name, value)
         own = getattr(type(self), name, None)
         if kind and hasattr(type(self), name) or isinstance(own, FunctionType) and not callable(value):
-            raise AttributeError(f"{type(self).__name__}: {name!r} is a method or attribute of the class "
-                                 f"already, one would hide the other; {HIDDEN.get(name, 'choose another name')}")
+            raise AttributeError(f"{type(self).__name__}: {name!r} is a method or attribute of the class, "
+                                 f"one would hide the other; {HIDDEN.get(name, 'choose another name')}")
         if own is None and name in HIDDEN:
             raise AttributeError(f"{type(self).__name__}: {name!r} would do nothing; {HIDDEN[name]}")
         if isinstance(value, Module):

@@ -39,8 +39,8 @@ class _ChannelNorm(Norm):
     def forward(self, x: Any) -> tg.Tensor:
         shape = np.shape(x)
         if len(shape) not in self.ndims or shape[1] != self.num_features:
-            fits = (f"; num_features={shape[1]} would fit" * (len(shape) in self.ndims)
-                    + tg.arguments.misplaced(shape, self.num_features, max(self.ndims) - 2))
+            fits = f"; num_features={shape[1]} would fit" if len(shape) in self.ndims else ""
+            fits += tg.arguments.misplaced(shape, self.num_features, max(self.ndims) - 2)
             raise ValueError(f"{type(self).__name__}: expects {' or '.join(map(str, self.ndims))} axes with "
                              f"num_features={self.num_features} channels on axis 1, got x of shape "
                              f"{shape}{fits}")
