@@ -185,3 +185,39 @@ def test_advice_leaves_functions_as_they_are():
         assert inspect.signature(f) == inspect.signature(f.__wrapped__) and f.__doc__ == f.__wrapped__.__doc__
         assert pickle.loads(pickle.dumps(f)) is f
     assert [*inspect.signature(nn.Linear).parameters][:2] == ["in_features", "out_features"]
+
+
+def test_data_says_what_to_write_where_it_cannot_be_changed():
+    p = nn.Parameter([1.0, 2.0])
+    for name, advice in (("normal_", "nn.init.normal_"), ("uniform_", "nn.init.uniform_"), ("zero_", "nn.init.zeros_"),
+                         ("fill_", "nn.init.constant_"), ("copy_", "t.data = values"), ("mul_", r"t.mutate\(\)")):
+        with pytest.raises(AttributeError, match=f"^t.data, a NumPy array, has no attribute '{name}'; here: {advice}"):
+            getattr(p.data, name)
+    p.data *= 0.5
+    assert p.data.tolist() == [0.5, 1.0]
+    loss = (p * p).sum()
+
+    def item():
+        p.data[0] = 1.0
+
+    def product():
+        p.data *= 2.0
+
+    def difference():
+        p.data -= p.data
+    for change in (item, product, difference):
+        with pytest.raises(ValueError, match=r"^data: a graph relies on these values.*t.mutate\(\)\[...\] \*= x"):
+            change()
+    loss.backward()
+    assert p.grad.data.tolist() == [1.0, 2.0]
+    p.data = p.data * 2.0
+    assert p.data.tolist() == [1.0, 2.0]
+
+
+def test_data_is_numpys_in_all_else():
+    t = tg.tensor([[1.0, 2.0], [3.0, 4.0]])
+    for value in (t.data + 1, t.data @ t.data, np.exp(t.data), t.data.sum(0), t.data == 1, t.numpy(), pickle.loads(pickle.dumps(t.data)),
+                  np.array(t.data)):
+        assert type(value) is np.ndarray
+    assert type(t.data.sum()) is np.float32 and type(t.data[0, 0]) is np.float32 and repr(t.data) == repr(t.numpy())
+    assert tg.tensor(t.data).shape == tg.from_numpy(t.data).shape == (2, 2) and np.shares_memory(t.data, t.numpy())

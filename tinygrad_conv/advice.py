@@ -45,6 +45,13 @@ FUNCTIONS = {  # what is missing in tg
 IN_PLACE = "a leaf is changed with t.mutate()[...] = values; an op's result is not changed, name a new one"
 GRADIENT = ("split the function there: h = first(x).detach().requires_grad_(), then second(h).backward() "
             "fills h.grad; or use tg.vjp(second, h)")
+DATA = {  # what is missing on t.data, which is NumPy's
+    **{name: f"nn.init.{name}(t, ..., rng=rng), of the tensor itself" for name in ("normal_", "uniform_")},
+    "zero_": "nn.init.zeros_(t)", "fill_": "nn.init.constant_(t, value)",
+    "clamp_": "t.mutate()[...] = t.data.clip(min, max)", "copy_": "t.data = values",
+    "mul_": "t.mutate()[...] *= x", "add_": "t.mutate()[...] += x", "sub_": "t.mutate()[...] -= x",
+    "clone": "t.data.copy()", "numpy": "t.data is a NumPy array", "cpu": DEVICE, "detach": "t.detach()",
+}
 METHODS = {  # what is missing on tensors
     "dim": "t.ndim", "t": "t.T", "mT": "t.transpose(-1, -2)", "nelement": "t.size",
     "cpu": DEVICE, "cuda": DEVICE, "device": DEVICE, "contiguous": "t itself, any memory order will do",
