@@ -397,6 +397,19 @@ def test_fit_refuses_a_used_parameter_that_is_nobodys():
     assert all(np.array_equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))
 
 
+def test_fit_refuses_a_used_tensor_that_is_no_parameter():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.scale = nn.Linear(5, 3), tg.ones(3, requires_grad=True)
+
+        def forward(self, x):
+            return self.inner(x) * self.scale
+
+    with pytest.raises(ValueError, match=r"^fit: Scaled uses a tensor of shape \(3,\) .* make tensors nn.Parameter"):
+        run(Scaled())
+
+
 def test_fit_takes_frozen_partly_trained_foreign_and_unused_parameters():
     run(Listed(nn.Linear(5, 5).requires_grad_(False)))
     net = Listed(part := nn.Linear(5, 5))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import _thread
 import ctypes
+import itertools
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +211,48 @@ def test_the_handler_is_restored_after_an_error(error):
         assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
         raise error
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def swept(folder, first, stride, presses, whole):
+    """Ctrl-C where the n-th function of a run begins, for n = first, first + stride, ..., to its end."""
+    number = first
+    while True:
+        calls, pressed, inside, where = itertools.count(), [], [], folder / str(number)
+
+        def profile(frame, event, argument, calls=calls, pressed=pressed, inside=inside, number=number):
+            if frame.f_code is nn.fit.__wrapped__.__code__ and event in ("call", "return"):
+                inside[:] = [0] * (event == "call")
+            if inside and event == "call" and (n := next(calls)) >= number and len(pressed) < presses:
+                pressed.append(n)
+                press()
+        sys.setprofile(profile)
+        try:
+            history, ended = train(where, epochs=2)[1], True
+        except KeyboardInterrupt as e:  # before the run or after it: Python's own handler raised it
+            ended = False
+            assert not {"_press", "check"} & {f.f_code.co_name for f, _ in traceback.walk_tb(e.__traceback__)}, number
+        finally:
+            sys.setprofile(None)
+        if not pressed:
+            break
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler and tg.is_recording(), number
+        assert not ended or history.interrupted, number
+        if (where / "last.safetensors").exists():
+            assert sorted({p.suffix for p in where.iterdir()}) == [".safetensors"], number
+            assert same(train(where, resume=True)[0], whole), number
+        number += stride
+    return number
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_at_any_call_of_a_function(presses, whole, tmp_path):
+    assert swept(tmp_path, presses, 997, presses, whole[0]) > 2000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("presses", [1, 2, 3])
+def test_ctrl_c_at_every_call_of_a_function(presses, whole, tmp_path):
+    swept(tmp_path, 0, 59, presses, whole[0])
 
 
 CHILD = """import signal, sys, traceback

@@ -17,7 +17,7 @@ import numpy as np
 import tinygrad_conv as tg
 
 from ..data.dataset import Dataset
-from ..layers.module import Module, Parameter, evaluating, tensors_in
+from ..layers.module import Module, evaluating, tensors_in
 from ..optim.clip import clip_grad_norm_
 from ..optim.optimizer import Optimizer
 from ..optim.schedule import ReduceLROnPlateau
@@ -188,8 +188,8 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
     Raises:
         FloatingPointError: if the loss or, after an epoch, a weight is not finite.
         ValueError, RuntimeError: if `resume` finds a checkpoint that does not fit, a loader gives no
-            batches, the optimizer holds none of the model's parameters, or a schedule belongs to
-            another optimizer.
+            batches, the optimizer holds none of the model's parameters, the model uses one that neither
+            of them holds, or a schedule belongs to another optimizer.
         TypeError: if an argument is not a module, optimiser, schedule, callback or (x, y) batch, as
             it should be.
         FileExistsError: if the folder holds another run and `resume` is not asked for; nothing was run.
@@ -289,18 +289,19 @@ def _check_folder(checkpoint: Any, resume: bool) -> None:
 
 
 def _check_used(model: Module, optimizer: Optimizer, output: Any) -> None:
-    """Refuse a parameter that the model uses and neither holds nor has trained: one in a plain list."""
+    """Refuse a leaf that the model uses, but neither holds nor has trained: a parameter in a plain list, or a
+    tensor that is no Parameter."""
     known = {id(p) for p in (*model.parameters(), *optimizer.parameters())}
     for t in tensors_in(output):
         for node in (entry.node for entry in tg.tape(t)):
             for p in node.inputs:
-                if isinstance(p, Parameter) and p.requires_grad and id(p) not in known:
+                if p.node is None and p.requires_grad and id(p) not in known:
                     raise ValueError(
-                        f"fit: {type(model).__name__} uses {p.name or 'a parameter'} of shape {p.shape} "
-                        f"(line {node.where[1]} of {node.where[0]}) but does not hold it, nor does the "
-                        f"optimizer: it would be neither trained nor saved; keep modules in "
-                        f"nn.ModuleList or nn.ModuleDict instead of a plain list, or freeze what is not to "
-                        f"be trained, with requires_grad_(False)")
+                        f"fit: {type(model).__name__} uses {p.name or 'a tensor'} of shape {p.shape} (line "
+                        f"{node.where[1]} of {node.where[0]}) but does not hold it, nor does the optimizer: "
+                        f"it would be neither trained nor saved; keep modules in nn.ModuleList or "
+                        f"nn.ModuleDict instead of a plain list, make tensors nn.Parameter, or freeze what "
+                        f"is not to be trained with requires_grad_(False)")
 
 
 def _check_weights(model: Module, epoch: int) -> None:
