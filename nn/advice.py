@@ -36,6 +36,8 @@ METHODS = {  # what is missing in a Module
     "register_backward_hook": HOOK, "register_module": "add_module(name, module)",
     "get_submodule": "dict(model.named_modules())[name]",
     "get_parameter": "dict(model.named_parameters())[name]",
+}
+KERAS = {  # what is missing in a Module for who comes from elsewhere
     "summary": "nn.summary(model, (1, 1, 28, 28)), of the shape of its input", "draw": "nn.draw(model, x)",
     "fit": "nn.fit(model, loader, epochs=10, optimizer=nn.Adam(model.parameters()))",
     "compile": "nothing is compiled; loss and optimiser are given to nn.fit", "predict": "model.eval()(x)",

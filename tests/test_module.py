@@ -445,10 +445,15 @@ class Pair:
     second: object = None
 
 
+@dataclasses.dataclass(slots=True)
+class Slim:
+    first: object
+
+
 Named = collections.namedtuple("Named", "one two")
 HOLDERS = {"list": lambda m: [m], "tuple": lambda m: (m,), "dict": lambda m: {"a": m}, "set": lambda m: {m},
            "frozenset": lambda m: frozenset([m]), "deque": lambda m: collections.deque([m]), "Named": lambda m: Named(1, m),
-           "OrderedDict": lambda m: collections.OrderedDict(a=m), "Pair": lambda m: Pair(0, [m]),
+           "OrderedDict": lambda m: collections.OrderedDict(a=m), "Pair": lambda m: Pair(0, [m]), "Slim": lambda m: Slim(m),
            "SimpleNamespace": lambda m: types.SimpleNamespace(a=m)}
 
 

@@ -69,6 +69,7 @@ def _in_place(name: str) -> Any:
     return method
 
 
+Data.__name__ = "ndarray"  # what errors say that one got
 for _name in ("setitem", "iadd", "isub", "imul", "itruediv", "ipow"):
     setattr(Data, f"__{_name}__", _in_place(f"__{_name}__"))
 

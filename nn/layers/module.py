@@ -6,7 +6,6 @@ PyTorch's.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +17,7 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from ..advice import HIDDEN, METHODS
+from ..advice import HIDDEN, KERAS, METHODS
 
 # attributes that are found in the tree, and what they must be
 KINDS = {"parameter": "a Parameter", "buffer": "a tensor", "module": "a Module"}
@@ -151,7 +150,8 @@ class Module:
     def __getattr__(self, name: str) -> Any:  # only called for what is not there
         if name in ("_kinds", "_scope", "_frame", "training"):
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
-        raise AttributeError(tg.advice.missing(type(self).__name__, name, METHODS), name=name, obj=self)
+        text = tg.advice.missing(type(self).__name__, name, METHODS | KERAS)
+        raise AttributeError(text, name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
@@ -292,7 +292,7 @@ class Module:
             if m is not self and type(m).train is not Module.train:
                 m.train(mode)
             else:
-                m.training = bool(mode)
+                vars(m)["training"] = bool(mode)
                 stack += m.children()
         return self
 
@@ -477,9 +477,10 @@ def parts_of(value: Any) -> Iterator[Any]:
             inner = value if set(map(type, value)) - {int, float, str} else ()  # many numbers: quickly done
         elif isinstance(value, Mapping) and not isinstance(value, Module):
             inner = value.values()
-        elif isinstance(value, SimpleNamespace) or (
-                dataclasses.is_dataclass(value) and not isinstance(value, type | Module)):
+        elif isinstance(value, SimpleNamespace):
             inner = vars(value).values()
+        elif hasattr(type(value), "__dataclass_fields__") and not isinstance(value, Module):
+            inner = [getattr(value, field, None) for field in value.__dataclass_fields__]
         else:
             continue
         if id(value) not in seen:
