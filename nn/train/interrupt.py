@@ -8,7 +8,7 @@ class CtrlC:
     """Inside the `with` block Ctrl-C is noted, not raised: `check()` raises it, where the work is in order.
 
     While `breakable` is True, where nothing is changed by halves, a second Ctrl-C does not wait for that.
-    After it there are no more until the block is left: what is to be put in order is.
+    Whoever makes it True ends it in a `finally`, and what is to be put in order afterwards is.
 
     Outside the main thread, and in a program with a handler of its own for SIGINT, nothing is changed.
 
@@ -37,7 +37,6 @@ class CtrlC:
     def _press(self, number: int, frame: Any) -> None:
         self.pressed += 1
         if self.breakable and self.pressed > 1:
-            self.breakable = False
             raise KeyboardInterrupt
 
     def check(self) -> None:
