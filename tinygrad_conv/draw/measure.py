@@ -40,7 +40,7 @@ def multiply_adds(op: Primitive, inputs: Sequence[tuple[int, ...]], output: tupl
         >>> multiply_adds(tg.matmul, [(3, 4), (4, 5)], (3, 5))
         60
     """
-    return op.cost(output, *inputs, **params or {}) if op.cost else 0
+    return op.ask("cost", output, *inputs, **params or {}) if op.cost else 0
 
 
 def saved_bytes(sources: Iterable[Entry | Tensor | Freed]) -> list[int]:

@@ -105,7 +105,7 @@ def call_label(node: Node, output: Tensor | Freed) -> str:
     """
     op, params = node.primitive, node.params
     if op.label is not None:
-        return f"{op.name} {op.label(*[t.shape for t in node.inputs], **params)}".rstrip()
+        return f"{op.name} {op.ask('label', *[t.shape for t in node.inputs], **params)}".rstrip()
     plain = {**op.defaults, "shape": output.shape, "size": output.shape[2:], "dtype": output.dtype}
     return " ".join([op.name, *(f"{key} {value_text(v)}" for key, v in params.items()
                                 if v is not None and v is not False
