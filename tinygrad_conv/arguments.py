@@ -111,7 +111,7 @@ def number(value: Any, op: str, name: str, least: float = -math.inf, most: float
 
 
 def axis_of(axis: Any, ndim: int, op: str) -> int:
-    """The axis counted from the front.
+    """The axis counted from the front; a single number is seen as a line of one, which has an axis 0.
 
     Raises:
         TypeError, IndexError: if it is not a whole number, or is out of range.
@@ -119,14 +119,14 @@ def axis_of(axis: Any, ndim: int, op: str) -> int:
     if not is_whole(axis):
         got = f"a {type(axis).__name__} of shape {axis.shape}" if getattr(axis, "shape", ()) else repr(axis)
         raise TypeError(f"{op}: axis must be a whole number, got {got}")
-    axis = operator.index(axis)
-    if not -ndim <= axis < ndim:
+    axis, count = operator.index(axis), max(ndim, 1)
+    if not -count <= axis < count:
         raise IndexError(f"{op}: axis {axis} is out of range for {ndim} dimensions")
-    return axis % ndim
+    return axis % count
 
 
 def axes_of(axis: Axis, ndim: int, op: str) -> tuple[int, ...]:
-    """One axis, several or all (None), counted from the front.
+    """One axis, several or all (None), counted from the front; of a single number always none.
 
     Raises:
         TypeError, IndexError, ValueError: as `axis_of`, or if one is named twice.
@@ -136,7 +136,7 @@ def axes_of(axis: Axis, ndim: int, op: str) -> tuple[int, ...]:
     axes = tuple([axis_of(a, ndim, op) for a in (axis if isinstance(axis, Sequence) else (axis,))])
     if len(set(axes)) != len(axes):
         raise ValueError(f"{op}: axis {axis} names an axis twice")
-    return axes
+    return axes if ndim else ()
 
 
 def checked_dtype(op: str, dtype: Any, kinds: str = "fiub") -> np.dtype:

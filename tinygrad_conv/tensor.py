@@ -164,7 +164,7 @@ class Tensor(Record):
         return _logical("~", "logical_not")(self)  # type: ignore[call-arg]
 
     def __getitem__(self, index: Index) -> Tensor:
-        return ops.getitem(self, index)
+        return ops.shape.numbers_first(self, index if isinstance(index, tuple) else (index,))
 
     def __setitem__(self, index: Never, value: Never) -> None:
         raise TypeError("Tensor does not support item assignment: a graph may rely on its values; "
@@ -466,7 +466,7 @@ class Tensor(Record):
 
     def split(self, split_size: Sizes, dim: int = 0) -> list[Tensor]:
         """Pieces of `split_size` (the last may be smaller), or of the sizes in a list."""
-        n = self.shape[axis_of(dim, self.ndim, "split")]
+        n = (self.shape or (0,))[axis_of(dim, self.ndim, "split")]
         sizes = split_size if isinstance(split_size, list | tuple) else (split_size,)
         if not all(map(is_whole, sizes)):
             raise TypeError(f"split: split_size must be a whole number or a list of them, got {split_size!r}")
@@ -478,6 +478,17 @@ class Tensor(Record):
             raise ValueError(f"split: sizes {sizes} must be at least 0 and add up to {n}, the length of "
                              f"axis {dim}")
         return ops.split(self, np.cumsum(sizes, dtype=int)[:-1].tolist(), dim)
+
+    def gather(self, dim: int, index: Operand) -> Tensor:
+        """The entries that `index` names along `dim`; on other axes it may be shorter, and picks from the
+        first rows. `tg.take_along_axis` is NumPy's, where one row stands for all."""
+        sizes, axis = np.shape(index), axis_of(dim, self.ndim, "gather")
+        if len(sizes) != self.ndim or any(
+                m > n and k != axis for k, (m, n) in enumerate(zip(sizes, self.shape))):
+            raise ValueError(f"gather: index must have the {self.ndim} axes of the tensor and, but for axis "
+                             f"{axis}, none longer, got {sizes} for {self.shape}")
+        rows = tuple(slice(None if k == axis else m) for k, m in enumerate(sizes))
+        return ops.take_along_axis(ops.getitem(self, rows), index, axis)
 
     def flip(self, *dims: Sizes) -> Tensor:
         """The order along the axes `dims`, numbers or a tuple, reversed."""

@@ -134,7 +134,8 @@ def cumsum(x: Any, axis: int) -> Tensor:
         [1.0, 3.0, 6.0]
     """
     x = as_tensor(x, "cumsum")
-    return _cumsum(x, axis=axis_of(axis, x.ndim, "cumsum"))
+    axis = axis_of(axis, x.ndim, "cumsum")
+    return _cumsum(x, axis=axis) if x.ndim else sum(x)
 
 
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
