@@ -53,6 +53,8 @@ def sizes(value: Any, op: str, name: str, dims: int, least: float = 1) -> tuple[
         ((3, 3), (1, 2))
     """
     values = tuple(value) if isinstance(value, list | tuple) else (value,) * dims
+    if len(values) == dims and {*map(type, values)} == {int} and min(values) >= least:
+        return values  # nearly every call's
     if len(values) != dims or not all(map(is_whole, values)):
         many = {1: "a tuple of one", 2: "a pair of ints"}.get(dims, f"{dims} ints")
         raise TypeError(f"{op}: {name} expects an int or {many}, got {value!r}")
@@ -61,8 +63,9 @@ def sizes(value: Any, op: str, name: str, dims: int, least: float = 1) -> tuple[
     return tuple(map(operator.index, values))
 
 
-def sides(padding: Any, op: str, dims: int) -> str | tuple[tuple[int, int], ...]:
-    """Padding in any form, as (before, after) for each of `dims` axes; "same" and "valid" stay.
+def sides(padding: Any, op: str, dims: int, words: Sequence[str] = ("same", "valid")
+          ) -> str | tuple[tuple[int, int], ...]:
+    """Padding in any form, as (before, after) for each of `dims` axes; one of the `words` stays.
 
     An int, or one for each axis, pads both sides alike; pairs give each side, where below 0 crops.
 
@@ -74,13 +77,15 @@ def sides(padding: Any, op: str, dims: int) -> str | tuple[tuple[int, int], ...]
         (((1, 1), (2, 2)), ((1, 0), (0, -2)), 'same')
     """
     if isinstance(padding, str):
-        if padding not in ("same", "valid"):
-            raise ValueError(f"{op}: padding must be numbers, 'same' or 'valid', got {padding!r}")
+        if padding not in words:
+            meant = f", {' or '.join(map(repr, words))}" if words else ""
+            why = "" if words else "; a word does not say which of several sizes is meant"
+            raise ValueError(f"{op}: padding must be numbers{meant}, got {padding!r}{why}")
         return padding
     if isinstance(padding, list | tuple) and len(padding) == dims and all(
-            isinstance(side, list | tuple) for side in padding):
-        return tuple(sizes(side, op, "padding", 2, -math.inf) for side in padding)
-    return tuple((n, n) for n in sizes(padding, op, "padding", dims, 0))
+            [isinstance(side, list | tuple) for side in padding]):
+        return tuple([sizes(side, op, "padding", 2, -math.inf) for side in padding])
+    return tuple([(n, n) for n in sizes(padding, op, "padding", dims, 0)])
 
 
 def number(value: Any, op: str, name: str, least: float = -math.inf, most: float = math.inf) -> float:

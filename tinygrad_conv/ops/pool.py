@@ -346,10 +346,8 @@ def _unpooled_size(output_size: Any, pooled: tuple[int, ...], kernel_size: Any, 
     op = "max_unpool2d"
     kernel = sizes(kernel_size, op, "kernel_size", 2)
     stride = kernel if stride is None else sizes(stride, op, "stride", 2)
-    if isinstance(padding, str):
-        raise ValueError(f"{op}: padding must be numbers, got {padding!r}; several sizes pool to {pooled}")
     least = tuple((n - 1) * s - sum(p) + k for n, s, p, k in zip(
-        pooled, stride, sides(padding, op, 2), kernel))
+        pooled, stride, sides(padding, op, 2, words=()), kernel))
     size = least
     if output_size is not None:
         size = sizes(output_size[-2:] if isinstance(output_size, list | tuple) else output_size, op,
