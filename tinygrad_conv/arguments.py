@@ -178,6 +178,18 @@ def one_of(value: Any, op: str, name: str, choices: Sequence[str]) -> str:
     return value
 
 
+def flag(value: Any, op: str, name: str) -> bool:
+    """The argument `name` as a bool; what is merely true or false, like 1 or an array, is a TypeError.
+
+    Example:
+        >>> flag(np.True_, "sum", "keepdims")
+        True
+    """
+    if not isinstance(value, bool | np.bool):
+        raise TypeError(f"{op}: {name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def instance(value: Any, kinds: Any, op: str, expected: str, advice: str = "") -> Any:
     """The value itself, of one of `kinds`; else a TypeError that says what is expected, and the advice.
 

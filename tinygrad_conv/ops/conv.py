@@ -246,9 +246,9 @@ def conv2d_weight(g: Any, x: Any, kernel: Any, stride: Any = 1, padding: Any = 0
     if g.shape[0] != x.shape[0] or g.shape[2:] != geometry.out:
         raise ValueError(f"{op}: g must have shape ({x.shape[0]}, O, {geometry.out[0]}, {geometry.out[1]}), "
                          f"that of the convolution's output, got {g.shape} (x.shape={x.shape})")
-    if g.shape[1] % groups or x.shape[1] % groups:
+    if 0 in (g.shape[1], x.shape[1]) or g.shape[1] % groups or x.shape[1] % groups:
         raise ValueError(f"{op}: the channels of g and x must be divisible by groups={groups}, got "
-                         f"{g.shape[1]} and {x.shape[1]}")
+                         f"{g.shape[1]} and {x.shape[1]}; neither may be 0")
     return _conv2d_weight(g, x, geometry=geometry)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import is_whole, number, one_of, whole
+from ..arguments import flag, is_whole, number, one_of, whole
 from ..kernels.pointwise import keep
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
@@ -186,7 +186,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     Source: PyTorch's torch.nn.functional.kl_div.
     """
     x, t = _pair("kl_div", input, target, reduction, (*REDUCTIONS, "batchmean"))
-    if log_target:
+    if flag(log_target, "kl_div", "log_target"):
         loss = ew.exp(t) * (t - x)
     else:
         positive = t != 0.0
@@ -233,8 +233,9 @@ def _batched(op: str, input: Any, target: Any, reduction: str) -> tuple[Tensor, 
     one_of(reduction, op, "reduction", REDUCTIONS)
     x = as_floats(input, op, "input")
     target = target if isinstance(target, Tensor) else np.asarray(target)
-    if x.ndim == 0:
-        raise ValueError(f"{op}: input must have shape (C,), (N, C) or (N, C, ...), got ()")
+    if x.ndim == 0 or x.shape[x.ndim > 1] == 0:
+        raise ValueError(f"{op}: input must have shape (C,), (N, C) or (N, C, ...), of one class or more, got "
+                         f"{x.shape}")
     return (x, target, (1,)) if x.ndim > 1 else (expand_dims(x, 0), target[None], (0, 1))
 
 

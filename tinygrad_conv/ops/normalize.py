@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import is_whole, number
+from ..arguments import flag, is_whole, number, whole
 from ..kernels import norm as kernels
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
@@ -207,7 +207,7 @@ def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, 
     Source: Ioffe & Szegedy 2015; arguments as torch.nn.functional.batch_norm.
     """
     return _by_channel("batch_norm", x, False, {"running_mean": running_mean, "running_var": running_var},
-                       weight, bias, training, momentum, eps)
+                       weight, bias, flag(training, "batch_norm", "training"), momentum, eps)
 
 
 def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None,
@@ -232,7 +232,7 @@ def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tenso
     Source: Ulyanov et al. 2016; arguments as torch.nn.functional.instance_norm.
     """
     return _by_channel("instance_norm", x, True, {"running_mean": running_mean, "running_var": running_var},
-                       weight, bias, use_input_stats, momentum, eps)
+                       weight, bias, flag(use_input_stats, "instance_norm", "use_input_stats"), momentum, eps)
 
 
 def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None,
@@ -248,8 +248,8 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
 
     Source: Ba et al. 2016; arguments as torch.nn.functional.layer_norm.
     """
-    shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (
-        normalized_shape,)
+    sizes = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+    shape = tuple([whole(n, "layer_norm", "normalized_shape", 0) for n in sizes])
     x, eps = as_floats(x, "layer_norm"), number(eps, "layer_norm", "eps", 0)
     if not shape or x.shape[-len(shape):] != shape:
         raise ValueError(f"layer_norm: x must end in normalized_shape {shape}, got shape {x.shape}")

@@ -36,7 +36,8 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
         >>> reshape([1.0, 2.0, 3.0, 4.0], (2, -1)).shape
         (2, 2)
     """
-    return _reshape(as_tensor(x, "reshape"), shape=tuple(shape) if np.iterable(shape) else (shape,))
+    sizes = shape if np.iterable(shape) else (shape,)
+    return _reshape(as_tensor(x, "reshape"), shape=tuple([whole(n, "reshape", "a size in shape") for n in sizes]))
 
 
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -311,8 +312,8 @@ def _plain(i: Any) -> Any:
 def _picked(op: str, x: Tensor, index: tuple[Any, ...]) -> Tensor:
     try:
         return _getitem(x, index=index)
-    except IndexError as e:
-        raise IndexError(f"{op}: {e.__cause__} (index {index}, shape {x.shape})") from None
+    except (IndexError, OverflowError) as e:
+        raise IndexError(f"{op}: {e.__cause__ or e} (index {index}, shape {x.shape})") from None
 
 
 def getitem(x: Any, index: Any) -> Tensor:
