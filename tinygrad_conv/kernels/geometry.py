@@ -118,7 +118,7 @@ class Geometry:
     @cached_property
     def along(self) -> list[Taps]:
         """For each axis its taps in order: the outputs i whose tap is a cell, and those cells."""
-        return [[tap for a in range(max(0, -(((out - 1) * s - before) // d)), min(k, (n - 1 + before) // d + 1))
+        return [[tap for a in range(max(0, (before - (out - 1) * s) // d), min(k, (n - 1 + before) // d + 1))
                  if (tap := _tap(n + min(0, after), out, s, a * d - before))]
                 for n, k, out, s, d, (before, after) in zip(
                     self.size, self.kernel, self.out, self.stride, self.dilation, self.padding)]
@@ -163,7 +163,7 @@ def _tap(n: int, out: int, s: int, shift: int) -> tuple[slice, slice] | None:
     return (slice(lo, hi), slice(first, first + (hi - lo - 1) * s + 1, s)) if lo < hi else None
 
 
-# ----- from what users pass: checked first, then looked up by the checked numbers, in which True is no 1 -----
+# ----- from what users pass: checked, then looked up by the checked numbers, among which True is no 1 -----
 
 def _resolved(op: str, padding: str | Sides, size: Sizes, kernel: Sizes, stride: Sizes,
               dilation: Sizes) -> Sides:

@@ -121,7 +121,7 @@ def as_given(y: Tensor, ndim: int, axes: str) -> Tensor:
 def _inputs(op: str, axes: str, x: Tensor, w: Any, bias: Any, groups: int, transposed: bool = False
             ) -> list[Tensor]:
     """Images (N, C, H, W), filters and the bias, if any, whose channels fit."""
-    images, w = as_images(op, x, axes), as_floats(w, op, "weight")
+    images, w = as_images(op, x, axes), as_floats(w, op, "weight", x)
     if w.ndim != len(axes) or 0 in w.shape:
         raise ValueError(f"{op}: weight must have {len(axes)} axes, none of length 0, got shape {w.shape}")
     first, second = w.shape[0], w.shape[1] * groups
@@ -137,7 +137,7 @@ def _inputs(op: str, axes: str, x: Tensor, w: Any, bias: Any, groups: int, trans
         w = reshape(w, shape=(*w.shape[:2], 1, w.shape[2]))
     if bias is None:
         return [images, w]
-    bias = as_floats(bias, op, "bias")
+    bias = as_floats(bias, op, "bias", x)
     if bias.shape != (outputs,):
         raise ValueError(f"{op}: bias must have shape ({outputs},), one value per output channel, got "
                          f"{bias.shape}")
@@ -237,7 +237,8 @@ def conv2d_weight(g: Any, x: Any, kernel: Any, stride: Any = 1, padding: Any = 0
     Source: the derivation heads this file.
     """
     op = "conv2d_weight"
-    g, x = as_floats(g, op, "g"), as_floats(x, op)
+    g = as_floats(g, op, "g")
+    x = as_floats(x, op, beside=g)
     if not g.ndim == x.ndim == 4:
         raise ValueError(f"{op}: g must have axes N, O, OH, OW and x N, C, H, W, got shapes "
                          f"{g.shape} and {x.shape}")

@@ -31,6 +31,7 @@ from ..kernels import norm as kernels
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
 from ..tensor import Tensor, share
+from .elementwise import astype
 from .reduce import count, mean, sum
 from .shape import _broadcast_to, _reshape
 
@@ -124,14 +125,16 @@ def _checked(op: str, x: Any, least: int) -> Tensor:
     return x
 
 
-def _affine(op: str, weight: Any, bias: Any, shape: tuple[int, ...],
-            view: tuple[int, ...]) -> tuple[Any, Any]:
-    """weight and bias, both of `shape`, seen as `view`; 1 and 0 if they are None."""
-    weight, bias = [None if t is None else as_tensor(t, op) for t in (weight, bias)]
+def _affine(op: str, x: Tensor, weight: Any, bias: Any, shape: tuple[int, ...],
+            view: tuple[int, ...]) -> tuple[Tensor, Any, Any]:
+    """x, as wide as the widest of the three, and weight and bias of `shape`, seen as `view`; or 1 and 0."""
+    weight, bias = [None if t is None else as_tensor(t, op, x) for t in (weight, bias)]
+    dtypes = [t.dtype for t in (x, weight, bias) if t is not None and t.dtype.kind == "f"]
+    x = x if x.dtype == np.result_type(*dtypes) else astype(x, np.result_type(*dtypes))
     for name, t in (("weight", weight), ("bias", bias)):
         if t is not None and t.shape != shape:
             raise ValueError(f"{op}: {name} must have shape {shape}, got {t.shape}")
-    return (1.0 if weight is None else _reshape(weight, shape=view),
+    return (x, 1.0 if weight is None else _reshape(weight, shape=view),
             0.0 if bias is None else _reshape(bias, shape=view))
 
 
@@ -157,7 +160,7 @@ def _by_channel(op: str, x: Any, per_sample: bool, running: dict[str, Any], weig
                              f"gradient (it is changed in place), got {type(t).__name__} of shape "
                              f"{np.shape(t)}, {getattr(t, 'dtype', 'no dtype')}, requires_grad="
                              f"{getattr(t, 'requires_grad', False)}")
-    weight, bias = _affine(op, weight, bias, (c,), view)
+    x, weight, bias = _affine(op, x, weight, bias, (c,), view)
     if not own:
         return _by_running(x, running["running_mean"], running["running_var"], weight, bias, eps, view)
     momentum = number(momentum, op, "momentum", 0, 1)
@@ -253,7 +256,7 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
     x, eps = as_floats(x, "layer_norm"), number(eps, "layer_norm", "eps", 0)
     if not shape or x.shape[-len(shape):] != shape:
         raise ValueError(f"layer_norm: x must end in normalized_shape {shape}, got shape {x.shape}")
-    weight, bias = _affine("layer_norm", weight, bias, shape, shape)
+    x, weight, bias = _affine("layer_norm", x, weight, bias, shape, shape)
     return normalize(x, weight, bias, axes=tuple(range(x.ndim - len(shape), x.ndim)), eps=eps)[0]
 
 
@@ -282,7 +285,7 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
         raise ValueError(f"group_norm: {c} channels cannot be cut into {num_groups!r} groups (shape "
                          f"{x.shape})")
     grouped = (num_groups, c // num_groups)
-    weight, bias = _affine("group_norm", weight, bias, (c,), (1, *grouped, *[1] * len(rest)))
+    x, weight, bias = _affine("group_norm", x, weight, bias, (c,), (1, *grouped, *[1] * len(rest)))
     y = normalize(_reshape(x, shape=(n, *grouped, *rest)), weight, bias,
                   axes=tuple(range(2, x.ndim + 1)), eps=eps)[0]
     return _reshape(y, shape=x.shape)

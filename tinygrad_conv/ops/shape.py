@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arguments import Axis, axes_of, axis_of, is_whole, whole
 from ..core import as_array
-from ..operands import as_tensor
+from ..operands import as_tensor, tensors_of
 from ..primitive import primitive
 from ..tensor import Tensor
 
@@ -37,7 +37,8 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
         (2, 2)
     """
     sizes = shape if np.iterable(shape) else (shape,)
-    return _reshape(as_tensor(x, "reshape"), shape=tuple([whole(n, "reshape", "a size in shape") for n in sizes]))
+    shape = tuple([whole(n, "reshape", "a size in shape") for n in sizes])
+    return _reshape(as_tensor(x, "reshape"), shape=shape)
 
 
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -208,7 +209,7 @@ _concatenate.defvjp_variadic(_part)
 def _tensors(op: str, arrays: Any) -> list[Tensor]:
     if not np.iterable(arrays):
         raise TypeError(f"{op}: expects a list of tensors, got {arrays!r}")
-    return [as_tensor(x, op) for x in arrays]
+    return list(tensors_of(op, tuple(arrays)))
 
 
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
