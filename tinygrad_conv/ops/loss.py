@@ -233,7 +233,7 @@ def _batched(op: str, input: Any, target: Any, reduction: str) -> tuple[Tensor, 
     """Input and target with a batch axis, and the axes that "none" sums over: both if there was no batch."""
     one_of(reduction, op, "reduction", REDUCTIONS)
     x = as_floats(input, op, "input")
-    target = target if isinstance(target, Tensor) else np.asarray(target)
+    target = target if isinstance(target, np.ndarray) else as_tensor(target, op, x)
     if x.ndim == 0 or x.shape[x.ndim > 1] == 0:
         raise ValueError(f"{op}: input must have shape (C,), (N, C) or (N, C, ...), of one class or more, "
                          f"got {x.shape}")
