@@ -74,6 +74,12 @@ def test_a_size_below_0_is_refused_by_name(name):
         {**FUNCTIONS, **LAYERS}[name](-1)
 
 
+def test_true_is_no_size_of_a_shape():
+    for call in (lambda: tg.reshape(X, (16, True)), lambda: T.reshape(True, 16), lambda: T.view((16, np.True_)), lambda: tg.broadcast_to(X, (True, 4, 4))):
+        with pytest.raises(TypeError, match="^(reshape|broadcast_to): a size in shape must be a whole number, got"):
+            call()
+
+
 HARMLESS = {"conv2d one stride", "conv2d stride", "conv1d stride", "avg_pool2d one stride", "roll", "split at", "t.split", "cross_entropy ignore_index", "permutation", "linspace"}
 
 

@@ -1,6 +1,7 @@
 """Reductions over axes, and how each entry contributes to the result.
 
-`axis` is an int, a tuple or None (all); `keepdims` leaves axes of length 1. A VJP gives the
+`axis` is an int, a tuple or None (all); `()` is no axis, as in NumPy (to PyTorch it is all). `keepdims`
+leaves axes of length 1. A single number has an axis 0, along which nothing happens to it. A VJP gives the
 cotangent its lost axes back (`_back`) and lets broadcasting do the rest. Composites come last.
 """
 import math

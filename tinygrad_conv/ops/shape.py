@@ -318,7 +318,7 @@ def _picked(op: str, x: Tensor, index: tuple[Any, ...]) -> Tensor:
 
 
 def getitem(x: Any, index: Any) -> Tensor:
-    """x[index], NumPy's basic and advanced indexing.
+    """x[index], NumPy's basic and advanced indexing; `t[index]` takes numbers beside arrays as PyTorch does.
 
     Raises:
         IndexError: if the index is out of range or has too many axes; names both.
