@@ -81,6 +81,23 @@ def test_a_list_has_the_width_of_what_it_meets_and_no_less_precision(name):
     assert not np.array_equal(wide.data, rounded.data), "the list went through float32"
 
 
+FIRST = {  # a list in the first place, and a tensor beside it
+    "conv2d": lambda v, t: tg.conv2d([[[[v]]]], tg.reshape(t, (1, 1, 1, 1))), "conv_transpose2d": lambda v, t: tg.conv_transpose2d([[[[v]]]], tg.reshape(t, (1, 1, 1, 1))),
+    "conv2d_weight": lambda v, t: tg.conv2d_weight([[[[v]]]], tg.reshape(t, (1, 1, 1, 1)), 1), "linear": lambda v, t: tg.linear([[v]], tg.reshape(t, (1, 1))),
+    "mse_loss": lambda v, t: tg.mse_loss([v], t), "cross_entropy": lambda v, t: tg.cross_entropy([[v, 0.3]], tg.stack([t, 1.0 - t], 1)),
+    "layer_norm": lambda v, t: tg.layer_norm([[v, 0.3]], 2, tg.concat([t, t])), "group_norm": lambda v, t: tg.group_norm([[v, 0.3]], 1, tg.concat([t, t])),
+    "matmul": lambda v, t: tg.matmul([v], t), "stack": lambda v, t: tg.stack([[v], t]), "einsum": lambda v, t: tg.einsum("i,i->", [v], t),
+}
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_so_has_a_list_in_the_first_place(name):
+    for kind in KINDS:
+        assert FIRST[name](0.1, tg.tensor(np.array([0.7], kind))).dtype == kind
+    t = tg.tensor(np.array([0.7]))
+    assert not np.array_equal(FIRST[name](0.1, t).data, FIRST[name](float(np.float32(0.1)), t).data), "the list went through float32"
+
+
 def test_weights_of_classes_are_taken_in_the_dtype_of_the_input():
     for kind in KINDS:
         x = tg.tensor(np.ones((2, 3), kind))

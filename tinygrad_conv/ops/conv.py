@@ -146,7 +146,7 @@ def _inputs(op: str, axes: str, x: Tensor, w: Any, bias: Any, groups: int, trans
 
 def _convolve(op: str, axes: str, x: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
               groups: Any, padding_mode: str) -> Tensor:
-    x, groups, dims = as_floats(x, op), whole(groups, op, "groups", 1), len(axes) - 2
+    x, groups, dims = as_floats(x, op, beside=w), whole(groups, op, "groups", 1), len(axes) - 2
     images, w, *rest = _inputs(op, axes, x, w, bias, groups)
     geometry = conv_geometry(op, images.shape[-dims:], w.shape[-dims:], stride, padding, dilation, groups)
     if one_of(padding_mode, op, "padding_mode", PADDING_MODES) != "zeros":
@@ -157,7 +157,7 @@ def _convolve(op: str, axes: str, x: Any, w: Any, bias: Any, stride: Any, paddin
 
 def _convolve_transposed(op: str, axes: str, x: Any, w: Any, bias: Any, stride: Any, padding: Any,
                          output_padding: Any, groups: Any, dilation: Any, output_size: Any) -> Tensor:
-    x, groups, dims = as_floats(x, op), whole(groups, op, "groups", 1), len(axes) - 2
+    x, groups, dims = as_floats(x, op, beside=w), whole(groups, op, "groups", 1), len(axes) - 2
     images, w, *rest = _inputs(op, axes, x, w, bias, groups, transposed=True)
     geometry = transposed_geometry(op, images.shape[-dims:], w.shape[-dims:], stride, padding,
                                    output_padding, dilation, groups, output_size)
@@ -237,7 +237,7 @@ def conv2d_weight(g: Any, x: Any, kernel: Any, stride: Any = 1, padding: Any = 0
     Source: the derivation heads this file.
     """
     op = "conv2d_weight"
-    g = as_floats(g, op, "g")
+    g = as_floats(g, op, "g", x)
     x = as_floats(x, op, beside=g)
     if not g.ndim == x.ndim == 4:
         raise ValueError(f"{op}: g must have axes N, O, OH, OW and x N, C, H, W, got shapes "

@@ -33,7 +33,7 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
 def _pair(op: str, input: Any, target: Any, reduction: str,
           choices: tuple[str, ...] = REDUCTIONS) -> tuple[Tensor, Tensor]:
     one_of(reduction, op, "reduction", choices)
-    x = as_floats(input, op, "input")
+    x = as_floats(input, op, "input", target)
     t = as_tensor(target, op, x)
     if x.shape != t.shape:
         fix = "nothing is broadcast here, since (N, 1) against (N,) would compare all pairs"
@@ -232,7 +232,7 @@ nll_vjp.defvjp(lambda h, out, g, other, *, axis: _nll(h, other, axis=axis),
 def _batched(op: str, input: Any, target: Any, reduction: str) -> tuple[Tensor, Any, tuple[int, ...]]:
     """Input and target with a batch axis, and the axes that "none" sums over: both if there was no batch."""
     one_of(reduction, op, "reduction", REDUCTIONS)
-    x = as_floats(input, op, "input")
+    x = as_floats(input, op, "input", target)
     target = target if isinstance(target, np.ndarray) else as_tensor(target, op, x)
     if x.ndim == 0 or x.shape[x.ndim > 1] == 0:
         raise ValueError(f"{op}: input must have shape (C,), (N, C) or (N, C, ...), of one class or more, "

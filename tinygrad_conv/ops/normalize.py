@@ -118,8 +118,8 @@ _scale.defvjp(lambda g, ans, x, a, b: g * a,
 _scale.defbroadcast()
 
 
-def _checked(op: str, x: Any, least: int) -> Tensor:
-    x = as_floats(x, op)
+def _checked(op: str, x: Any, least: int, weight: Any) -> Tensor:
+    x = as_floats(x, op, beside=weight)
     if x.ndim < least:
         raise ValueError(f"{op}: x must have at least {least} axes, got shape {x.shape}")
     return x
@@ -149,7 +149,7 @@ def _by_running(x: Tensor, mean: Tensor, var: Tensor, weight: Any, bias: Any, ep
 def _by_channel(op: str, x: Any, per_sample: bool, running: dict[str, Any], weight: Any, bias: Any,
                 own: bool, momentum: float, eps: float) -> Tensor:
     """Each channel, of the batch or of each sample, by x's own statistics or by the running ones."""
-    x, eps = _checked(op, x, 3 if per_sample else 2), number(eps, op, "eps", 0)
+    x, eps = _checked(op, x, 3 if per_sample else 2, weight), number(eps, op, "eps", 0)
     c, view = x.shape[1], (1, x.shape[1], *[1] * (x.ndim - 2))
     for name, t in running.items():
         if t is None and not own:
@@ -253,7 +253,7 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
     """
     sizes = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
     shape = tuple([whole(n, "layer_norm", "normalized_shape", 0) for n in sizes])
-    x, eps = as_floats(x, "layer_norm"), number(eps, "layer_norm", "eps", 0)
+    x, eps = as_floats(x, "layer_norm", beside=weight), number(eps, "layer_norm", "eps", 0)
     if not shape or x.shape[-len(shape):] != shape:
         raise ValueError(f"layer_norm: x must end in normalized_shape {shape}, got shape {x.shape}")
     x, weight, bias = _affine("layer_norm", x, weight, bias, shape, shape)
@@ -279,7 +279,7 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
 
     Source: Wu & He 2018; arguments as torch.nn.functional.group_norm.
     """
-    x, eps = _checked("group_norm", x, 2), number(eps, "group_norm", "eps", 0)
+    x, eps = _checked("group_norm", x, 2, weight), number(eps, "group_norm", "eps", 0)
     n, c, *rest = x.shape
     if not is_whole(num_groups) or num_groups < 1 or c % num_groups:
         raise ValueError(f"group_norm: {c} channels cannot be cut into {num_groups!r} groups (shape "
