@@ -54,9 +54,12 @@ LAYERS = {
     "MaxUnpool2d kernel": lambda v: nn.MaxUnpool2d(v), "MaxUnpool2d padding": lambda v: nn.MaxUnpool2d(2, 2, v),
     "AdaptiveAvgPool2d": lambda v: nn.AdaptiveAvgPool2d(v) if v is not None else nn.MaxPool2d(v), "AdaptiveMaxPool2d": lambda v: nn.AdaptiveMaxPool2d((v, 2)) if v is not None else nn.MaxPool2d(v),
     "BatchNorm2d": lambda v: nn.BatchNorm2d(v), "InstanceNorm2d": lambda v: nn.InstanceNorm2d(v), "LayerNorm": lambda v: nn.LayerNorm(v),
+    "Flatten": lambda v: nn.Flatten(v)(IMAGE), "Flatten end": lambda v: nn.Flatten(0, v)(IMAGE),
+    "CrossEntropyLoss ignore_index": lambda v: nn.CrossEntropyLoss(ignore_index=v)(X, [0] * 4), "MultiMarginLoss p": lambda v: nn.MultiMarginLoss(v)(X, [0] * 4),
     "GroupNorm groups": lambda v: nn.GroupNorm(v, 4), "GroupNorm channels": lambda v: nn.GroupNorm(1, v), "DataLoader": lambda v: nn.data.DataLoader(nn.data.Dataset(X, X), v),
 }
-NEGATIVE = {"roll", "split at", "pad", "pad one side", "pad one of all", "conv2d one side", "conv1d padding", "cross_entropy ignore_index"}  # may be below 0
+NEGATIVE = {"roll", "split at", "pad", "pad one side", "pad one of all", "conv2d one side", "conv1d padding", "cross_entropy ignore_index",
+            "CrossEntropyLoss ignore_index", "Flatten", "Flatten end"}  # may be below 0
 
 
 @pytest.mark.parametrize("value", [True, np.True_, 2.0, np.float64(2), np.array([2]), "2", None, 1j], ids=repr)
