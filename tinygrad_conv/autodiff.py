@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
+from .arguments import whole
 from .core import Fixed, as_array
 from .tensor import Tensor, share
 from .primitive import free
@@ -113,8 +114,8 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..
     if not callable(f):
         raise TypeError(f"grad: expects a function, got {type(f).__name__}; of a tensor that is "
                         f"computed already, take the gradient with y.backward()")
-    single = hasattr(argnums, "__index__")
-    wanted = (argnums,) if single else tuple(argnums)
+    single = not isinstance(argnums, Sequence)
+    wanted = [whole(i, "grad", "argnums") for i in ((argnums,) if single else argnums)]
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         nums = [i + len(args) if i < 0 else i for i in wanted]

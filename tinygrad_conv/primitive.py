@@ -230,7 +230,7 @@ class Primitive(Generic[P]):
                     value = np.asarray(value)
                 if not arrays or value.dtype is not arrays[0].dtype:
                     value = _narrowed(value, arrays, params)
-        except (ValueError, IndexError, TypeError) as e:
+        except (ValueError, IndexError, TypeError, MemoryError) as e:
             if str(e).startswith(f"{self.name}: "):
                 raise
             raise self._explain(e, arrays, params) from e
@@ -283,7 +283,7 @@ class Primitive(Generic[P]):
         elif self.names and any(a.ndim == 0 for a in arrays[self.required:]):
             advice = "; arrays are positional, all else goes by keyword"
         shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
-        kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(e, k))
+        kind = next(k for k in (IndexError, ValueError, TypeError, MemoryError) if isinstance(e, k))
         return kind(f"{self.name}: {e}{advice} (inputs {shapes}, parameters {params})")
 
 

@@ -16,6 +16,7 @@ from ..primitive import Primitive, primitive
 from ..tensor import Tensor
 from .elementwise import clip, erf, exp, sigmoid, tanh, unary, where
 from .reduce import sum
+from .shape import _reshape
 
 
 @primitive
@@ -255,7 +256,8 @@ log_softmax_vjp.defvjp(
 
 def _along(op: Primitive, x: Any, axis: int) -> Tensor:
     x = as_floats(x, op.name)
-    return op(x, axis=axis_of(axis, x.ndim, op.name))
+    axis = axis_of(axis, x.ndim, op.name)
+    return op(x, axis=axis) if x.ndim else _reshape(op(_reshape(x, shape=(1,)), axis=0), shape=())
 
 
 def softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
