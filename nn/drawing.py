@@ -83,7 +83,6 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
             outputs = [loss(y)]
     for x in given:
         x.requires_grad = False  # an input, not a parameter
-    kinds = {".".join(filter(None, [model._scope, path])): type(m).__name__ for path, m in model._called()}
     with ExitStack() as after:
         gradients = [] if loss is None else _gradients(model, outputs[0], after)
-        return tg.draw(*outputs, *gradients, show=show, depth=depth, fold=fold, hide=hide, kinds=kinds)
+        return tg.draw(*outputs, *gradients, show=show, depth=depth, fold=fold, hide=hide)

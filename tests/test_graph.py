@@ -126,7 +126,7 @@ def test_backward_has_scopes_of_its_own_and_its_frame_says_so():
     tg.cross_entropy(net(tg.ones(1, 1, 28, 28)), np.array([1])).backward(create_graph=True)
     g = tg.graph(*[p.grad for p in net.parameters()])
     scope = g.scopes["backward", "features", "conv1"]
-    assert title(scope) == "backward of features.conv1"
+    assert title(scope) == "backward of features.conv1  Conv2d"
     assert {b.scope for b in g.boxes if b.kind == "parameter"} >= {("features", "conv1"), ("head",)}
 
 

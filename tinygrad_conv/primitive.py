@@ -17,9 +17,9 @@ from typing import Any, Generic, ParamSpec
 
 import numpy as np
 
-from .core import Fixed, Memory, checksum, tick
+from .core import Fixed, Memory, checksum
 from .operands import tensors_of
-from .state import current
+from .state import current, tick
 from .tensor import Tensor, share
 
 P = ParamSpec("P")

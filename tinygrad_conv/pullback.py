@@ -12,7 +12,7 @@ import numpy as np
 from . import ops
 from .core import Fixed, checksum
 from .primitive import Node
-from .state import State, current, enter
+from .state import Scope, State, current, enter
 from .tape import Made, reach
 from .tensor import Tensor, share
 
@@ -163,7 +163,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 if x.memory.changed > called_at:
                     check_usable(node)
             if recording:
-                enter(State(True, ("backward", *node.scope), before, True))
+                enter(State(True, Scope(("backward", *node.scope.calls)), before, True))
             vjps = node.primitive.vjps_for(len(inputs))
             for i, x in enumerate(inputs):
                 vjp = vjps[i]

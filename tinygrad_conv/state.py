@@ -1,18 +1,52 @@
 """What each task and thread sets for the ops it calls: whether they are recorded, and in which scope.
 
 The state is an immutable value in a context variable, so that threads and asyncio tasks do not see each
-other's. Each `with` block sets one that leads back to the one before. Apart from the clock (`tick` in
-core.py), this is the recorder's only global state.
+other's. Each `with` block sets one that leads back to the one before. Apart from the clock (`tick`), this is
+the recorder's only global state.
 """
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+import weakref
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 P, R = ParamSpec("P"), TypeVar("R")
+tick = itertools.count(1).__next__  # one clock: what changed after a call has a later time than the call
+
+
+class Call(str):
+    """The name of one call of a module, or of one `with tg.scope(...)` block.
+
+    Calls of one name are told apart by `number`, the time of the call; those of one module have the same
+    `module`, a weak reference, None for a block. `kind` is the module's class. Compares and prints as the name.
+    """
+
+    __slots__ = ("number", "module", "kind")
+
+    def __new__(cls, name: str, number: int, module: weakref.ref[Any] | None = None, kind: str = "") -> Call:
+        call = str.__new__(cls, name)
+        call.number, call.module, call.kind = number, module, kind
+        return call
+
+    def renamed(self, name: str, kind: str | None = None) -> Call:
+        """The same call under another name."""
+        return Call(name, self.number, self.module, self.kind if kind is None else kind)
+
+
+class Scope(tuple[str, ...]):
+    """The names of the enclosing scopes; among the `calls` are also those of modules without a name."""
+
+    calls: tuple[str, ...]
+
+    def __new__(cls, calls: Iterable[str] = ()) -> Scope:
+        calls = tuple(calls)
+        scope = tuple.__new__(cls, filter(None, calls))
+        scope.calls = calls
+        return scope
 
 
 class State(NamedTuple):
@@ -23,7 +57,7 @@ class State(NamedTuple):
     """
 
     recording: bool = True
-    scope: tuple[str, ...] = ()
+    scope: Scope = Scope()
     outer: State | None = None
     backward: bool = False
     block: Block | None = None
@@ -36,8 +70,9 @@ current, enter = _variable.get, _variable.set
 class Block:
     """A `with` block, or decorator, that changes the state; may be used again, also inside itself."""
 
-    def __init__(self, recording: bool | None, names: tuple[str, ...]) -> None:
-        self.recording, self.names = recording, names
+    def __init__(self, recording: bool | None, name: str | None = None,
+                 module: weakref.ref[Any] | None = None, kind: str = "") -> None:
+        self.recording, self.name, self.module, self.kind = recording, name, module, kind
 
     def __enter__(self) -> None:
         enter(self._within(current()))
@@ -47,7 +82,10 @@ class Block:
 
     def _within(self, outer: State) -> State:
         recording = outer.recording if self.recording is None else self.recording
-        return State(recording, outer.scope + self.names, outer, outer.backward, self)
+        scope = outer.scope
+        if self.name is not None:
+            scope = Scope((*scope.calls, Call(self.name, tick(), self.module, self.kind)))
+        return State(recording, scope, outer, outer.backward, self)
 
     def _left(self, state: State) -> State:
         """The state without this block, which need not be the innermost: generators end when they like."""
@@ -80,7 +118,7 @@ def is_recording() -> bool:
 
 def recording(flag: bool) -> Block:
     """Set the recording flag within a `with` block, or a decorated function."""
-    return Block(flag, ())
+    return Block(flag)
 
 
 def no_grad() -> Block:
@@ -94,8 +132,17 @@ def no_grad() -> Block:
     return recording(False)
 
 
-def scope(*names: str) -> Block:
+def scope(*names: str, module: Any = None, kind: str = "") -> Block:
     """Name a stretch of the tape: nodes made inside carry the path of the enclosing scopes.
+
+    Args:
+        names: one name, or a path of several, outermost first; so is a name with dots.
+        module: the object whose call this is, so that pictures tell two of one name apart; "" is then the
+            name of one that has none. Only a weak reference is kept.
+        kind: the module's class, for pictures; of a name with dots the classes of its last parts, "List.Conv".
+
+    Raises:
+        TypeError: for a name that is not a string.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -108,4 +155,4 @@ def scope(*names: str) -> Block:
     """
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"scope: names must be strings, got {names!r}")
-    return Block(None, names)
+    return Block(None, ".".join(names), None if module is None else weakref.ref(module), kind)

@@ -17,7 +17,7 @@ from ..tensor import Tensor
 from ..tape import Entry
 from . import measure
 from .graph import Box, Graph, backwards, grouped, sum_figures
-from .style import gravest, source_line
+from .style import gravest, parameters_text, source_line
 
 FAR = 1e3     # a gradient so many times larger or smaller than the last ones explodes, or vanishes
 LAST = 4      # the parameters nearest the output, whose median is the measure
@@ -265,7 +265,8 @@ for _show in (
     Show("parameters",
          lambda graph, legend: {box.id: {"parameters": math.prod(box.shape)} for box in graph.boxes
                                 if box.kind == "parameter"},
-         lambda own, *_: [f"{n:,.0f} parameter{'s' * (n > 1)}"] if (n := own.get("parameters")) else [],
+         lambda own, sums, box, legend: [parameters_text(n + shared, shared)] if (
+             n := own.get("parameters", 0)) + (shared := own.get("shared", 0) if box else 0) else [],
          shapes_suffice=True),
     Show("flops",
          lambda graph, legend: {box: {"flops": count} for box, e in calls(graph).items() if (

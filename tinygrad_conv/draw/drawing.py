@@ -9,10 +9,11 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..arguments import instance
+from ..primitive import OURS
 from ..tensor import Tensor
 from ..files import write_atomically
 from .annotate import annotate, write_figures
@@ -98,11 +99,11 @@ class Drawing:
 
 
 def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth: int | None = None,
-         fold: bool = True, hide: Iterable[str] = ("constant",),
-         kinds: Mapping[str, str] | None = None) -> Drawing:
+         fold: bool = True, hide: Iterable[str] = ("constant",)) -> Drawing:
     """Draw what was computed to get `outputs`; or, given an error, what failed.
 
-    Each call of a module is a frame; the second call of `relu` is named "relu#2".
+    Each call of a module is a frame; the second call of `relu` is named "relu#2". Of several models each has
+    a frame, which goes by the variable that holds the model where `draw` is called, or by its class.
 
     Args:
         outputs: tensors that were recorded: results, a loss, gradients made with
@@ -113,8 +114,6 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
         fold: whether runs of equal modules are drawn once, as "x8".
         hide: kinds of leaves to leave out: "constant", "input", "parameter". A constant that is
             a number is then written into its call.
-        kinds: the modules' kinds by dotted path, e.g. {"features.conv1": "Conv2d"}; of a
-            model {path: type(m).__name__ for path, m in model.named_modules()}.
 
     Returns:
         a `Drawing`: print it, leave it as a notebook cell's last line, or `.save("net.svg")`.
@@ -138,12 +137,21 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
         raise ValueError(f"draw: nothing was recorded behind {[t.shape for t in outputs]}; compute from "
                          f"tensors with requires_grad=True, outside no_grad()")
     else:
-        read = graph(*outputs, kinds=kinds)
+        read = graph(*outputs, variables=_variables())
     whole = annotate(read, show)
     drawn = frame_each_call(without(whole, hide))
     drawn = folded(drawn) if fold else drawn
     drawn = drawn if depth is None else collapse(drawn, depth)
     return Drawing(write_figures(drawn), write_figures(whole))
+
+
+def _variables() -> dict[int, str]:
+    """The names of the user's variables by the `id` of what they hold."""
+    frame = sys._getframe(2)
+    while frame.f_back and frame.f_code.co_filename.startswith(OURS):
+        frame = frame.f_back
+    return {id(value): name for name, value in [*frame.f_globals.items(), *frame.f_locals.items()]
+            if value is not None and not name.startswith("_")}
 
 
 def render(dot: str, format: str, patience: float = 120.0) -> bytes:

@@ -9,7 +9,6 @@ import os
 import re
 import textwrap
 import traceback
-from collections.abc import Mapping
 from dataclasses import replace
 from types import FrameType
 
@@ -18,7 +17,7 @@ import numpy as np
 from ..tensor import Tensor, share
 from ..primitive import OURS, Primitive
 from ..state import current, is_recording
-from .graph import Box, Edge, Graph, Path, Scope, frames, graph, local_name, plain_path
+from .graph import Box, Edge, Graph, Path, Scope, frames, graph, kind_of, local_name, plain_path
 from .style import argument_name, source_line
 
 NUMPY = os.path.join(os.path.dirname(np.__file__), "")
@@ -58,15 +57,12 @@ def failed_graph(error: BaseException) -> Graph:
     return _picture(error, (), *failing_call(error))
 
 
-def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
+def attach_failure(error: Exception) -> None:
     """Give an error on its way out of a module `.graph`, and notes on where its inputs came from.
 
-    Call it in each scope that the error leaves, innermost first. The picture is made at once, while the
-    scopes are still known, and holds only text and shapes: keeping the error keeps no tensor alive.
-
-    Args:
-        error: the exception.
-        kinds: kind of each scope, by dotted path from the present scope; "" is the present one.
+    Call it in the innermost scope that the error leaves; later calls change nothing. The picture is made at
+    once, while the scope is still known, and holds only text and shapes: keeping the error keeps no tensor
+    alive.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -75,23 +71,18 @@ def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
         ...         try:
         ...             tg.matmul(tg.ones(2, 3, requires_grad=True), tg.ones(4, 5))
         ...         except ValueError as error:
-        ...             tg.attach_failure(error, {"": "Head"})
+        ...             tg.attach_failure(error)
         ...             raise
         ... except ValueError as error:
         ...     [(box.label, box.mark) for box in tg.failed_graph(error).boxes if box.mark]
         [('matmul', 'failed')]
     """
     with contextlib.suppress(Exception):  # whatever goes wrong here must not hide the user's error
-        here = current().scope
         if not isinstance(getattr(error, "graph", None), Graph):
             name, inputs, where = failing_call(error)
             for note in _origins(inputs):
                 error.add_note(note)
-            error.graph = replace(_picture(error, here, name, inputs, where), sources={})
-        found = {".".join(filter(None, [*here, path])): kind for path, kind in kinds.items()}
-        error.graph = replace(error.graph, scopes={
-            path: replace(scope, kind=scope.kind or found.get(".".join(path), ""))
-            for path, scope in error.graph.scopes.items()})
+            error.graph = replace(_picture(error, current().scope, name, inputs, where), sources={})
 
 
 def failing_call(error: BaseException) -> tuple[str, list[tuple[str, Tensor]], tuple[str, int]]:
@@ -197,6 +188,6 @@ def _picture(error: BaseException, scope: Path, name: str, inputs: list[tuple[st
     text = [line for part in parts for line in textwrap.wrap(part, WIDTH)]
     text += source_line(where) if where[0] else ()
     boxes.append(Box("failed", "op", name, (), "", scope, tuple(text), "failed"))
-    scopes = {path: Scope(path) for path in frames(scope)} | g.scopes
+    scopes = {path: Scope(path, kind_of(path)) for path in frames(scope)} | g.scopes
     return Graph(tuple(boxes), tuple(edges), scopes,
                  (("failed", f"the call that raised {type(error).__name__}"),), sources)

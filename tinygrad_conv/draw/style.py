@@ -74,6 +74,16 @@ def printable(line: str) -> str:
     return text if len(text) <= LONGEST_LINE else f"{text[:half]}...{text[-half:]}"
 
 
+def parameters_text(count: float, shared: float = 0) -> str:
+    """How many parameters something has, and how many of them it shares with others.
+
+    Example:
+        >>> parameters_text(1), parameters_text(1200, 200)
+        ('1 parameter', '1,200 parameters, 200 of them shared')
+    """
+    return f"{count:,.0f} parameter{'s' * (count > 1)}" + f", {shared:,.0f} of them shared" * (shared > 0)
+
+
 def value_text(v: Any) -> str:
     """A parameter's value, shortest: (2, 2) is 2, ((1, 1), (1, 1)) is 1, a long one is cut."""
     if isinstance(v, tuple):
