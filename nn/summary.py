@@ -95,22 +95,24 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     with evaluating(model), tg.scope(MARK):
         y = model(tg.tensor(np.zeros(tuple(input_shape), np.float32), requires_grad=True))
     entries = {e.node.order: e for t in tensors_in(y) for e in tg.tape(t)}
-    found: dict[tuple[str, int], tuple[int, Line]] = {}  # by path and module: when first called, its line
+    modules = {m._frame: m for m in model.modules()}
+    found: dict[tuple[str, Any], tuple[int, Line]] = {}  # by path and module: when first called, its line
     for _, entry in sorted(entries.items()):
-        node, shape, calls = entry.node, entry.output.shape, entry.node.scope.calls
+        node, shape, calls = entry.node, entry.output.shape, entry.node.calls
         if MARK in calls:
-            path, call, m = _innermost(calls[calls.index(MARK) + 1:])
+            path, call = _innermost(calls[calls.index(MARK) + 1:])
+            m = modules.get(call.module)
             own = [p.size for p in m._of_kind("parameter").values() if p is not None] if m else []
             work = tg.multiply_adds(node.primitive, [t.shape for t in node.inputs], shape, node.params)
-            begun, line = found.get((path, id(m)), (call.number, None))
+            begun, line = found.get((path, call.module), (call.number, None))
             work += line.multiply_adds if line else 0
-            found[path, id(m)] = begun, Line(path, call.kind.rpartition(".")[2], shape, sum(own), work)
+            found[path, call.module] = begun, Line(path, call.kind.rpartition(".")[2], shape, sum(own), work)
     lines = [line for _, line in sorted(found.values(), key=lambda item: item[0])]
     return Summary(lines, sum(p.size for p in model.parameters()), tuple(input_shape))
 
 
-def _innermost(calls: Sequence[Any]) -> tuple[str, Any, Module | None]:
-    """The innermost call of a module, its path below the first, and the module if it still lives."""
-    last = max(i for i, call in enumerate(calls) if call.module)  # a block of the user's counts for its module
+def _innermost(calls: Sequence[Any]) -> tuple[str, Any]:
+    """The innermost call of a module, and its path below the first."""
+    last = max(i for i, call in enumerate(calls) if call.module)  # what `tg.scope` names counts for its module
     path = ".".join(filter(None, calls[1:last + 1]))
-    return path or "(root)", calls[last], calls[last].module()
+    return path or "(root)", calls[last]

@@ -12,7 +12,7 @@ import numpy as np
 from . import ops
 from .core import Fixed, checksum
 from .primitive import Node
-from .state import Scope, State, current, enter
+from .state import State, current, enter
 from .tape import Made, reach
 from .tensor import Tensor, share
 
@@ -142,7 +142,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 pending[key] = g
             if t.node is None:
                 leaves[key] = t
-    enter(State(recording, before.scope, before, True))
+    enter(State(recording, before.calls, before, True))
     try:
         for number in reversed(order):
             ans = calls[number][0]  # one of the outputs, which will do if there is only one
@@ -163,7 +163,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 if x.memory.changed > called_at:
                     check_usable(node)
             if recording:
-                enter(State(True, Scope(("backward", *node.scope.calls)), before, True))
+                enter(State(True, ("backward", *node.calls), before, True))
             vjps = node.primitive.vjps_for(len(inputs))
             for i, x in enumerate(inputs):
                 vjp = vjps[i]

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import ContextVar
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -19,45 +18,35 @@ tick = itertools.count(1).__next__  # one clock: what changed after a call has a
 
 
 class Call(str):
-    """The name of one call of a module, or of one `with tg.scope(...)` block.
+    """The name of one call of a module, or of one `with tg.scope(...)` block: equal to it, and prints so.
 
-    Calls of one name are told apart by `number`, the time of the call; those of one module have the same
-    `module`, a weak reference, None for a block. `kind` is the module's class. Compares and prints as the name.
+    Calls of one name are told apart by `number`, the time of the call; modules by the block that each enters,
+    `module`, None for what is no module's. `kind` is the module's class.
     """
 
     __slots__ = ("number", "module", "kind")
 
-    def __new__(cls, name: str, number: int, module: weakref.ref[Any] | None = None, kind: str = "") -> Call:
-        call = str.__new__(cls, name)
-        call.number, call.module, call.kind = number, module, kind
-        return call
-
     def renamed(self, name: str, kind: str | None = None) -> Call:
         """The same call under another name."""
-        return Call(name, self.number, self.module, self.kind if kind is None else kind)
+        return call_of(name, self.number, self.module, self.kind if kind is None else kind)
 
 
-class Scope(tuple[str, ...]):
-    """The names of the enclosing scopes; among the `calls` are also those of modules without a name."""
-
-    calls: tuple[str, ...]
-
-    def __new__(cls, calls: Iterable[str] = ()) -> Scope:
-        calls = tuple(calls)
-        scope = tuple.__new__(cls, filter(None, calls))
-        scope.calls = calls
-        return scope
+def call_of(name: str, number: int, module: Block | None, kind: str) -> Call:
+    """A `Call` with these attributes."""
+    call = str.__new__(Call, name)
+    call.number, call.module, call.kind = number, module, kind
+    return call
 
 
 class State(NamedTuple):
-    """The recording flag, the path of enclosing scopes, the state outside the innermost block.
+    """The recording flag, the enclosing scopes (`Call`), the state outside the innermost block.
 
     `backward` says that a backward pass is under way: its results are fixed, though not recorded. `block`
     is the one that set this state.
     """
 
     recording: bool = True
-    scope: Scope = Scope()
+    calls: tuple[str, ...] = ()
     outer: State | None = None
     backward: bool = False
     block: Block | None = None
@@ -70,9 +59,8 @@ current, enter = _variable.get, _variable.set
 class Block:
     """A `with` block, or decorator, that changes the state; may be used again, also inside itself."""
 
-    def __init__(self, recording: bool | None, name: str | None = None,
-                 module: weakref.ref[Any] | None = None, kind: str = "") -> None:
-        self.recording, self.name, self.module, self.kind = recording, name, module, kind
+    def __init__(self, recording: bool | None, name: str | None = None, kind: str = "") -> None:
+        self.recording, self.name, self.kind = recording, name, kind
 
     def __enter__(self) -> None:
         enter(self._within(current()))
@@ -82,10 +70,10 @@ class Block:
 
     def _within(self, outer: State) -> State:
         recording = outer.recording if self.recording is None else self.recording
-        scope = outer.scope
-        if self.name is not None:
-            scope = Scope((*scope.calls, Call(self.name, tick(), self.module, self.kind)))
-        return State(recording, scope, outer, outer.backward, self)
+        calls, name = outer.calls, self.name
+        if name is not None:
+            calls += (call_of(name, tick(), self if self.kind else None, self.kind),)
+        return State(recording, calls, outer, outer.backward, self)
 
     def _left(self, state: State) -> State:
         """The state without this block, which need not be the innermost: generators end when they like."""
@@ -132,14 +120,14 @@ def no_grad() -> Block:
     return recording(False)
 
 
-def scope(*names: str, module: Any = None, kind: str = "") -> Block:
+def scope(*names: str, kind: str = "") -> Block:
     """Name a stretch of the tape: nodes made inside carry the path of the enclosing scopes.
 
     Args:
         names: one name, or a path of several, outermost first; so is a name with dots.
-        module: the object whose call this is, so that pictures tell two of one name apart; "" is then the
-            name of one that has none. Only a weak reference is kept.
-        kind: the module's class, for pictures; of a name with dots the classes of its last parts, "List.Conv".
+        kind: the class of a module whose calls these are, for pictures; of a name with dots the classes of
+            its last parts, "List.Conv". Keep the block: another is another module. "" is the name of one that
+            has none, and shows only beside others.
 
     Raises:
         TypeError: for a name that is not a string.
@@ -155,4 +143,4 @@ def scope(*names: str, module: Any = None, kind: str = "") -> Block:
     """
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"scope: names must be strings, got {names!r}")
-    return Block(None, ".".join(names), None if module is None else weakref.ref(module), kind)
+    return Block(None, ".".join(names), kind)

@@ -75,7 +75,7 @@ class Module:
                                   f"modules it holds one by one")
 
     def __call__(self, *args: Any, **kwargs: Any) -> tg.Tensor:
-        with tg.scope(self._scope, module=self, kind=self._class):
+        with self._frame:
             try:
                 y = self.forward(*args, **kwargs)
                 if y is None:
@@ -123,7 +123,7 @@ class Module:
         return {name: vars(self)[name] for name, k in self._kinds.items() if k == kind}
 
     def __getattr__(self, name: str) -> Any:  # only called for what is not there
-        if name in ("_kinds", "_scope", "training"):
+        if name in ("_kinds", "_scope", "_frame", "training"):
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
         raise AttributeError(tg.advice.missing(type(self).__name__, name, METHODS), name=name, obj=self)
 
@@ -132,8 +132,9 @@ class Module:
         self.__dict__["_kinds"] = {other: kind for other, kind in self._kinds.items() if other != name}
 
     def _enter_scope(self, name: str, around: str = "") -> None:
-        """Go by a name on the tape from now on; `around` are the classes of lists whose names it begins with."""
-        self.__dict__.update(_scope=name, _class=joined(around, type(self).__name__))
+        """Go by a name on the tape; `around` are the classes of the lists whose names it begins with."""
+        kind = joined(around, type(self).__name__)
+        self.__dict__.update(_scope=name, _frame=tg.scope(name, kind=kind))
 
     def _declare(self, op: str, kind: str, name: str, value: Any, fits: bool) -> None:
         if value is not None and not fits:

@@ -13,7 +13,7 @@ from ..arguments import one_of, whole
 from ..state import Call
 from .graph import (
     CALLS, LEAVES, Box, Edge, Graph, Path, Scope, backwards, frames, grouped, module_path, pass_on,
-    title,
+    sum_figures, title,
 )
 from .style import gravest, parameters_text, shape_text
 
@@ -149,9 +149,10 @@ def collapse(graph: Graph, depth: int) -> Graph:
               and len(path) <= depth + backwards(path)}
     figures = pass_on(graph.figures, ids)
     for path, own in inside.items():
-        shared = sum(graph.figures.get(box.id, {}).get("parameters", 0) for box in lent.get(ids[own[0].id], []))
+        module = ids[own[0].id]
+        shared = sum_figures(graph.figures.get(box.id, {}) for box in lent.get(module, [])).get("parameters")
         if shared and not _same_weights(graph, path):
-            figures.setdefault(ids[own[0].id], {})["shared"] = shared
+            figures.setdefault(module, {})["shared"] = shared
     return replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=scopes, figures=figures)
 
 

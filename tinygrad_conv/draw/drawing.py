@@ -11,9 +11,11 @@ import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 from ..arguments import instance
 from ..primitive import OURS
+from ..state import Block
 from ..tensor import Tensor
 from ..files import write_atomically
 from .annotate import annotate, write_figures
@@ -146,12 +148,13 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
 
 
 def _variables() -> dict[int, str]:
-    """The names of the user's variables by the `id` of what they hold."""
+    """The names of the user's variables by the `id` of the block that the module they hold enters."""
     frame = sys._getframe(2)
     while frame.f_back and frame.f_code.co_filename.startswith(OURS):
         frame = frame.f_back
-    return {id(value): name for name, value in [*frame.f_globals.items(), *frame.f_locals.items()]
-            if value is not None and not name.startswith("_")}
+    return {id(block): name for name, value in [*frame.f_globals.items(), *frame.f_locals.items()]
+            if not (name.startswith("_") or isinstance(value, type | ModuleType))
+            for block in getattr(value, "__dict__", {}).values() if isinstance(block, Block)}
 
 
 def render(dot: str, format: str, patience: float = 120.0) -> bytes:

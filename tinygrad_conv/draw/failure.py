@@ -82,7 +82,7 @@ def attach_failure(error: Exception) -> None:
             name, inputs, where = failing_call(error)
             for note in _origins(inputs):
                 error.add_note(note)
-            error.graph = replace(_picture(error, current().scope, name, inputs, where), sources={})
+            error.graph = replace(_picture(error, current().calls, name, inputs, where), sources={})
 
 
 def failing_call(error: BaseException) -> tuple[str, list[tuple[str, Tensor]], tuple[str, int]]:
@@ -170,7 +170,7 @@ def _maker(t: Tensor) -> str:
 def _picture(error: BaseException, scope: Path, name: str, inputs: list[tuple[str, Tensor]],
              where: tuple[str, int]) -> Graph:
     """The tape behind the arguments and a box for the call."""
-    scope = plain_path(scope)
+    scope = plain_path(filter(None, scope))
     g = graph(*[t for _, t in inputs])
     ids = {source.node or id(source): box for box, source in g.sources.items()}
     boxes, edges, sources = [*g.boxes], [*g.edges], dict(g.sources)

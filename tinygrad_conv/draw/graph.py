@@ -12,13 +12,14 @@ from typing import Any
 
 from ..tensor import Tensor
 from ..primitive import Freed, Node
-from ..state import Call
+from ..state import Call, call_of
 from ..tape import Entry, walk
 from .style import argument_name, call_label, dtype_name, shape_text, tensor_text
 
 Path = tuple[str, ...]
 Use = tuple[Node, int, Path]  # of a leaf: the call, which of its arguments, and the call's scope
 CALLS, LEAVES = ("op", "module"), ("parameter", "input", "constant")  # kinds of boxes
+LIST = call_of("", 0, None, "")  # a list of modules is never called
 BACKWARD = "backward"  # the scope of what a gradient's computation records
 
 
@@ -119,18 +120,18 @@ def plain_path(scope: Iterable[str]) -> Path:
         parts = name.split(".")
         if isinstance(name, Call):
             kinds = [*[""] * len(parts), *name.kind.split(".")][-len(parts):]
-            lists = [Call(part, 0, None, kind) for part, kind in zip(parts[:-1], kinds)]  # never called
+            lists = [LIST.renamed(part, kind) for part, kind in zip(parts[:-1], kinds)]
             parts = [*lists, name.renamed(parts[-1], kinds[-1])]
         path += parts
     return tuple(path)
 
 
 def _chains(entries: list[Entry]) -> tuple[dict[int, tuple[Call, ...]], set[int]]:
-    """By its number each call of a scope with those around it; and which hold a module, or a parameter's use."""
+    """By number each call of a scope with those around it; and which hold a module, or use a parameter."""
     chains: dict[int, Any] = {}
     full: set[int] = set()
     for entry in entries:
-        calls = module_path(entry.node.scope.calls)
+        calls = module_path(entry.node.calls)
         if calls and calls[-1].number not in chains:
             chains |= {call.number: calls[:i] for i, call in enumerate(calls, 1)}
         if any([t.node is None and t.requires_grad for t in entry.node.inputs]):
@@ -156,7 +157,7 @@ def _paths(entries: list[Entry], variables: Mapping[int, str]) -> list[Path]:
         *around, call = chains[number]
         path = paths[around[-1].number] if around else ()
         if number in called:
-            variable = variables.get(id(call.module()))
+            variable = variables.get(id(call.module))
             call = call.renamed(variable) if variable else call.renamed(call.kind, "")
         if call:
             *lists, last = plain_path([call])
@@ -165,7 +166,7 @@ def _paths(entries: list[Entry], variables: Mapping[int, str]) -> list[Path]:
             modules += [call.module] * (which == len(modules))
             path = (*path, *lists, last.renamed(f"{last} ({which + 1})") if which else last)
         paths[number] = path
-    levels = [(entry.node.scope.calls, backwards(entry.node.scope.calls)) for entry in entries]
+    levels = [(entry.node.calls, backwards(entry.node.calls)) for entry in entries]
     return [(*calls[:level], *(paths[calls[-1].number] if calls[level:] else ())) for calls, level in levels]
 
 
