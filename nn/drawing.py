@@ -16,7 +16,10 @@ def _gradients(model: Module, loss: tg.Tensor, after: ExitStack) -> list[tg.Tens
     for t in (*leaves, *model.parameters()):
         after.callback(setattr, t, "grad", t.grad)
         t.grad = None
-    loss.backward(create_graph=True)
+    seed = tg.full_like(loss, 1.0, requires_grad=True)  # so that all of the backward is recorded
+    seed.name = "seed"
+    loss.backward(seed, create_graph=True)
+    seed.requires_grad = False
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     for name, g in found.items():
         g.name = f"gradient of {name}"

@@ -27,7 +27,7 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
 
     Args:
         graph: any.
-        kinds: any of "parameter", "input" and "constant".
+        kinds: any of "parameter", "input", "constant" and "seed".
 
     Raises:
         ValueError: for another kind.
@@ -44,7 +44,7 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
     boxes = [replace(box, label=f"{box.label} ({', '.join(slots[box.id])})")
              if set(slots.get(box.id, "_")) != {"_"} and "" not in slots[box.id] else box
              for box in graph.boxes if box.id not in gone]
-    edges = tuple([edge for edge in graph.edges if edge.source not in gone])
+    edges = tuple([edge for edge in graph.edges if not {edge.source, edge.target} & gone])
     heirs = {edge.source: edge.target for edge in reversed(graph.edges) if edge.source in gone}
     return replace(graph, boxes=tuple(boxes), edges=edges, figures=pass_on(graph.figures, heirs))
 

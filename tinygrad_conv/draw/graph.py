@@ -18,8 +18,9 @@ from .style import argument_name, call_label, dtype_name, shape_text, tensor_tex
 
 Path = tuple[str, ...]
 Use = tuple[Node, int, Path]  # of a leaf: the call, which of its arguments, and the call's scope
-CALLS, LEAVES = ("op", "module"), ("parameter", "input", "constant")  # kinds of boxes
+CALLS, LEAVES = ("op", "module"), ("parameter", "input", "constant", "seed")  # kinds of boxes
 LIST = call_of("", 0, None, "")  # a list of modules is never called
+SEED = "seed"  # the name of the gradient that a loss is given
 BACKWARD = "backward"  # the scope of what a gradient's computation records
 
 
@@ -238,7 +239,7 @@ def local_name(name: str, scope: Path) -> str:
     return next((name[len(start):] for start in inside if name.startswith(start)), "")
 
 
-def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use]) -> Box:
+def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use], seed: bool) -> Box:
     """A leaf with its kind, its name, and the scope it belongs to; see `graph`."""
     node, slot, _ = uses[0]
     scopes = [scope for *_, scope in uses if not backwards(scope)] or [scope for *_, scope in uses]
@@ -249,7 +250,21 @@ def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use]) -> Box:
     if outside and t.shape and not (kind == "parameter" and t.name):
         scope = ()
     label = own or t.name or argument_name(node.primitive, slot)
-    return Box(box, kind, label, t.shape, dtype_name(t.dtype), scope)
+    if seed:
+        kind, label = "seed", f"seed {t.item():g}" if t.name == SEED and not t.shape else t.name or "g"
+    notes = ("made by calls that are not recorded",) if seed and not t.name else ()
+    return Box(box, kind, label, t.shape, dtype_name(t.dtype), scope, notes)
+
+
+def _is_seed(t: Tensor | Freed, uses: list[Use]) -> bool:
+    """Whether a backward starts with a leaf: one named so, or else an array that its first calls alone use.
+
+    Of the calls before those nothing is recorded, unless the seed required a gradient.
+    """
+    if t.name or t.requires_grad or not t.shape or t.dtype.kind != "f":
+        return t.name == SEED and all([backwards(scope) for *_, scope in uses])
+    return all([slot == 0 and backwards(scope) == 1 and not any(
+        [x.node is not None and backwards(x.node.calls) for x in node.inputs]) for node, slot, scope in uses])
 
 
 def _call_box(box: str, entry: Entry, scope: Path, explained: bool) -> Box:
@@ -258,13 +273,17 @@ def _call_box(box: str, entry: Entry, scope: Path, explained: bool) -> Box:
     out = outputs[0]
     used = [tensor_text(t.shape, dtype_name(t.dtype)) for t in outputs if t.node is not None]
     notes = [f"= {out.name}"] if out.name else []
+    try:
+        label = call_label(node, out)
+    except Exception as e:  # the user's `deflabel`
+        label, notes = node.primitive.name, [*notes, f"its label failed: {type(e).__name__}: {e}"]
     if len(used) > 1:
         notes.append(f"-> {', '.join(used)}")
     how = node.primitive.notes.get("ans") if explained else ""
     if how:
         inputs = ", ".join([shape_text(t.shape) for t in node.inputs[:2]])
         notes += [f"{inputs} -> {shape_text(out.shape)}", how.replace("summed over", "sums over")]
-    return Box(box, "op", call_label(node, out), out.shape, dtype_name(out.dtype), scope, tuple(notes))
+    return Box(box, "op", label, out.shape, dtype_name(out.dtype), scope, tuple(notes))
 
 
 def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None,
@@ -276,7 +295,8 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None,
     (and not merely added to or multiplied with something computed); the rest (single numbers,
     running means, masks) are constants. Inputs, and parameters that would be inputs by
     these rules and have no name, lie outside all modules; other leaves lie in the deepest scope
-    around all calls that use them, or all forward calls if there are any.
+    around all calls that use them, or all forward calls if there are any. The gradient that a backward starts
+    with is its seed, to which the first of `outputs` leads.
 
     Args:
         outputs: tensors: an output, a loss, gradients made with `create_graph=True`.
@@ -309,9 +329,15 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None,
                 uses.setdefault(source, []).append((node, slot, scope))
             edges.append(Edge(source, call, t.shape, dtype_name(t.dtype), slot))
         sources[call] = entry
+    seeds = [box for box, own in uses.items() if _is_seed(sources[box], own)]
+    loss = next((t for t in outputs if t.node is not None and not backwards(t.node.calls)), None)
+    if loss is not None:  # its backward starts there
+        edges += [Edge(ids[loss.node], seed, loss.shape, dtype_name(loss.dtype), 0) for seed in seeds]
+        position = {box: i for i, box in enumerate(sources)}
+        edges.sort(key=lambda edge: position[edge.target])
     scope_of = {ids[entry.node]: path for entry, path in zip(entries, drawn)}
     explained = any(map(backwards, dict.fromkeys(drawn)))
-    boxes = [_leaf_box(box, source, uses[box]) if box in uses else
+    boxes = [_leaf_box(box, source, uses[box], box in seeds) if box in uses else
              _call_box(box, source, scope_of[box], explained) for box, source in sources.items()]
     names = {**(kinds or {}), "": ""}  # a backward as a whole is no module
     scopes = {path: Scope(path, names.get(".".join(module_path(path)), kind_of(path)))
