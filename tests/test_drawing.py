@@ -257,6 +257,14 @@ def test_where_every_engine_fails_there_is_the_page_and_the_reason_in_files_and_
         assert html.unescape(shown.split('srcdoc="')[1].split('"')[0]) == drawing.html()
 
 
+def test_an_engine_that_hangs_is_not_asked_again(alone):
+    executable(alone / "dot", f"echo run >>{alone}/runs; exec /bin/sleep 20")
+    drawing = nn.draw(Residual(4, 4), tg.zeros(1, 4, 8, 8))
+    with pytest.raises(RuntimeError, match="not done after 0.2 s"):
+        render(drawing.dot, "svg", patience=0.2)
+    assert len([*simpler(drawing.dot)]) == 3 and (alone / "runs").read_text() == "run\n"
+
+
 @pytest.mark.parametrize("refused, lost", [("newrank", "; drawn by .*dot, calls of different frames not level$"),
                                            ("cluster", "; drawn by .*dot, without frames$"),
                                            ("rank=same", "; drawn by .*dot, without frames$")])
