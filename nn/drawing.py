@@ -47,7 +47,8 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
     Args:
         model: any module; it may return tuples, lists or dictionaries of tensors.
         inputs: what to call it with; tensors or arrays.
-        loss: a function of the output; then its gradient is drawn beside the forward pass.
+        loss: a function of the output; then its gradient is drawn beside the forward pass, all of it
+            from the seed on: the gradient 1 of the loss itself.
         show, depth, fold, hide: as in `tg.draw`.
 
     Returns:

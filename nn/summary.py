@@ -114,5 +114,5 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
 def _innermost(calls: Sequence[Any]) -> tuple[str, Any]:
     """The innermost call of a module, and its path below the first."""
     last = max(i for i, call in enumerate(calls) if call.module)  # what tg.scope names is its module's
-    path = ".".join(filter(None, calls[1:last + 1]))
+    path = ".".join(call or call.kind for call in calls[1:last + 1])  # in a plain list a module has no name
     return path or "(root)", calls[last]

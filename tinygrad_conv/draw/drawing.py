@@ -3,6 +3,7 @@
 Pictures are made by a program that is installed: Graphviz's `dot`, else the `graphviz-pure` command of the
 `viz` extra, which needs nothing else but makes no PDF.
 """
+import contextlib
 import functools
 import os
 import shutil
@@ -163,9 +164,12 @@ def _variables() -> dict[int, str]:
     frame = sys._getframe(2)
     while frame.f_back and frame.f_code.co_filename.startswith(OURS):
         frame = frame.f_back
-    return {id(block): name for name, value in [*frame.f_globals.items(), *frame.f_locals.items()]
-            if not (name.startswith("_") or isinstance(value, type | ModuleType))
-            for block in getattr(value, "__dict__", {}).values() if isinstance(block, Block)}
+    names: dict[int, str] = {}
+    for name, value in [*frame.f_globals.items(), *frame.f_locals.items()]:
+        with contextlib.suppress(Exception):  # most have no `vars`, and a stranger's may do anything
+            if not (name.startswith("_") or isinstance(value, type | ModuleType)):
+                names |= {id(block): name for block in vars(value).values() if isinstance(block, Block)}
+    return names
 
 
 def render(dot: str, format: str, patience: float = 120.0) -> bytes:

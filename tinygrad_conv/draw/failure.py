@@ -16,8 +16,10 @@ import numpy as np
 
 from ..tensor import Tensor, share
 from ..primitive import OURS, Primitive
-from ..state import current, is_recording
-from .graph import Box, Edge, Graph, Path, Scope, frames, graph, kind_of, local_name, plain_path
+from ..state import Call, current, is_recording
+from .graph import (
+    Box, Edge, Graph, Path, Scope, backwards, frames, graph, kind_of, local_name, module_path, plain_path,
+)
 from .style import argument_name, source_line
 
 NUMPY = os.path.join(os.path.dirname(np.__file__), "")
@@ -167,11 +169,22 @@ def _maker(t: Tensor) -> str:
     return f"{path} ({name}, {position})" if path else f"{name} at {position}"
 
 
-def _picture(error: BaseException, scope: Path, name: str, inputs: list[tuple[str, Tensor]],
+def _place(calls: Path, g: Graph) -> Path:
+    """Where a call made inside `calls` stands in a drawing: beside what was computed there before."""
+    drawn = {path[-1].number: path for box in g.boxes for path in frames(module_path(box.scope))
+             if isinstance(path[-1], Call)}
+    place = calls[:backwards(calls)]
+    for call in module_path(calls):
+        outer = drawn.get(call.number)
+        place = (*calls[:backwards(calls)], *outer) if outer else (*place, *plain_path(filter(None, [call])))
+    return place
+
+
+def _picture(error: BaseException, calls: Path, name: str, inputs: list[tuple[str, Tensor]],
              where: tuple[str, int]) -> Graph:
     """The tape behind the arguments and a box for the call."""
-    scope = plain_path(filter(None, scope))
     g = graph(*[t for _, t in inputs])
+    scope = _place(calls, g)
     ids = {source.node or id(source): box for box, source in g.sources.items()}
     boxes, edges, sources = [*g.boxes], [*g.edges], dict(g.sources)
     for slot, (argument, t) in enumerate(inputs):
