@@ -6,17 +6,13 @@ by nobody (`Fixed`). All other memory (`Memory`) is seen through locked views of
 through `data` and `mutate` only, which count and watch, so that `backward` notices. Nothing here knows an op,
 a derivative or a picture.
 """
-import itertools
 import weakref
 import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .state import is_recording
-
-
-tick = itertools.count(1).__next__  # one clock: what changed after a call has a later time than the call
+from .state import is_recording, tick
 
 
 class Fixed:

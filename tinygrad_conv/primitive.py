@@ -17,9 +17,9 @@ from typing import Any, Generic, ParamSpec
 
 import numpy as np
 
-from .core import Fixed, Memory, checksum, tick
+from .core import Fixed, Memory, checksum
 from .operands import tensors_of
-from .state import current
+from .state import current, tick
 from .tensor import Tensor, share
 
 P = ParamSpec("P")
@@ -43,16 +43,22 @@ _is_ours = _Files()
 class Node:
     """One recorded call: `primitive(*inputs, **params)`.
 
-    `order` is the time of the call, `scope` the path of enclosing scopes, `code` and `instruction` where
+    `order` is the time of the call, `calls` are the enclosing scopes, `code` and `instruction` say where
     the user called; `checksums` are those of inputs whose memory was watched, by position. `values` holds
     what an op with several outputs made, detached. `freed`: a `backward()` has released the arrays.
     """
 
-    __slots__ = ("primitive", "inputs", "params", "order", "scope", "checksums", "code", "instruction",
+    __slots__ = ("primitive", "inputs", "params", "order", "calls", "checksums", "code", "instruction",
                  "values", "freed")
     primitive: Primitive[Any]
     inputs: tuple[Any, ...]
     values: tuple[Any, ...] | None
+    calls: tuple[str, ...]
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """The names of the enclosing scopes."""
+        return tuple(filter(None, self.calls))
 
     @property
     def where(self) -> tuple[str, int]:
@@ -206,12 +212,12 @@ class Primitive(Generic[P]):
             arrays.append(a._data)
             if a._requires_grad:
                 differentiable = True
-        recording, scope, _, backward, _ = current()
+        recording, calls, _, backward, _ = current()
         node, unsettled = None, False
         if differentiable and recording:
             node = _new(Node)
             node.primitive, node.inputs, node.values, node.freed = self, args, None, False
-            node.order, node.scope, node.checksums = tick(), scope, None  # a change is later from here on
+            node.order, node.calls, node.checksums = tick(), calls, None  # a change is later from here on
             node.params = {key: _frozen(value) for key, value in params.items()} if params else params
             frame = _getframe(1)
             while _is_ours[frame.f_code.co_filename] and frame.f_back is not None:

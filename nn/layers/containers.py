@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import tinygrad_conv as tg
 
-from .module import Module
+from .module import Module, joined
 
 
 class _Container(Module):
@@ -99,12 +99,12 @@ class _Uncalled(_Container):
     def add_module(self, name: str, module: Module | None) -> None:
         """Declare a submodule; None keeps its place empty."""
         super().add_module(name, module)
-        self._enter_scope(self._scope)
+        self._enter_scope(self._scope, self._frame.kind.rpartition(".")[0])
 
-    def _enter_scope(self, name: str) -> None:
-        super()._enter_scope(name)
+    def _enter_scope(self, name: str, around: str = "") -> None:
+        super()._enter_scope(name, around)
         for key, m in self.named_children():
-            m._enter_scope(f"{name}.{key}" if name else key)
+            m._enter_scope(joined(name, key), self._frame.kind if name else "")
 
 
 class ModuleList(_Uncalled, _Indexed):

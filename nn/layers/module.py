@@ -67,25 +67,23 @@ class Module:
 
     def __init__(self) -> None:
         # the kind of each attribute that has one; the scope is the name by which the parent calls it
-        self.__dict__.update(_kinds={}, training=True, _scope="", _frame=None)
+        self.__dict__.update(_kinds={}, training=True)
+        self._enter_scope("")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward(); define it, or call the "
                                   f"modules it holds one by one")
 
     def __call__(self, *args: Any, **kwargs: Any) -> tg.Tensor:
-        try:
-            if self._frame is None:
+        with self._frame:
+            try:
                 y = self.forward(*args, **kwargs)
-            else:
-                with self._frame:
-                    y = self.forward(*args, **kwargs)
-            if y is None:
-                raise TypeError(f"{type(self).__name__}.forward returned None; does it lack a return?")
-            return y
-        except Exception as e:
-            _locate(e, self)
-            raise
+                if y is None:
+                    raise TypeError(f"{type(self).__name__}.forward returned None; does it lack a return?")
+                return y
+            except Exception as e:
+                _locate(e, self)
+                raise
 
     # ----- attributes -----
 
@@ -133,8 +131,10 @@ class Module:
         object.__delattr__(self, name)
         self.__dict__["_kinds"] = {other: kind for other, kind in self._kinds.items() if other != name}
 
-    def _enter_scope(self, name: str) -> None:
-        self.__dict__.update(_scope=name, _frame=tg.scope(name) if name else None)
+    def _enter_scope(self, name: str, around: str = "") -> None:
+        """Go by a name on the tape; `around` are the classes of the lists whose names it begins with."""
+        kind = joined(around, type(self).__name__)
+        self.__dict__.update(_scope=name, _frame=tg.scope(name, kind=kind))
 
     def _declare(self, op: str, kind: str, name: str, value: Any, fits: bool) -> None:
         if value is not None and not fits:
@@ -194,16 +194,6 @@ class Module:
         yield path, self
         for name, child in self.named_children():
             yield from child._paths(joined(path, name))
-
-    def _called(self, caller: str = "", path: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below by the paths the tape has for their calls; below the calls' own.
-
-        A shared one goes by its newest name, one in a list by the list's name and its own.
-        """
-        yield path, self
-        for child in self.children():
-            inside = caller if "." in child._scope else path
-            yield from child._called(inside, joined(inside, child._scope))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Parameters with dotted names, in order; a shared one once."""
@@ -339,11 +329,10 @@ class Module:
 def _locate(e: Any, module: Module) -> None:
     """Note where in the tree `e` was raised: each module it passes adds its name to one note.
 
-    The picture of what was computed until then (`e.graph`) learns the kinds of modules on the way.
+    The innermost makes the picture of what was computed until then (`e.graph`).
     """
     kind = type(module).__name__
-    with tg.scope(*filter(None, [module._scope])):
-        tg.attach_failure(e, {path: type(m).__name__ for path, m in module._called()})
+    tg.attach_failure(e)
     inner = vars(e).get("module_path")
     if inner is None:
         path, e.module_kind = module._scope or kind, kind

@@ -249,6 +249,7 @@ def log_softmax_vjp(g, ans, *, axis):
 
 
 _log_softmax.defvjp(lambda g, ans, x, *, axis: log_softmax_vjp(g, ans, axis=axis))
+log_softmax_vjp.defnotes("after a cross entropy (softmax - target) / N")
 log_softmax_vjp.defvjp(
     lambda h, out, g, ans, *, axis: h - sum(h * exp(ans), axis, keepdims=True),
     lambda h, out, g, ans, *, axis: -(h * exp(ans)) * sum(g, axis, keepdims=True))

@@ -220,6 +220,7 @@ def nll_vjp(g, other, *, axis):
     return -(g.reshape(kept(other, axis)) if g.ndim else g) * other
 
 
+nll_vjp.defnotes("-g x target, which holds the 1/N")
 _nll.defvjp(lambda g, ans, logp, target, *, axis: nll_vjp(g, target, axis=axis),
             lambda g, ans, logp, target, *, axis: nll_vjp(g, logp, axis=axis))
 nll_vjp.defvjp(lambda h, out, g, other, *, axis: _nll(h, other, axis=axis),
