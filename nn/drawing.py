@@ -46,7 +46,7 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
 
     Args:
         model: any module; it may return tuples, lists or dictionaries of tensors.
-        inputs: what to call it with; tensors or arrays.
+        inputs: what to call it with; tensors, arrays, or shapes such as (1, 1, 28, 28), for zeros.
         loss: a function of the output; then its gradient is drawn beside the forward pass, all of it
             from the seed on: the gradient 1 of the loss itself.
         show, depth, fold, hide: as in `tg.draw`.
@@ -67,7 +67,8 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
     """
     tg.arguments.instance(model, Module, "nn.draw", "a module and its input",
                           "; use tg.draw for what was computed")
-    given = [tg.tensor(x) for x in inputs]
+    given = [tg.zeros(x) if isinstance(x, tuple) and all(map(tg.arguments.is_whole, x)) else tg.tensor(x)
+             for x in inputs]
     names = [p.name for p in inspect.signature(model.forward).parameters.values()
              if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     names += [f"x{i}" for i in range(len(names), len(given))]

@@ -63,12 +63,12 @@ class Summary:
         return f"<table><tr>{'</tr><tr>'.join(rows)}</tr></table>"
 
 
-def summary(model: Module, input_shape: Sequence[int]) -> Summary:
+def summary(model: Module, input_shape: Any) -> Summary:
     """Run zeros through the model in evaluation mode, and tabulate what happened.
 
     Args:
         model: a module that takes one tensor.
-        input_shape: with the batch axis, e.g. (1, 1, 28, 28).
+        input_shape: with the batch axis, e.g. (1, 1, 28, 28); or an array or tensor that has it.
 
     Returns:
         a `Summary`; the model is left as it was. A module used under two names has one line, under the
@@ -88,6 +88,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     if not tg.is_recording():
         raise RuntimeError("summary: nothing is recorded inside no_grad(), and the calls are read off the "
                            "record; call it outside")
+    input_shape = getattr(input_shape, "shape", input_shape)
     if not isinstance(input_shape, tuple | list) or not all(
             tg.arguments.is_whole(n) and n >= 0 for n in input_shape):
         raise ValueError(f"summary: input_shape must be whole numbers, the batch first, as (1, 1, 28, 28), "

@@ -337,7 +337,7 @@ def test_a_cotangent_in_a_graph_of_its_own_stays_there():
 @pytest.mark.parametrize("door", ["base", "base of the buffer", "frombuffer"])
 def test_memory_reached_through_the_base_of_data_is_watched(door):
     x = leaf(1.0, 2.0)
-    view = {"base": lambda: np.asarray(x.data.base), "base of the buffer": lambda: x.data.base.obj,
+    view = {"base": lambda: np.asarray(x.data.base), "base of the buffer": lambda: x.data.base.base.obj,
             "frombuffer": lambda: np.frombuffer(x.data.base)}[door]()
     loss = (x * x).sum()
     view[0] = 100
@@ -350,7 +350,7 @@ def test_what_is_behind_a_result_cannot_be_opened():
     y = x * 2
     loss = (y * y).sum()
     with pytest.raises(ValueError, match="WRITEABLE"):
-        y.data.base.obj.setflags(write=True)
+        y.data.base.base.obj.setflags(write=True)
     loss.backward()
     assert x.grad.numpy().tolist() == [8.0, 16.0]
 

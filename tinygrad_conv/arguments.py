@@ -115,6 +115,25 @@ def number(value: Any, op: str, name: str, least: float = -math.inf, most: float
                          f"float") from None
 
 
+def misplaced(shape: Sequence[int], channels: int, dims: int) -> str:
+    """What an x, to be (N, channels, *`dims` axes), lacks or has elsewhere, by its shape; "" if unknown.
+
+    Example:
+        >>> misplaced((2, 8, 8, 3), 3, 2)
+        '; it looks like channels-last: x.permute(0, 3, 1, 2)'
+    """
+    ndim, batched = len(shape), len(shape) == dims + 2
+    if ndim in (dims + 1, dims + 2) and shape[-1] == channels != shape[int(batched)]:
+        order = [0] * batched + [ndim - 1, *range(int(batched), ndim - 1)]
+        return (f"; it looks like channels-last: x.permute({', '.join(map(str, order))})"
+                + "[None], which adds the batch axis" * (not batched))
+    if 0 < ndim < dims + 2 and shape[0] == channels:
+        return "; the batch axis is missing: x[None] is a batch of one"
+    if ndim == dims + 1 and channels == 1:
+        return "; the channel axis is missing: x[:, None]"
+    return ""
+
+
 def axis_of(axis: Any, ndim: int, op: str) -> int:
     """The axis counted from the front; a single number is seen as a line of one, which has an axis 0.
 

@@ -17,6 +17,7 @@ from typing import Any, Generic, ParamSpec
 
 import numpy as np
 
+from .advice import KEYWORDS, keyword
 from .core import Fixed, Memory, checksum
 from .operands import tensors_of
 from .state import current, tick
@@ -286,6 +287,8 @@ class Primitive(Generic[P]):
         advice = ""
         if "read-only" in str(e):
             advice = "; an op must not write into its inputs"
+        elif (named := keyword(e)) in KEYWORDS:
+            advice = f"; here: {KEYWORDS[named][1]}"
         elif self.names and any(a.ndim == 0 for a in arrays[self.required:]):
             advice = "; arrays are positional, all else goes by keyword"
         shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)

@@ -15,7 +15,7 @@ from typing import (
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .advice import DEVICE, IN_PLACE, METHODS, missing
+from .advice import DATA, DEVICE, IN_PLACE, METHODS, advised, missing
 from .arguments import axis_of, checked_dtype, is_whole
 from .core import Fixed, Memory, Record, as_array
 
@@ -39,6 +39,39 @@ class Count(int):
     def __call__(self, *dim: Any) -> Never:
         raise TypeError(f"size: is the number of entries, {self}, as in NumPy; the lengths of the axes are "
                         f"t.shape, one of them is t.shape[{', '.join(map(str, dim)) or 0}]")
+
+
+class Data(np.ndarray):
+    """What `t.data` gives: a NumPy array, that says what to write where PyTorch's would be changed in place.
+
+    What is computed from it is a plain array.
+    """
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else np.asarray(array)
+
+    def __reduce__(self) -> Any:
+        return np.asarray(self).__reduce__()
+
+    def __repr__(self) -> str:
+        return repr(np.asarray(self))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(missing("t.data, a NumPy array,", name, DATA), name=name, obj=self)
+
+
+def _in_place(name: str) -> Any:
+    def method(self: Any, *values: Any) -> Any:
+        if not self.flags.writeable:
+            raise ValueError("data: a graph relies on these values, so they are read-only; change a leaf by "
+                             "t.mutate()[...] *= x and the like, or by t.data = t.data * x")
+        return getattr(np.ndarray, name)(self, *values)
+    return method
+
+
+Data.__name__ = "ndarray"  # what errors say that one got
+for _name in ("setitem", "iadd", "isub", "imul", "itruediv", "ipow"):
+    setattr(Data, f"__{_name}__", _in_place(f"__{_name}__"))
 
 
 class ValuesIndices(NamedTuple):
@@ -133,6 +166,15 @@ class Tensor(Record):
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         super().__init__(as_array(data, copy=True), Memory())
         self.requires_grad = requires_grad
+
+    @property
+    def data(self) -> Data:
+        """The values; read-only once a graph relies on them (then `mutate()` is the way)."""
+        return super().data.view(Data)
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        Record.data.__set__(self, value)  # type: ignore[attr-defined]
 
     # ----- Python's operators -----
 
@@ -235,8 +277,8 @@ class Tensor(Record):
         return ops.transpose(self)
 
     def numpy(self) -> NDArray[Any]:
-        """Same as `.data`."""
-        return self.data
+        """The values, as `.data`."""
+        return self.data.view(np.ndarray)
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
@@ -415,9 +457,10 @@ class Tensor(Record):
         """The values in another dtype; the gradient comes back in this one."""
         return ops.astype(self, dtype)
 
-    def to(self, dtype: DTypeLike) -> Tensor:
-        """Same as `astype`; a device, as in PyTorch, is refused."""
-        return ops.astype(self, checked_dtype(f"to ({DEVICE})", dtype))
+    @advised
+    def to(self, dtype: DTypeLike = "cpu") -> Tensor:
+        """Same as `astype`; "cpu", where all tensors are, gives the tensor itself, other devices an error."""
+        return self if str(dtype) == "cpu" else ops.astype(self, checked_dtype(f"to ({DEVICE})", dtype))
 
     def float(self) -> Tensor:
         """The values as float32."""

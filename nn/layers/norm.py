@@ -40,6 +40,7 @@ class _ChannelNorm(Norm):
         shape = np.shape(x)
         if len(shape) not in self.ndims or shape[1] != self.num_features:
             fits = f"; num_features={shape[1]} would fit" if len(shape) in self.ndims else ""
+            fits += tg.arguments.misplaced(shape, self.num_features, max(self.ndims) - 2)
             raise ValueError(f"{type(self).__name__}: expects {' or '.join(map(str, self.ndims))} axes with "
                              f"num_features={self.num_features} channels on axis 1, got x of shape "
                              f"{shape}{fits}")
@@ -161,7 +162,7 @@ class GroupNorm(Norm):
         shape = np.shape(x)
         if len(shape) < 2 or shape[1] != self.num_channels:
             raise ValueError(f"GroupNorm: expects num_channels={self.num_channels} on axis 1, got x of shape "
-                             f"{shape}")
+                             f"{shape}" + tg.arguments.misplaced(shape, self.num_channels, 2))
         return tg.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

@@ -50,7 +50,9 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         given = _listed(type(self).__name__, params)
         if not given:
-            raise ValueError(f"{type(self).__name__}: got no parameters; pass model.parameters()")
+            raise ValueError(f"{type(self).__name__}: got no parameters; pass model.parameters(), of a "
+                             f"model that keeps its modules in nn.ModuleList, not in a plain list, and "
+                             f"anew to each optimiser: an iterator is used up")
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.state: dict[int, dict[str, Any]] = {}  # by the parameter's position over all groups
@@ -119,6 +121,7 @@ class Optimizer:
         ends = itertools.accumulate((len(group["params"]) for group in self.param_groups), initial=0)
         return [range(first, end) for first, end in itertools.pairwise(ends)]
 
+    @tg.advice.advised
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for p in self.parameters():

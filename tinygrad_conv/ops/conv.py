@@ -29,7 +29,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from ..arguments import PADDING_MODES, one_of, sizes, whole
+from ..arguments import PADDING_MODES, misplaced, one_of, sizes, whole
 from ..kernels.geometry import Geometry, brief, conv_geometry, transposed_geometry
 from ..kernels.table import run
 from ..operands import as_floats
@@ -129,7 +129,7 @@ def _inputs(op: str, axes: str, x: Tensor, w: Any, bias: Any, groups: int, trans
     if images.shape[1] != inputs:
         raise ValueError(
             f"{op}: weight expects {inputs} input channels but x has {images.shape[1]} (x.shape={x.shape}, "
-            f"weight.shape={w.shape}, groups={groups})")
+            f"weight.shape={w.shape}, groups={groups})" + misplaced(x.shape, inputs, len(axes) - 2))
     if first % groups:
         raise ValueError(f"{op}: weight.shape[0]={first} must be divisible by groups={groups} "
                          f"(weight.shape={w.shape})")
