@@ -5,7 +5,9 @@ Pure checks of numbers, sizes, axes, dtypes and generators, which know no op and
 """
 import math
 import operator
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -207,6 +209,26 @@ def flag(value: Any, op: str, name: str) -> bool:
     if not isinstance(value, bool | np.bool):
         raise TypeError(f"{op}: {name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def file(path: str | os.PathLike[str], op: str) -> Path:
+    """The path of a file that is there: what is read must have an end, as a pipe or a device has not.
+
+    Raises:
+        FileNotFoundError: if there is none, or a folder, a pipe, a socket or a device.
+        PermissionError: if it may not be read.
+
+    Example:
+        >>> file("/dev/null", "load")
+        Traceback (most recent call last):
+        FileNotFoundError: load: there is no file '/dev/null', but a folder, a pipe, a socket or a device
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{op}: there is no file {os.fspath(path)!r}"
+                                f"{', but a folder, a pipe, a socket or a device' if path.exists() else ''}")
+    open(path, "rb").close()  # refuses one that may not be read
+    return path
 
 
 def instance(value: Any, kinds: Any, op: str, expected: str, advice: str = "") -> Any:
