@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -28,11 +28,14 @@ class Blas:
 @pytest.fixture
 def team(monkeypatch):
     """A team of 3 whose BLAS is a fake one."""
+    blas = [Blas()]
+    monkeypatch.setattr(parallel, "_blas_libraries", lambda: blas)
     team = parallel._Team(3)
     team.start()
-    team.blas, team.pool = [Blas()], ThreadPoolExecutor(2)
     monkeypatch.setattr(parallel, "_team", team)
-    return team
+    yield team
+    for _ in range(team.workers):
+        team.parts.put(None)
 
 
 def test_work_goes_in_equal_parts_in_order(team):
@@ -111,13 +114,12 @@ def test_small_work_takes_no_lock_and_asks_blas_nothing(team):
 
 
 def test_the_number_of_threads_may_change_while_work_is_handed_over(team):
-    submit = team.pool.submit
+    class Parts(queue.SimpleQueue):
+        def put(self, part):
+            tg.set_num_threads(2)
+            super().put(part)
 
-    def resize_and_submit(*call):
-        tg.set_num_threads(2)
-        return submit(*call)
-
-    team.pool.submit = resize_and_submit
+    team.parts = Parts()  # which no worker looks at: the calling thread does it all
     assert parallel.split(8, True, lambda lo, hi: hi - lo) == [2, 3, 3]
     assert tg.get_num_threads() == 2
 

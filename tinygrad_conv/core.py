@@ -6,9 +6,14 @@ by nobody (`Fixed`). All other memory (`Memory`) is seen through locked views of
 through `data` and `mutate` only, which count and watch, so that `backward` notices. Nothing here knows an op,
 a derivative or a picture.
 """
+from __future__ import annotations
+
 import itertools
+import operator
 import weakref
 import zlib
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +78,29 @@ class Memory:
     def record(self) -> None:
         """A graph relies on the values from now on."""
         self.recorded, self.settled = True, not self.watched
+
+
+def exchange(owners: Sequence[Any], name: str, before: Iterable[Any], after: Iterable[Any],
+             *copies: tuple[memoryview, Any, memoryview]) -> bool:
+    """Set an attribute of all owners, and copy (to, index, from), if each attribute still is the object `before`.
+
+    One call into C, without a bytecode: no other thread, signal handler or interrupt comes between, and all
+    of it is done, or nothing. This is how state that several threads share changes. The caller holds the
+    objects of `before`, so that no finaliser runs; memoryviews keep the interpreter to themselves.
+    """
+    return all(chain(map(operator.is_, map(getattr, owners, repeat(name)), before),
+                     map(operator.is_, map(setattr, owners, repeat(name), after), repeat(None)),
+                     map(operator.is_, itertools.starmap(operator.setitem, copies), repeat(None))))
+
+
+def change(leaves: Sequence[Record], rule: Callable[[list[np.ndarray]], Iterable[Any]]) -> None:
+    """Give leaves of at most one axis the values `rule(values)`, all at once; again, if one changed meanwhile."""
+    arrays, memories, done = [t.mutate() for t in leaves], [t.memory for t in leaves], False
+    while not done:
+        before = [memory.changed for memory in memories]
+        new = [np.asarray(value, a.dtype) for a, value in zip(arrays, rule(arrays))]
+        copies = [(memoryview(a.reshape(-1)), slice(None), memoryview(b.reshape(-1))) for a, b in zip(arrays, new)]
+        done = exchange(memories, "changed", before, [tick() for _ in memories], *copies)
 
 
 def checksum(array: np.ndarray) -> int:
