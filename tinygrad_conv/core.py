@@ -13,7 +13,8 @@ import operator
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, repeat
+from contextlib import suppress
+from itertools import chain, repeat, starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,27 +25,42 @@ from .state import is_recording
 tick = itertools.count(1).__next__  # one clock: what changed after a call has a later time than the call
 
 
+NEW, EXPOSED = "new", "exposed"
+
+
 class Fixed:
     """Memory that nobody can change: the result of a recorded op. Its identity says "same memory"."""
 
     __slots__ = ()
-    changed, settled, watched = 0, True, False  # as of a Memory
+    changed, unsettled, watched = 0, (), False  # as of a Memory
 
 
 class Memory:
     """What all tensors on one piece of changeable memory share.
 
     `changed` is when a writeable view was last handed out, by `mutate` or before a graph relied on the
-    values (`recorded`); `exposed` says that they belong to one of the user's arrays, `closed` that this
-    array is read-only. `lent` holds the views that are still alive: while there are any, or if `exposed`,
-    only a checksum can tell a change (`watched`). Memory that is recorded and not watched is `settled`.
+    values; `closed` says that it is a read-only array of the user's. `unsettled` lists why a call has more to
+    do than look at `changed`: NEW, until a graph relies on the values; EXPOSED, as those of one of the user's
+    arrays; the views that were lent and are still alive. While there is more than NEW, only a checksum can tell
+    a change (`watched`). The list is changed by its own methods, in C: no thread or interrupt comes between.
 
     Arrays are handed out by way of a `memoryview`, which is then their `.base`: NumPy refuses to unlock a
     locked one, and the `.base` of a lent one lives as long as any view of it.
     """
 
-    changed, recorded, settled, watched, exposed, closed = 0, False, False, False, False, False
-    lent: dict[int, weakref.ref[Any]] = {}  # of the class: nothing was ever lent
+    changed, closed = 0, False
+    unsettled: Any = (NEW,)  # of the class; `_reasons` makes one of its own
+
+    @property
+    def recorded(self) -> bool:
+        return NEW not in self.unsettled
+
+    @property
+    def watched(self) -> bool:
+        return any(why is not NEW for why in self.unsettled)
+
+    def _reasons(self) -> list[Any]:
+        return vars(self).setdefault("unsettled", [NEW])
 
     def lend(self, array: np.ndarray) -> np.ndarray:
         """A writeable twin of a locked view; it, and every view of it, keeps alive the twin that is watched.
@@ -54,30 +70,24 @@ class Memory:
         """
         if self.closed:
             raise ValueError("the array that is shared is read-only")
-        if isinstance(array.base, np.ndarray) and not self.exposed:
+        reasons = self._reasons()
+        if isinstance(array.base, np.ndarray) and EXPOSED not in reasons:
             array.base.setflags(write=True)  # from now on; nobody but this object gets at it
         twin = array.view()
         twin.setflags(write=True)
         view = np.asarray(memoryview(twin))
-        if self.lent is Memory.lent:
-            self.lent = {}
-        watch = weakref.ref(twin, self._returned)
-        self.lent[id(watch)] = watch
-        self.changed, self.watched, self.settled = tick(), True, False
+        reasons.append(weakref.ref(twin, reasons.remove))
+        self.changed = tick()  # last: a call after this one sees the list, one before it is told by the time
         return view
-
-    def _returned(self, watch: weakref.ref[Any]) -> None:
-        self.lent.pop(id(watch), None)
-        self.watched = self.exposed or bool(self.lent)
-        self.settled = self.recorded and not self.watched
 
     def expose(self, array: np.ndarray) -> None:
         """Watch from now on: the memory is that of one of the user's arrays."""
-        self.exposed, self.watched, self.closed = True, True, not array.flags.writeable
+        self.unsettled, self.closed = [NEW, EXPOSED], not array.flags.writeable
 
     def record(self) -> None:
         """A graph relies on the values from now on."""
-        self.recorded, self.settled = True, not self.watched
+        with suppress(ValueError):  # of another thread, which was quicker
+            self._reasons().remove(NEW)
 
 
 def exchange(owners: Sequence[Any], name: str, before: Iterable[Any], after: Iterable[Any],
@@ -90,7 +100,7 @@ def exchange(owners: Sequence[Any], name: str, before: Iterable[Any], after: Ite
     """
     return all(chain(map(operator.is_, map(getattr, owners, repeat(name)), before),
                      map(operator.is_, map(setattr, owners, repeat(name), after), repeat(None)),
-                     map(operator.is_, itertools.starmap(operator.setitem, copies), repeat(None))))
+                     map(operator.is_, starmap(operator.setitem, copies), repeat(None))))
 
 
 def change(leaves: Sequence[Record], rule: Callable[[list[np.ndarray]], Iterable[Any]]) -> None:
