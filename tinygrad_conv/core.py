@@ -91,12 +91,13 @@ class Memory:
 
 
 def exchange(owners: Sequence[Any], name: str, before: Iterable[Any], after: Iterable[Any],
-             *copies: tuple[memoryview, Any, memoryview]) -> bool:
-    """Set an attribute of all owners, and copy (to, index, from), if each attribute still is the object `before`.
+             *copies: tuple[Any, Any, Any]) -> bool:
+    """Set an attribute of all owners, and items (to, index, from), if each attribute still is the one `before`.
 
     One call into C, without a bytecode: no other thread, signal handler or interrupt comes between, and all
     of it is done, or nothing. This is how state that several threads share changes. The caller holds the
-    objects of `before`, so that no finaliser runs; memoryviews keep the interpreter to themselves.
+    objects of `before`, so that no finaliser runs. NumPy lets other threads in while it copies an array,
+    a memoryview does not.
     """
     return all(chain(map(operator.is_, map(getattr, owners, repeat(name)), before),
                      map(operator.is_, map(setattr, owners, repeat(name), after), repeat(None)),
@@ -104,12 +105,31 @@ def exchange(owners: Sequence[Any], name: str, before: Iterable[Any], after: Ite
 
 
 def change(leaves: Sequence[Record], rule: Callable[[list[np.ndarray]], Iterable[Any]]) -> None:
-    """Give leaves of at most one axis the values `rule(values)`, all at once; again, if one changed meanwhile."""
+    """Give all leaves the values `rule(values)` at once: an interrupt comes before or after, not between.
+
+    If another thread has changed one of them since `rule` read it, `rule` is asked again: no change is lost.
+    (Other threads may see part of a change, if there are leaves of several axes.)
+
+    Args:
+        leaves: tensors that `mutate()` could change.
+        rule: gets their arrays, changes none, returns the new values in the same order.
+
+    Raises:
+        RuntimeError: as `mutate()`; nothing has changed then.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> total, count = tg.tensor([1.0, 2.0]), tg.tensor(0)
+        >>> tg.change([total, count], lambda values: [values[0] + 5.0, values[1] + 1])
+        >>> total.tolist(), count.item()
+        ([6.0, 7.0], 1)
+    """
     arrays, memories, done = [t.mutate() for t in leaves], [t.memory for t in leaves], False
     while not done:
         before = [memory.changed for memory in memories]
         new = [np.asarray(value, a.dtype) for a, value in zip(arrays, rule(arrays))]
-        copies = [(memoryview(a.reshape(-1)), slice(None), memoryview(b.reshape(-1))) for a, b in zip(arrays, new)]
+        copies = [(memoryview(a), slice(None), memoryview(b)) if a.ndim == 1 else (a, ..., b)
+                  for a, b in zip(arrays, new)]
         done = exchange(memories, "changed", before, [tick() for _ in memories], *copies)
 
 

@@ -39,11 +39,23 @@ class Block:
     def __init__(self, recording: bool | None, names: tuple[str, ...]) -> None:
         self.recording, self.names = recording, names
 
+    # Python lets an interrupt in when a function begins and after a call. What is left to it: `__exit__` begins.
+
     def __enter__(self) -> None:
-        enter(self._within(current()))
+        outer = current()
+        try:
+            enter(self._within(outer))
+        except BaseException:
+            enter(outer)
+            raise
 
     def __exit__(self, *exception: Any) -> None:
-        enter(self._left(current()))
+        try:
+            left = self._left(current())
+        except BaseException:
+            enter(self._left(current()))
+            raise
+        enter(left)
 
     def _within(self, outer: State) -> State:
         recording = outer.recording if self.recording is None else self.recording
