@@ -6,10 +6,13 @@ signals, and counts; at the n-th instant it raises, or calls the handler to be t
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from _thread import interrupt_main
 from contextlib import contextmanager
+from contextvars import Context
 from functools import partial
-from itertools import chain, count, islice, repeat
+from itertools import chain, islice, repeat
 from operator import is_
 
 import numpy as np
@@ -22,22 +25,20 @@ from tinygrad_conv.kernels import parallel
 
 
 @contextmanager
-def at(n, action, *args):
-    """`action(*args)` at the n-th instant of the block; yields a list that is then no longer empty."""
+def at(n, action):
+    """`action(signal, frame)` at the n-th instant of the block; yields a list that is then no longer empty."""
     reached = []
-    again = map(is_, map(interrupt_main, repeat(signal.SIGINT)), repeat(None))
-    first = map(is_, map(reached.append, repeat(True, 1)), repeat(None))  # zip: both or none
-    then = map(lambda _: True, ()) if action is None else map(action, *[repeat(a, 1) for a in args])
-    steps = chain(islice(again, 2 * n), first, then, repeat(True))
-    # min(signal, frame, key=...) asks for the next step twice
+    again = map(is_, map(interrupt_main, repeat(signal.SIGINT)), repeat(None))  # pending once more
+    there = map(is_, map(reached.append, [n]), [None])
+    steps = chain(islice(again, 2 * n), there, map(bool, map(action, [signal.SIGINT], [None])), repeat(True))
+    # `min(signal, frame, key=...)` takes two steps
     before = signal.signal(signal.SIGINT, partial(min, key=partial(next, steps)))
     try:
         interrupt_main()
         yield reached
     finally:
         signal.signal(signal.SIGINT, partial(max, key=id))  # what is still pending goes nowhere
-        for _ in range(2):
-            pass
+        abs(0)
         signal.signal(signal.SIGINT, before)
 
 
@@ -46,7 +47,7 @@ def instants(operation, most=100_000):
     for n in range(most):
         done = False
         try:
-            with at(n, signal.default_int_handler, signal.SIGINT, None) as reached:
+            with at(n, signal.default_int_handler) as reached:
                 operation()
                 done = True
         except KeyboardInterrupt:
@@ -199,3 +200,144 @@ def test_an_interrupt_at_any_instant_of_a_change_leaves_the_memory_watched_and_t
             y.backward()
         del view
         assert not x.memory.unsettled
+
+
+# ----- a signal handler that runs ops, at any instant -----
+
+@pytest.mark.parametrize("name", ["conv2d", "matmul", "depthwise"])
+def test_a_handler_that_runs_an_op_at_any_instant_gets_right_numbers_and_disturbs_none(name):
+    other = tg.ones(*X.shape) + X.detach()
+    wanted, of_handler = KERNELS[name]().numpy(), tg.conv2d(other, W).numpy()
+    before, seen = blas_threads(), []
+
+    def handler(*_):
+        seen.append(np.array_equal(tg.conv2d(other, W).numpy(), of_handler))
+    for n in range(0, 100_000, 3):
+        with at(n, handler) as reached:
+            y = KERNELS[name]()
+        assert np.array_equal(y.numpy(), wanted) and blas_threads() == before
+        if not reached:
+            break
+    assert len(seen) > 20 and all(seen)
+
+
+def test_a_handler_that_runs_a_backward_at_any_instant_of_another_loses_no_gradient():
+    """In a context of its own: the one that was interrupted may record nothing just now."""
+    x = draw(3)
+    for n in range(100_000):
+        x.grad = None
+        with at(n, lambda *_: Context().run(lambda: (x * 1.0).sum().backward())) as reached:
+            (x * 1.0).sum().backward()
+        assert x.grad.tolist() == [2.0 if reached else 1.0] * 3
+        if not reached:
+            return
+
+
+def test_a_handler_that_trains_a_norm_at_any_instant_of_another_loses_no_statistics():
+    layer, x = nn.BatchNorm2d(2), draw(2, 2, 2, 2)
+    start = layer.state_dict()
+    states = []
+    for _ in range(2):
+        layer(x)
+        states.append(layer.state_dict())
+    for n in range(100_000):
+        layer.load_state_dict(start)
+        with at(n, lambda *_: layer(x).shape) as reached:
+            layer(x)
+        for key, value in states[bool(reached)].items():
+            np.testing.assert_array_equal(layer.state_dict()[key], value)
+        if not reached:
+            return
+
+
+def test_memory_that_a_handler_begins_to_change_at_any_instant_is_watched():
+    """As another thread might: the view is written to after the call, which then has to notice."""
+    for n in range(100_000):
+        x, views = draw(3), []
+        (x * x).sum().backward()
+        with at(n, lambda *_: views.append(x.mutate())) as reached:
+            y = (x * x).sum()
+        for view in views:
+            view[0] += 1
+            with pytest.raises(RuntimeError, match="changed in place"):
+                y.backward()
+        if not reached:
+            return
+
+
+# ----- real signals, in a process of its own that has to end -----
+
+INTERRUPTED = """
+import random, signal, sys, time
+import numpy as np
+import tinygrad_conv as tg
+from tinygrad_conv.kernels import parallel
+
+tg.set_num_threads(2)
+rng = np.random.default_rng(0)
+x, w, m = (tg.tensor(rng.standard_normal(s, np.float32), requires_grad=True)
+           for s in ((8, 3, 64, 64), (4, 3, 3, 3), (256, 256)))
+KERNELS = [lambda: tg.conv2d(x, w), lambda: tg.matmul(m, m), lambda: tg.max_pool2d(x, 2)]
+wanted = [k().numpy() for k in KERNELS]
+before = [b.get_num_threads() for b in parallel._team.blas]
+seconds, count, chance = float(sys.argv[1]), 0, random.Random(0)
+end = time.monotonic() + seconds
+while time.monotonic() < end:
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-4, 4e-3))
+            for i in range(10**6):
+                KERNELS[i % 3]()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        count += 1
+    assert [b.get_num_threads() for b in parallel._team.blas] == before
+    assert tg.is_recording()
+for k, numbers in zip(KERNELS, wanted):
+    assert np.array_equal(k().numpy(), numbers)
+print(count)
+"""
+
+
+def hammered(seconds):
+    code = INTERRUPTED.replace("tg.set_num_threads(2)", "tg.set_num_threads(2)\n"
+                               "signal.signal(signal.SIGALRM, signal.default_int_handler)", 1)
+    out = subprocess.run([sys.executable, "-c", code, str(seconds)], capture_output=True, text=True,
+                         timeout=seconds + 60)
+    assert out.returncode == 0 and not out.stderr, out.stderr
+    return int(out.stdout)
+
+
+def test_a_process_that_is_interrupted_hundreds_of_times_computes_on_and_ends():
+    assert hammered(3) > 100
+
+
+@pytest.mark.slow
+def test_a_process_that_is_interrupted_thousands_of_times_computes_on_and_ends():
+    assert hammered(60) > 5000
+
+
+@pytest.mark.parametrize("where", ["kernel", "worker", "start"])
+def test_an_interrupted_process_can_end_at_once(where):
+    """Also by a KeyboardInterrupt that nobody catches, and while a part is still under way."""
+    code = """
+import _thread, signal, sys, threading, time
+import numpy as np
+import tinygrad_conv as tg
+from tinygrad_conv.kernels import parallel
+tg.set_num_threads(2)
+main = threading.main_thread()
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+def work(lo, hi):
+    here = threading.get_ident() == main.ident
+    if sys.argv[1] == "start" or here == (sys.argv[1] == "kernel"):
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+    time.sleep(0.3)
+try:
+    parallel.split(2, True, work)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    out = subprocess.run([sys.executable, "-c", code, where], capture_output=True, text=True, timeout=60)
+    assert (out.returncode, out.stdout, out.stderr) == (0, "interrupted\n", "")
