@@ -155,7 +155,7 @@ class _Team:
 _team = _Team(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 _mine = threading.local()  # the workspaces of a thread: `space` that its part uses, `spare` that none does
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_team.forget)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=lambda: _team.forget())  # threads do not survive a fork
 
 
 def set_num_threads(n: int) -> None:
