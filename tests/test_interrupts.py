@@ -64,7 +64,12 @@ def blas_threads():
 
 @pytest.fixture(autouse=True)
 def _as_before():
-    """Whatever happens in a test: BLAS, the recording state, locks and workers are as they were."""
+    """Whatever happens in a test: BLAS, the recording state, locks and workers are as they were; it ends."""
+    def too_long(*_):
+        raise TimeoutError("the test hangs")
+
+    handler = signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, 120, 1)  # again and again, should that be swallowed
     tg.set_num_threads(2)
     parallel.split(1, False, lambda lo, hi: None)
     before = blas_threads()
@@ -75,6 +80,8 @@ def _as_before():
     team.lock.release()
     assert tg.is_recording() and tg.exp(tg.ones(1, requires_grad=True)).node.scope == ()
     assert parallel.split(8, True, lambda lo, hi: (lo, hi)) == [(0, 4), (4, 8)]
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, handler)
 
 
 def draw(*shape, requires_grad=True):
