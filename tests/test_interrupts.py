@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from _thread import interrupt_main
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
 from itertools import chain, islice, repeat
@@ -270,6 +270,52 @@ def test_memory_that_a_handler_begins_to_change_at_any_instant_is_watched():
                 y.backward()
         if not reached:
             return
+
+
+def test_a_call_that_a_handler_records_at_any_instant_of_a_change_is_told():
+    for n in range(100_000):
+        x, ys = draw(3), []
+        (x * x).sum().backward()
+        with at(n, lambda *_: ys.append((x * x).sum())) as reached:
+            x_view = x.mutate()
+        x_view[0] += 1
+        for y in ys:
+            with pytest.raises(RuntimeError, match="changed in place"):
+                y.backward()
+        if not reached:
+            return
+
+
+class Blas:
+    n = 4
+
+    def get_num_threads(self):
+        return self.n
+
+    def set_num_threads(self, n):
+        self.n = n
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_two_blas_libraries_have_their_threads_back_whatever_comes_at_any_instant(monkeypatch, raises):
+    """A handler's whole call, and then an interrupt or not."""
+    libraries, seen = [Blas(), Blas()], []
+    monkeypatch.setattr(parallel._team, "blas", libraries)
+
+    def look(lo, hi):
+        seen.append([library.n for library in libraries])
+
+    def handler(*_):
+        parallel.split(1, False, look)
+        if raises:
+            raise KeyboardInterrupt
+    for n in range(100_000):
+        with suppress(KeyboardInterrupt), at(n, handler) as reached:
+            parallel.split(1, False, look)
+        assert [library.n for library in libraries] == [4, 4] and not parallel._team.inside
+        if not reached:
+            break
+    assert n > 20 and seen.count([1, 1]) == len(seen)
 
 
 # ----- real signals, in a process of its own that has to end -----
