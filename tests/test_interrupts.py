@@ -310,6 +310,7 @@ def test_two_blas_libraries_have_their_threads_back_whatever_comes_at_any_instan
         if raises:
             raise KeyboardInterrupt
     for n in range(100_000):
+        reached = [n]  # if the first instant is before the block
         with suppress(KeyboardInterrupt), at(n, handler) as reached:
             parallel.split(1, False, look)
         assert [library.n for library in libraries] == [4, 4] and not parallel._team.inside
