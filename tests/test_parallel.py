@@ -150,7 +150,7 @@ def test_a_part_sees_the_settings_of_the_call(team):
 def test_parts_that_no_worker_begins_are_done_by_the_caller(team):
     busy, free = threading.Event(), threading.Event()
     for _ in range(team.workers):
-        team.parts.put(parallel._Part(lambda lo, hi: busy.set() or free.wait(10), 0, 0, []))
+        team.parts.put(parallel._Part(lambda: busy.set() or free.wait(10), []))
     assert busy.wait(10)
     here = parallel.split(8, True, lambda lo, hi: threading.get_ident())
     free.set()

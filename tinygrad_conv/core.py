@@ -41,8 +41,8 @@ class Memory:
     `changed` is when a writeable view was last handed out, by `mutate` or before a graph relied on the
     values; `closed` says that it is a read-only array of the user's. `unsettled` lists why a call has more to
     do than look at `changed`: NEW, until a graph relies on the values; EXPOSED, as those of one of the user's
-    arrays; the views that were lent and are still alive. While there is more than NEW, only a checksum can tell
-    a change (`watched`). The list is changed by its own methods, in C: no thread or interrupt comes between.
+    arrays; the views that were lent and are still alive. While there is more than NEW, only a checksum can
+    tell a change (`watched`). The list's own methods change it, in C: no thread or interrupt comes between.
 
     Arrays are handed out by way of a `memoryview`, which is then their `.base`: NumPy refuses to unlock a
     locked one, and the `.base` of a lent one lives as long as any view of it.
@@ -92,7 +92,7 @@ class Memory:
 
 def exchange(owners: Sequence[Any], name: str, before: Iterable[Any], after: Iterable[Any],
              *copies: tuple[Any, Any, Any]) -> bool:
-    """Set an attribute of all owners, and items (to, index, from), if each attribute still is the one `before`.
+    """Set an attribute of all owners, and items (to, index, from), if the attributes still are those `before`.
 
     One call into C, without a bytecode: no other thread, signal handler or interrupt comes between, and all
     of it is done, or nothing. This is how state that several threads share changes. The caller holds the

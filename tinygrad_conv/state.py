@@ -39,7 +39,7 @@ class Block:
     def __init__(self, recording: bool | None, names: tuple[str, ...]) -> None:
         self.recording, self.names = recording, names
 
-    # Python lets an interrupt in when a function begins and after a call. What is left to it: `__exit__` begins.
+    # Python lets an interrupt in when a function begins, and after a call: here only when `__exit__` begins.
 
     def __enter__(self) -> None:
         outer = current()

@@ -44,10 +44,10 @@ class _Part:
     """A part of a call. Who takes the lock first does it; who comes later waits, and finds it done."""
 
     __slots__ = ("lock", "work", "result", "errors")
+    work: Callable[[], Any] | None
 
-    def __init__(self, work: Callable[[int, int], Any], lo: int, hi: int, errors: list[BaseException]) -> None:
-        self.lock, self.errors = allocate_lock(), errors
-        self.work: Any = partial(copy_context().run, work, lo, hi)  # np.errstate holds for all parts
+    def __init__(self, work: Callable[[], Any], errors: list[BaseException]) -> None:
+        self.lock, self.work, self.errors = allocate_lock(), work, errors
 
     def do(self) -> None:
         with self.lock:
@@ -133,7 +133,8 @@ class _Team:
     def share(self, work: Callable[[int, int], Any], cuts: list[int]) -> list[Any]:
         """What `work` returns for each part: whoever is free does it, the calling thread too."""
         errors: list[BaseException] = []
-        parts = [_Part(work, lo, hi, errors) for lo, hi in pairwise(cuts)]
+        parts = [_Part(partial(copy_context().run, work, lo, hi), errors)  # np.errstate holds for all
+                 for lo, hi in pairwise(cuts)]
         try:
             for part in parts[:-1]:
                 self.parts.put(part)
