@@ -333,6 +333,23 @@ def test_no_update_of_running_statistics_is_lost(layer, shape):
         np.testing.assert_allclose(many.state_dict()[key], value, rtol=1e-5, err_msg=key)
 
 
+def test_changes_of_several_leaves_by_several_threads_all_count():
+    leaves = [tg.tensor(0), tg.zeros(700), tg.tensor(np.zeros((3, 2)).T)]
+    at_once(*[lambda: [tg.change(leaves[:2], lambda values: [v + 1 for v in values]) for _ in range(200)]] * 4)
+    assert leaves[0].item() == 800 and (leaves[1].numpy() == 800).all()
+    tg.change(leaves, lambda values: [v + i for i, v in enumerate(values)])
+    assert [t.numpy().ravel()[0] for t in leaves] == [800, 801, 2]
+
+
+def test_a_change_that_is_refused_changes_nothing():
+    x = tg.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="only leaves"):
+        tg.change([x, x * 1.0], lambda values: [v + 1 for v in values])
+    with pytest.raises(ValueError):
+        tg.change([x, x], lambda values: [values[0] + 1, np.ones((2, 2))])
+    assert x.tolist() == [1.0, 1.0]
+
+
 def test_memory_that_one_thread_lends_while_another_records_is_watched():
     """A flag kept beside the list of views would be computed from it too early by one of the two."""
     for _ in range(300):

@@ -92,7 +92,7 @@ class Memory:
 
 def exchange(owners: Sequence[Any], name: str, before: Iterable[Any], after: Iterable[Any],
              *copies: tuple[Any, Any, Any]) -> bool:
-    """Set an attribute of all owners, and items (to, index, from), if the attributes still are those `before`.
+    """Set an attribute of all owners, and items (to, index, from), if the attributes still are `before`.
 
     One call into C, without a bytecode: no other thread, signal handler or interrupt comes between, and all
     of it is done, or nothing. This is how state that several threads share changes. The caller holds the
@@ -115,7 +115,7 @@ def change(leaves: Sequence[Record], rule: Callable[[list[np.ndarray]], Iterable
         rule: gets their arrays, changes none, returns the new values in the same order.
 
     Raises:
-        RuntimeError: as `mutate()`; nothing has changed then.
+        RuntimeError: as `mutate()`. ValueError: for a value of another shape. Nothing has changed then.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -127,7 +127,9 @@ def change(leaves: Sequence[Record], rule: Callable[[list[np.ndarray]], Iterable
     arrays, memories, done = [t.mutate() for t in leaves], [t.memory for t in leaves], False
     while not done:
         before = [memory.changed for memory in memories]
-        new = [np.asarray(value, a.dtype) for a, value in zip(arrays, rule(arrays))]
+        new = [np.empty(a.shape, a.dtype) for a in arrays]
+        for a, value in zip(new, rule(arrays)):
+            a[...] = value  # what does not fit is noticed here
         copies = [(memoryview(a), slice(None), memoryview(b)) if a.ndim == 1 else (a, ..., b)
                   for a, b in zip(arrays, new)]
         done = exchange(memories, "changed", before, [tick() for _ in memories], *copies)

@@ -173,7 +173,7 @@ def _by_channel(op: str, x: Any, per_sample: bool, running: dict[str, Any], weig
         own_mean._data, own_var._data * (n / max(n - 1, 1)))) if t is not None and x.size]
 
     def learned(old: list[np.ndarray]) -> Iterator[Any]:
-        weight = 1 / (old[-1] + 1) if momentum is None else momentum
+        weight = 1 / (int(old[-1]) + 1) if momentum is None else momentum
         for values, (_, own_values) in zip(old, new):
             yield (1.0 - weight) * values + weight * own_values
         yield from [values + 1 for values in old[len(new):]]
