@@ -130,8 +130,11 @@ class _Team:
             _set_threads(library, n)
         self.before = None
 
-    def share(self, work: Callable[[int, int], Any], cuts: list[int]) -> list[Any]:
+    def share(self, work: Callable[[int, int], Any], count: int, threads: int) -> list[Any]:
         """What `work` returns for each part: whoever is free does it, the calling thread too."""
+        if threads == 1:
+            return [work(0, count)]
+        cuts = [count * i // threads for i in range(threads + 1)]
         errors: list[BaseException] = []
         parts = [_Part(partial(copy_context().run, work, lo, hi), errors)  # np.errstate holds for all
                  for lo, hi in pairwise(cuts)]
@@ -208,13 +211,12 @@ def split(count: int, worth: bool, work: Callable[[int, int], Any], hold: bool =
     if not team.ready:
         team.start()
     threads = max(1, min(team.size, count)) if team.blas and worth else 1
-    cuts = [count * i // threads for i in range(threads + 1)]
     if not hold:
-        return [work(0, count)] if threads == 1 else team.share(work, cuts)
+        return team.share(work, count, threads)
     call = object()
     try:
         team.enter(call)
-        return [work(0, count)] if threads == 1 else team.share(work, cuts)
+        return team.share(work, count, threads)
     finally:
         try:
             team.leave(call)
