@@ -13,7 +13,7 @@ from .core import Fixed, as_array, exchange
 from .tensor import Tensor, share
 from .primitive import free
 from .pullback import pull
-from .state import current, enter, is_recording, recording
+from .state import State, current, enter, is_recording, recording
 from .tape import reach, walk
 
 
@@ -42,7 +42,7 @@ def backward(t: Tensor, gradient: Any = None, create_graph: bool = False,
                            "requires_grad=True, outside no_grad()")
     outside, done = current(), False
     try:
-        enter(outside._replace(recording=create_graph, outer=outside, block=None))
+        enter(State(create_graph, outside.scope, outside, outside.backward))
         calls = reach([t])
         found = [*pull([t], [_seed(t, gradient)], calls=calls).values()]
         leaves = [leaf for leaf, _ in found]

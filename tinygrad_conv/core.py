@@ -49,7 +49,7 @@ class Memory:
     """
 
     changed, closed = 0, False
-    unsettled: Any = (NEW,)  # of the class; `_reasons` makes one of its own
+    unsettled: Any = (NEW,)  # of the class, for memory that has no list of its own yet
 
     @property
     def recorded(self) -> bool:
@@ -57,10 +57,7 @@ class Memory:
 
     @property
     def watched(self) -> bool:
-        return any(why is not NEW for why in self.unsettled)
-
-    def _reasons(self) -> list[Any]:
-        return vars(self).setdefault("unsettled", [NEW])
+        return len(self.unsettled) > self.unsettled.count(NEW)
 
     def lend(self, array: np.ndarray) -> np.ndarray:
         """A writeable twin of a locked view; it, and every view of it, keeps alive the twin that is watched.
@@ -70,7 +67,7 @@ class Memory:
         """
         if self.closed:
             raise ValueError("the array that is shared is read-only")
-        reasons = self._reasons()
+        reasons = vars(self).setdefault("unsettled", [NEW])
         if isinstance(array.base, np.ndarray) and EXPOSED not in reasons:
             array.base.setflags(write=True)  # from now on; nobody but this object gets at it
         twin = array.view()
@@ -86,8 +83,10 @@ class Memory:
 
     def record(self) -> None:
         """A graph relies on the values from now on."""
-        with suppress(ValueError):  # of another thread, which was quicker
-            self._reasons().remove(NEW)
+        reasons = vars(self).setdefault("unsettled", [])
+        if NEW in reasons:
+            with suppress(ValueError):  # of another thread, which was quicker
+                reasons.remove(NEW)
 
 
 def exchange(owners: Sequence[Any], name: str, before: Iterable[Any], after: Iterable[Any],
