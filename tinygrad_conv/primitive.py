@@ -225,7 +225,7 @@ class Primitive(Generic[P]):
                 frame = frame.f_back
             node.code, node.instruction = frame.f_code, frame.f_lasti
             for t in args:
-                unsettled = unsettled or not t.memory.settled
+                unsettled = unsettled or t.memory.unsettled
             if unsettled:
                 node.checksums = {i: checksum(t._data) for i, t in enumerate(args) if t.memory.watched}
         try:
@@ -243,7 +243,7 @@ class Primitive(Generic[P]):
             raise self._explain(e, arrays, params) from e
         if unsettled:
             for t in args:
-                if not t.memory.settled:
+                if t.memory.unsettled:
                     t.memory.record()
         if value.__class__ is list:
             return self._several(value, node, args, backward)  # type: ignore[return-value]

@@ -142,8 +142,8 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 pending[key] = g
             if t.node is None:
                 leaves[key] = t
-    enter(State(recording, before.calls, before, True))
     try:
+        enter(State(recording, before.calls, before, True))
         for number in reversed(order):
             ans = calls[number][0]  # one of the outputs, which will do if there is only one
             node = ans.node

@@ -62,11 +62,23 @@ class Block:
     def __init__(self, recording: bool | None, name: str | None = None, kind: str = "") -> None:
         self.recording, self.name, self.kind = recording, name, kind
 
+    # Python lets an interrupt in when a function begins, and after a call: here only when `__exit__` begins.
+
     def __enter__(self) -> None:
-        enter(self._within(current()))
+        outer = current()
+        try:
+            enter(self._within(outer))
+        except BaseException:
+            enter(outer)
+            raise
 
     def __exit__(self, *exception: Any) -> None:
-        enter(self._left(current()))
+        try:
+            left = self._left(current())
+        except BaseException:
+            enter(self._left(current()))
+            raise
+        enter(left)
 
     def _within(self, outer: State) -> State:
         recording = outer.recording if self.recording is None else self.recording

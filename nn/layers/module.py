@@ -352,9 +352,7 @@ class Module:
         text = "; ".join(f"{what}: {', '.join(map(str, names))}" for what, names in faults.items() if names)
         if text:
             raise RuntimeError(f"load_state_dict: {type(self).__name__} was not changed; {text}")
-        arrays = {name: own[name].mutate() for name in given}  # all writable before the first is written
-        for name, array in arrays.items():
-            array[...] = given[name]
+        tg.change([own[name] for name in given], lambda _: given.values())
         return result
 
     # ----- printing -----
