@@ -176,6 +176,20 @@ def test_after_an_interrupt_at_any_instant_of_a_step_the_optimizer_can_be_saved_
     optimizer.step()
 
 
+def test_an_interrupt_at_any_instant_of_an_assignment_leaves_a_module_that_works():
+    layers, nets = [nn.Linear(2, 2), nn.Linear(2, 2)], []
+
+    def assign():
+        nets.append(nn.Sequential())
+        nets[-1].first = layers[0]
+        nets[-1].first = layers[1]
+
+    for _ in instants(assign):
+        for net in nets[-1:]:
+            assert len(net.state_dict()) in (0, 2)
+            assert all(m is net or m in layers for m in net.modules())
+
+
 @pytest.mark.parametrize("operation", [
     lambda: with_block(tg.no_grad()), lambda: with_block(tg.scope("inside")),
     lambda: tg.grad(lambda x: (x * x).sum())(np.ones(2, np.float32))])

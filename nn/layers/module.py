@@ -111,9 +111,10 @@ class Module:
                 t.name = f"{name}.{inner}"
         elif kind and value is not None:
             value.name = value.name or name
-        if kind:
-            self.__dict__["_kinds"] = {**self._kinds, name: kind}  # anew: a copy has its own
-        object.__setattr__(self, name, value)
+        if kind:  # `_kinds` anew: a copy has its own; both at once, whatever interrupts
+            self.__dict__.update({name: value, "_kinds": {**self._kinds, name: kind}})
+        else:
+            object.__setattr__(self, name, value)
 
     def _kind(self, name: str, value: Any) -> str | None:
         """What `value` is under that name: one of KINDS, or None for a plain attribute."""
@@ -152,8 +153,10 @@ class Module:
         raise AttributeError(text, name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
+        kinds = {other: kind for other, kind in self._kinds.items() if other != name}
+        if kinds != self._kinds and name in vars(self):
+            self.__dict__["_kinds"] = kinds  # first: an interrupt then leaves a plain attribute
         object.__delattr__(self, name)
-        self.__dict__["_kinds"] = {other: kind for other, kind in self._kinds.items() if other != name}
 
     def _enter_scope(self, name: str, around: str = "") -> None:
         """Go by a name on the tape; `around` are the classes of the lists whose names it begins with."""
