@@ -6,41 +6,55 @@ by nobody (`Fixed`). All other memory (`Memory`) is seen through locked views of
 through `data` and `mutate` only, which count and watch, so that `backward` notices. Nothing here knows an op,
 a derivative or a picture.
 """
+from __future__ import annotations
+
 import copy
-import itertools
+import operator
 import weakref
 import zlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import chain, repeat, starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .state import is_recording
+from .state import is_recording, tick
 
 
-tick = itertools.count(1).__next__  # one clock: what changed after a call has a later time than the call
+NEW, EXPOSED = "new", "exposed"
 
 
 class Fixed:
     """Memory that nobody can change: the result of a recorded op. Its identity says "same memory"."""
 
     __slots__ = ()
-    changed, settled, watched = 0, True, False  # as of a Memory
+    changed, unsettled, watched = 0, (), False  # as of a Memory
 
 
 class Memory:
     """What all tensors on one piece of changeable memory share.
 
     `changed` is when a writeable view was last handed out, by `mutate` or before a graph relied on the
-    values (`recorded`); `exposed` says that they belong to one of the user's arrays, `closed` that this
-    array is read-only. `lent` holds the views that are still alive: while there are any, or if `exposed`,
-    only a checksum can tell a change (`watched`). Memory that is recorded and not watched is `settled`.
+    values; `closed` says that it is a read-only array of the user's. `unsettled` lists why a call has more to
+    do than look at `changed`: NEW, until a graph relies on the values; EXPOSED, as those of one of the user's
+    arrays; the views that were lent and are still alive. While there is more than NEW, only a checksum can
+    tell a change (`watched`). The list's own methods change it, in C: no thread or interrupt comes between.
 
     Arrays are handed out by way of a `memoryview`, which is then their `.base`: NumPy refuses to unlock a
     locked one, and the `.base` of a lent one lives as long as any view of it.
     """
 
-    changed, recorded, settled, watched, exposed, closed = 0, False, False, False, False, False
-    lent: dict[int, weakref.ref[Any]] = {}  # of the class: nothing was ever lent
+    changed, closed = 0, False
+    unsettled: Any = (NEW,)  # of the class, for memory that has no list of its own yet
+
+    @property
+    def recorded(self) -> bool:
+        return NEW not in self.unsettled
+
+    @property
+    def watched(self) -> bool:
+        return len(self.unsettled) > self.unsettled.count(NEW)
 
     def lend(self, array: np.ndarray) -> np.ndarray:
         """A writeable twin of a locked view; it, and every view of it, keeps alive the twin that is watched.
@@ -50,30 +64,71 @@ class Memory:
         """
         if self.closed:
             raise ValueError("the array that is shared is read-only")
-        if isinstance(array.base, np.ndarray) and not self.exposed:
+        reasons = vars(self).setdefault("unsettled", [NEW])
+        if isinstance(array.base, np.ndarray) and EXPOSED not in reasons:
             array.base.setflags(write=True)  # from now on; nobody but this object gets at it
         twin = array.view()
         twin.setflags(write=True)
         view = np.asarray(memoryview(twin))
-        if self.lent is Memory.lent:
-            self.lent = {}
-        watch = weakref.ref(twin, self._returned)
-        self.lent[id(watch)] = watch
-        self.changed, self.watched, self.settled = tick(), True, False
+        reasons.append(weakref.ref(twin, reasons.remove))
+        self.changed = tick()  # last: a call after this one sees the list, one before it is told by the time
         return view
-
-    def _returned(self, watch: weakref.ref[Any]) -> None:
-        self.lent.pop(id(watch), None)
-        self.watched = self.exposed or bool(self.lent)
-        self.settled = self.recorded and not self.watched
 
     def expose(self, array: np.ndarray) -> None:
         """Watch from now on: the memory is that of one of the user's arrays."""
-        self.exposed, self.watched, self.closed = True, True, not array.flags.writeable
+        self.unsettled, self.closed = [NEW, EXPOSED], not array.flags.writeable
 
     def record(self) -> None:
         """A graph relies on the values from now on."""
-        self.recorded, self.settled = True, not self.watched
+        reasons = vars(self).setdefault("unsettled", [])
+        if NEW in reasons:
+            with suppress(ValueError):  # of another thread, which was quicker
+                reasons.remove(NEW)
+
+
+def exchange(owners: Sequence[Any], name: str, before: Iterable[Any], after: Iterable[Any],
+             *copies: tuple[Any, Any, Any]) -> bool:
+    """Set an attribute of all owners, and items (to, index, from), if the attributes still are `before`.
+
+    One call into C, without a bytecode: no other thread, signal handler or interrupt comes between, and all
+    of it is done, or nothing. This is how state that several threads share changes. The caller holds the
+    objects of `before`, so that no finaliser runs. NumPy lets other threads in while it copies an array,
+    a memoryview does not.
+    """
+    return all(chain(map(operator.is_, map(getattr, owners, repeat(name)), before),
+                     map(operator.is_, map(setattr, owners, repeat(name), after), repeat(None)),
+                     map(operator.is_, starmap(operator.setitem, copies), repeat(None))))
+
+
+def change(leaves: Sequence[Record], rule: Callable[[list[np.ndarray]], Iterable[Any]]) -> None:
+    """Give all leaves the values `rule(values)` at once: an interrupt comes before or after, not between.
+
+    If another thread has changed one of them since `rule` read it, `rule` is asked again: no change is lost.
+    (Other threads may see part of a change, if there are leaves of several axes.)
+
+    Args:
+        leaves: tensors that `mutate()` could change.
+        rule: gets their arrays, changes none, returns the new values in the same order.
+
+    Raises:
+        RuntimeError: as `mutate()`. ValueError: for a value of another shape. Nothing has changed then.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> total, count = tg.tensor([1.0, 2.0]), tg.tensor(0)
+        >>> tg.change([total, count], lambda values: [values[0] + 5.0, values[1] + 1])
+        >>> total.tolist(), count.item()
+        ([6.0, 7.0], 1)
+    """
+    arrays, memories, done = [t.mutate() for t in leaves], [t.memory for t in leaves], False
+    while not done:
+        before = [memory.changed for memory in memories]
+        new = [np.empty(a.shape, a.dtype) for a in arrays]
+        for a, value in zip(new, rule(arrays)):
+            a[...] = value  # what does not fit is noticed here
+        copies = [(memoryview(a), slice(None), memoryview(b)) if a.ndim == 1 else (a, ..., b)
+                  for a, b in zip(arrays, new)]
+        done = exchange(memories, "changed", before, [tick() for _ in memories], *copies)
 
 
 def checksum(array: np.ndarray) -> int:

@@ -20,9 +20,9 @@ from typing import Any, Generic, ParamSpec
 import numpy as np
 
 from .advice import instead
-from .core import Fixed, Memory, checksum, tick
+from .core import Fixed, Memory, checksum
 from .operands import tensors_of
-from .state import current
+from .state import current, tick
 from .tensor import Tensor, share
 
 P = ParamSpec("P")
@@ -46,16 +46,22 @@ _is_ours = _Files()
 class Node:
     """One recorded call: `primitive(*inputs, **params)`.
 
-    `order` is the time of the call, `scope` the path of enclosing scopes, `code` and `instruction` where
+    `order` is the time of the call, `calls` are the enclosing scopes, `code` and `instruction` say where
     the user called; `checksums` are those of inputs whose memory was watched, by position. `values` holds
     what an op with several outputs made, detached. `freed`: a `backward()` has released the arrays.
     """
 
-    __slots__ = ("primitive", "inputs", "params", "order", "scope", "checksums", "code", "instruction",
+    __slots__ = ("primitive", "inputs", "params", "order", "calls", "checksums", "code", "instruction",
                  "values", "freed")
     primitive: Primitive[Any]
     inputs: tuple[Any, ...]
     values: tuple[Any, ...] | None
+    calls: tuple[str, ...]
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """The names of the enclosing scopes."""
+        return tuple(filter(None, self.calls))
 
     @property
     def where(self) -> tuple[str, int]:
@@ -178,22 +184,6 @@ class Primitive(Generic[P]):
         """The op works entry by entry: its arguments broadcast, their gradients are summed back."""
         self.broadcasts = True
 
-    def ask(self, facet: str, *call: Any, **params: Any) -> Any:
-        """What the op's function for its "cost" or "label" says of a call.
-
-        Raises:
-            ValueError: with the names of op and facet, if the function fails or says nothing of the kind.
-        """
-        try:
-            answer = getattr(self, facet)(*call, **params)
-        except Exception as e:
-            raise ValueError(f"{self.name}: the function of def{facet}, called with {call} and {params}, "
-                             f"raised {type(e).__name__}: {e}") from e
-        if not isinstance(answer, {"cost": int | float | np.number, "label": str}[facet]):
-            raise ValueError(f"{self.name}: the function of def{facet}, called with {call} and {params}, "
-                             f"returned {answer!r}")
-        return answer
-
     # ----- calling -----
 
     def vjps_for(self, count: int) -> Sequence[Callable[..., Any] | None]:
@@ -249,19 +239,19 @@ class Primitive(Generic[P]):
             arrays.append(a._data)
             if a._requires_grad:
                 differentiable = True
-        recording, scope, _, backward, _ = current()
+        recording, calls, _, backward, _ = current()
         node, unsettled = None, False
         if differentiable and recording:
             node = _new(Node)
             node.primitive, node.inputs, node.values, node.freed = self, args, None, False
-            node.order, node.scope, node.checksums = tick(), scope, None  # a change is later from here on
+            node.order, node.calls, node.checksums = tick(), calls, None  # a change is later from here on
             node.params = {key: _frozen(value) for key, value in params.items()} if params else params
             frame = _getframe(1)
             while _is_ours[frame.f_code.co_filename] and frame.f_back is not None:
                 frame = frame.f_back
             node.code, node.instruction = frame.f_code, frame.f_lasti
             for t in args:
-                unsettled = unsettled or not t.memory.settled
+                unsettled = unsettled or t.memory.unsettled
             if unsettled:
                 node.checksums = {i: checksum(t._data) for i, t in enumerate(args) if t.memory.watched}
         try:
@@ -277,7 +267,7 @@ class Primitive(Generic[P]):
             raise self._explain(e, arrays, params)  # noqa: B904  (which knows its cause)
         if unsettled:
             for t in args:
-                if not t.memory.settled:
+                if t.memory.unsettled:
                     t.memory.record()
         if value.__class__ is list:
             return self._several(value, node, args, backward)  # type: ignore[return-value]

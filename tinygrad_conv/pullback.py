@@ -160,8 +160,8 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 pending[key] = g
             if t.node is None:
                 leaves[key] = t
-    enter(State(recording, before.scope, before, True))
     try:
+        enter(State(recording, before.calls, before, True))
         for number in reversed(order):
             ans = calls[number][0]  # one of the outputs, which will do if there is only one
             node = ans.node
@@ -181,7 +181,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 if x.memory.changed > called_at:
                     check_usable(node)
             if recording:
-                enter(State(True, ("backward", *node.scope), before, True))
+                enter(State(True, ("backward", *node.calls), before, True))
             vjps = node.primitive.vjps_for(len(inputs))
             for i, x in enumerate(inputs):
                 vjp = vjps[i]

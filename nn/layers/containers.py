@@ -105,15 +105,16 @@ class _Uncalled(_Container):
     def add_module(self, name: str, module: Module | None) -> None:
         """Declare a submodule; None keeps its place empty."""
         super().add_module(name, module)
-        self._enter_scope(self._scope)
+        self._enter_scope(self._scope, self._frame.kind.rpartition(".")[0])
 
-    def _enter_scope(self, name: str) -> None:
-        stack: list[tuple[str, Module]] = [(name, self)]
+    def _enter_scope(self, name: str, around: str = "") -> None:
+        stack: list[tuple[str, str, Module]] = [(name, around, self)]
         while stack:
-            name, m = stack.pop()
-            Module._enter_scope(m, name)
+            name, around, m = stack.pop()
+            Module._enter_scope(m, name, around)
             if isinstance(m, _Uncalled):
-                stack += [(joined(name, key), child) for key, child in m.named_children()]
+                stack += [(joined(name, key), m._frame.kind if name else "", child)
+                          for key, child in m.named_children()]
 
 
 class ModuleList(_Uncalled, _Indexed):

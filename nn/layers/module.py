@@ -71,25 +71,23 @@ class Module:
 
     def __init__(self) -> None:
         # the kind of each attribute that has one; the scope is the name by which the parent calls it
-        self.__dict__.update(_kinds={}, training=True, _scope="", _frame=None)
+        self.__dict__.update(_kinds={}, training=True)
+        self._enter_scope("")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward(); define it, or call the "
                                   f"modules it holds one by one")
 
     def __call__(self, *args: Any, **kwargs: Any) -> tg.Tensor:
-        try:
-            if self._frame is None:
+        with self._frame:
+            try:
                 y = self.forward(*args, **kwargs)
-            else:
-                with self._frame:
-                    y = self.forward(*args, **kwargs)
-            if y is None:
-                raise TypeError(f"{type(self).__name__}.forward returned None; does it lack a return?")
-            return y
-        except Exception as e:
-            _locate(e, self)
-            raise
+                if y is None:
+                    raise TypeError(f"{type(self).__name__}.forward returned None; does it lack a return?")
+                return y
+            except Exception as e:
+                _locate(e, self)
+                raise
 
     # ----- attributes -----
 
@@ -113,9 +111,10 @@ class Module:
                 t.name = f"{name}.{inner}"
         elif kind and value is not None:
             value.name = value.name or name
-        if kind:
-            self.__dict__["_kinds"] = {**self._kinds, name: kind}  # anew: a copy has its own
-        object.__setattr__(self, name, value)
+        if kind:  # `_kinds` anew: a copy has its own; both at once, whatever interrupts
+            self.__dict__.update({name: value, "_kinds": {**self._kinds, name: kind}})
+        else:
+            object.__setattr__(self, name, value)
 
     def _kind(self, name: str, value: Any) -> str | None:
         """What `value` is under that name: one of KINDS, or None for a plain attribute."""
@@ -154,11 +153,15 @@ class Module:
         raise AttributeError(text, name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
+        kinds = {other: kind for other, kind in self._kinds.items() if other != name}
+        if kinds != self._kinds and name in vars(self):
+            self.__dict__["_kinds"] = kinds  # first: an interrupt then leaves a plain attribute
         object.__delattr__(self, name)
-        self.__dict__["_kinds"] = {other: kind for other, kind in self._kinds.items() if other != name}
 
-    def _enter_scope(self, name: str) -> None:
-        self.__dict__.update(_scope=name, _frame=tg.scope(name) if name else None)
+    def _enter_scope(self, name: str, around: str = "") -> None:
+        """Go by a name on the tape; `around` are the classes of the lists whose names it begins with."""
+        kind = joined(around, type(self).__name__)
+        self.__dict__.update(_scope=name, _frame=tg.scope(name, kind=kind))
 
     def _declare(self, op: str, kind: str, name: str, value: Any, fits: bool) -> None:
         if value is not None and not fits:
@@ -220,19 +223,6 @@ class Module:
             path, m = stack.pop()
             yield path, m
             stack += [(joined(path, name), child) for name, child in m.named_children()][::-1]
-
-    def _called(self) -> Iterator[tuple[str, Module]]:
-        """This module and all below by the paths the tape has for their calls; below the calls' own.
-
-        A shared one goes by its newest name, one in a list by the list's name and its own.
-        """
-        stack: list[tuple[str, str, Module]] = [("", "", self)]
-        while stack:
-            caller, path, m = stack.pop()
-            yield path, m
-            for child in [*m.children()][::-1]:
-                inside = caller if "." in child._scope else path
-                stack.append((inside, joined(inside, child._scope), child))
 
     def _depth(self) -> int:
         """How deep modules are nested, this one included."""
@@ -365,9 +355,7 @@ class Module:
         text = "; ".join(f"{what}: {', '.join(map(str, names))}" for what, names in faults.items() if names)
         if text:
             raise RuntimeError(f"load_state_dict: {type(self).__name__} was not changed; {text}")
-        arrays = {name: own[name].mutate() for name in given}  # all writable before the first is written
-        for name, array in arrays.items():
-            array[...] = given[name]
+        tg.change([own[name] for name in given], lambda _: given.values())
         return result
 
     # ----- printing -----
@@ -413,7 +401,7 @@ class Module:
 def _locate(e: Any, module: Module) -> None:
     """Note where in the tree `e` was raised: each module it passes adds its name to one note.
 
-    The picture of what was computed until then (`e.graph`) learns the kinds of modules on the way.
+    The innermost makes the picture of what was computed until then (`e.graph`).
     """
     kind = type(module).__name__
     if isinstance(e, RecursionError):  # a path and a picture would be as deep
@@ -421,8 +409,7 @@ def _locate(e: Any, module: Module) -> None:
             e.add_note(f"in {kind}, whose modules are nested {module._depth()} deep: each takes some of the "
                        f"{sys.getrecursionlimit()} calls that Python nests (sys.setrecursionlimit)")
         return
-    with tg.scope(*filter(None, [module._scope])):
-        tg.attach_failure(e, {path: type(m).__name__ for path, m in module._called()})
+    tg.attach_failure(e)
     inner = vars(e).get("module_path")
     if inner is None:
         path, e.module_kind = module._scope or kind, kind

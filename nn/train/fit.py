@@ -177,7 +177,8 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         clip_grad_norm: the largest joint norm allowed for the gradients of the optimizer's parameters.
         checkpoint: a folder for `last.safetensors` (the whole run, after each epoch) and
             `best.safetensors` (the weights with the best validation accuracy, else loss).
-        resume: continue from the folder's `last.safetensors`, if there is one.
+        resume: continue from the folder's `last.safetensors`, if there is one; bit for bit if the number of
+            threads (`tg.set_num_threads`) is the same.
         callbacks: objects that are called at each step; by default a progress bar; () for silence.
 
     Returns:
