@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import multiprocessing
 import pickle
 from pathlib import Path
@@ -117,8 +118,10 @@ def tripled(x):
 
 def test_an_op_of_the_users_is_found_by_its_name():
     assert pickle.loads(pickle.dumps([tripled])) == [tripled] == copy.deepcopy([tripled])
-    with pytest.raises((pickle.PicklingError, AttributeError), match="<lambda>|lambda"):
-        pickle.dumps(tg.primitive(lambda x: x))
+    for op in (tg.primitive(lambda x: x), tg.primitive(functools.partial(np.multiply, 2.0))):
+        assert copy.deepcopy(op) is op
+        with pytest.raises((pickle.PicklingError, AttributeError), match="lambda|op"):
+            pickle.dumps(op)
 
 
 def work(model, x, queue):

@@ -26,8 +26,10 @@ LABELS, ONE, PAIR = np.array([0, 2]), np.ones(3), np.ones(2)
 PROBABLE = np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
 
 CALLS = {  # what each function of the ops is called with, by position
-    **dict.fromkeys("abs cos elu erf exp expm1 floor gelu identity isfinite isnan leaky_relu log log1p logical_not neg relu relu6 " "selu sigmoid sign silu sin softplus sqrt tanh".split(), (A,)),
-    **dict.fromkeys("add div equal greater greater_equal hinge_loss less less_equal logical_and logical_or maximum " "minimum mul not_equal outer pow sub".split(), (A, B)),
+    **dict.fromkeys("abs cos elu erf exp expm1 floor gelu identity isfinite isnan leaky_relu log log1p logical_not neg relu "
+                    "relu6 selu sigmoid sign silu sin softplus sqrt tanh".split(), (A,)),
+    **dict.fromkeys("add div equal greater greater_equal less less_equal logical_and logical_or maximum minimum mul "
+                    "not_equal outer pow sub".split(), (A, B)),
     **dict.fromkeys("all amax amin any argmax argmin logsumexp max mean min prod sum".split(), (A, 1, True)),
     **dict.fromkeys("cumsum expand_dims flatten flip log_softmax softmax squeeze".split(), (A, 1)),
     **dict.fromkeys(("global_avg_pool2d", "global_max_pool2d"), (IMAGE,)),
@@ -77,18 +79,12 @@ def taken(a, kind):
     return a.tolist() if kind == "list" and isinstance(a, np.ndarray) else a
 
 
-def run(name, call):
-    """Values, and gradients of all tensors of a graph among the arguments."""
-    leaves = [t for part in call for t in (part if isinstance(part, list) else [part]) if isinstance(t, tg.Tensor)]
-    options = {k: np.random.default_rng(v) for k, v in OPTIONS.get(name, {}).items()}
-    return leaves, options
-
-
 def outcome(name, args, by_name):
-    function = getattr(tg, name)
-    leaves, options = run(name, args)
+    """Values, and gradients of all tensors among the arguments, of which the last `by_name` are named."""
+    function, first = getattr(tg, name), len(args) - by_name
+    leaves = [t for part in args for t in (part if isinstance(part, list) else [part]) if isinstance(t, tg.Tensor)]
+    options = {k: np.random.default_rng(v) for k, v in OPTIONS.get(name, {}).items()}
     names = names_of(function)
-    first = len(args) - by_name
     y = function(*args[:first], **dict(zip(names[first:], args[first:])), **options)
     parts = [t for t in (y if isinstance(y, tuple | list) else [y]) if isinstance(t, tg.Tensor)]
     total = [(t * np.cos(np.arange(t.size, dtype=t.dtype).reshape(t.shape))).sum() for t in parts if t.requires_grad]

@@ -787,6 +787,8 @@ def test_the_spoken_ways_out_work():
         assert t.numpy().tolist() == [1.0, 2.0] == t.tolist()
         assert np.asarray(t.detach()).tolist() == [1.0, 2.0]
         assert np.array([t.detach(), t.detach()]).tolist() == [[1.0, 2.0]] * 2
+    with tg.no_grad():                                       # nothing is recorded, so nothing is lost
+        assert np.asarray(v * 1.0).tolist() == np.array([v, v])[0].tolist() == np.from_dlpack(v).tolist() == [1.0, 2.0]
     for t in (q, q * 1.0):
         assert t.item() == float(t) == t.tolist() == 3.0
         assert f"{t.item():.1f}" == "3.0" and bool(t > 2.0)

@@ -139,7 +139,7 @@ class Primitive(Generic[P]):
         return f"<primitive {self.name}>"
 
     def __reduce__(self) -> str:
-        return self.__qualname__  # type: ignore[no-any-return, attr-defined]  # copied and pickled by name
+        return getattr(self, "__qualname__", self.name)  # copied and pickled by name; a `partial` has none
 
     def defvjp(self, *vjps: Callable[..., Any] | None) -> None:
         """One VJP per argument: `vjp(g, ans, *inputs, **params)`, tensors in, tensor out.

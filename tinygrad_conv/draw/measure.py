@@ -43,7 +43,8 @@ def multiply_adds(op: Primitive, inputs: Sequence[tuple[int, ...]], output: tupl
     try:
         return op.cost(output, *inputs, **params or {}) if op.cost else 0
     except Exception as e:
-        e.add_note(f"in the function of {op.name}.defcost, called with {(output, *inputs)} and {params or {}}")
+        e.add_note(f"in the function of {op.name}.defcost, called with {(output, *inputs)} and "
+                   f"{params or {}}")
         raise
 
 
