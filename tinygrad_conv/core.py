@@ -42,8 +42,8 @@ class Memory:
     tell a change (`watched`). The list's own methods change it, in C: no thread or interrupt comes between.
 
     Arrays are handed out by way of a `memoryview`, which is then their `.base`: NumPy refuses to unlock a
-    locked one, and the `.base` of a lent one lives as long as any view of it. (NumPy's `ufunc.at` heeds no lock:
-    `np.add.at(t.numpy(), i, x)` is the one write that nothing here can refuse.)
+    locked one, and the `.base` of a lent one lives as long as any view of it. (NumPy's `ufunc.at` heeds no
+    lock: `np.add.at(t.numpy(), i, x)` is the one write that nothing here can refuse.)
     """
 
     changed, closed = 0, False
