@@ -94,11 +94,26 @@ KEYWORDS = {  # what a call has no argument for: values that mean nothing here (
     "reduce": ("None", "reduction='none', or 'mean' and 'sum'"),
     "weights_only": ("True", "reading a file never runs code"),
     "assign": ("False", "values are copied into the parameters there are"),
+    "where": ("True", "choose first, as in tg.sum(tg.where(mask, x, 0.0))"),  # NumPy's from here on
+    "initial": ("", "one more entry, as in tg.maximum(tg.max(x), initial)"),
+    "dtype": ("None", "x.astype(dtype), of the argument or of the result"),
+    "casting": ("same_kind", "x.astype(dtype)"), "like": ("None", "the result is a tensor"),
+    "order": ("C K", "any memory order will do; the order of the entries is that of tg.transpose(x)"),
+    "copy": ("None True False", ""), "subok": ("True False", ""), "mean": ("", "it is computed here"),
+    "optimize": ("True False greedy optimal", "the order of the products is chosen here"),
+    "shape": ("None", "by position, as in tg.zeros(2, 3)"), "axes": ("", "tg.transpose(x, axes), before"),
+    "retstep": ("False", "it is (stop - start) / (num - 1)"), "reflect_type": ("even", ""),
+    "end_values": ("0", "mode='constant' with constant_values="),
+    "stat_length": ("None", "tg.concat of what it is padded with"),
     "out": ("None", "the result is returned"), "unbiased": ("", "correction=1 if it is True, else 0"),
     "input": ("", "by position, first"), "other": ("", "by position, second"),
     "tensors": ("", "by position, first"),
 }
-RENAMED = {"dim": "axis", "dims": "axes", "keepdim": "keepdims"}  # what methods of tensors take
+RENAMED = {  # what methods of tensors, PyTorch and NumPy call arguments that there are
+    "dim": "axis", "dims": "axes", "keepdim": "keepdims", "a": "x t", "array": "x", "ary": "x", "arr": "x",
+    "m": "x", "b": "y", "x1": "x", "x2": "y", "a_min": "min", "a_max": "max", "ddof": "correction", "N": "n",
+    "M": "m", "value": "fill_value",
+}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -108,6 +123,24 @@ def keyword(e: BaseException) -> str:
     """The keyword that a TypeError of Python says there is no argument for, or ""."""
     found = re.search(r"unexpected keyword argument '(\w+)'", str(e))
     return found[1] if found else ""
+
+
+def here(keyword: str, known: Container[str]) -> str:
+    """What an argument is called here, of a function with the arguments `known`."""
+    return next((name for name in RENAMED.get(keyword, "").split() if name in known), keyword)
+
+
+def instead(keyword: str, value: Any, known: Container[str]) -> str | None:
+    """What to write instead of a keyword that a function lacks; None if the value means nothing here.
+
+    Example:
+        >>> instead("ddof", 1, ["x", "correction"]), instead("device", "cpu", ["x"])
+        ('; here: correction=', None)
+    """
+    accepted, advice = KEYWORDS.get(keyword, ("", ""))
+    if (name := here(keyword, known)) != keyword:
+        advice = f"{name}="
+    return None if str(value) in accepted.split() else f"; here: {advice}" * bool(advice)
 
 
 def advised(f: Callable[P, T]) -> Callable[P, T]:
@@ -129,13 +162,11 @@ def advised(f: Callable[P, T]) -> Callable[P, T]:
                 raise
             name = type(args[0]).__name__ if f.__name__ == "__init__" else f.__qualname__
             unknown, text = keyword(e), str(e).replace(f.__qualname__, name, 1)
-        accepted, advice = KEYWORDS.get(unknown, ("", ""))
-        if (other := RENAMED.get(unknown)) in inspect.signature(f).parameters:
-            advice = f"{other}="
-        if unknown in named and str(named[unknown]) in accepted.split():
+        advice = instead(unknown, named.get(unknown), inspect.signature(f).parameters)
+        if unknown in named and advice is None:
             del named[unknown]
             return call(*args, **named)
-        raise TypeError(text + f"; here: {advice}" * bool(advice))
+        raise TypeError(text + (advice or ""))
     return call
 
 

@@ -8,6 +8,7 @@ a derivative or a picture.
 """
 from __future__ import annotations
 
+import copy
 import operator
 import weakref
 import zlib
@@ -41,7 +42,8 @@ class Memory:
     tell a change (`watched`). The list's own methods change it, in C: no thread or interrupt comes between.
 
     Arrays are handed out by way of a `memoryview`, which is then their `.base`: NumPy refuses to unlock a
-    locked one, and the `.base` of a lent one lives as long as any view of it.
+    locked one, and the `.base` of a lent one lives as long as any view of it. (NumPy's `ufunc.at` heeds no
+    lock: `np.add.at(t.numpy(), i, x)` is the one write that nothing here can refuse.)
     """
 
     changed, closed = 0, False
@@ -238,25 +240,48 @@ class Record:
             raise ValueError(f"item: expects one value, got shape {self.shape}; index first")
         return self._data.item()
 
+    def _leave(self, how: str, instead: str = "") -> None:
+        """Refuse a silent way out of the graph; `detach()` and `numpy()` are the spoken ones."""
+        if self._requires_grad and is_recording():
+            raise TypeError(f"Tensor: {how} of a tensor that requires a gradient, which would be lost; "
+                            f"{instead}say so: t.detach() or t.numpy()")
+
     if not TYPE_CHECKING:  # NumPy's types would take `array * t` for an array
         def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-            if self._requires_grad and is_recording():
-                raise TypeError("Tensor: NumPy would make an array of a tensor that requires a gradient, "
-                                "which would be lost; join tensors with tg.stack, or say so: t.detach() or "
-                                "t.numpy()")
+            self._leave("NumPy would make an array", "join tensors with tg.stack, or ")
             return np.array(self.data, dtype=dtype, copy=copy)
 
-    def __reduce__(self) -> Any:
-        raise TypeError("Tensor: pickle is not supported, files must not run code; save arrays "
-                        "(t.numpy()) or a state_dict with safetensors, and copy with tg.tensor(t)")
+    def __dlpack__(self, **how: Any) -> Any:
+        """The memory, for other libraries; a copy if a graph relies on it: few know read-only memory."""
+        self._leave("DLPack would make an array")
+        array = self.data
+        if not array.flags.writeable:
+            if how.get("copy") is False:
+                raise BufferError("Tensor: a graph relies on these values, or their owner has locked them; "
+                                  "DLPack can have a copy")
+            array = array.copy()
+        return array.__dlpack__(**how)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._data.__dlpack_device__()
+
+    def __copy__(self) -> Any:
+        self._leave("copy.copy would make a twin")
+        return copy.deepcopy(self)
+
+    def __reduce__(self) -> Any:
+        """How `copy.deepcopy` and `pickle` take a leaf: between processes, for no reader here unpickles."""
         if self.node is not None:
-            raise RuntimeError("deepcopy: only leaves can be copied; use t.detach()")
-        copy = memo[id(self)] = type(self).__new__(type(self))
-        Record.__init__(copy, self._data.copy(), Memory())
-        copy._requires_grad, copy.name = self._requires_grad, self.name
-        return copy
+            raise RuntimeError(f"Tensor: only leaves can be copied and pickled, this is the result of "
+                               f"{self.node.primitive.name}; use t.detach()")
+        return _restored, (type(self), self._data, self._requires_grad, self.name)
+
+
+def _restored(kind: type[Record], array: np.ndarray, requires_grad: bool, name: str) -> Record:
+    t = kind.__new__(kind)
+    Record.__init__(t, array.copy(order="K"), Memory())
+    t._requires_grad, t.name = requires_grad, name
+    return t
 
 
 def as_array(data: Any, copy: bool, dtype: Any = None, shape: tuple[int, ...] | None = None,
@@ -264,18 +289,22 @@ def as_array(data: Any, copy: bool, dtype: Any = None, shape: tuple[int, ...] | 
     """`np.array` with this project's defaults and errors: Python floats are float32."""
     if isinstance(data, Record):
         data = data._data
-    if isinstance(data, list | tuple) and is_recording() and _is_part_of_a_graph(data):
-        raise TypeError(f"{what}: got a {type(data).__name__} of tensors that require gradients, "
-                        f"which would be lost; join them with tg.stack, or detach() them")
+    if isinstance(data, list | tuple):
+        _check_lists(data, what)
     if isinstance(data, np.ndarray) and hasattr(data, "mask"):  # np.ma is imported at need
         raise TypeError(f"{what}: a masked array would lose its mask; fill it first, e.g. "
                         f"a.filled(0), and compute with the mask by tg.where")
     try:
-        array = np.array(data, dtype=dtype, copy=True if copy else None)
-    except (ValueError, TypeError, OverflowError) as e:
+        array = np.array(data, copy=True if copy and dtype is None else None)
+        if dtype is not None and array.dtype.kind in "fiub":  # not before: it would make nan of None
+            array = np.array(data, dtype=dtype, copy=True if copy else None)
+    except (ValueError, TypeError, OverflowError, RuntimeError) as e:  # the last is PyTorch's, of its graph
         raise TypeError(f"{what}: cannot make an array of {type(data).__name__}: {e}") from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{what}: expects real numbers, got dtype {array.dtype}; complex, object "
+        kinds = sorted({type(v).__name__ for v in array.flat}) if array.dtype == object else []
+        held = f" of {', '.join(kinds)}" * bool(kinds)
+        held = " (integers of more than 64 bits)" if kinds == ["int"] else held
+        raise TypeError(f"{what}: expects real numbers, got dtype {array.dtype}{held}; complex, object "
                         f"and string data are not supported")
     if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic):
         array = array.astype(np.float32)
@@ -284,9 +313,21 @@ def as_array(data: Any, copy: bool, dtype: Any = None, shape: tuple[int, ...] | 
     return array
 
 
-def _is_part_of_a_graph(data: Any) -> bool:
-    """Whether a tensor that requires a gradient is somewhere in nested lists."""
-    if set(map(type, data)) <= {int, float, bool}:  # quickly done with long lists of numbers
-        return False
-    return any([v._requires_grad if isinstance(v, Record) else
-                isinstance(v, list | tuple) and _is_part_of_a_graph(v) for v in data])
+def _check_lists(data: Any, what: str) -> None:
+    """Refuse nested lists that hold a tensor of a graph, or more levels than an array has axes."""
+    level, depth = [data], 0
+    while level:
+        inner: dict[int, Any] = {}  # each list once, however often it is met
+        for part in level:
+            if set(map(type, part)) <= {int, float, bool}:  # quickly done with long lists of numbers
+                continue
+            for v in part:
+                if isinstance(v, list | tuple):
+                    inner[id(v)] = v
+                elif isinstance(v, Record) and v._requires_grad and is_recording():
+                    raise TypeError(f"{what}: got a {type(data).__name__} of tensors that require gradients, "
+                                    f"which would be lost; join them with tg.stack, or detach() them")
+        level, depth = list(inner.values()), depth + 1
+        if depth > 64:
+            raise TypeError(f"{what}: a {type(data).__name__} that is nested in more than 64 levels, or "
+                            f"contains itself, makes no array")

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable
 from contextvars import ContextVar
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Generic, NamedTuple, Never, ParamSpec, TypeVar
 
 P, R = ParamSpec("P"), TypeVar("R")
 tick = itertools.count(1).__next__  # one clock: what changed after a call has a later time than the call
@@ -95,6 +95,8 @@ class Block:
         return state.block._within(outer) if state.block else state._replace(outer=outer)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        if not callable(function):
+            raise TypeError(f"no_grad, scope: decorate functions, got {type(function).__name__}")
         if any(kind(function) for kind in (isgeneratorfunction, iscoroutinefunction, isasyncgenfunction)):
             raise TypeError(f"{function.__name__}: a generator or coroutine runs after the decorated call; "
                             f"use the `with` block inside it")
@@ -116,11 +118,34 @@ def is_recording() -> bool:
     return current().recording
 
 
+class Maker(Generic[P]):
+    """A function that makes blocks; in place of one, without its parentheses, it says what to write."""
+
+    def __init__(self, make: Callable[P, Block]) -> None:
+        functools.update_wrapper(self, make)
+        self.make = make
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Block:
+        if any(map(callable, args)):
+            raise self._bare()
+        return self.make(*args, **kwargs)
+
+    def __enter__(self) -> Never:
+        raise self._bare()
+
+    def __exit__(self, *exception: Any) -> None: ...
+
+    def _bare(self) -> TypeError:
+        name = self.make.__name__
+        return TypeError(f"{name}: the parentheses are missing; write `with tg.{name}():`, or @tg.{name}()")
+
+
 def recording(flag: bool) -> Block:
     """Set the recording flag within a `with` block, or a decorated function."""
     return Block(flag)
 
 
+@Maker
 def no_grad() -> Block:
     """Context manager and decorator: inside, nothing is put on the tape.
 
@@ -132,6 +157,7 @@ def no_grad() -> Block:
     return recording(False)
 
 
+@Maker
 def scope(*names: str, kind: str = "") -> Block:
     """Name a stretch of the tape: nodes made inside carry the path of the enclosing scopes.
 

@@ -199,6 +199,7 @@ class Tensor(Record):
     __and__ = __rand__ = _logical("&", "logical_and")
     __or__ = __ror__ = _logical("|", "logical_or")
     __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = __iand__ = __ior__ = _refused
+    __ifloordiv__ = __imod__ = __ixor__ = __ilshift__ = __irshift__ = _refused
     __hash__ = object.__hash__
 
     def __neg__(self) -> Tensor:

@@ -106,7 +106,8 @@ def failing_call(error: BaseException) -> tuple[str, list[tuple[str, Tensor]], t
 
 def _start(calls: list[FrameType]) -> int | None:
     """Where the last stretch of the engine's frames begins, if the error came from there."""
-    ours = [i for i, frame in enumerate(calls) if frame.f_code.co_filename.startswith(OURS[0])]
+    ours = [i for i, frame in enumerate(calls) if frame.f_code.co_filename.startswith(OURS[0])
+            and frame.f_code.co_name != "on_views"]  # a function of the user's has begun
     last = ours[-1] if ours else 0
     calls_out = calls[last].f_code is Primitive.__call__.__code__
     below = all(frame.f_code.co_filename.startswith(NUMPY) for frame in calls[last + 1:])

@@ -19,6 +19,9 @@ import numpy as np
 from ..arguments import one_of
 
 
+BUILT_IN = ("numpy", "compiled")  # whose shapes are tested here
+
+
 class Kernel(NamedTuple):
     """One row: `serves`, of the same arguments, says whether `function` takes the call."""
 
@@ -30,6 +33,19 @@ class Kernel(NamedTuple):
 kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
     "conv2d", "input_adjoint", "weight_adjoint", "averages", "averages_adjoint",
     "maxima", "maxima_scatter", "maxima_gather", "maxima_indices")}
+
+
+SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {  # of the results
+    "conv2d": lambda x, w, b, geometry: (len(x), len(w), *geometry.out),
+    "input_adjoint": lambda g, w, b, geometry: (len(g), w.shape[1] * geometry.groups, *geometry.size),
+    "weight_adjoint": lambda g, x, geometry: (g.shape[1], x.shape[1] // geometry.groups, *geometry.kernel),
+    "averages": lambda x, divisor, geometry: (*x.shape[:2], *geometry.out),
+    "averages_adjoint": lambda g, divisor, geometry: (*g.shape[:2], *geometry.size),
+    "maxima": lambda x, geometry: (*x.shape[:2], *geometry.out),
+    "maxima_scatter": lambda g, x, y, geometry: x.shape,
+    "maxima_gather": lambda u, x, y, geometry: y.shape,
+    "maxima_indices": lambda x, y, geometry: y.shape,
+}
 
 
 def register(family: str, operation: str, function: Callable[..., np.ndarray],
@@ -56,15 +72,18 @@ def run(operation: str, *call: Any) -> np.ndarray:
         LookupError: if none does.
 
     Example:
-        >>> register("mine", "conv2d", lambda x, w, b, geometry: x * w, lambda x, w, b, geometry: x.ndim == 0)
-        >>> int(run("conv2d", np.array(2), np.array(3), None, None))
-        6
+        >>> register("mine", "maxima_gather", lambda u, x, y, g: y + u, lambda u, x, y, g: u.ndim == 0)
+        >>> int(run("maxima_gather", np.array(2), np.array(1), np.array(3), None))
+        5
         >>> unregister("mine")
     """
     for kernel in kernels.get(operation, ()):
         if kernel.serves is None or kernel.serves(*call):
             try:
-                return kernel.function(*call)
+                value = kernel.function(*call)
+                if kernel.family not in BUILT_IN and np.shape(value) != (shape := SHAPES[operation](*call)):
+                    raise ValueError(f"{operation}: a result of shape {np.shape(value)}, expects {shape}")
+                return value
             except Exception as e:
                 e.add_note(f"in the kernel of family {kernel.family!r} for {operation}")
                 raise

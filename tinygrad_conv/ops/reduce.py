@@ -127,14 +127,16 @@ def _cumsum(x, *, axis):
 _cumsum.defvjp(lambda g, ans, x, *, axis: flip(_cumsum(flip(g, axis), axis=axis), axis))
 
 
-def cumsum(x: Any, axis: int) -> Tensor:
-    """Running sums along an axis, kept in float64.
+def cumsum(x: Any, axis: int | None = None) -> Tensor:
+    """Running sums along an axis, kept in float64; of all entries in a row by default (NumPy's rule).
 
     Example:
         >>> cumsum([1.0, 2.0, 3.0], 0).data.tolist()
         [1.0, 3.0, 6.0]
     """
     x = as_tensor(x, "cumsum")
+    if axis is None:
+        x, axis = _reshape(x, shape=(x.size,)), 0
     axis = axis_of(axis, x.ndim, "cumsum")
     return _cumsum(x, axis=axis) if x.ndim else sum(x)
 
