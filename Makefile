@@ -1,4 +1,5 @@
-# make train                      LeNet-style network on the embedded digits; results in runs/digits
+# make train                      LeNet-style network on the embedded digits; results in runs/digits,
+#                                 those of a second run in runs/digits-2
 # make train DATA=fashion-mnist EPOCHS=5
 # make questions                  five questions about the gradient, answered; pages in runs/questions
 # make test | bench | clean

@@ -2,9 +2,12 @@
 
     python -m demos.train                                  LeNet-style, embedded digits
     python -m demos.train --data fashion-mnist --epochs 5
+
+Each run has a folder of its own: runs/digits, then runs/digits-2, ...
 """
 from __future__ import annotations
 
+import itertools
 import shlex
 import sys
 import time
@@ -49,18 +52,27 @@ def misses(model: nn.Module, data: nn.data.Dataset) -> tuple[np.ndarray, np.ndar
     return wrong, said[wrong]
 
 
+def folder(data: str, resume: bool) -> Path:
+    """The first of runs/DATA, runs/DATA-2, ... that is not there yet; to resume, the last that is."""
+    names = (Path("runs") / (data if n == 1 else f"{data}-{n}") for n in itertools.count(1))
+    previous = None
+    while (name := next(names)).exists():
+        previous = name
+    return previous if previous and resume else name
+
+
 @plainly()
 def main() -> None:
     takes = parser(__doc__)
     takes.add_argument("--data", choices=JOBS, default="digits")
     takes.add_argument("--epochs", type=whole(1), help="in all (default: digits 25, fashion-mnist 5)")
     takes.add_argument("--seed", type=whole(0), default=0)
-    takes.add_argument("--out", type=Path, help="folder for the results (default runs/DATA)")
+    takes.add_argument("--out", type=Path, help="folder for the results (default runs/DATA, -2, ...)")
     takes.add_argument("--resume", action="store_true", help="resume from the folder's checkpoint")
     options = takes.parse_args()
     from demos.pictures import draw_misclassified  # needs an extra: say so before the training
     load, build, epochs, batch, lr, augment = JOBS[options.data]
-    epochs, out = options.epochs or epochs, options.out or Path("runs") / options.data
+    epochs, out = options.epochs or epochs, options.out or folder(options.data, options.resume)
     rng = np.random.default_rng(options.seed)
     train, test = load("train"), load("test")
     model = build(rng)
@@ -71,11 +83,12 @@ def main() -> None:
     loader = nn.data.DataLoader(train, batch, shuffle=True, rng=rng, transform=augment)
     optimizer = nn.AdamW(model.parameters(), lr)
     schedule = nn.OneCycleLR(optimizer, lr, total_steps=epochs * len(loader) + 1)
+    print(f"results in {out}", flush=True)
     start = time.perf_counter()
     history = nn.fit(model, loader, nn.data.DataLoader(test, 256), epochs=epochs, optimizer=optimizer,
                      schedule=schedule, checkpoint=out, resume=options.resume)
     if history.interrupted:
-        again = [sys.executable, "-m", "demos.train", *sys.argv[1:]]
+        again = [sys.executable, "-m", "demos.train", *sys.argv[1:]] + ["--out", str(out)] * (not options.out)
         raise KeyboardInterrupt(f"after {len(history)} complete epochs; {out} has the checkpoint; resume:\n"
                                 f"  {shlex.join(again + ['--resume'] * (not options.resume))}")
 

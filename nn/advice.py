@@ -1,4 +1,4 @@
-"""What names of torch.nn and torch.optim are called here: advice for the AttributeError of a missing name."""
+"""What names of torch.nn, torch.optim and Keras are called here: advice for the error of a missing name."""
 import tinygrad_conv as tg
 
 NAMES = {  # what is missing in nn
@@ -21,6 +21,10 @@ DATA = {  # what is missing in nn.data
     "random_split": "nn.data.Dataset(*data[order[:n]]) and the rest, of order = rng.permutation(len(data))",
     "RandomSampler": "nn.data.DataLoader(data, 64, shuffle=True, rng=rng)",
 }
+INIT = {  # what is missing in nn.init
+    "dirac_": "nn.init.zeros_(w), then w.mutate()[...]", "eye_": "w.mutate()[...] = np.eye(*w.shape)",
+    "sparse_": "nn.init.normal_(w, rng=rng), then w.mutate()[...]",
+}
 WIDE = "dtype= of each layer, as in nn.Linear(3, 2, dtype=np.float64); x has the dtype it is made with"
 DEVICE = tg.advice.DEVICE
 HOOK = ("there are no hooks: return the tensor from forward as well, or call the parts one by one; its "
@@ -32,4 +36,17 @@ METHODS = {  # what is missing in a Module
     "register_backward_hook": HOOK, "register_module": "add_module(name, module)",
     "get_submodule": "dict(model.named_modules())[name]",
     "get_parameter": "dict(model.named_parameters())[name]",
+}
+KERAS = {  # what is missing in a Module for who comes from elsewhere
+    "summary": "nn.summary(model, (1, 1, 28, 28)), of the shape of its input", "draw": "nn.draw(model, x)",
+    "fit": "nn.fit(model, loader, epochs=10, optimizer=nn.Adam(model.parameters()))",
+    "compile": "nothing is compiled; loss and optimiser are given to nn.fit", "predict": "model.eval()(x)",
+    "evaluate": "nn.evaluate(model, loader)", "save": "nn.save(model, path)",
+    "load": "model.load_state_dict(nn.load(path))", "backward": "loss.backward(), of loss = f(model(x), y)",
+    "step": "optimizer.step()",
+}
+HIDDEN = {  # what is assigned to a Module where a method is meant, also one that no class has
+    "train": "net.train() begins training mode, net.eval() ends it",
+    "eval": "net.eval() ends training mode, net.train() begins it",
+    "requires_grad": "net.requires_grad_(False) freezes all parameters, True trains them",
 }

@@ -16,7 +16,10 @@ def _gradients(model: Module, loss: tg.Tensor, after: ExitStack) -> list[tg.Tens
     for t in (*leaves, *model.parameters()):
         after.callback(setattr, t, "grad", t.grad)
         t.grad = None
-    loss.backward(create_graph=True)
+    seed = tg.full_like(loss, 1.0, requires_grad=True)  # so that all of the backward is recorded
+    seed.name = "seed"
+    loss.backward(seed, create_graph=True)
+    seed.requires_grad = False
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     for name, g in found.items():
         g.name = f"gradient of {name}"
@@ -43,8 +46,9 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
 
     Args:
         model: any module; it may return tuples, lists or dictionaries of tensors.
-        inputs: what to call it with; tensors or arrays.
-        loss: a function of the output; then its gradient is drawn beside the forward pass.
+        inputs: what to call it with; tensors, arrays, or shapes such as (1, 1, 28, 28), for zeros.
+        loss: a function of the output; then its gradient is drawn beside the forward pass, all of it
+            from the seed on: the gradient 1 of the loss itself.
         show, depth, fold, hide: as in `tg.draw`.
 
     Returns:
@@ -63,7 +67,8 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
     """
     tg.arguments.instance(model, Module, "nn.draw", "a module and its input",
                           "; use tg.draw for what was computed")
-    given = [tg.tensor(x) for x in inputs]
+    given = [tg.zeros(x) if isinstance(x, tuple) and all(map(tg.arguments.is_whole, x)) else tg.tensor(x)
+             for x in inputs]
     names = [p.name for p in inspect.signature(model.forward).parameters.values()
              if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     names += [f"x{i}" for i in range(len(names), len(given))]
@@ -83,7 +88,6 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
             outputs = [loss(y)]
     for x in given:
         x.requires_grad = False  # an input, not a parameter
-    kinds = {".".join(filter(None, [model._scope, path])): type(m).__name__ for path, m in model._called()}
     with ExitStack() as after:
         gradients = [] if loss is None else _gradients(model, outputs[0], after)
-        return tg.draw(*outputs, *gradients, show=show, depth=depth, fold=fold, hide=hide, kinds=kinds)
+        return tg.draw(*outputs, *gradients, show=show, depth=depth, fold=fold, hide=hide)

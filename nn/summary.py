@@ -5,7 +5,7 @@ in a `forward` count too, and a module used twice counts twice.
 """
 import html
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 class Summary:
     """What `summary` returns: prints as a table, shows as one in a notebook.
 
-    `lines` holds the modules without children (and the root, if it computes anything itself);
+    `lines` holds the modules that compute anything themselves, in the order in which they were called;
     `parameters` and `multiply_adds` are totals.
 
     Example:
@@ -63,12 +63,12 @@ class Summary:
         return f"<table><tr>{'</tr><tr>'.join(rows)}</tr></table>"
 
 
-def summary(model: Module, input_shape: Sequence[int]) -> Summary:
+def summary(model: Module, input_shape: Any) -> Summary:
     """Run zeros through the model in evaluation mode, and tabulate what happened.
 
     Args:
         model: a module that takes one tensor.
-        input_shape: with the batch axis, e.g. (1, 1, 28, 28).
+        input_shape: with the batch axis, e.g. (1, 1, 28, 28); or an array or tensor that has it.
 
     Returns:
         a `Summary`; the model is left as it was. A module used under two names has one line, under the
@@ -88,6 +88,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     if not tg.is_recording():
         raise RuntimeError("summary: nothing is recorded inside no_grad(), and the calls are read off the "
                            "record; call it outside")
+    input_shape = getattr(input_shape, "shape", input_shape)
     if not isinstance(input_shape, tuple | list) or not all(
             tg.arguments.is_whole(n) and n >= 0 for n in input_shape):
         raise ValueError(f"summary: input_shape must be whole numbers, the batch first, as (1, 1, 28, 28), "
@@ -95,14 +96,24 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     with evaluating(model), tg.scope(MARK):
         y = model(tg.tensor(np.zeros(tuple(input_shape), np.float32), requires_grad=True))
     entries = {e.node.order: e for t in tensors_in(y) for e in tg.tape(t)}
-    found: dict[str, tuple[tuple[int, ...], int]] = {}  # by path: the shape of the last result, multiply-adds
+    modules = {m._frame: m for m in model.modules()}
+    found: dict[tuple[str, Any], tuple[int, Line]] = {}  # by path and module: when first called, its line
     for _, entry in sorted(entries.items()):
-        node, shape, scope = entry.node, entry.output.shape, entry.node.scope
-        scope = scope[scope.index(MARK) + 1:] if MARK in scope else scope
-        path = ".".join(scope[bool(model._scope):])  # below the model, which may be a part of a larger one
-        work = tg.multiply_adds(node.primitive, [t.shape for t in node.inputs], shape, node.params)
-        found[path] = shape, work + found.get(path, (shape, 0))[1]
-    lines = [Line(path or "(root)", type(m).__name__, found[path][0],
-                  sum(p.size for p in m._of_kind("parameter").values() if p is not None), found[path][1])
-             for path, m in dict(model._called()).items() if path in found]
+        node, shape, calls = entry.node, entry.output.shape, entry.node.calls
+        if MARK in calls:
+            path, call = _innermost(calls[calls.index(MARK) + 1:])
+            m = modules.get(call.module)
+            own = [p.size for p in m._of_kind("parameter").values() if p is not None] if m else []
+            work = tg.multiply_adds(node.primitive, [t.shape for t in node.inputs], shape, node.params)
+            begun, line = found.get((path, call.module), (call.number, None))
+            work += line.multiply_adds if line else 0
+            found[path, call.module] = begun, Line(path, call.kind.rpartition(".")[2], shape, sum(own), work)
+    lines = [line for _, line in sorted(found.values(), key=lambda item: item[0])]
     return Summary(lines, sum(p.size for p in model.parameters()), tuple(input_shape))
+
+
+def _innermost(calls: Sequence[Any]) -> tuple[str, Any]:
+    """The innermost call of a module, and its path below the first."""
+    last = max(i for i, call in enumerate(calls) if call.module)  # what tg.scope names is its module's
+    path = ".".join(call or call.kind for call in calls[1:last + 1])  # in a plain list a module has no name
+    return path or "(root)", calls[last]

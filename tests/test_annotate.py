@@ -8,7 +8,7 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from tinygrad_conv.draw.annotate import SHOW, Show, annotate, register, write_figures
+from tinygrad_conv.draw.annotate import NO_LOSS, SHOW, Show, annotate, register, write_figures
 from tinygrad_conv.draw.collapse import collapse
 
 WORDS = ["parameters", "flops", "memory", "time", "grad", "nan"]
@@ -63,9 +63,9 @@ def test_times_stand_forward_and_backward():
     assert float(forward) > 0 and float(backward) > 0 and ms == "ms"
 
 
-def test_no_backward_yet_is_said_and_marked():
+def test_no_backward_yet_is_said_and_is_no_alarm():
     g = by_label(drawn(network()[1], "grad"))
-    assert g["0.weight"].notes == ("no backward yet",) and g["0.weight"].mark == "no-gradient"
+    assert g["0.weight"].notes == ("no backward yet",) and g["0.weight"].mark == ""
     assert g["relu"].notes[0].startswith("gradient of the result ")
 
 
@@ -81,13 +81,19 @@ def test_norms_are_those_of_grad_and_add_up_in_a_module():
 
 
 def test_a_parameter_that_no_gradient_reached_is_told_from_one_without_backward():
-    a, b = tg.ones(2, requires_grad=True), tg.ones(2, requires_grad=True)
-    a.name, b.name = "a", "b"
-    y = (a * 2.0).sum()
+    @tg.primitive
+    def first(x, y):
+        return x * 1.0
+    first.defvjp(lambda g, ans, x, y: g, None)
+    a, b, c = (tg.ones(2, requires_grad=True) for _ in range(3))
+    a.name, b.name, c.name = "a", "b", "c"
+    y = first(a, b).sum()
     y.backward(retain_graph=True)
-    g = by_label(drawn(y + (b * 2.0).sum(), "grad"))
+    g = by_label(drawn(y + (c * 2.0).sum(), "grad"))
     assert g["b"].notes == ("no gradient came here",) and g["b"].mark == "no-gradient"
-    assert g["a"].mark == ""
+    assert g["a"].mark == "" and (g["c"].notes, g["c"].mark) == (("no backward yet",), "")
+    y.backward()                                             # the values are gone, .grad is what is known
+    assert by_label(drawn(y, "grad"))["b"].mark == "no-gradient"
 
 
 def deep(scale):
@@ -332,11 +338,70 @@ def halves(bad=1.0):
     return halve(tg.ones(3, requires_grad=True))
 
 
+# ----- no alarm without evidence -----
+
+HEALTHY = ["vanishing", "exploding", "no-gradient", "nan"]
+
+
+def alarms(graph):
+    return {mark for mark in marks(graph).values() if mark in HEALTHY} | {m for m, _ in graph.legend if m in HEALTHY}
+
+
+def small_cnn(*norm):
+    return nn.Sequential(nn.Conv2d(1, 4, 3), *norm, nn.ReLU(), nn.Flatten(), nn.Linear(4 * 16, 3))
+
+
+def test_a_picture_without_a_loss_asks_for_one_and_raises_no_alarm():
+    net = small_cnn(nn.BatchNorm2d(4))
+    for model in (net, nn.Sequential(*net, nn.Softmax(1))):       # the sum of a softmax has gradient 0
+        g = nn.draw(model, tg.ones(2, 1, 6, 6), show=["grad", "nan"]).graph
+        assert alarms(g) == set() and not any("gradient of the result" in note for box in g.boxes for note in box.notes)
+        assert [text for _, text in g.legend if "nn.draw(model, x, loss=...)" in text] == [
+            "grad of results: " + NO_LOSS, "nan: all values are finite; gradients: " + NO_LOSS]
+    x = tg.tensor([0.0, 1.0], requires_grad=True)
+    assert alarms(drawn(tg.sqrt(x), "nan")) == set() and alarms(drawn(tg.sqrt(x).sum(), "nan")) == {"nan"}
+
+
+@pytest.mark.parametrize("step", ["forward alone", "backward", "drawn backward", "zero_grad", "the next forward",
+                                  "frozen", "one of two optimizers"])
+def test_a_healthy_net_raises_no_alarm_at_any_step(step):
+    net, x, labels = small_cnn(), tg.tensor(np.random.default_rng(0).standard_normal((2, 1, 6, 6))), np.array([0, 1])
+
+    def loss():
+        return tg.cross_entropy(net(x), labels)
+    if step == "frozen":
+        net[0].requires_grad_(False)
+    y = loss()
+    if step == "drawn backward":
+        assert alarms(nn.draw(net, x, loss=lambda y: tg.cross_entropy(y, labels), show=["grad", "nan"]).graph) == set()
+    elif step != "forward alone":
+        y.backward()
+    if step == "zero_grad":
+        net.zero_grad()
+    elif step == "one of two optimizers":
+        net[0].zero_grad()
+    if step in ("zero_grad", "the next forward", "one of two optimizers"):
+        y = loss()
+    assert alarms(drawn(y, ["grad", "nan"])) == set()
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_a_bias_before_a_norm_has_no_gradient_and_is_healthy_unless_none_came(dead):
+    net = small_cnn(nn.BatchNorm2d(4))
+    loss = tg.cross_entropy(net(tg.tensor(np.random.default_rng(0).standard_normal((2, 1, 6, 6)))), np.array([0, 1]))
+    loss = loss * 0.0 + net[4].weight.sum() if dead else loss
+    loss.backward()
+    found = {".".join((*box.scope, box.label)): box for box in tg.draw(loss, show="grad").graph.boxes}
+    bias = found["0.bias"]
+    assert float(np.abs(net[0].bias.grad.data).max()) < 1e-6 and bias.notes[0].startswith("gradient ")
+    assert bias.mark == found["0.weight"].mark == ("vanishing" if dead else "")
+
+
 def test_gradients_of_all_results_of_a_call_count():
     one, two = halves()
     g = drawn(one.sum() * 3.0 + two.sum() * 4.0, "grad")
     assert by_label(g)["halve"].notes[-1] == f"gradient of the result {np.sqrt(9 + 2 * 16):.2g}"
-    g = tg.graph(one.sum(), two)                              # both are ends, of different calls
+    g = tg.graph(one.sum(), two.sum())                        # both are ends, of different calls
     assert by_label(write_figures(annotate(g, "grad")))["x"].notes == ("no backward yet",)
     assert by_label(write_figures(annotate(g, "grad")))["halve"].notes[-1] == "gradient of the result 1.7"
 

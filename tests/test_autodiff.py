@@ -267,9 +267,12 @@ def test_an_error_in_a_vjp_has_a_note_that_names_the_op():
     def same(x):
         return x * 1
     same.defvjp(lambda g: g)
+    y = same(leaf(1.0))
     with pytest.raises(TypeError) as e:
-        same(leaf(1.0)).backward()
-    assert e.value.__notes__ == ["in same's VJP 0, vjp(g, ans, *inputs, **{})"]
+        y.backward()
+    assert e.value.__notes__ == [
+        "in same's VJP for argument 0 (x), called as vjp(g, ans, *inputs, **params) with 1 inputs and params {}; "
+        f"same was called in {__file__}, line {y.node.where[1]}"]
 
 
 def test_a_grad_set_to_a_list_is_added_to_like_an_array():

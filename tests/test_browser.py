@@ -183,7 +183,7 @@ def test_clicking_a_box_shows_its_shapes_numbers_and_pictures(lenet):
 
 
 def test_search_marks_matches_and_enter_walks_through_them(lenet):
-    lenet.press("#search", "conv2d")
+    lenet.press("#search", "conv2d 5x5")
     assert lenet.one("#found").text == "2 found" and lenet.drawn(".box.match") == 2
     lenet.press("#search", "\n")
     assert lenet.one("#found").text == "1 of 2 found" and "conv2d 5x5 padding 2" in lenet.panel()
@@ -427,11 +427,11 @@ def test_a_failed_op_is_in_view_and_told_when_the_page_opens(driver, tmp_path):
 
 
 def test_an_open_module_is_reached_and_closed_from_the_keyboard(lenet):
-    lenet.press("#search", "relu", "\n")
+    lenet.press("#search", "relu", "\n", "\n")  # the module, then its call
     lenet.press("#drawing", "\ue003", "\n")
-    assert lenet.one(".node.chosen").get_attribute("aria-label") == "module features.1, closed"
+    assert lenet.one(".node.chosen").get_attribute("aria-label") == "module features.1 · ReLU, closed"
     lenet.press(".node.chosen", "\ue003")
-    assert lenet.one(".node.chosen").get_attribute("aria-label") == "module features, open"
+    assert lenet.one(".node.chosen").get_attribute("aria-label") == "module features · Sequential, open"
 
 
 def test_a_call_stands_below_the_middle_of_its_module(lenet):

@@ -1,17 +1,21 @@
 """Data sets, batches, augmentation; damaged, missing and broken-off files are clear errors."""
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import hashlib
 import http.server
 import io
+import itertools
 import os
+import socketserver
 import struct
 import subprocess
 import sys
 import tarfile
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +27,8 @@ from nn.data.download import cache_folder, download, locate
 
 ROOT = Path(__file__).resolve().parent.parent
 
-def md5(content):
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
 
 
 def idx_bytes(array, ndim=None, sizes=None):
@@ -235,7 +239,7 @@ WHOLE = gzip.compress(idx_bytes(ARRAY))
 
 @pytest.mark.parametrize("content,match", [
     (WHOLE[:-10], "is not a whole gzip file"), (WHOLE[:5], "is not a whole gzip file"),
-    (idx_bytes(ARRAY), "is not a whole gzip file"), (WHOLE + b"tail", "is not a whole gzip file"),
+    (idx_bytes(ARRAY)[:-1], "holds 23 values, its header promises"), (WHOLE + b"tail", "is not a whole gzip file"),
     (WHOLE[:20] + bytes([WHOLE[20] ^ 255]) + WHOLE[21:], "is not a whole gzip file"),
     (b"", "begins with , expected 00 00 08"), (gzip.compress(b""), "begins with , expected 00 00 08"),
     (gzip.compress(b"\x00\x00\x0d\x03" + bytes(40)), "begins with 00 00 0d 03, expected 00 00 08"),
@@ -279,7 +283,7 @@ def test_cache_folder_knows_the_users_home(monkeypatch, tmp_path):
 
 def test_download_puts_the_whole_file_there(server, tmp_path):
     server.files["/f"] = content = bytes(range(256)) * 1000
-    download(server.address + "/f", tmp_path / "new" / "f", md5(content))
+    download(server.address + "/f", tmp_path / "new" / "f", sha256(content))
     assert (tmp_path / "new" / "f").read_bytes() == content and os.listdir(tmp_path / "new") == ["f"]
 
 
@@ -287,7 +291,7 @@ def test_download_asks_for_the_mode_the_umask_allows(server, tmp_path):
     """A cache is shared; a temporary file's mode would lock others out."""
     server.files["/f"] = b"content"
     (tmp_path / "other").touch()
-    download(server.address + "/f", tmp_path / "f", md5(b"content"))
+    download(server.address + "/f", tmp_path / "f", sha256(b"content"))
     assert (tmp_path / "f").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
@@ -295,43 +299,141 @@ def test_download_that_breaks_off_leaves_nothing(server, tmp_path):
     server.files["/f"] = content = bytes(range(256)) * 1000
     server.broken.add("/f")
     with pytest.raises(ConnectionError, match=r"/f failed \(.*128000 of 256000 bytes"):
-        download(server.address + "/f", tmp_path / "f", md5(content))
+        download(server.address + "/f", tmp_path / "f", sha256(content))
     assert os.listdir(tmp_path) == []
 
 
 def test_download_of_another_file_is_not_kept(server, tmp_path):
     server.files["/f"] = b"another"
     (tmp_path / "f").write_bytes(b"old")
-    with pytest.raises(ValueError, match=f"has checksum {md5(b'another')}, expected {md5(b'this')}"):
-        download(server.address + "/f", tmp_path / "f", md5(b"this"))
+    with pytest.raises(ValueError, match=f"has checksum {sha256(b'another')}, expected {sha256(b'this')}"):
+        download(server.address + "/f", tmp_path / "f", sha256(b"this"))
     assert os.listdir(tmp_path) == ["f"] and (tmp_path / "f").read_bytes() == b"old"
 
 
 @pytest.mark.parametrize("url", ["{}/missing", NOWHERE])
 def test_download_from_nowhere_leaves_nothing(url, server, tmp_path):
     with pytest.raises(ConnectionError, match="download: http://127.0.0.1:[0-9]+/.* failed"):
-        download(url.format(server.address), tmp_path / "f", md5(b""))
+        download(url.format(server.address), tmp_path / "f", sha256(b""))
     assert os.listdir(tmp_path) == []
 
 
 def test_download_interrupted_by_the_user_leaves_nothing(server, tmp_path, monkeypatch):
     server.files["/f"] = b"x" * 1000
-    monkeypatch.setattr("nn.data.download.md5", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("nn.data.download.sha256", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        download(server.address + "/f", tmp_path / "f", md5(b"x" * 1000))
+        download(server.address + "/f", tmp_path / "f", sha256(b"x" * 1000))
     assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def answer():
+    """A loopback server that answers each request with the bytes of `say(request)`, a generator."""
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            request = self.request.recv(4096).decode()
+            with contextlib.suppress(OSError):  # the other end has had enough
+                for block in s.say(request):
+                    self.request.sendall(block)
+                    s.sent += len(block)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads, say, sent = True, None, 0
+
+    with Server(("127.0.0.1", 0), Handler) as s:
+        s.address = f"http://127.0.0.1:{s.server_address[1]}"
+        thread = threading.Thread(target=s.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield s
+        s.shutdown()
+        thread.join()
+
+
+OK = b"HTTP/1.0 200 OK\r\n"
+
+
+def test_download_of_what_has_no_end_is_given_up(answer, tmp_path, monkeypatch):
+    monkeypatch.setattr(image_sets, "LARGEST", 1 << 20)
+    answer.say = lambda request: itertools.chain([OK + b"\r\n"], itertools.repeat(bytes(1 << 16), 500))
+    with pytest.raises(ConnectionError, match="failed .gave up after 1[0-9]* bytes in "):
+        download(answer.address + "/f", tmp_path / "f", sha256(b""))
+    assert os.listdir(tmp_path) == []
+
+
+def test_download_that_drips_is_given_up(answer, tmp_path, monkeypatch):
+    """Each byte comes in time; all of them would not."""
+    monkeypatch.setattr(image_sets, "TIMEOUT", 0.3)
+
+    def drip(request):
+        yield OK + b"Content-Length: 100000\r\n\r\n"
+        for _ in range(200):
+            time.sleep(0.02)
+            yield b"x"
+
+    answer.say = drip
+    with pytest.raises(ConnectionError, match="failed .gave up after [0-9]+ bytes in "):
+        download(answer.address + "/f", tmp_path / "f", sha256(b""))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("to", ["file:///etc/hostname", "ftp://127.0.0.1/f", "data:,content", "gopher://127.0.0.1/", "//[", ""])
+def test_download_is_not_sent_on_to_another_kind_of_address(to, answer, tmp_path):
+    answer.say = lambda request: [f"HTTP/1.0 302 Found\r\nLocation: {to}\r\n\r\n".encode()]
+    with pytest.raises(ConnectionError, match="download: http://127.0.0.1:[0-9]+/f failed"):
+        download(answer.address + "/f", tmp_path / "f", sha256(b""))
+    assert os.listdir(tmp_path) == []
+
+
+def test_download_is_never_sent_on_from_https_to_http():
+    import email.message
+    import urllib.error
+    import urllib.request
+
+    def sent_on(old, new):
+        return image_sets._Redirects().redirect_request(urllib.request.Request(old), io.BytesIO(), 302, "Found",
+                                                        email.message.Message(), new)
+
+    with pytest.raises(urllib.error.HTTPError, match="sent on to HTTP://b/, not https"):
+        sent_on("https://a/", "HTTP://b/")
+    for old, new in (("https://a/", "https://b/"), ("http://a/", "https://b/"), ("http://a/", "http://b/")):
+        assert sent_on(old, new).full_url == new
+
+
+def test_download_follows_a_file_that_has_moved(answer, tmp_path):
+    answer.say = lambda request: [OK + b"\r\nmoved"] if "/g " in request else [b"HTTP/1.0 301 Moved\r\nLocation: /g\r\n\r\n"]
+    download(answer.address + "/f", tmp_path / "f", sha256(b"moved"))
+    assert (tmp_path / "f").read_bytes() == b"moved"
+
+
+PAGE = b"<!DOCTYPE html><title>Sign in to this network</title>"
+
+
+@pytest.mark.parametrize("reply, error", [
+    (OK + b"Content-Length: many\r\n\r\n" + PAGE, ValueError), (OK + b"Content-Length: -5\r\n\r\n" + PAGE, ValueError),
+    (OK + b"Content-Length: 10\r\n\r\n" + PAGE, ValueError), (OK + b"Content-Length: 99999999999999999999\r\n\r\n" + PAGE, ConnectionError),
+    (OK + b"\r\n" + PAGE, ValueError), (OK + b"\r\n", ValueError), (b"", ConnectionError), (b"\x00\xff" * 50, ConnectionError),
+    (b"HTTP/1.0 200 " + b"x" * 70000, ConnectionError), (OK + b"a: b\r\n" * 500 + b"\r\n", ConnectionError),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nx", ConnectionError),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFFFF\r\nx", ConnectionError),
+    (b"HTTP/1.0 301 Moved\r\nLocation: /f\r\n\r\n", ConnectionError), (b"HTTP/1.0 500 No\r\n\r\n", ConnectionError)])
+def test_download_of_an_answer_that_is_none_keeps_the_old_file(reply, error, answer, tmp_path):
+    (tmp_path / "f").write_bytes(b"old")
+    answer.say = lambda request: [reply]
+    with pytest.raises(error, match="download: http://127.0.0.1:[0-9]+/f (has checksum|failed)"):
+        download(answer.address + "/f", tmp_path / "f", sha256(b"this"))
+    assert os.listdir(tmp_path) == ["f"] and (tmp_path / "f").read_bytes() == b"old"
 
 
 def test_locate_takes_the_first_folder_that_has_the_file(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     b.mkdir()
     (b / "f").write_bytes(b"packed anew")
-    assert locate("set", "f", NOWHERE, (md5(b"published"), md5(b"packed anew")), [a, b], "x") == b / "f"
+    assert locate("set", "f", NOWHERE, (sha256(b"published"), sha256(b"packed anew")), [a, b], "x") == b / "f"
 
 
 def test_locate_of_a_damaged_file_names_it_and_keeps_it(tmp_path):
     (tmp_path / "f").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match=f"set: .*f is damaged .checksum {md5(b'damaged')}, expected abc.; delete it"):
+    with pytest.raises(ValueError, match=f"set: .*f is damaged .checksum {sha256(b'damaged')}, expected abc.; delete it"):
         locate("set", "f", NOWHERE, ("abc",), [tmp_path], "x")
     assert (tmp_path / "f").read_bytes() == b"damaged"
 
@@ -352,7 +454,7 @@ def test_a_full_disk_is_not_taken_for_a_lost_network(server, tmp_path, monkeypat
     server.files["/f"] = content = b"x" * 1000
     monkeypatch.setattr("nn.data.download.open", lambda *a: Full(), raising=False)
     with pytest.raises(OSError, match="set: f cannot be kept in .*No space left on device after 1000 bytes"):
-        locate("set", "f", server.address + "/f", (md5(content),), [tmp_path], "x")
+        locate("set", "f", server.address + "/f", (sha256(content),), [tmp_path], "x")
     assert os.listdir(tmp_path) == []
 
 
@@ -387,7 +489,7 @@ def publish(server, monkeypatch, images, labels):
     for name, array in zip(image_sets.FILES["train"], (images, labels)):
         server.files["/" + name] = gzip.compress(idx_bytes(array), mtime=0)
     monkeypatch.setattr(image_sets, "MNIST_URL", server.address + "/")
-    monkeypatch.setattr(image_sets, "MNIST_MD5", {name[1:]: (md5(content),) for name, content in server.files.items()})
+    monkeypatch.setattr(image_sets, "MNIST_SHA256", {name[1:]: (sha256(content),) for name, content in server.files.items()})
 
 
 def test_mnist_is_downloaded_once(server, tmp_path, monkeypatch, rng):
@@ -436,7 +538,7 @@ def cifar_archive(folder, monkeypatch, members):
             info.size = len(records)
             tar.addfile(info, io.BytesIO(records))
     (folder / "cifar-10-binary.tar.gz").write_bytes(content.getvalue())
-    monkeypatch.setattr(image_sets, "CIFAR_MD5", md5(content.getvalue()))
+    monkeypatch.setattr(image_sets, "CIFAR_SHA256", sha256(content.getvalue()))
 
 
 def test_cifar10_reads_the_archive_in_place(tmp_path, monkeypatch, rng):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from demos.train import folder
+
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ["demos.questions", *sorted(
     ".".join(p.relative_to(ROOT).with_suffix("").parts) for p in (ROOT / "demos").rglob("*.py")
@@ -59,6 +61,19 @@ def test_main_job_in_fast_mode_leaves_everything(tmp_path):
     assert {"weights.safetensors", "curves.png", "graph.dot", "misclassified.png", "best.safetensors",
             "last.safetensors"} <= made
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    files = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    again = subprocess.run([sys.executable, "-m", "demos.train", "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 1 and again.stderr.startswith("FileExistsError: fit: ") and "resume=True" in again.stderr
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == files
+
+
+def test_every_training_run_has_a_folder_of_its_own_and_the_last_is_resumed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("digits", "digits-2", "digits-3"):
+        assert folder("digits", resume=False) == Path("runs") / name
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        assert folder("digits", resume=True) == Path("runs") / name
+    assert folder("fashion-mnist", resume=True) == Path("runs/fashion-mnist")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends the signal of Ctrl-C")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import os
 import re
 import stat
@@ -20,7 +21,7 @@ import nn
 import tinygrad_conv as tg
 from tests.regenerate_golden import DRAWINGS, FOLDER, Deep, Residual, lenet, lenet_loss
 from tinygrad_conv.draw.drawing import render
-from tinygrad_conv.draw.formats import dot
+from tinygrad_conv.draw.formats import dot, simpler
 from tinygrad_conv.draw.style import INK, KINDS, MARKS, attributes, printable
 
 ROOT = Path(__file__).parent.parent
@@ -144,34 +145,36 @@ def test_graphviz_pure_makes_svg_and_png_without_dot(tmp_path, monkeypatch):
 @needs_pure
 def test_pdf_needs_dot_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.warns(UserWarning, match=r"to draw .pdf: install Graphviz .* is written instead"):
-        assert tg.draw(square()).save(tmp_path / "a.pdf") == tmp_path / "a.dot"
+    with pytest.warns(UserWarning, match=r"to draw .pdf: install Graphviz .* are written instead"):
+        assert tg.draw(square()).save(tmp_path / "a.pdf") == tmp_path / "a.html"
 
 
-def test_without_a_renderer_the_dot_text_is_kept_with_one_line_of_advice(tmp_path, alone):
+def test_without_a_renderer_the_page_and_the_dot_text_are_kept_with_one_line_of_advice(tmp_path, alone):
     drawing = tg.draw(square())
     with pytest.warns(UserWarning) as said:
-        assert drawing.save(tmp_path / "a.svg") == tmp_path / "a.dot"
+        assert drawing.save(tmp_path / "a.svg") == tmp_path / "a.html"
     assert len(said) == 1 and "\n" not in str(said[0].message)
     assert "pip install 'tinygrad_conv[viz]'" in str(said[0].message)
     assert said[0].filename == __file__
     assert (tmp_path / "a.dot").read_text(encoding="utf-8") == drawing.dot
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == drawing.html("a")
     assert drawing._repr_svg_() is None and "mul" in repr(drawing)
 
 
 def test_what_a_failing_renderer_says_is_told_and_nothing_is_half_written(tmp_path, alone):
     executable(alone / "dot", "echo half a picture; echo no layout for you >&2; exit 3")
     (tmp_path / "a.svg").write_text("the old one")
-    with pytest.raises(RuntimeError, match="no layout for you.*a.dot"):
-        tg.draw(square()).save(tmp_path / "a.svg")
+    with pytest.warns(UserWarning, match="no layout for you.*a.html.*a.dot"):
+        assert tg.draw(square()).save(tmp_path / "a.svg") == tmp_path / "a.html"
     assert (tmp_path / "a.svg").read_text(encoding="utf-8") == "the old one"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.dot", "a.svg", "bin"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.dot", "a.html", "a.svg", "bin"]
 
 
 def test_a_dot_that_fails_is_passed_over_for_the_next(tmp_path, alone):
     executable(alone / "dot", "exit 1")
     executable(alone / "graphviz-pure", "echo '<svg>by the other</svg>'")
-    assert tg.draw(square())._repr_svg_() == "<svg>by the other</svg>\n"
+    with pytest.warns(UserWarning, match="draw: .*dot: no output; drawn by .*graphviz-pure$"):
+        assert tg.draw(square())._repr_svg_() == "<svg>by the other</svg>\n"
 
 
 def test_a_renderer_that_hangs_is_given_up(alone):
@@ -212,6 +215,111 @@ def test_unknown_ending_is_refused(tmp_path, name):
 def test_notebook_shows_svg_and_text():
     drawing = tg.draw(square())
     assert "<svg" in drawing._repr_svg_() and "mul" in repr(drawing)
+
+
+FAILURES = {"fails": ("echo no layout >&2; exit 1", "no layout"), "says nothing": ("exit 0", "no output"),
+            "says no picture": ("echo garbage", "no picture"), "hangs": ("exec /bin/sleep 20", "not done after 0.2 s"),
+            "cannot be run": (None, "Exec format error")}
+ENGINES = {"dot": "graphviz-pure", "graphviz-pure": "dot"}
+
+
+def broken(path, how):
+    executable(path, FAILURES[how][0] or "")
+    if how == "cannot be run":
+        path.write_bytes(b"\x7fELF no program")
+
+
+@pytest.mark.parametrize("how", FAILURES)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_where_one_engine_fails_the_other_draws_and_the_reason_is_said(alone, engine, how):
+    broken(alone / engine, how)
+    executable(alone / ENGINES[engine], "echo '<svg>a picture</svg>'")
+    if engine == "dot":  # comes first
+        with pytest.warns(UserWarning, match=f"draw: .*dot: .*{FAILURES[how][1]}.*; drawn by .*graphviz-pure$"):
+            assert render("digraph {}", "svg", patience=0.2) == b"<svg>a picture</svg>\n"
+    else:
+        assert render("digraph {}", "svg", patience=0.2) == b"<svg>a picture</svg>\n"
+
+
+@pytest.mark.parametrize("how", FAILURES)
+def test_where_every_engine_fails_there_is_the_page_and_the_reason_in_files_and_notebooks(
+        tmp_path, alone, monkeypatch, how):
+    monkeypatch.setattr(render, "__defaults__", (0.2,))
+    for engine in ENGINES:
+        broken(alone / engine, how)
+    drawing = nn.draw(Residual(4, 4), tg.zeros(1, 4, 8, 8))
+    with pytest.warns(UserWarning, match=f"dot: .*{FAILURES[how][1]}.*graphviz-pure: .*{FAILURES[how][1]}.* for a browser"):
+        path = drawing.save(tmp_path / "a.png")
+    assert path == tmp_path / "a.html" and path.read_text(encoding="utf-8") == drawing.html("a")
+    if how != "hangs":  # a notebook waits longer
+        shown = drawing._repr_html_()
+        assert drawing._repr_svg_() is None and FAILURES[how][1] in shown
+        assert html.unescape(shown.split('srcdoc="')[1].split('"')[0]) == drawing.html()
+
+
+def test_an_engine_that_hangs_is_not_asked_again(alone):
+    executable(alone / "dot", f"echo run >>{alone}/runs; exec /bin/sleep 20")
+    drawing = nn.draw(Residual(4, 4), tg.zeros(1, 4, 8, 8))
+    with pytest.raises(RuntimeError, match="not done after 0.2 s"):
+        render(drawing.dot, "svg", patience=0.2)
+    assert len([*simpler(drawing.dot)]) == 3 and (alone / "runs").read_text() == "run\n"
+
+
+@pytest.mark.parametrize("refused, lost", [("newrank", "; drawn by .*dot, calls of different frames not level$"),
+                                           ("cluster", "; drawn by .*dot, without frames$"),
+                                           ("rank=same", "; drawn by .*dot, without frames$")])
+def test_what_an_engine_stumbles_over_is_left_out_and_that_is_said(alone, refused, lost):
+    executable(alone / "dot", f"if /bin/grep -q {refused}; then echo trouble in init_rank >&2; exit 1; fi; echo '<svg/>'")
+    drawing = nn.draw(Residual(4, 4, stride=2), tg.zeros(1, 4, 8, 8), loss=lambda y: y.mean())
+    with pytest.warns(UserWarning, match=f"draw: .*dot: trouble in init_rank{lost}"):
+        assert render(drawing.dot, "svg") == b"<svg/>\n"
+
+
+def test_simpler_text_has_every_box_and_edge_and_leaves_names_alone():
+    x = tg.ones(3, requires_grad=True)
+    x.name = "a\n\t{rank=same; op0} newrank=true [style=invis]"
+    with tg.scope("subgraph cluster0"):
+        drawing = tg.draw(tg.exp(x) * x)
+    full, *less = [text for text, _ in simpler(drawing.dot)]
+    assert full == drawing.dot and len(less) == 2
+    for text in less:
+        assert "rank=same; op0} newrank=true [style=invis]" in text and "label=\"subgraph cluster0" in text
+        assert text.count(" -> ") == full.count(" -> ") == 3 and text.count("[label=") == full.count("[label=")
+
+
+class Branches(nn.Module):
+    """Branches of unequal length from the input, joined."""
+
+    def __init__(self, *lengths):
+        super().__init__()
+        self.branches = nn.ModuleList([nn.ModuleList([nn.Conv2d(4 if i else 3, 4, 1) for i in range(n)])
+                                       for n in lengths])
+        self.act = nn.ReLU()
+
+    def forward(self, x):
+        ends = []
+        for branch in self.branches:
+            y = x
+            for m in branch:
+                y = self.act(m(y))
+            ends.append(y)
+        return tg.concatenate(ends, axis=1)
+
+
+@needs_pure
+@pytest.mark.filterwarnings("ignore:draw. .*init_rank")
+@pytest.mark.parametrize("depth", [None, 0, 1])
+@pytest.mark.parametrize("lengths", [(0, 2), (2, 3), (0, 0, 2), (3, 3, 0, 0)])  # open, too much for one layout
+def test_branches_of_unequal_length_from_the_input_have_a_picture(monkeypatch, tmp_path, lengths, depth):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    net, x = Branches(*lengths), tg.ones(1, 3, 4, 4)
+    y = net(x)
+    loss = (y * y).mean()
+    loss.backward(create_graph=True)
+    for drawing in (nn.draw(net, x, loss=lambda y: (y * y).mean(), depth=depth),
+                    tg.draw(loss, *[p.grad for p in net.parameters()], depth=depth)):
+        svg = ET.fromstring(drawing._repr_svg_())
+        assert sum(g.get("class") == "node" for g in svg.iter()) == len(drawing.graph.boxes)
 
 
 # ----- listing -----
@@ -353,7 +461,9 @@ def test_a_module_beside_its_backward_gives_what_the_forward_gets():
 @needs_pure
 def test_a_backward_starts_on_the_ground_though_nothing_leads_to_it():
     net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
-    drawing = nn.draw(net, tg.ones(1, 3), loss=lambda y: y.sum())  # the gradient of a sum is ones
+    loss = net(tg.ones(1, 3)).sum()
+    loss.backward(create_graph=True)  # the gradient of a sum is ones, and not recorded
+    drawing = tg.draw(loss, *[p.grad for p in net.parameters()])
     nodes = [g for g in ET.fromstring(render(drawing.dot, "svg")).iter() if g.get("class") == "node"]
     height = {g[0].text: min(float(t.get("y")) for t in g if t.tag.endswith("text")) for g in nodes}
     placed = {name: [height[box.id] for box in drawing.graph.boxes if box.scope[1:] == (name,)] for name in "012"}

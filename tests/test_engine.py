@@ -5,7 +5,6 @@ import contextlib
 import copy
 import gc
 import os
-import pickle
 import subprocess
 import sys
 import threading
@@ -375,16 +374,16 @@ def test_a_view_that_is_gone_costs_nothing_and_changes_nothing():
 def test_many_views_are_watched_while_they_live_and_no_longer():
     x = tg.tensor(np.zeros((1000, 2)))
     rows = [x.data[i] for i in range(1000)]
-    assert len(x.memory.lent) == 1000
+    assert len(x.memory.unsettled) == 1 + 1000  # it is new as well
     del rows[1:]
-    assert len(x.memory.lent) == 1
+    assert len(x.memory.unsettled) == 1 + 1
     x.requires_grad = True
     y = (x * x).sum()
     rows[0][0] = 1.0
     with pytest.raises(RuntimeError, match="changed in place"):
         y.backward()
     rows.clear()
-    assert not x.memory.lent
+    assert not x.memory.unsettled
 
 
 def test_a_view_held_but_not_written_is_no_offence():
@@ -604,13 +603,8 @@ def test_deepcopy_of_a_leaf_is_independent_and_of_a_result_refused():
     assert pair[0] is pair[1] and pair[0].requires_grad and pair[0].name == "w"
     pair[0].mutate()[0] = 9.0
     assert x.data[0] == 1.0
-    with pytest.raises(RuntimeError, match="deepcopy: only leaves"):
+    with pytest.raises(RuntimeError, match="only leaves can be copied"):
         copy.deepcopy(x * 2.0)
-
-
-def test_pickle_is_refused_with_advice():
-    with pytest.raises(TypeError, match="safetensors"):
-        pickle.dumps(leaf(1.0))
 
 
 @pytest.mark.parametrize("array", [np.zeros(()), np.zeros((0, 3)), np.zeros((3, 0)),

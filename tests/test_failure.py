@@ -248,3 +248,11 @@ def test_of_a_result_that_only_got_another_shape_it_is_said_what_it_was():
     with pytest.raises(ValueError) as e:
         nn.Linear(3, 3)(reshape(tg.exp(tg.ones(2, 2, requires_grad=True))))
     assert "came from reshape at" in e.value.__notes__[0] and "exp" not in e.value.__notes__[0]
+
+
+def test_a_failure_in_one_of_two_models_stands_in_that_model():
+    first, second = nn.Sequential(nn.Linear(2, 3)), nn.Sequential(nn.Linear(3, 3), nn.Linear(4, 1))
+    with pytest.raises(ValueError) as e:
+        second(first(tg.ones(1, 2)))
+    assert marked(e.value.graph) == [("Linear", ("Sequential (2)", "1"))]
+    assert e.value.graph.scopes["Sequential (2)", "1"].kind == "Linear"

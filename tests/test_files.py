@@ -1,7 +1,9 @@
 """write_atomically: files are whole or not there, and what is in the way is named."""
 from __future__ import annotations
 
+import itertools
 import os
+import sys
 
 import pytest
 
@@ -35,3 +37,27 @@ def test_a_folder_or_a_file_in_the_way_is_named(tmp_path):
         with pytest.raises(NotADirectoryError, match="no folder .*file.* can be made for 'a', a file is in its place"):
             tg.write_atomically(path, b"")
     assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_ctrl_c_at_any_call_leaves_the_old_file_or_the_new_one_and_nothing_else(tmp_path):
+    """Python raises it where a function begins; so does a profiler, at the call that is asked for."""
+    path, left = tmp_path / "a.txt", set()
+    for number in range(1000):
+        path.write_bytes(b"old")
+        calls = itertools.count()
+
+        def profile(frame, event, argument, calls=calls, number=number):
+            if event == "call" and next(calls) == number:
+                raise KeyboardInterrupt
+        try:
+            sys.setprofile(profile)
+            tg.write_atomically(path, lambda part: part.write_bytes(b"new"))
+        except KeyboardInterrupt:
+            pass
+        else:
+            break
+        finally:
+            sys.setprofile(None)
+        left.add(path.read_bytes())
+        assert [p.name for p in tmp_path.iterdir()] == ["a.txt"], number
+    assert number > 20 and path.read_bytes() == b"new" and left >= {b"old"}

@@ -1,10 +1,12 @@
 """`nn.fit` and `nn.evaluate`: what they measure, what they refuse, and what a checkpoint survives."""
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
 import random
+import re
 import sys
 from types import SimpleNamespace
 
@@ -333,3 +335,124 @@ def test_a_checkpoint_with_a_history_that_is_none_changes_nothing(history, tmp_p
     with pytest.raises(ValueError, match="last.safetensors' does not fit this run, or is damaged: its history is no"):
         run(net, checkpoint=tmp_path, resume=True)
     assert all(np.array_equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))
+
+
+FOREIGN = ["last.safetensors", "best.safetensors"]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("resume", [False, True])
+def test_nothing_is_overwritten_unasked(name, resume, tmp_path):
+    """Not before the first epoch either; a folder is gone on with only where there is what to go on from."""
+    net, events = nn.Linear(5, 3), []
+    run(net, checkpoint=tmp_path)
+    other = next(file for file in FOREIGN if file != name)
+    (tmp_path / other).unlink()
+    kept, before = (tmp_path / name).read_bytes(), net.state_dict()
+
+    class Told(nn.Callback):
+        def epoch_begin(self, *_):
+            events.append(0)
+
+    if resume and name == "last.safetensors":
+        assert len(run(net, checkpoint=tmp_path, resume=True, epochs=2)) == 2
+        return
+    what = "there is nothing to resume from, name another" if resume else "go on with it by resume=True, or name another"
+    with pytest.raises(FileExistsError, match=f"^fit: '.*' holds {name} of another run, which would be overwritten; {what}"):
+        run(net, checkpoint=tmp_path, resume=resume, callbacks=[Told()])
+    assert (tmp_path / name).read_bytes() == kept and not events and not (tmp_path / other).exists()
+    assert all(np.array_equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))
+
+
+def test_a_complete_run_that_is_resumed_is_left_as_it_is(tmp_path):
+    net = nn.Linear(5, 3)
+    run(net, checkpoint=tmp_path, epochs=2)
+    files = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    for epochs in (1, 2):
+        other = nn.Linear(5, 3)
+        history = run(other, checkpoint=tmp_path, epochs=epochs, resume=True)
+        assert len(history) == 2 and not history.interrupted
+        assert np.array_equal(other.weight.numpy(), net.weight.numpy())
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == files
+
+
+class Listed(nn.Module):
+    """Keeps a part in a list that grows after it was assigned, where no assignment is seen."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.head, self.parts = nn.Linear(5, 3), []
+        self.parts.append(part)
+
+    def forward(self, x):
+        return self.head(self.parts[0](x))
+
+
+def test_fit_refuses_a_used_parameter_that_is_nobodys():
+    net = Listed(nn.Linear(5, 5))
+    before = net.state_dict()
+    with pytest.raises(ValueError, match=r"^fit: Listed uses weight of shape \(5, 5\) \(line \d+ of .*test_fit.py\) but does "
+                                         r"not hold it.*neither trained nor saved.*nn.ModuleList.*requires_grad_\(False\)"):
+        run(net)
+    assert all(np.array_equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))
+
+
+def test_fit_refuses_a_used_tensor_that_is_no_parameter():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.scale = nn.Linear(5, 3), tg.ones(3, requires_grad=True)
+
+        def forward(self, x):
+            return self.inner(x) * self.scale
+
+    with pytest.raises(ValueError, match=r"^fit: Scaled uses a tensor of shape \(3,\) .* make tensors nn.Parameter"):
+        run(Scaled())
+
+
+def test_fit_takes_frozen_partly_trained_foreign_and_unused_parameters():
+    run(Listed(nn.Linear(5, 5).requires_grad_(False)))
+    net = Listed(part := nn.Linear(5, 5))
+    run(net, optimizer=nn.SGD([*net.parameters(), *part.parameters()], 0.1))
+    run(net, optimizer=nn.SGD([*net.head.parameters(), *part.parameters()], 0.1))
+    two = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 3))
+    run(two, optimizer=nn.SGD(two[1].parameters(), 0.1))
+    judge = nn.Linear(3, 1)  # one of two networks that are trained in turn
+    run(two, loss=lambda output, y: judge(output).mean())
+    net = Listed(nn.ReLU())
+    net.unused = nn.Linear(2, 2)
+    run(net)
+
+
+def test_an_exploding_loss_is_told_by_the_error_alone(recwarn):
+    net = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        run(net, epochs=30, optimizer=nn.SGD(net.parameters(), 1e30))
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+    with np.errstate(over="raise", invalid="raise"), pytest.raises(FloatingPointError, match="encountered"):
+        run(nn.Linear(5, 3), [(X * np.float32(1e38), Y)] * 2)
+
+
+class Stream(io.StringIO):
+    def __init__(self, terminal):
+        super().__init__()
+        self.isatty = lambda: terminal
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_a_bar_on_a_terminal_and_a_line_an_epoch_elsewhere(terminal, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Stream(terminal))
+    run(nn.Linear(5, 3), valid=batches(), epochs=3, callbacks=None)
+    said = sys.stderr.getvalue()
+    if terminal:
+        assert "3/3 [" in said and said.count("\r") > 3
+    else:
+        assert "\r" not in said and [line.split(":")[0] for line in said.splitlines()] == [
+            "epoch 1/3", "epoch 2/3", "epoch 3/3"]
+        assert re.fullmatch(r"loss=[\d.]+, acc=[\d.]+, val_loss=[\d.]+, val_acc=[\d.]+, img/s=\d+, [\d.]+ s",
+                            said.splitlines()[0].split(": ")[1])
+
+
+def test_progress_without_a_stderr_says_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert len(run(nn.Linear(5, 3), callbacks=None)) == 1

@@ -50,8 +50,11 @@ LACKING = {**{("tg", name): text for name, text in advice.FUNCTIONS.items()},
            **{("t", name): text for name, text in advice.METHODS.items()},
            **{("nn", name): text for name, text in nn_advice.NAMES.items()},
            **{("data", name): text for name, text in nn_advice.DATA.items()},
-           **{("model", name): text for name, text in nn_advice.METHODS.items()}}
-HERE = {"tg": tg, "nn": nn, "data": nn.data, "t": tg.tensor(A), "model": nn.Linear(2, 3), "np": np}
+           **{("model", name): text for name, text in nn_advice.METHODS.items()},
+           **{("init", name): text for name, text in nn_advice.INIT.items()},
+           **{("array", name): text for name, text in advice.DATA.items()}}
+HERE = {"tg": tg, "nn": nn, "data": nn.data, "t": tg.tensor(A), "model": nn.Linear(2, 3), "np": np,
+        "init": nn.init, "array": tg.tensor(A).data}
 
 
 @pytest.mark.parametrize(("owner", "name"), LACKING)
@@ -63,11 +66,12 @@ def test_an_error_that_says_what_to_write_names_only_what_there_is(owner, name):
         assert hasattr(HERE[thing], attribute), attribute
 
 
-@pytest.mark.parametrize("of", ["tg", "t", "nn", "data", "model"])
+@pytest.mark.parametrize("of", ["tg", "t", "nn", "data", "model", "init", "array"])
 def test_advice_is_for_names_of_pytorch(of):
     torch = pytest.importorskip("torch")
     theirs = {"tg": [torch, torch.nn.functional], "t": [torch.zeros(1, 1)], "nn": [torch.nn, torch.optim, torch.optim.lr_scheduler],
-              "data": [torch.utils.data], "model": [torch.nn.Linear(2, 3)]}[of]
+              "data": [torch.utils.data], "model": [torch.nn.Linear(2, 3)],
+              "init": [torch.nn.init], "array": [torch.zeros(1)]}[of]
     assert [name for owner, name in LACKING if owner == of and not any(hasattr(m, name) for m in theirs)] == []
 
 
@@ -121,7 +125,7 @@ def test_an_initialiser_given_data_asks_for_the_tensor():
         nn.init.constant_(nn.Linear(2, 3).bias.data, 0)
 
 
-@pytest.mark.parametrize("dtype", ["cpu", "cuda:0", object()])
+@pytest.mark.parametrize("dtype", ["cuda", "cuda:0", object()])
 def test_what_is_no_dtype_is_told_and_that_there_are_no_devices(dtype):
     with pytest.raises(TypeError, match=r"^to \(there are no devices, leave it out\): dtype must be a float, .*, got"):
         tg.zeros(2).to(dtype)

@@ -207,3 +207,33 @@ def test_a_large_wrong_argument_is_explained_in_bounded_time(rng):
     x = rng.standard_normal((100, 30))
     with pytest.raises(AssertionError, match="Worst entry"):
         tg.check_grads(cube_with(lambda g, ans, x: g * x), (x,), order=1)
+
+
+# ----- arguments with which nothing would be checked -----
+
+@pytest.mark.parametrize("name, value, error", [
+    *[("eps", v, ValueError) for v in (0, -1e-5, float("nan"), float("inf"), False, 1e-300)], ("eps", "a", TypeError),
+    *[(name, v, ValueError) for name in ("atol", "rtol") for v in (-1e-8, float("nan"), float("inf"))],
+    ("atol", None, TypeError), ("rtol", 2.0, ValueError), ("order", 0, ValueError), ("order", True, TypeError),
+    ("order", 1.0, TypeError), ("rng", 3, TypeError), ("linear", 0, TypeError), ("linear", None, TypeError),
+    ("linear", (5,), ValueError), ("linear", (-1,), ValueError), ("linear", (0.0,), TypeError), ("linear", ([0],), TypeError),
+    ("linear", "0", TypeError), ("linear", (True,), TypeError)])
+def test_an_option_with_which_nothing_would_be_checked_is_refused(name, value, error):
+    with pytest.raises(error, match=f"^check_grads: .*{name}"):
+        tg.check_grads(lambda x: x * x, (np.ones(2),), **{name: value})
+
+
+def test_every_option_is_used():
+    for options in ({"eps": 1e-4}, {"eps": None}, {"atol": 0, "rtol": 1e-4}, {"rtol": 0, "atol": 1e-4}, {"order": np.int64(1)},
+                    {"linear": [0]}, {"linear": {0}}, {"linear": range(1)}, {"rng": np.random.default_rng(3)}):
+        tg.check_grads(lambda x: x * 3.0, (np.array([1.0, -2.0]),), **options)
+    with pytest.raises(AssertionError):
+        tg.check_grads(lambda x: x * x * x, (np.ones(2),), atol=0, rtol=0)
+    with pytest.raises(AssertionError):
+        tg.check_grads(lambda x: x * x, (np.ones(2),), linear=(0,))
+
+
+@pytest.mark.parametrize("f", [lambda x: x > 0, lambda x: (), lambda x: [tg.argmax(x)]])
+def test_a_function_without_anything_to_differentiate_is_refused(f):
+    with pytest.raises(TypeError, match="^check_grads: the function returned nothing floating point"):
+        tg.check_grads(f, (np.ones(2),))

@@ -1,9 +1,11 @@
 """The plain model of a drawing: what is read off a tape, and how it is made smaller."""
 from __future__ import annotations
 
+import copy
 import cProfile
 import pstats
 import sys
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -126,7 +128,7 @@ def test_backward_has_scopes_of_its_own_and_its_frame_says_so():
     tg.cross_entropy(net(tg.ones(1, 1, 28, 28)), np.array([1])).backward(create_graph=True)
     g = tg.graph(*[p.grad for p in net.parameters()])
     scope = g.scopes["backward", "features", "conv1"]
-    assert title(scope) == "backward of features.conv1"
+    assert title(scope) == "backward of features.conv1  Conv2d"
     assert {b.scope for b in g.boxes if b.kind == "parameter"} >= {("features", "conv1"), ("head",)}
 
 
@@ -187,7 +189,7 @@ def test_numbers_are_the_same_after_backward():
 
 
 def test_unknown_leaves_are_refused():
-    with pytest.raises(ValueError, match="hide must be one of 'parameter', 'input', 'constant', got 'weights'"):
+    with pytest.raises(ValueError, match="hide must be one of 'parameter', 'input', 'constant', 'seed', got 'weights'"):
         without(tg.graph(tg.exp(leaf(1))), ["weights"])
 
 
@@ -465,3 +467,171 @@ def test_a_call_with_several_results_in_use_shows_them_all():
     assert tg.graph(one).boxes[-1].notes == ()                   # the other leads nowhere
     box = next(b for b in tg.graph(two.sum() * one).boxes if b.label == "split")
     assert box.notes == ("-> 1, 2",) and box.shape == (1,)
+
+
+def test_what_an_op_says_of_itself_may_fail_and_the_picture_says_so():
+    op = named("mine", lambda x: x * 2.0)
+    op.deflabel(lambda x: x[7])
+    op.defcost(lambda out, x: 1 // 0)
+    drawn = tg.draw(tg.linear(op(leaf(2, 3)), leaf(4, 3)), show="flops")
+    box = next(box for box in drawn.graph.boxes if box.label == "mine")
+    assert box.notes == ("its label failed: IndexError: tuple index out of range",)
+    assert ("", "flops of mine: its cost failed: ZeroDivisionError: integer division or modulo by zero") in drawn.graph.legend
+    assert "24 multiply-adds" in repr(drawn) and "mine" in drawn.dot and "mine" in drawn.html()
+
+
+# ----- modules by identity -----
+
+def notes(drawing):
+    return {box.label: box.notes for box in drawing.graph.boxes if box.kind == "module"}
+
+
+def two_layers(*sizes):
+    return nn.Sequential(*[m for i in range(len(sizes) - 1) for m in (nn.Linear(sizes[i], sizes[i + 1]), nn.Tanh())])
+
+
+def test_models_side_by_side_are_told_apart_and_counted_each():
+    G, D = two_layers(2, 3, 4), two_layers(4, 5, 1)
+    x = tg.ones(1, 2)
+    y = D(G(x)).mean()
+    assert notes(tg.draw(y, depth=0)) == {"G  Sequential": ("25 parameters",), "D  Sequential": ("31 parameters",)}
+    assert notes(tg.draw(y, depth=1))["D.2  Linear"] == ("6 parameters",)
+    names = {(box.label, box.scope) for box in tg.draw(y).graph.boxes if box.kind == "parameter"}
+    assert names == {(name, (net, i)) for net in "GD" for i in "02" for name in ("0.weight", "0.bias", "weight", "bias")
+                     if "." not in name}
+    assert [box.label for box in tg.draw(G(x).mean(), depth=0).graph.boxes][1] == "0  Linear"  # alone, as ever
+    fake = D(G(x)) + D(tg.ones(1, 4))
+    assert notes(tg.draw(fake, depth=0))["D#2  Sequential"] == ("same weights as D",)
+    fake.mean().backward(create_graph=True)
+    back = tg.draw(fake, G[0].weight.grad, D[0].weight.grad, depth=0)
+    assert {"backward of D#2  Sequential", "backward of D  Sequential", "backward of G  Sequential"} <= set(notes(back))
+
+
+def test_a_model_without_a_variable_goes_by_its_class_and_a_second_by_its_number():
+    def draw(models):
+        return tg.draw(sum(m(tg.ones(1, 2)) for m in models), depth=0)
+    assert [*notes(draw([nn.Linear(2, 3), nn.Linear(2, 3)]))] == ["Linear", "Linear (2)"]
+    net = two_layers(2, 3)
+    assert [*notes(draw([net, copy.deepcopy(net)]))] == ["Sequential", "Sequential (2)"]
+    one, two = nn.Sequential(net), nn.Sequential(copy.deepcopy(net))
+    y = one[0](tg.ones(1, 2)) + two[0](tg.ones(1, 2)) + one[0](tg.zeros(1, 2))
+    assert notes(tg.draw(y, depth=0)) == {"0  Sequential": ("9 parameters",), "0 (2)  Sequential": ("9 parameters",),
+                                          "0#2  Sequential": ("same weights as 0",)}
+
+
+def test_a_loss_or_activation_beside_a_model_does_not_close_it():
+    net, loss, last = two_layers(2, 3), nn.MSELoss(), nn.Sigmoid()
+    y = loss(last(net(tg.ones(1, 2))), tg.zeros(1, 3))
+    assert [*notes(tg.draw(y, depth=0))] == ["0  Linear", "1  Tanh"]
+
+
+def test_a_tape_keeps_no_module_alive_and_its_picture_is_the_same_without():
+    def build():
+        net = two_layers(2, 3)
+        return weakref.ref(net), net(tg.ones(1, 2)) + two_layers(2, 3)(tg.ones(1, 2))
+    gone, y = build()
+    assert gone() is None and [*notes(tg.draw(y, depth=0))] == ["Sequential", "Sequential (2)"]
+
+
+class Siamese(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.trunk, self.head = two_layers(4, 4), nn.Linear(8, 1)
+
+    def forward(self, a, b):
+        return self.head(tg.concatenate([self.trunk(a), self.trunk(b)], axis=1))
+
+
+@pytest.mark.parametrize("show", [(), "parameters"])
+def test_each_call_of_a_shared_module_is_a_box_and_its_weights_count_once(show):
+    inputs = tg.ones(2, 4), tg.zeros(2, 4)
+    drawing = nn.draw(Siamese(), *inputs, depth=0, show=show)
+    assert notes(drawing) == {"trunk  Sequential": ("20 parameters",), "head  Linear": ("9 parameters",),
+                              "trunk#2  Sequential": ("same weights as trunk",)}
+    assert [(e.source, e.target) for e in drawing.graph.edges if "trunk" in e.target] == [
+        ("leaf0", "module:trunk"), ("leaf3", "module:trunk#2")]
+    assert not show or ("", "in all: 29 parameters") in drawing.graph.legend
+    assert notes(nn.draw(Siamese(), *inputs, depth=1))["trunk#2.0  Linear"] == ("same weights as trunk.0",)
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.decoder.weight = self.encoder.weight
+
+    def forward(self, x):
+        return self.decoder(tg.tanh(self.encoder(x)))
+
+
+@pytest.mark.parametrize("show", [(), "parameters"])
+def test_a_weight_of_two_modules_counts_in_each_and_once_in_all(show):
+    drawing = nn.draw(Tied(), tg.ones(2, 4), depth=0, show=show)
+    assert notes(drawing) == dict.fromkeys(["encoder  Linear", "decoder  Linear"], ("20 parameters, 16 of them shared",))
+    assert not show or ("", "in all: 24 parameters") in drawing.graph.legend
+
+
+def test_a_module_called_again_and_again_under_any_name_counts_once():
+    block = two_layers(4, 4)
+    drawing = nn.draw(nn.Sequential(block, block, block), tg.ones(2, 4), depth=0)
+    assert notes(drawing) == {"2  Sequential": ("20 parameters",), "2#2  Sequential  x2": ("same weights as 2",)}
+    inner = nn.Linear(4, 4)
+    two_names = nn.Sequential(nn.Sequential({"a": inner}), nn.Sequential({"b": inner}))
+    assert notes(nn.draw(two_names, tg.ones(2, 4), depth=1, fold=False)) == {
+        "0.b  Linear": ("20 parameters, 20 of them shared",), "1.b  Linear": ("same weights as 0.b",)}
+    repeats = nn.Sequential(*[nn.Sequential(inner, nn.Linear(4, 4)) for _ in range(8)])
+    assert notes(nn.draw(repeats, tg.ones(2, 4), depth=0)) == {
+        "0  Sequential  x8": (f"{8 * 20 + 20} parameters, 20 of them shared",)}
+
+
+# ----- where a backward starts -----
+
+TARGETS = tg.ones(2, 3) / 3.0
+LOSSES = {
+    "nll": lambda y: tg.cross_entropy(y, np.array([0, 2])),
+    "mean": lambda y: tg.mse_loss(y, TARGETS),
+    "sum": lambda y: tg.sum(y),
+    "neg": lambda y: -tg.binary_cross_entropy_with_logits(y, TARGETS),
+    "mul": lambda y: tg.nll_loss(tg.log_softmax(y, 1), np.array([0, 2])) * 2.0}
+
+
+@pytest.mark.parametrize("op", LOSSES)
+@pytest.mark.parametrize("depth", [None, 0])
+def test_the_backward_of_a_loss_starts_at_the_loss(op, depth):
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
+    g = nn.draw(net, tg.ones(2, 4), loss=LOSSES[op], depth=depth, hide=()).graph
+    boxes = {box.id: box for box in g.boxes}
+    seed, = [box for box in g.boxes if box.kind == "seed"]
+    assert (seed.label, seed.shape, seed.scope) == ("seed 1", (), ("backward",))
+    (loss,), reached = [[boxes[e.source] for e in g.edges if e.target == seed.id]], {seed.id}
+    assert loss[0].label.split()[0] == op and loss[0].shape == ()
+    for edge in g.edges:  # by target, in the order of the tape
+        reached |= {edge.target} if edge.source in reached else set()
+    behind = [box.label for box in g.boxes if box.scope[:1] == ("backward",) and box.id not in reached
+              and box.kind in ("op", "module")]
+    assert set(behind) <= ({"mul", "sigmoid"} if op == "neg" else set())  # slopes of softplus, which the seed's chain meets
+
+
+def test_the_backward_of_a_cross_entropy_says_seed_target_and_softmax_minus_target():
+    drawing = nn.draw(nn.Linear(4, 3), tg.ones(2, 4), loss=LOSSES["nll"])
+    text = " ".join(repr(drawing).split())
+    seed, target = "seed 1 -> scalar (seed) <- op2", "target -> 2x3 (input)"
+    assert seed in text and target in text and "(softmax - target) / N" in text
+    for told in (drawing.dot, drawing.html()):
+        assert "seed 1" in told and "(softmax - target) / N" in told
+    assert "seed" not in repr(nn.draw(nn.Linear(4, 3), tg.ones(2, 4), loss=LOSSES["nll"], hide=("constant", "seed")))
+
+
+def test_of_a_backward_whose_first_calls_are_not_recorded_the_gradient_they_made_is_drawn():
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
+    for op in ("nll", "mean", "sum"):
+        loss = LOSSES[op](net(tg.ones(2, 4)))
+        loss.backward(create_graph=True)
+        g = tg.draw(loss, net[0].weight.grad).graph
+        boxes = {box.id: box for box in g.boxes}
+        seeds = [box for box in g.boxes if box.kind == "seed"]
+        assert seeds and {(box.label, box.notes) for box in seeds} == {("g", ("made by calls that are not recorded",))}
+        assert {boxes[e.source].label.split()[0] for e in g.edges if boxes[e.target] in seeds} == {op}
+        alone = tg.draw(net[0].weight.grad).graph
+        assert [box.kind for box in alone.boxes].count("seed") == len(seeds)
+        net.zero_grad()

@@ -1,13 +1,18 @@
 """Module: order, names, state, modes, copies, the printed tree, scopes and errors."""
 from __future__ import annotations
 
+import collections
 import copy
+import dataclasses
 import gc
 import operator
 import os
 import subprocess
 import sys
+import threading
+import types
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -432,3 +437,131 @@ def test_a_copied_module_has_attributes_of_its_own():
     net = nn.Sequential(nn.Linear(2, 3))
     longer = copy.copy(net).append(nn.ReLU())
     assert (len(net), len(longer)) == (1, 2) and longer[0] is net[0]
+
+
+@dataclasses.dataclass
+class Pair:
+    first: object
+    second: object = None
+
+
+@dataclasses.dataclass(slots=True)
+class Slim:
+    first: object
+
+
+Named = collections.namedtuple("Named", "one two")
+HOLDERS = {"list": lambda m: [m], "tuple": lambda m: (m,), "dict": lambda m: {"a": m}, "set": lambda m: {m},
+           "frozenset": lambda m: frozenset([m]), "deque": lambda m: collections.deque([m]), "Named": lambda m: Named(1, m),
+           "OrderedDict": lambda m: collections.OrderedDict(a=m), "Pair": lambda m: Pair(0, [m]), "Slim": lambda m: Slim(m),
+           "SimpleNamespace": lambda m: types.SimpleNamespace(a=m)}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("kind", HOLDERS)
+def test_a_plain_container_of_modules_or_parameters_is_refused_when_assigned(kind, nested):
+    for what, advice in ((nn.Linear(2, 2), "nn.ModuleList or nn.ModuleDict"), (nn.Parameter([1.0]), "register_parameter")):
+        held, net = HOLDERS[kind](what), nn.Module()
+        value = [3, {"x": (held,)}] if nested else held
+        with pytest.raises(TypeError, match=f"^Module: 'h' is a plain {'list' if nested else kind} that holds a "
+                                            f"{type(what).__name__}, which would be neither trained.*{advice}"):
+            net.h = value
+        assert "h" not in vars(net)
+
+
+def test_plain_containers_of_anything_else_are_attributes_like_others():
+    net, loop = nn.Sequential(nn.Linear(2, 2), nn.ReLU()), []
+    loop.append(loop)
+    for value in ([1, 2], [tg.ones(2)], [], {"a": np.ones(2)}, loop, [*net], {"w": net[0].weight}, Pair(net[1]), Pair,
+                  nn.ModuleDict({"a": net[1]}), list(range(100_000))):
+        net.h = value
+        assert net.h is value
+        del net.h
+
+
+@pytest.mark.parametrize("name, value, advice", [
+    ("train", False, r"net.eval\(\) ends it"), ("eval", True, r"net.eval\(\) ends"), ("parameters", [1], "another name"),
+    ("forward", 3, "another name"), ("apply", None, "another name"), ("state_dict", {}, "another name"),
+    ("extra", 1, "another name"), ("buffers", (), "another name"), ("requires_grad", False, r"net.requires_grad_\(False\)")])
+def test_an_attribute_that_would_hide_a_method_is_refused(name, value, advice):
+    class Net(nn.Module):
+        def extra(self):
+            return 1
+
+    net = Net()
+    with pytest.raises(AttributeError, match=f"^Net: '{name}' .*{advice}"):
+        setattr(net, name, value)
+    assert name not in vars(net) and net.train().training
+
+
+def test_a_forward_may_be_replaced_by_another_function():
+    net = nn.Linear(2, 2)
+    net.forward = lambda x: x + 1
+    assert net(tg.zeros(1)).item() == 1.0
+
+
+def nested(depth, wrap=nn.Sequential):
+    net = nn.Linear(2, 2)
+    for _ in range(depth):
+        net = wrap(net)
+    return net
+
+
+def test_modules_nested_deeper_than_python_are_handled_and_a_call_says_how_deep(request):
+    request.addfinalizer(partial(sys.setrecursionlimit, sys.getrecursionlimit()))
+    sys.setrecursionlimit(500)
+    net = nested(600)
+    assert len([*net.modules()]) == 601 and not net.eval()[0][0].training
+    assert len(net.state_dict()) == len([*net.parameters()]) == 2 and repr(net).count("Sequential(") == 600
+    copied, seen = copy.deepcopy(net), []
+    net.apply(lambda m: seen.append(type(m).__name__))
+    assert seen == ["Linear"] + ["Sequential"] * 600
+    assert np.array_equal(*[next(m.parameters()).numpy() for m in (copied, net)])
+    for call in (lambda: net(tg.ones(1, 2)), lambda: nn.summary(net, (1, 2)), lambda: nn.draw(net, (1, 2))):
+        with pytest.raises(RecursionError) as e:
+            call()
+        assert e.value.__notes__ == ["in Sequential, whose modules are nested 601 deep: each takes some of the 500 calls "
+                                     "that Python nests (sys.setrecursionlimit)"]
+    assert tg.is_recording() and nested(60)(tg.ones(1, 2)).shape == (1, 2)
+    assert len([*nested(510, lambda m: nn.ModuleList([m])).modules()]) == 511
+
+
+@pytest.mark.parametrize("call, text", [
+    (lambda: nn.ModuleList(3), "^ModuleList: expects a list of modules, got int"),
+    (lambda: nn.ModuleList(nn.ReLU()), "^ModuleList: expects a list of modules, got ReLU"),
+    (lambda: nn.Sequential().extend(3), "^Sequential: expects a list of modules, got int"),
+    (lambda: nn.ModuleDict(3), "^ModuleDict: expects a mapping of names to modules, got int"),
+    (lambda: nn.Sequential([nn.ReLU()]), r"^Sequential: expects modules, got list at '0'; write Sequential\(\*modules\)"),
+    (lambda: nn.Sequential(nn.ReLU(), nn.ReLU), r"^Sequential: expects modules, got type .* write ReLU\(\)"),
+    (lambda: nn.ModuleDict({"a": nn.ReLU}), r"^ModuleDict: expects modules, got type at 'a'.* write ReLU\(\)"),
+    (lambda: nn.Sequential(tg.relu), r"^Sequential: expects modules, got Primitive at '0'; functions have layers, as nn.ReLU"),
+    (lambda: nn.Sequential(lambda x: x), "^Sequential: expects modules, got function at '0'; functions have layers")])
+def test_containers_say_what_they_take(call, text):
+    with pytest.raises(TypeError, match=text):
+        call()
+
+
+def test_a_copy_of_a_model_that_keeps_an_activation_says_where():
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    net[1].last = [net[0](tg.ones(1, 2))]
+    with pytest.raises(RuntimeError, match=r"^deepcopy: Sequential keeps what an op computed, in 1.last; .* use t.detach\(\)"):
+        copy.deepcopy(net)
+    net[1].last = net[1].last[0].detach()
+    assert copy.deepcopy(net)[1].last.shape == (1, 2)
+
+
+def test_a_copy_follows_the_state_that_a_class_gives_and_takes():
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lock, self.inner = threading.Lock(), nn.Linear(2, 2)
+
+        def __getstate__(self):
+            return {k: v for k, v in vars(self).items() if k != "lock"}
+
+        def __setstate__(self, state):
+            vars(self).update(state, lock=threading.Lock())
+
+    net = Counts()
+    twice = copy.deepcopy([net, net.inner])
+    assert twice[0].inner is twice[1] is not net.inner and twice[0].lock is not net.lock

@@ -48,6 +48,14 @@ def test_augmented_assignment_to_an_array_is_refused():
     assert (a == 1).all()
 
 
+@pytest.mark.parametrize("f", [np.zeros_like, np.ones_like, np.empty_like, lambda t: np.full_like(t, 2.0)])
+def test_what_only_looks_at_the_shape_takes_a_tensor_of_a_graph(f):
+    for t in (leaf(2, 3), leaf(2, 3) * 1.0):
+        assert f(t).shape == (2, 3) and f(t).dtype == np.float64
+    with pytest.raises(TypeError, match="the gradient would be lost"):
+        np.full_like(tg.ones(2), leaf()[()])
+
+
 def test_what_would_lose_the_gradient_is_refused():
     t = leaf(3)
     with pytest.raises(TypeError, match="np.median: no op for tensors, the gradient would be lost"):

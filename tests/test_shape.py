@@ -1,6 +1,8 @@
 """Composites of the shape family: values against NumPy, derivatives at order 2, error texts."""
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -150,3 +152,31 @@ def test_take_along_axis_broadcasts_indices_and_values_also_in_the_gradient(shap
 def test_shape_errors(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_mixed_signs_pad_first_and_then_crop_in_every_mode():
+    """A cell of the border is a cell of the image before anything is cropped: by PyTorch, and by definition where it fails."""
+    torch = pytest.importorskip("torch")
+    assert tg.pad(np.arange(4), (3, -2), "reflect").data.tolist() == [3, 2, 1, 0, 1]
+    for n, before, after in itertools.product((1, 2, 4), range(-4, 5), range(-4, 5)):
+        x = np.arange(1.0, n + 1).reshape(1, 1, n)
+        for mode in ("constant", "reflect", "replicate", "circular"):
+            border = np.pad(x, ((0, 0), (0, 0), (max(before, 0), max(after, 0))), {"replicate": "edge", "circular": "wrap"}.get(mode, mode))
+            expected = border[..., max(-before, 0):border.shape[2] - max(-after, 0)]
+            refused = max(-before, 0) + max(-after, 0) > n or mode == "reflect" and max(before, after) >= n
+            if refused:
+                with pytest.raises(ValueError, match="^pad: "):
+                    tg.pad(x, ((0, 0), (0, 0), (before, after)), mode)
+                continue
+            t = tg.tensor(x, requires_grad=True)
+            y = tg.pad(t, ((0, 0), (0, 0), (before, after)), mode)
+            assert np.array_equal(y.data, expected), (n, before, after, mode)
+            if mode == "circular" or y.size == 0:
+                continue                                      # PyTorch fails, or returns memory that it has not written
+            q = torch.tensor(x, requires_grad=True)
+            theirs = torch.nn.functional.pad(q, (before, after), mode=mode)
+            assert np.array_equal(y.data, theirs.detach().numpy())
+            weight = np.arange(1.0, y.size + 1).reshape(y.shape)
+            (y * weight).sum().backward()
+            (theirs * torch.tensor(weight)).sum().backward()
+            assert np.array_equal(t.grad.data, q.grad.numpy())

@@ -124,3 +124,32 @@ def test_summary_refuses_what_it_would_count_as_nothing():
     for shape in (4, (-1, 4), [(1, 4), (1, 4)], "14"):
         with pytest.raises(ValueError, match="input_shape must be whole numbers, the batch first"):
             nn.summary(net, shape)
+
+
+def test_summary_counts_modules_by_identity_and_named_stretches_for_their_module():
+    class Net(nn.Module):
+        def __init__(self, other):
+            super().__init__()
+            self.fc, self.other = nn.Linear(4, 4), lambda x: other.fc(x)  # both are called "fc"
+
+        def forward(self, x):
+            with tg.scope("twice"):
+                x = tg.matmul(x, np.ones((4, 4), np.float32))
+            return self.other(self.fc(self.fc(x)))
+
+    class Other(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+
+    s = nn.summary(Net(Other()), (1, 4))
+    assert [(line.path, line.shape, line.parameters, line.multiply_adds) for line in s.lines] == [
+        ("(root)", (1, 4), 0, 16), ("fc", (1, 4), 20, 32), ("fc", (1, 2), 0, 8)]  # the other's are not the model's
+    assert (s.parameters, s.multiply_adds) == (20, 56)
+
+
+def test_summary_of_tied_weights_counts_them_in_each_line_and_once_in_all():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    net[1].weight = net[0].weight
+    s = nn.summary(net, (1, 4))
+    assert [line.parameters for line in s.lines] == [20, 20] and s.parameters == 24

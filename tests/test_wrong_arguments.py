@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import copy
+import datetime
+import fractions
 
 import numpy as np
 import pytest
@@ -197,3 +199,124 @@ def test_a_refused_start_of_a_cycle_leaves_the_optimiser_as_it_was():
             nn.OneCycleLR(opt, total_steps=10, **options)
     (group,) = opt.param_groups
     assert "initial_lr" not in group and (group["lr"], group["momentum"]) == (0.5, 0.9)
+
+
+# ----- data that makes no tensor -----
+
+def nested(levels, inside=1.0):
+    for _ in range(levels):
+        inside = [inside]
+    return inside
+
+
+def holding_itself():
+    data = []
+    data.append(data)
+    data.append(data)
+    return data
+
+
+NO_DATA = {
+    "2,000 lists": (lambda: nested(2000), "nested in more than 64 levels"),
+    "2,000 lists around a tensor": (lambda: nested(2000, tg.tensor(1.0, requires_grad=True)), "nested in more than 64 levels"),
+    "2,000 tuples": (lambda: (nested(1999),), "nested in more than 64 levels"),
+    "lists that hold themselves": (holding_itself, "contains itself"),
+    "an integer of 100 bits": (lambda: 10 ** 30, "integers of more than 64 bits"),
+    "integers of 100 bits": (lambda: [10 ** 30, 1], "integers of more than 64 bits"), "imaginary parts": (
+        lambda: np.ones(2) * 1j, "complex128"),
+    "a huge integer": (lambda: HUGE, "integers of more than 64 bits"), "a word": (lambda: "abc", "got dtype <U3"),
+    "bytes": (lambda: b"abc", r"got dtype \|S3"), "words": (lambda: ["a", "b"], "got dtype <U1"), "None": (lambda: None, "of NoneType"),
+    "None in a list": (lambda: [None, 1.0], "of NoneType, float"), "a complex number": (lambda: 1j, "complex128"),
+    "a date": (lambda: datetime.date(2020, 1, 1), "object of date"), "dates": (lambda: np.array(["2020"], "M8"), "datetime64"),
+    "lists of different lengths": (lambda: [[1], [1, 2]], "inhomogeneous"), "arrays of different lengths": (
+        lambda: [np.ones(2), np.ones(3)], "inhomogeneous"), "a dict": (dict, "object of dict"), "a set": (lambda: {1.0}, "object of set"),
+    "a generator": (lambda: (i for i in [1.0]), "object of generator"), "a fraction": (lambda: fractions.Fraction(1, 2), "of Fraction"),
+    "a class": (lambda: int, "object of type"), "a record": (lambda: np.zeros(2, [("a", "f4")]), "got dtype"),
+}
+
+
+@pytest.mark.parametrize("make, text", NO_DATA.values(), ids=NO_DATA)
+@pytest.mark.parametrize("name, take", [("tensor", tg.tensor), ("exp argument 0", tg.exp), ("add argument 1", lambda d: T + d),
+                                        ("tensor", nn.Parameter), ("sum", tg.sum), ("data", lambda d: setattr(tg.ones(2), "data", d)),
+                                        ("tensor", lambda d: tg.tensor(d, dtype=np.float32)),
+                                        ("tensor", lambda d: tg.tensor(d, dtype=np.int64))])
+def test_data_that_makes_no_tensor_is_named(name, take, make, text):
+    if name == "add argument 1" and "integer" in text and not isinstance(make(), list):
+        return                                                # numbers beside tensors are told apart above
+    with pytest.raises(TypeError, match=rf"^{name}: .*{text}"):
+        take(make())
+
+
+def test_long_lists_and_lists_met_often_are_taken():
+    row = [1.0] * 100
+    assert tg.tensor([row] * 100).shape == (100, 100) and tg.tensor(nested(64)).shape == (1,) * 64
+    assert tg.tensor([[tg.tensor(1.0), 2.0]] * 3).tolist() == [[1.0, 2.0]] * 3
+
+
+# ----- what is meant for blocks, gradients and ops -----
+
+def bare_block():
+    with tg.no_grad:
+        pass
+
+
+def bare_scope():
+    with tg.scope:
+        pass
+
+
+def bare_decorator():
+    @tg.no_grad
+    def f():
+        pass
+
+
+def bare_scope_decorator():
+    @tg.scope
+    def f():
+        pass
+
+
+@pytest.mark.parametrize("use", [bare_block, bare_scope, bare_decorator, bare_scope_decorator])
+def test_a_block_without_its_parentheses_is_told_what_to_write(use):
+    with pytest.raises(TypeError, match=r"^(no_grad|scope): the parentheses are missing; write `with tg\.\1\(\):`, or @tg\.\1\(\)"):
+        use()
+    assert tg.is_recording() and tg.scope.__name__ == "scope" and "Context manager" in tg.no_grad.__doc__
+
+
+@pytest.mark.parametrize("thing", [3, None, "exp", [tg.exp], tg.ones(2)])
+def test_only_functions_become_ops(thing):
+    with pytest.raises(TypeError, match="^primitive: expects a function on arrays, got"):
+        tg.primitive(thing)
+
+
+@pytest.mark.parametrize("grad", [3.0, [1.0], "a", {}, np.ones(3), tg.ones(1, 2), True])
+def test_a_grad_set_to_what_fits_no_parameter_is_refused_where_it_is_read(grad):
+    def fresh():
+        p = nn.Parameter([1.0, 2.0])
+        p.grad = grad
+        return p
+    for use in (lambda p: (p * p).sum().backward(), lambda p: nn.SGD([p], lr=0.1).step(), lambda p: nn.Adam([p]).step()):
+        with pytest.raises((ValueError, TypeError), match=r"shape|real numbers"):
+            use(fresh())
+
+
+@pytest.mark.parametrize("grad", [[3.0, 4.0], np.array([3, 4]), tg.tensor([3, 4])])
+def test_a_grad_set_by_hand_counts_wherever_it_is_read(grad):
+    p = nn.Parameter([0.0, 0.0])
+    p.grad = grad
+    assert nn.clip_grad_norm_([p], 1.0) == 5.0 and np.allclose(p.grad.numpy(), [0.6, 0.8])
+    p.grad = grad
+    nn.SGD([p], lr=1.0).step()
+    assert p.tolist() == [-3.0, -4.0]
+
+
+@pytest.mark.parametrize("grad", [3.0, "a"])
+def test_a_grad_that_is_none_is_refused_by_what_clips_it(grad):
+    p = nn.Parameter([0.0, 0.0])
+    p.grad = grad
+    if grad == "a":
+        with pytest.raises(TypeError, match="real numbers"):
+            nn.clip_grad_norm_([p], 1.0)
+    else:
+        assert nn.clip_grad_norm_([p], 5.0) == 3.0            # the step refuses its shape

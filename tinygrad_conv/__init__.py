@@ -13,6 +13,7 @@ from . import ops
 from . import tensor as _tensor
 from .tensor import Tensor  # before the function `tensor`, which takes the name
 from .autodiff import grad, vjp
+from .core import change
 from .creation import (
     arange, eye, from_numpy, full, full_like, linspace, normal, ones, ones_like, permutation, rand, randint,
     randn, tensor, uniform, zeros, zeros_like,
@@ -28,11 +29,12 @@ from .tape import tape
 _tensor.ops, _tensor.autodiff, _tensor.numpy_protocol = ops, _autodiff, _numpy_protocol  # what methods call
 
 __all__ = [
-    "Drawing", "Tensor", "advice", "arange", "arguments", "attach_failure", "check_grads", "draw",
-    "explain", "eye", "failed_graph", "from_numpy", "full", "full_like", "get_num_threads", "grad",
-    "graph", "is_recording", "kernels_in_use", "linspace", "multiply_adds", "no_grad", "normal", "ones", "ones_like",
-    "permutation", "primitive", "rand", "randint", "randn", "scope", "set_num_threads", "show_config",
-    "tape", "tensor", "uniform", "use_kernels", "vjp", "write_atomically", "zeros", "zeros_like",
+    "Drawing", "Tensor", "advice", "arange", "arguments", "attach_failure", "change", "check_grads",
+    "draw", "explain", "eye", "failed_graph", "from_numpy", "full", "full_like", "get_num_threads",
+    "grad", "graph", "is_recording", "kernels_in_use", "linspace", "multiply_adds", "no_grad", "normal",
+    "ones", "ones_like", "permutation", "primitive", "rand", "randint", "randn", "scope", "set_num_threads",
+    "show_config", "tape", "tensor", "uniform", "use_kernels", "vjp", "write_atomically", "zeros",
+    "zeros_like",
 ]
 __all__ += ops.__all__
 

@@ -5,7 +5,9 @@ Pure checks of numbers, sizes, axes, dtypes and generators, which know no op and
 """
 import math
 import operator
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,8 @@ def sizes(value: Any, op: str, name: str, dims: int, least: float = 1) -> tuple[
         ((3, 3), (1, 2))
     """
     values = tuple(value) if isinstance(value, list | tuple) else (value,) * dims
+    if len(values) == dims and {*map(type, values)} == {int} and min(values) >= least:
+        return values  # nearly every call's
     if len(values) != dims or not all(map(is_whole, values)):
         many = {1: "a tuple of one", 2: "a pair of ints"}.get(dims, f"{dims} ints")
         raise TypeError(f"{op}: {name} expects an int or {many}, got {value!r}")
@@ -61,8 +65,9 @@ def sizes(value: Any, op: str, name: str, dims: int, least: float = 1) -> tuple[
     return tuple(map(operator.index, values))
 
 
-def sides(padding: Any, op: str, dims: int) -> str | tuple[tuple[int, int], ...]:
-    """Padding in any form, as (before, after) for each of `dims` axes; "same" and "valid" stay.
+def sides(padding: Any, op: str, dims: int, words: Sequence[str] = ("same", "valid")
+          ) -> str | tuple[tuple[int, int], ...]:
+    """Padding in any form, as (before, after) for each of `dims` axes; one of the `words` stays.
 
     An int, or one for each axis, pads both sides alike; pairs give each side, where below 0 crops.
 
@@ -74,13 +79,15 @@ def sides(padding: Any, op: str, dims: int) -> str | tuple[tuple[int, int], ...]
         (((1, 1), (2, 2)), ((1, 0), (0, -2)), 'same')
     """
     if isinstance(padding, str):
-        if padding not in ("same", "valid"):
-            raise ValueError(f"{op}: padding must be numbers, 'same' or 'valid', got {padding!r}")
+        if padding not in words:
+            meant = f", {' or '.join(map(repr, words))}" if words else ""
+            why = "" if words else "; a word does not say which of several sizes is meant"
+            raise ValueError(f"{op}: padding must be numbers{meant}, got {padding!r}{why}")
         return padding
     if isinstance(padding, list | tuple) and len(padding) == dims and all(
-            isinstance(side, list | tuple) for side in padding):
-        return tuple(sizes(side, op, "padding", 2, -math.inf) for side in padding)
-    return tuple((n, n) for n in sizes(padding, op, "padding", dims, 0))
+            [isinstance(side, list | tuple) for side in padding]):
+        return tuple([sizes(side, op, "padding", 2, -math.inf) for side in padding])
+    return tuple([(n, n) for n in sizes(padding, op, "padding", dims, 0)])
 
 
 def number(value: Any, op: str, name: str, least: float = -math.inf, most: float = math.inf) -> float:
@@ -110,8 +117,27 @@ def number(value: Any, op: str, name: str, least: float = -math.inf, most: float
                          f"float") from None
 
 
+def misplaced(shape: Sequence[int], channels: int, dims: int) -> str:
+    """What an x, to be (N, channels, *`dims` axes), lacks or has elsewhere, by its shape; "" if unknown.
+
+    Example:
+        >>> misplaced((2, 8, 8, 3), 3, 2)
+        '; it looks like channels-last: x.permute(0, 3, 1, 2)'
+    """
+    ndim, batched = len(shape), len(shape) == dims + 2
+    if ndim in (dims + 1, dims + 2) and shape[-1] == channels != shape[int(batched)]:
+        order = [0] * batched + [ndim - 1, *range(int(batched), ndim - 1)]
+        return (f"; it looks like channels-last: x.permute({', '.join(map(str, order))})"
+                + "[None], which adds the batch axis" * (not batched))
+    if 0 < ndim < dims + 2 and shape[0] == channels:
+        return "; the batch axis is missing: x[None] is a batch of one"
+    if ndim == dims + 1 and channels == 1:
+        return "; the channel axis is missing: x[:, None]"
+    return ""
+
+
 def axis_of(axis: Any, ndim: int, op: str) -> int:
-    """The axis counted from the front.
+    """The axis counted from the front; a single number is seen as a line of one, which has an axis 0.
 
     Raises:
         TypeError, IndexError: if it is not a whole number, or is out of range.
@@ -119,14 +145,14 @@ def axis_of(axis: Any, ndim: int, op: str) -> int:
     if not is_whole(axis):
         got = f"a {type(axis).__name__} of shape {axis.shape}" if getattr(axis, "shape", ()) else repr(axis)
         raise TypeError(f"{op}: axis must be a whole number, got {got}")
-    axis = operator.index(axis)
-    if not -ndim <= axis < ndim:
+    axis, count = operator.index(axis), max(ndim, 1)
+    if not -count <= axis < count:
         raise IndexError(f"{op}: axis {axis} is out of range for {ndim} dimensions")
-    return axis % ndim
+    return axis % count
 
 
 def axes_of(axis: Axis, ndim: int, op: str) -> tuple[int, ...]:
-    """One axis, several or all (None), counted from the front.
+    """One axis, several or all (None), counted from the front; of a single number always none.
 
     Raises:
         TypeError, IndexError, ValueError: as `axis_of`, or if one is named twice.
@@ -136,7 +162,7 @@ def axes_of(axis: Axis, ndim: int, op: str) -> tuple[int, ...]:
     axes = tuple([axis_of(a, ndim, op) for a in (axis if isinstance(axis, Sequence) else (axis,))])
     if len(set(axes)) != len(axes):
         raise ValueError(f"{op}: axis {axis} names an axis twice")
-    return axes
+    return axes if ndim else ()
 
 
 def checked_dtype(op: str, dtype: Any, kinds: str = "fiub") -> np.dtype:
@@ -171,6 +197,38 @@ def one_of(value: Any, op: str, name: str, choices: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{op}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
+
+
+def flag(value: Any, op: str, name: str) -> bool:
+    """The argument `name` as a bool; what is merely true or false, like 1 or an array, is a TypeError.
+
+    Example:
+        >>> flag(np.True_, "sum", "keepdims")
+        True
+    """
+    if not isinstance(value, bool | np.bool):
+        raise TypeError(f"{op}: {name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def file(path: str | os.PathLike[str], op: str) -> Path:
+    """The path of a file that is there: what is read must have an end, as a pipe or a device has not.
+
+    Raises:
+        FileNotFoundError: if there is none, or a folder, a pipe, a socket or a device.
+        PermissionError: if it may not be read.
+
+    Example:
+        >>> file("/dev/null", "load")
+        Traceback (most recent call last):
+        FileNotFoundError: load: there is no file '/dev/null', but a folder, a pipe, a socket or a device
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{op}: there is no file {os.fspath(path)!r}"
+                                f"{', but a folder, a pipe, a socket or a device' if path.exists() else ''}")
+    open(path, "rb").close()  # refuses one that may not be read
+    return path
 
 
 def instance(value: Any, kinds: Any, op: str, expected: str, advice: str = "") -> Any:

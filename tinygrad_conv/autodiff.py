@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core import Fixed, as_array
+from .arguments import whole
+from .core import Fixed, as_array, exchange
 from .tensor import Tensor, share
 from .primitive import free
 from .pullback import pull
-from .state import is_recording, recording
+from .state import State, current, enter, is_recording, recording
 from .tape import reach, walk
 
 
@@ -40,24 +41,29 @@ def backward(t: Tensor, gradient: Any = None, create_graph: bool = False,
     if not t.requires_grad:
         raise RuntimeError("backward: this tensor does not require a gradient; make an input with "
                            "requires_grad=True, outside no_grad()")
-    with recording(create_graph):
+    outside, done = current(), False
+    try:
+        enter(State(create_graph, outside.calls, outside, outside.backward))
         calls = reach([t])
-        found = pull([t], [_seed(t, gradient)], calls=calls)
-        totals = _totals([*found.values()])
-    for leaf, g in totals:
-        leaf.grad = g
+        found = [*pull([t], [_seed(t, gradient)], calls=calls).values()]
+        leaves = [leaf for leaf, _ in found]
+        while not done:  # again, if another thread's backward came between
+            before = [leaf.grad for leaf in leaves]
+            done = exchange(leaves, "grad", before, _totals(found, before))
+    finally:
+        enter(outside)
     if not (create_graph if retain_graph is None else retain_graph):
         free(outputs[0].node for outputs in calls.values())
 
 
-def _totals(found: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """What each leaf's `.grad` becomes: the gradient, added to what is there."""
-    for leaf, _ in found:
-        if leaf.grad is not None and np.shape(leaf.grad) != leaf.shape:
+def _totals(found: Sequence[tuple[Tensor, Tensor]], before: Sequence[Any]) -> list[Tensor]:
+    """What each leaf's `.grad` becomes: the gradient, added to what was there before."""
+    for (leaf, _), old in zip(found, before):
+        if old is not None and np.shape(old) != leaf.shape:
             raise ValueError(f"backward: .grad of a leaf of shape {leaf.shape} was set to shape "
-                             f"{np.shape(leaf.grad)}; set it to None, or to zeros of the leaf's shape")
-    own = iter(_own(g for leaf, g in found if leaf.grad is None))
-    return [(leaf, next(own) if leaf.grad is None else ops.add(leaf.grad, g)) for leaf, g in found]
+                             f"{np.shape(old)}; set it to None, or to zeros of the leaf's shape")
+    own = iter(_own(g for (_, g), old in zip(found, before) if old is None))
+    return [next(own) if old is None else ops.add(old, g) for (_, g), old in zip(found, before)]
 
 
 def _own(gradients: Iterable[Tensor]) -> list[Tensor]:
@@ -113,8 +119,8 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..
     if not callable(f):
         raise TypeError(f"grad: expects a function, got {type(f).__name__}; of a tensor that is "
                         f"computed already, take the gradient with y.backward()")
-    single = hasattr(argnums, "__index__")
-    wanted = (argnums,) if single else tuple(argnums)
+    single = not isinstance(argnums, Sequence)
+    wanted = [whole(i, "grad", "argnums") for i in ((argnums,) if single else argnums)]
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         nums = [i + len(args) if i < 0 else i for i in wanted]

@@ -106,14 +106,14 @@ def _value(value: Any, op: str, dtype: Any) -> np.ndarray:
     return as_array(value, False, None if dtype is None else checked_dtype(op, dtype), (), f"{op} value")
 
 
-def full(shape: Any, value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor with the same value everywhere; the dtype is that of `tensor(value)`.
+def full(shape: Any, fill_value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor with the same value everywhere; the dtype is that of `tensor(fill_value)`.
 
     Example:
         >>> full((2,), 7.0).data.tolist()
         [7.0, 7.0]
     """
-    value = _value(value, "full", dtype)
+    value = _value(fill_value, "full", dtype)
     return finished(np.full(checked_shape("full", shape), value, value.dtype), requires_grad)
 
 
@@ -137,7 +137,7 @@ def ones_like(t: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     return full_like(t, 1, dtype, requires_grad)
 
 
-def full_like(t: Any, value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def full_like(t: Any, fill_value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """One value everywhere, in the shape and, unless given, dtype of a tensor or array.
 
     Example:
@@ -146,7 +146,7 @@ def full_like(t: Any, value: float, dtype: Any = None, requires_grad: bool = Fal
     """
     like = as_array(t, copy=False, what="full_like")
     kind = None if dtype is None else checked_dtype("full_like", dtype)
-    return finished(np.full_like(like, _value(value, "full_like", None), kind), requires_grad)
+    return finished(np.full_like(like, _value(fill_value, "full_like", None), kind), requires_grad)
 
 
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None,
@@ -172,9 +172,9 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     return finished(numbers.astype(kind), requires_grad)
 
 
-def linspace(start: float, stop: float, num: int = 50, dtype: Any = np.float32,
+def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True, dtype: Any = np.float32,
              requires_grad: bool = False) -> Tensor:
-    """`num` evenly spaced values from start to stop, both included.
+    """`num` evenly spaced values from start to stop, which is left out if `endpoint` is False.
 
     Example:
         >>> linspace(0, 1, 3).data.tolist()
@@ -182,19 +182,21 @@ def linspace(start: float, stop: float, num: int = 50, dtype: Any = np.float32,
     """
     num = whole(num, "linspace", "num", 0)
     start, stop = number(start, "linspace", "start"), number(stop, "linspace", "stop")
-    return finished(np.linspace(start, stop, num, dtype=checked_dtype("linspace", dtype)), requires_grad)
+    instance(endpoint, bool | np.bool, "linspace", "True or False as endpoint")
+    kind = checked_dtype("linspace", dtype)
+    return finished(np.linspace(start, stop, num, endpoint, dtype=kind), requires_grad)
 
 
-def eye(n: int, m: int | None = None, dtype: Any = np.float32,
+def eye(n: int, m: int | None = None, k: int = 0, dtype: Any = np.float32,
         requires_grad: bool = False) -> Tensor:
-    """The identity matrix, n x n or n x m.
+    """The identity matrix, n x n or n x m; its ones are moved k places to the right.
 
     Example:
         >>> eye(2).data.tolist()
         [[1.0, 0.0], [0.0, 1.0]]
     """
     n, m = checked_shape("eye", n, n if m is None else m)
-    return finished(np.eye(n, m, dtype=checked_dtype("eye", dtype)), requires_grad)
+    return finished(np.eye(n, m, whole(k, "eye", "k"), dtype=checked_dtype("eye", dtype)), requires_grad)
 
 
 # ----- random tensors: the generator is an argument, there is no hidden state -----

@@ -7,7 +7,7 @@ on it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from .state import no_grad
 from .tensor import Tensor, share
 
 EXACT = 1e-12        # relative tolerance where differences are exact but for rounding
+STEPS = (1e-12, 1e12)  # what may be a step: 0 and inf are none
 SCANNED = 1000       # entries compared one by one to explain a failure
 
 
@@ -44,8 +45,9 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
     Raises:
         AssertionError: a derivative is wrong, or a kink is within the step; names the op, the
             order, the argument, the worst entry, both numbers and their ratio.
-        TypeError: an argument or output is floating point but not float64, or no argument is
-            floating point.
+        TypeError: an argument or output is floating point but not float64, or none of the arguments or none
+            of the outputs is floating point.
+        ValueError: a step or tolerance with which nothing would be checked.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -55,8 +57,9 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
     instance(f, Callable, "check_grads", "a function first")
     order = whole(order, "check_grads", "order", 1)
     instance(args, tuple | list, "check_grads", "a tuple of the function's arguments", "; write (x,)")
-    if not set(linear) <= set(range(len(args))):
-        raise ValueError(f"check_grads: linear={linear} must be numbers of the {len(args)} arguments")
+    for i in instance(linear, Sequence | Set, "check_grads", "linear=(0,), or other positions of arguments"):
+        if whole(i, "check_grads", "a position in linear") not in range(len(args)):
+            raise ValueError(f"check_grads: linear={linear} must be numbers of the {len(args)} arguments")
     own = {i: a for i, a in enumerate(map(_as_float64, range(len(args)), args)) if a is not None}
     if not own:
         raise TypeError("check_grads: none of the arguments is floating point; pass float64 arrays")
@@ -68,8 +71,9 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
     case = _Case(only_floats, list(own.values()),
                  name=getattr(f, "name", None) or getattr(f, "__name__", type(f).__name__),
                  labels=_labels(f, list(own)), linear=[i in linear for i in own], order=1,
-                 eps=number(eps, "check_grads", "eps") if eps else 1e-5,
-                 atol=number(atol, "check_grads", "atol"), rtol=number(rtol, "check_grads", "rtol"),
+                 eps=1e-5 if eps is None else number(eps, "check_grads", "eps", *STEPS),
+                 atol=number(atol, "check_grads", "atol", 0, STEPS[1]),
+                 rtol=number(rtol, "check_grads", "rtol", 0, 1),
                  rng=np.random.default_rng(0) if rng is None else generator(rng, "check_grads"))
     for _ in range(order):
         case.check()
@@ -96,7 +100,11 @@ def _float_outputs(out: Any) -> tuple[Tensor, ...]:
         if y.dtype.kind == "f" and y.dtype != np.float64:
             raise TypeError(f"check_grads: the function returned {y.dtype} for float64 inputs; "
                             f"differences need float64")
-    return tuple(y for y in outputs if y.dtype.kind == "f")
+    found = tuple(y for y in outputs if y.dtype.kind == "f")
+    if not found:
+        raise TypeError("check_grads: the function returned nothing floating point: there is no derivative "
+                        "to check")
+    return found
 
 
 def _labels(f: Any, argnums: list[int]) -> list[str]:

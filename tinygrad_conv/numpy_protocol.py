@@ -4,11 +4,15 @@ be lost.
 `np_array @ t`, `np.float64(2) * t` and `np.exp(t)` arrive at `__array_ufunc__`, `np.concatenate`
 and the like at `__array_function__`; a table for each says which op answers.
 """
+import functools
+import inspect
 from typing import Any
 
 import numpy as np
 
 from . import ops
+from .advice import advised, here, instead
+from .primitive import Primitive
 from .tensor import Tensor
 
 UFUNCS = {
@@ -34,10 +38,16 @@ def _dot(a: Any, b: Any) -> Tensor:
     return ops.matmul(a, b)
 
 
+def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    """NumPy's where, which of a condition alone says where it is true."""
+    return np.nonzero(condition) if x is None and y is None else ops.where(condition, x, y)
+
+
 FUNCTIONS = {
     np.sum: ops.sum, np.mean: ops.mean, np.prod: ops.prod, np.max: ops.max, np.min: ops.min,
     np.argmax: ops.argmax, np.argmin: ops.argmin, np.any: ops.any, np.all: ops.all,
-    np.cumsum: ops.cumsum, np.clip: ops.clip, np.where: ops.where, np.reshape: ops.reshape,
+    np.amax: ops.max, np.amin: ops.min, np.var: ops.var, np.std: ops.std, np.astype: ops.astype,
+    np.cumsum: ops.cumsum, np.clip: ops.clip, np.where: _where, np.reshape: ops.reshape,
     np.transpose: ops.transpose, np.swapaxes: ops.swapaxes, np.squeeze: ops.squeeze,
     np.expand_dims: ops.expand_dims, np.broadcast_to: ops.broadcast_to, np.concatenate: ops.concatenate,
     np.stack: ops.stack, np.split: ops.split, np.pad: ops.pad, np.flip: ops.flip, np.roll: ops.roll,
@@ -45,34 +55,64 @@ FUNCTIONS = {
     np.dot: _dot,
 }
 
+LIKE = {np.zeros_like, np.ones_like, np.full_like, np.empty_like}  # of the first argument the shape counts
 # Answers that have no gradient anyway: NumPy's own function, on the values.
 INSPECTIONS = {np.allclose, np.isclose, np.array_equal, np.array_equiv, np.shape, np.ndim, np.size,
-               np.array2string, np.array_repr, np.array_str, np.zeros_like, np.ones_like, np.full_like,
-               np.empty_like, np.count_nonzero, np.result_type, np.may_share_memory,
-               np.shares_memory, np.nonzero, np.argsort, np.iscomplexobj, np.isrealobj}
+               np.array2string, np.array_repr, np.array_str, np.count_nonzero, np.result_type,
+               np.may_share_memory, np.shares_memory, np.nonzero, np.argsort, np.iscomplexobj, np.isrealobj}
+
+
+NOT_GIVEN = np._NoValue  # NumPy's word for a default that depends
 
 
 def ufunc(ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     if kwargs.get("out") is not None:
         raise TypeError(f"np.{ufunc.__name__}: cannot write a tensor's result into an array, the gradient "
                         f"would be lost; write a = a + t instead of a += t")
+    refusals = {k: advice for k, v in kwargs.items() if (advice := instead(k, v, ())) is not None}
     op = UFUNCS.get(ufunc)
-    if op is None or method != "__call__" or kwargs:
+    if op is None or method != "__call__" or refusals:
         how = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-        raise TypeError(f"np.{how}: no op for tensors{' with ' + ', '.join(kwargs) if kwargs else ''}; use a "
-                        f"function of tinygrad_conv, or t.numpy() to leave the graph")
+        which = f" with {', '.join(refusals)}" * bool(refusals)
+        raise TypeError(f"np.{how}: no op for tensors{which}; use a function of tinygrad_conv, or t.numpy() "
+                        f"to leave the graph{''.join(refusals.values())}")
     return op(*inputs)
 
 
 def function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if function in FUNCTIONS:
-        return FUNCTIONS[function](*args, **kwargs)
+        return _called(function, FUNCTIONS[function], args, kwargs)
     tensors: list[Tensor] = []
+    first = args[0] if function in LIKE and args else None
     args, kwargs = _unwrapped(args, tensors), _unwrapped(kwargs, tensors)
-    if function not in INSPECTIONS and any(t.requires_grad for t in tensors):
+    if function not in INSPECTIONS and any(t.requires_grad and t is not first for t in tensors):
         raise TypeError(f"np.{function.__name__}: no op for tensors, the gradient would be lost; use a "
                         f"function of tinygrad_conv, or t.numpy() to leave the graph")
     return function(*args, **kwargs)
+
+
+signature, named_errors = functools.cache(inspect.signature), functools.cache(advised)
+
+
+def _called(function: Any, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The op, with NumPy's arguments and defaults under the op's own names; it refuses what it lacks."""
+    known, positional, named = signature(op).parameters, [], {}
+    given = signature(function).bind(*args, **kwargs).arguments
+    if len({here(name, known) for name in given}) < len(given):  # a_min and min
+        raise TypeError(f"np.{function.__name__}: {', '.join(given)} name one argument twice")
+    for name, parameter in signature(function).parameters.items():
+        value = given.get(name, parameter.default)
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            positional += value
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            named.update(given.get(name, {}))
+        elif value is not parameter.default or here(name, known) in known and value is not NOT_GIVEN:
+            named[here(name, known)] = value
+    try:
+        return (op if isinstance(op, Primitive) else named_errors(op))(*positional, **named)
+    except TypeError as e:
+        e.add_note(f"in np.{function.__name__}, of a tensor")
+        raise
 
 
 def _unwrapped(value: Any, found: list[Tensor]) -> Any:

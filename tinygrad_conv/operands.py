@@ -54,18 +54,24 @@ def tensors_of(name: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
     return tuple(out)
 
 
-def as_tensor(x: Any, op: str) -> Tensor:
-    """`x` itself, or a tensor of what it holds."""
-    return x if isinstance(x, Tensor) else share(as_array(x, copy=True, what=op))
+def as_tensor(x: Any, op: str, beside: Any = None) -> Tensor:
+    """`x` itself, or a tensor of what it holds; numbers and lists get the float type of a tensor `beside`."""
+    if isinstance(x, Tensor):
+        return x
+    array = as_array(x, copy=True, what=op)
+    if array.dtype.kind == "f" and isinstance(beside, Tensor) and beside.dtype.kind == "f" and not (
+            isinstance(x, np.ndarray) and x.ndim):
+        array = np.array(x, beside.dtype)
+    return share(array)
 
 
-def as_floats(x: Any, op: str, name: str = "x") -> Tensor:
-    """The argument `name` as a tensor, which must be floating point.
+def as_floats(x: Any, op: str, name: str = "x", beside: Any = None) -> Tensor:
+    """The argument `name` as a tensor, which must be floating point; `beside` as for `as_tensor`.
 
     Raises:
         TypeError: if it is not.
     """
-    t = as_tensor(x, f"{op} {name}")
+    t = as_tensor(x, f"{op} {name}", beside)
     if t.dtype.kind != "f":
         raise TypeError(f"{op}: {name} must be floating point, got {t.dtype}; convert it, e.g. "
                         f"{name}.astype(np.float32)")

@@ -9,17 +9,20 @@ from __future__ import annotations
 import collections
 import copy
 import functools
+import inspect
 import itertools
 import os
+import types
 from collections.abc import Callable, Iterable, Sequence
 from sys import _getframe, getrefcount
 from typing import Any, Generic, ParamSpec
 
 import numpy as np
 
-from .core import Fixed, Memory, checksum, tick
+from .advice import instead
+from .core import Fixed, Memory, checksum
 from .operands import tensors_of
-from .state import current
+from .state import current, tick
 from .tensor import Tensor, share
 
 P = ParamSpec("P")
@@ -43,16 +46,22 @@ _is_ours = _Files()
 class Node:
     """One recorded call: `primitive(*inputs, **params)`.
 
-    `order` is the time of the call, `scope` the path of enclosing scopes, `code` and `instruction` where
+    `order` is the time of the call, `calls` are the enclosing scopes, `code` and `instruction` say where
     the user called; `checksums` are those of inputs whose memory was watched, by position. `values` holds
     what an op with several outputs made, detached. `freed`: a `backward()` has released the arrays.
     """
 
-    __slots__ = ("primitive", "inputs", "params", "order", "scope", "checksums", "code", "instruction",
+    __slots__ = ("primitive", "inputs", "params", "order", "calls", "checksums", "code", "instruction",
                  "values", "freed")
     primitive: Primitive[Any]
     inputs: tuple[Any, ...]
     values: tuple[Any, ...] | None
+    calls: tuple[str, ...]
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """The names of the enclosing scopes."""
+        return tuple(filter(None, self.calls))
 
     @property
     def where(self) -> tuple[str, int]:
@@ -106,11 +115,17 @@ class Primitive(Generic[P]):
     """
 
     def __init__(self, fn: Callable[P, Any]) -> None:
+        if not callable(fn):
+            raise TypeError(f"primitive: expects a function on arrays, got {type(fn).__name__}")
         functools.update_wrapper(self, fn)
-        self.fn: Callable[..., Any] = fn
+        ours = str(getattr(fn, "__module__", "")).startswith("tinygrad_conv.")
+        self.fn: Callable[..., Any] = fn if ours else _on_views(fn)
         self.name = getattr(fn, "__name__", "op").strip("_")  # a wrapper `conv2d` calls `_conv2d`
         code = getattr(fn, "__code__", None)  # a NumPy ufunc has none
         self.names: tuple[str, ...] = code.co_varnames[:code.co_argcount] if code else ()
+        self.several = code is None or bool(code.co_flags & inspect.CO_VARARGS)  # any number of arrays
+        self.keywords = None if code is None or code.co_flags & inspect.CO_VARKEYWORDS else {  # None: any
+            *code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]}
         self.defaults: dict[str, Any] = getattr(fn, "__kwdefaults__", None) or {}
         self.required = len(self.names) - len(getattr(fn, "__defaults__", None) or ())
         self.vjps: tuple[Callable[..., Any] | None, ...] = ()
@@ -123,16 +138,25 @@ class Primitive(Generic[P]):
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
+    def __reduce__(self) -> str:
+        return getattr(self, "__qualname__", self.name)  # copied and pickled by name; a `partial` has none
+
     def defvjp(self, *vjps: Callable[..., Any] | None) -> None:
         """One VJP per argument: `vjp(g, ans, *inputs, **params)`, tensors in, tensor out.
 
         `None` says that no gradient flows to that argument. A VJP written in tensor ops that uses
         nothing but its arguments can be differentiated again.
+
+        Raises:
+            TypeError: for what is no function, or for more VJPs than there are arguments.
         """
         for vjp in vjps:
             if vjp is not None and not callable(vjp):
                 raise TypeError(f"{self.name}.defvjp: expects one function (or None) per argument, got "
                                 f"{type(vjp).__name__}")
+        if len(vjps) > len(self.names) and not self.several:
+            raise TypeError(f"{self.name}.defvjp: expects one function (or None) for each of "
+                            f"{', '.join(self.names) or 'no arguments'}, got {len(vjps)}")
         self.vjps = vjps
 
     def defvjp_variadic(self, vjp: Callable[..., Any]) -> None:
@@ -188,11 +212,20 @@ class Primitive(Generic[P]):
                 break
             args += (params.pop(self.names[i]),)
         for name, value in params.items():
-            if isinstance(value, Tensor) or isinstance(value, (tuple, list)) and (
-                    any([isinstance(part, Tensor) for part in value])):
+            if isinstance(value, Tensor) or isinstance(value, (tuple, list, dict)) and _holds_tensor(value):
                 raise TypeError(f"{self.name}: parameter {name!r} is a tensor or holds one, whose gradient "
                                 f"would be lost; arrays are positional: {self.name}({', '.join(self.names)})")
+        if self.keywords is not None and not params.keys() <= self.keywords:
+            self._check_keywords(params)
         return args
+
+    def _check_keywords(self, params: dict[str, Any]) -> None:
+        for name in params.keys() - self.keywords:  # type: ignore[operator]
+            advice = instead(name, params[name], self.keywords)  # type: ignore[arg-type]
+            if advice is not None:
+                raise TypeError(f"{self.name}: got an unexpected keyword argument {name!r}{advice} (inputs "
+                                f"{', '.join(self.names)})")
+            del params[name]
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:  # or a tuple, which unpacks alike
         if params or self.defaults:
@@ -206,37 +239,35 @@ class Primitive(Generic[P]):
             arrays.append(a._data)
             if a._requires_grad:
                 differentiable = True
-        recording, scope, _, backward, _ = current()
+        recording, calls, _, backward, _ = current()
         node, unsettled = None, False
         if differentiable and recording:
             node = _new(Node)
             node.primitive, node.inputs, node.values, node.freed = self, args, None, False
-            node.order, node.scope, node.checksums = tick(), scope, None  # a change is later from here on
+            node.order, node.calls, node.checksums = tick(), calls, None  # a change is later from here on
             node.params = {key: _frozen(value) for key, value in params.items()} if params else params
             frame = _getframe(1)
             while _is_ours[frame.f_code.co_filename] and frame.f_back is not None:
                 frame = frame.f_back
             node.code, node.instruction = frame.f_code, frame.f_lasti
             for t in args:
-                unsettled = unsettled or not t.memory.settled
+                unsettled = unsettled or t.memory.unsettled
             if unsettled:
                 node.checksums = {i: checksum(t._data) for i, t in enumerate(args) if t.memory.watched}
         try:
             value = self.fn(*arrays, **params)
-            if value.__class__ is tuple:
+            if isinstance(value, tuple):  # also a named one, like those of np.linalg
                 value = [_narrowed(np.asarray(v), arrays, params) for v in value]
             else:
                 if value.__class__ is not ndarray:
                     value = np.asarray(value)
                 if not arrays or value.dtype is not arrays[0].dtype:
                     value = _narrowed(value, arrays, params)
-        except (ValueError, IndexError, TypeError) as e:
-            if str(e).startswith(f"{self.name}: "):
-                raise
-            raise self._explain(e, arrays, params) from e
+        except Exception as e:
+            raise self._explain(e, arrays, params)  # noqa: B904  (which knows its cause)
         if unsettled:
             for t in args:
-                if not t.memory.settled:
+                if t.memory.unsettled:
                     t.memory.record()
         if value.__class__ is list:
             return self._several(value, node, args, backward)  # type: ignore[return-value]
@@ -274,17 +305,27 @@ class Primitive(Generic[P]):
         return tuple(outputs)
 
     def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:
-        if self.broadcasts and str(e).startswith("operands could not be broadcast"):
-            return ValueError(f"{self.name}: shapes {' and '.join(str(a.shape) for a in arrays)} do "
-                              f"not broadcast; counted from the last, axes must be equal or 1")
+        """The error of a call with the op's name and inputs; one of an unusual kind gets them as a note."""
+        shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
+        call = f"(inputs {shapes}, parameters {params})"
+        kind = next((k for k in (IndexError, ValueError, TypeError, MemoryError) if isinstance(e, k)), None)
+        if kind is None:
+            e.add_note(f"in {self.name} {call}")
+        if kind is None or str(e).startswith(f"{self.name}: "):
+            return e
         advice = ""
         if "read-only" in str(e):
             advice = "; an op must not write into its inputs"
         elif self.names and any(a.ndim == 0 for a in arrays[self.required:]):
             advice = "; arrays are positional, all else goes by keyword"
-        shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
-        kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(e, k))
-        return kind(f"{self.name}: {e}{advice} (inputs {shapes}, parameters {params})")
+        explained = kind(f"{self.name}: {e}{advice} {call}")
+        if self.broadcasts and str(e).startswith("operands could not be broadcast"):
+            explained = ValueError(f"{self.name}: shapes {' and '.join(str(a.shape) for a in arrays)} do "
+                                   f"not broadcast; counted from the last, axes must be equal or 1")
+        explained.__cause__ = e
+        for note in getattr(e, "__notes__", ()):
+            explained.add_note(note)
+        return explained
 
 
 def _references() -> int:
@@ -295,21 +336,46 @@ def _references() -> int:
 ALONE = _references()  # what Python counts, in this version, for an array that only a local variable holds
 
 
+def _on_views(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the user's, which may give its arrays another shape: `x.shape = -1`."""
+    @functools.wraps(fn)
+    def on_views(*arrays: np.ndarray, **params: Any) -> Any:
+        return fn(*[a.view() for a in arrays], **params)
+    return on_views
+
+
+def _holds_tensor(value: Any) -> bool:
+    """Whether a tensor is somewhere in nested containers."""
+    parts = value.values() if isinstance(value, dict) else value
+    return any([isinstance(part, Tensor) or isinstance(part, (tuple, list, dict)) and _holds_tensor(part)
+                for part in parts])
+
+
+PLAIN = np.ndarray | list | dict | set | bytearray | collections.deque | types.SimpleNamespace
+
+
 def _frozen(value: Any) -> Any:
     """A parameter that the caller's later changes do not reach."""
-    if isinstance(value, np.ndarray | list | dict | set | bytearray | collections.deque):
+    if isinstance(value, PLAIN):
         return copy.deepcopy(value)
     if isinstance(value, tuple):
         parts = list(map(_frozen, value))
         if any(part is not given for part, given in zip(parts, value)):
             return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    elif hasattr(value, "__dataclass_params__") and not isinstance(value, type):
+        try:
+            hash(value if value.__dataclass_params__.frozen else [])
+        except TypeError:  # it, or something inside, can change
+            return copy.deepcopy(value)
     return value
 
 
 def _narrowed(array: np.ndarray, arrays: list[np.ndarray], params: dict[str, Any]) -> np.ndarray:
     """What a primitive returned, in a dtype no wider than the inputs'."""
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"the function must return an array of real numbers, got dtype {array.dtype}")
+        kind = type(array.item()).__name__ if array.ndim == 0 else ""
+        got = {"NoneType": "None; does it lack a return?", "": f"dtype {array.dtype}"}.get(kind, kind)
+        raise TypeError(f"the function must return an array of real numbers, or a tuple of them, got {got}")
     if array.dtype.kind != "f":
         return array
     floats = [a.dtype for a in arrays if a.dtype.kind == "f"] or [np.dtype(np.float32)]
@@ -344,9 +410,9 @@ def primitive(fn: Callable[P, Any]) -> Primitive[P]:
     undone. `None` in place of a VJP says that no gradient flows. An op with several outputs returns a
     tuple; g and ans are then tuples. An op of any number of arrays takes one VJP, whose first argument is
     the position of the array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Never write into an
-    input. Numbers, words, arrays and their lists, tuples and dictionaries are copied for the VJPs where they
-    could change; leave any other object that is a parameter as it is until `backward()`. `tg.check_grads`
-    tests it all.
+    input. Numbers, words, arrays and their lists, tuples, dictionaries and data classes are copied for the
+    VJPs where they could change; leave any other object that is a parameter as it is until `backward()`.
+    `tg.check_grads` tests it all.
 
     Example:
         >>> import tinygrad_conv as tg

@@ -17,12 +17,21 @@ from .tape import Made, reach
 from .tensor import Tensor, share
 
 
+NO_TENSOR = {  # what to say of a VJP that returns something else
+    "NoneType": "does it lack a return? Register None in its place if no gradient flows there",
+    "function": "it takes everything at once, not `lambda ans, x: lambda g: ...`",
+    "tuple": "there is one function for each argument", "list": "there is one function for each argument"}
+
+
 def _fit(g: Any, x: Tensor, node: Node, argnum: int) -> Tensor:
     """What a VJP returned, with x's shape and dtype: broadcasting and dtype promotion undone."""
-    if not isinstance(g, Tensor):  # a raw array could not be differentiated again
+    if not isinstance(g, Tensor):
+        advice = NO_TENSOR.get(type(g).__name__, "write it in tensor ops, so that it has a derivative, too")
         raise TypeError(f"{node.primitive.name}: the VJP for argument {argnum} must return a tensor, "
-                        f"got {type(g).__name__}; write it in tensor ops, as vjp(g, ans, *inputs, **params), "
-                        f"or register None if no gradient flows there")
+                        f"got {type(g).__name__}; {advice}")
+    if g.dtype.kind != "f":
+        raise TypeError(f"{node.primitive.name}: the VJP for argument {argnum} returned {g.dtype}, which "
+                        f"cannot be a multiple of g; multiply by g")
     if g.shape != x.shape:
         lead = g.ndim - x.ndim
         pairs = list(zip(g.shape[lead:], x.shape)) if lead >= 0 else []
@@ -32,6 +41,15 @@ def _fit(g: Any, x: Tensor, node: Node, argnum: int) -> Tensor:
         axes = tuple(range(lead)) + tuple(lead + i for i, (n, m) in enumerate(pairs) if n != m)
         g = ops.reshape(ops.sum(g, axis=axes), shape=x.shape)
     return g if g.dtype == x.dtype else ops.astype(g, dtype=x.dtype)
+
+
+def _locate(e: Exception, node: Node, argnum: int) -> None:
+    """Note which VJP `e` comes from, how it is called, and where the user called the op."""
+    op, (file, line) = node.primitive, node.where
+    name = f" ({op.names[argnum]})" if argnum < len(op.names) else ""
+    e.add_note(f"in {op.name}'s VJP for argument {argnum}{name}, called as vjp(g, ans, *inputs, **params) "
+               f"with {len(node.inputs)} inputs and params {node.params}; {op.name} was called in {file}, "
+               f"line {line}")
 
 
 def changed(node: Node, i: int) -> bool:
@@ -142,8 +160,8 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 pending[key] = g
             if t.node is None:
                 leaves[key] = t
-    enter(State(recording, before.scope, before, True))
     try:
+        enter(State(recording, before.calls, before, True))
         for number in reversed(order):
             ans = calls[number][0]  # one of the outputs, which will do if there is only one
             node = ans.node
@@ -163,20 +181,20 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 if x.memory.changed > called_at:
                     check_usable(node)
             if recording:
-                enter(State(True, ("backward", *node.scope), before, True))
+                enter(State(True, ("backward", *node.calls), before, True))
             vjps = node.primitive.vjps_for(len(inputs))
             for i, x in enumerate(inputs):
                 vjp = vjps[i]
                 if vjp is not None and x._requires_grad and (needed is None or needed(x)):
                     try:
                         gx = vjp(g, ans, *inputs, **params) if params else vjp(g, ans, *inputs)
+                        array = x._data
+                        if gx.__class__ is not Tensor or gx._data.dtype is not array.dtype or (
+                                gx._data.shape != array.shape):
+                            gx = _fit(gx, x, node, i)
                     except Exception as e:
-                        e.add_note(f"in {node.primitive.name}'s VJP {i}, vjp(g, ans, *inputs, **{params})")
+                        _locate(e, node, i)
                         raise
-                    array = x._data
-                    if gx.__class__ is not Tensor or gx._data.dtype is not array.dtype or (
-                            gx._data.shape != array.shape):
-                        gx = _fit(gx, x, node, i)
                     made = x.node  # this is _key(x)
                     key = -id(x) if made is None else (
                         made.order if made.values is None else (made.order, x.index))

@@ -1,29 +1,52 @@
 """What each task and thread sets for the ops it calls: whether they are recorded, and in which scope.
 
 The state is an immutable value in a context variable, so that threads and asyncio tasks do not see each
-other's. Each `with` block sets one that leads back to the one before. Apart from the clock (`tick` in
-core.py), this is the recorder's only global state.
+other's. Each `with` block sets one that leads back to the one before. Apart from the clock (`tick`), this is
+the recorder's only global state.
 """
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from contextvars import ContextVar
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Generic, NamedTuple, Never, ParamSpec, TypeVar
 
 P, R = ParamSpec("P"), TypeVar("R")
+tick = itertools.count(1).__next__  # one clock: what changed after a call has a later time than the call
+
+
+class Call(str):
+    """The name of one call of a module, or of one `with tg.scope(...)` block: equal to it, and prints so.
+
+    Calls of one name are told apart by `number`, the time of the call; modules by the block that each enters,
+    `module`, None for what is no module's. `kind` is the module's class.
+    """
+
+    __slots__ = ("number", "module", "kind")
+
+    def renamed(self, name: str, kind: str | None = None) -> Call:
+        """The same call under another name."""
+        return call_of(name, self.number, self.module, self.kind if kind is None else kind)
+
+
+def call_of(name: str, number: int, module: Block | None, kind: str) -> Call:
+    """A `Call` with these attributes."""
+    call = str.__new__(Call, name)
+    call.number, call.module, call.kind = number, module, kind
+    return call
 
 
 class State(NamedTuple):
-    """The recording flag, the path of enclosing scopes, the state outside the innermost block.
+    """The recording flag, the enclosing scopes (`Call`), the state outside the innermost block.
 
     `backward` says that a backward pass is under way: its results are fixed, though not recorded. `block`
     is the one that set this state.
     """
 
     recording: bool = True
-    scope: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
     outer: State | None = None
     backward: bool = False
     block: Block | None = None
@@ -36,18 +59,33 @@ current, enter = _variable.get, _variable.set
 class Block:
     """A `with` block, or decorator, that changes the state; may be used again, also inside itself."""
 
-    def __init__(self, recording: bool | None, names: tuple[str, ...]) -> None:
-        self.recording, self.names = recording, names
+    def __init__(self, recording: bool | None, name: str | None = None, kind: str = "") -> None:
+        self.recording, self.name, self.kind = recording, name, kind
+
+    # Python lets an interrupt in when a function begins, and after a call: here only when `__exit__` begins.
 
     def __enter__(self) -> None:
-        enter(self._within(current()))
+        outer = current()
+        try:
+            enter(self._within(outer))
+        except BaseException:
+            enter(outer)
+            raise
 
     def __exit__(self, *exception: Any) -> None:
-        enter(self._left(current()))
+        try:
+            left = self._left(current())
+        except BaseException:
+            enter(self._left(current()))
+            raise
+        enter(left)
 
     def _within(self, outer: State) -> State:
         recording = outer.recording if self.recording is None else self.recording
-        return State(recording, outer.scope + self.names, outer, outer.backward, self)
+        calls, name = outer.calls, self.name
+        if name is not None:
+            calls += (call_of(name, tick(), self if self.kind else None, self.kind),)
+        return State(recording, calls, outer, outer.backward, self)
 
     def _left(self, state: State) -> State:
         """The state without this block, which need not be the innermost: generators end when they like."""
@@ -57,6 +95,8 @@ class Block:
         return state.block._within(outer) if state.block else state._replace(outer=outer)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        if not callable(function):
+            raise TypeError(f"no_grad, scope: decorate functions, got {type(function).__name__}")
         if any(kind(function) for kind in (isgeneratorfunction, iscoroutinefunction, isasyncgenfunction)):
             raise TypeError(f"{function.__name__}: a generator or coroutine runs after the decorated call; "
                             f"use the `with` block inside it")
@@ -78,11 +118,34 @@ def is_recording() -> bool:
     return current().recording
 
 
+class Maker(Generic[P]):
+    """A function that makes blocks; in place of one, without its parentheses, it says what to write."""
+
+    def __init__(self, make: Callable[P, Block]) -> None:
+        functools.update_wrapper(self, make)
+        self.make = make
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Block:
+        if any(map(callable, args)):
+            raise self._bare()
+        return self.make(*args, **kwargs)
+
+    def __enter__(self) -> Never:
+        raise self._bare()
+
+    def __exit__(self, *exception: Any) -> None: ...
+
+    def _bare(self) -> TypeError:
+        name = self.make.__name__
+        return TypeError(f"{name}: the parentheses are missing; write `with tg.{name}():`, or @tg.{name}()")
+
+
 def recording(flag: bool) -> Block:
     """Set the recording flag within a `with` block, or a decorated function."""
-    return Block(flag, ())
+    return Block(flag)
 
 
+@Maker
 def no_grad() -> Block:
     """Context manager and decorator: inside, nothing is put on the tape.
 
@@ -94,8 +157,18 @@ def no_grad() -> Block:
     return recording(False)
 
 
-def scope(*names: str) -> Block:
+@Maker
+def scope(*names: str, kind: str = "") -> Block:
     """Name a stretch of the tape: nodes made inside carry the path of the enclosing scopes.
+
+    Args:
+        names: one name, or a path of several, outermost first; so is a name with dots.
+        kind: the class of a module whose calls these are, for pictures; of a name with dots the classes of
+            its last parts, "List.Conv". Keep the block: another is another module. "" is the name of one that
+            has none, and shows only beside others.
+
+    Raises:
+        TypeError: for a name that is not a string.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -108,4 +181,4 @@ def scope(*names: str) -> Block:
     """
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"scope: names must be strings, got {names!r}")
-    return Block(None, names)
+    return Block(None, ".".join(names), kind)

@@ -15,7 +15,7 @@ from typing import (
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .advice import DEVICE, IN_PLACE, METHODS, missing
+from .advice import DATA, DEVICE, IN_PLACE, METHODS, advised, missing
 from .arguments import axis_of, checked_dtype, is_whole
 from .core import Fixed, Memory, Record, as_array
 
@@ -39,6 +39,39 @@ class Count(int):
     def __call__(self, *dim: Any) -> Never:
         raise TypeError(f"size: is the number of entries, {self}, as in NumPy; the lengths of the axes are "
                         f"t.shape, one of them is t.shape[{', '.join(map(str, dim)) or 0}]")
+
+
+class Data(np.ndarray):
+    """What `t.data` gives: a NumPy array, that says what to write where PyTorch's would be changed in place.
+
+    What is computed from it is a plain array.
+    """
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else np.asarray(array)
+
+    def __reduce__(self) -> Any:
+        return np.asarray(self).__reduce__()
+
+    def __repr__(self) -> str:
+        return repr(np.asarray(self))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(missing("t.data, a NumPy array,", name, DATA), name=name, obj=self)
+
+
+def _in_place(name: str) -> Any:
+    def method(self: Any, *values: Any) -> Any:
+        if not self.flags.writeable:
+            raise ValueError("data: a graph relies on these values, so they are read-only; change a leaf by "
+                             "t.mutate()[...] *= x and the like, or by t.data = t.data * x")
+        return getattr(np.ndarray, name)(self, *values)
+    return method
+
+
+Data.__name__ = "ndarray"  # what errors say that one got
+for _name in ("setitem", "iadd", "isub", "imul", "itruediv", "ipow"):
+    setattr(Data, f"__{_name}__", _in_place(f"__{_name}__"))
 
 
 class ValuesIndices(NamedTuple):
@@ -80,7 +113,7 @@ def _logical(sign: str, op: str) -> Binary:
 def _extremum(op: str) -> Extremum:
     def method(self: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
                keepdim: bool = False) -> Any:
-        axis, keep = axis if dim is None else dim, keepdims or keepdim
+        axis, keep = axis if dim is None else dim, _either(keepdims, keepdim)
         if axis is None:
             return getattr(ops, op)(self, None, keep)
         indices = getattr(ops, f"arg{op}")(self, axis, True)
@@ -99,6 +132,11 @@ def _refused(self: Tensor, other: Any) -> Any:
     raise TypeError(f"{type(self).__name__}{f' {self.name}' if self.name else ''}: += and the like do not "
                     f"change a parameter, nor a tensor that requires a gradient; write t.mutate()[...] -= "
                     f"lr * t.grad.numpy() to change a leaf, or t = t + x for a new tensor")
+
+
+def _either(keepdims: Any, keepdim: Any) -> Any:
+    """NumPy's word for it, or else PyTorch's; the op sees to it that it is a bool."""
+    return keepdim if keepdims is False else keepdims
 
 
 def _sizes(args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -129,6 +167,15 @@ class Tensor(Record):
         super().__init__(as_array(data, copy=True), Memory())
         self.requires_grad = requires_grad
 
+    @property
+    def data(self) -> Data:
+        """The values; read-only once a graph relies on them (then `mutate()` is the way)."""
+        return super().data.view(Data)
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        Record.data.__set__(self, value)  # type: ignore[attr-defined]
+
     # ----- Python's operators -----
 
     __add__: ClassVar[Binary] = lambda a, b: ops.add(a, b)
@@ -152,6 +199,7 @@ class Tensor(Record):
     __and__ = __rand__ = _logical("&", "logical_and")
     __or__ = __ror__ = _logical("|", "logical_or")
     __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = __iand__ = __ior__ = _refused
+    __ifloordiv__ = __imod__ = __ixor__ = __ilshift__ = __irshift__ = _refused
     __hash__ = object.__hash__
 
     def __neg__(self) -> Tensor:
@@ -164,7 +212,7 @@ class Tensor(Record):
         return _logical("~", "logical_not")(self)  # type: ignore[call-arg]
 
     def __getitem__(self, index: Index) -> Tensor:
-        return ops.getitem(self, index)
+        return ops.shape.numbers_first(self, index if isinstance(index, tuple) else (index,))
 
     def __setitem__(self, index: Never, value: Never) -> None:
         raise TypeError("Tensor does not support item assignment: a graph may rely on its values; "
@@ -230,8 +278,8 @@ class Tensor(Record):
         return ops.transpose(self)
 
     def numpy(self) -> NDArray[Any]:
-        """Same as `.data`."""
-        return self.data
+        """The values, as `.data`."""
+        return self.data.view(np.ndarray)
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
@@ -277,67 +325,67 @@ class Tensor(Record):
     def sum(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
             keepdim: bool = False) -> Tensor:
         """The sum of all entries, or along axes."""
-        return ops.sum(self, axis if dim is None else dim, keepdims or keepdim)
+        return ops.sum(self, axis if dim is None else dim, _either(keepdims, keepdim))
 
     def mean(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
              keepdim: bool = False) -> Tensor:
         """The mean of all entries, or along axes."""
-        return ops.mean(self, axis if dim is None else dim, keepdims or keepdim)
+        return ops.mean(self, axis if dim is None else dim, _either(keepdims, keepdim))
 
     def prod(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
              keepdim: bool = False) -> Tensor:
         """The product of all entries, or along axes."""
-        return ops.prod(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
+        return ops.prod(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
 
     def amax(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
              keepdim: bool = False) -> Tensor:
         """The largest entry; equal ones share the gradient."""
-        return ops.amax(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
+        return ops.amax(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
 
     def amin(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
              keepdim: bool = False) -> Tensor:
         """The smallest entry; equal ones share the gradient."""
-        return ops.amin(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
+        return ops.amin(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
 
     def any(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
             keepdim: bool = False) -> Tensor:
         """Whether any entry is true."""
-        return ops.any(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
+        return ops.any(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
 
     def all(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
             keepdim: bool = False) -> Tensor:
         """Whether all entries are true."""
-        return ops.all(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
+        return ops.all(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
 
     def logsumexp(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
                   keepdim: bool = False) -> Tensor:
         """The logarithm of the sum of exponentials, without overflow."""
-        return ops.logsumexp(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
+        return ops.logsumexp(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
 
     def argmax(self, axis: int | None = None, keepdims: bool = False, *, dim: int | None = None,
                keepdim: bool = False) -> Tensor:
         """Where the largest entry stands, the first of equal ones."""
-        return ops.argmax(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
+        return ops.argmax(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
 
     def argmin(self, axis: int | None = None, keepdims: bool = False, *, dim: int | None = None,
                keepdim: bool = False) -> Tensor:
         """Where the smallest entry stands, the first of equal ones."""
-        return ops.argmin(self, axis if dim is None else dim, keepdims=keepdims or keepdim)
+        return ops.argmin(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
 
     def var(self, axis: Axis = None, correction: Real = 1, keepdims: bool = False, *, dim: Axis = None,
             keepdim: bool = False) -> Tensor:
         """The variance, over n - correction."""
-        return ops.var(self, axis if dim is None else dim, correction, keepdims or keepdim)
+        return ops.var(self, axis if dim is None else dim, correction, _either(keepdims, keepdim))
 
     def std(self, axis: Axis = None, correction: Real = 1, keepdims: bool = False, *, dim: Axis = None,
             keepdim: bool = False) -> Tensor:
         """The standard deviation, over n - correction."""
-        return ops.std(self, axis if dim is None else dim, correction, keepdims or keepdim)
+        return ops.std(self, axis if dim is None else dim, correction, _either(keepdims, keepdim))
 
     def norm(self, p: Real | str = 2, dim: Axis = None, keepdim: bool = False, *, axis: Axis = None,
              keepdims: bool = False) -> Tensor:
         """The Euclidean norm, of all entries or along `dim`; there is no other `p` than 2."""
-        return ops.norm(self, p, axis if dim is None else dim, keepdims or keepdim)
+        return ops.norm(self, p, axis if dim is None else dim, _either(keepdims, keepdim))
 
     max: Extremum = _extremum("max")
     min: Extremum = _extremum("min")
@@ -410,9 +458,10 @@ class Tensor(Record):
         """The values in another dtype; the gradient comes back in this one."""
         return ops.astype(self, dtype)
 
-    def to(self, dtype: DTypeLike) -> Tensor:
-        """Same as `astype`; a device, as in PyTorch, is refused."""
-        return ops.astype(self, checked_dtype(f"to ({DEVICE})", dtype))
+    @advised
+    def to(self, dtype: DTypeLike = "cpu") -> Tensor:
+        """Same as `astype`; "cpu", where all tensors are, gives the tensor itself, other devices an error."""
+        return self if str(dtype) == "cpu" else ops.astype(self, checked_dtype(f"to ({DEVICE})", dtype))
 
     def float(self) -> Tensor:
         """The values as float32."""
@@ -466,7 +515,7 @@ class Tensor(Record):
 
     def split(self, split_size: Sizes, dim: int = 0) -> list[Tensor]:
         """Pieces of `split_size` (the last may be smaller), or of the sizes in a list."""
-        n = self.shape[axis_of(dim, self.ndim, "split")]
+        n = (self.shape or (0,))[axis_of(dim, self.ndim, "split")]
         sizes = split_size if isinstance(split_size, list | tuple) else (split_size,)
         if not all(map(is_whole, sizes)):
             raise TypeError(f"split: split_size must be a whole number or a list of them, got {split_size!r}")
@@ -478,6 +527,17 @@ class Tensor(Record):
             raise ValueError(f"split: sizes {sizes} must be at least 0 and add up to {n}, the length of "
                              f"axis {dim}")
         return ops.split(self, np.cumsum(sizes, dtype=int)[:-1].tolist(), dim)
+
+    def gather(self, dim: int, index: Operand) -> Tensor:
+        """The entries that `index` names along `dim`; on other axes it may be shorter, and picks from the
+        first rows. `tg.take_along_axis` is NumPy's, where one row stands for all."""
+        sizes, axis = np.shape(index), axis_of(dim, self.ndim, "gather")
+        if len(sizes) != self.ndim or any(
+                m > n and k != axis for k, (m, n) in enumerate(zip(sizes, self.shape))):
+            raise ValueError(f"gather: index must have the {self.ndim} axes of the tensor and, but for axis "
+                             f"{axis}, none longer, got {sizes} for {self.shape}")
+        rows = tuple(slice(None if k == axis else m) for k, m in enumerate(sizes))
+        return ops.take_along_axis(ops.getitem(self, rows), index, axis)
 
     def flip(self, *dims: Sizes) -> Tensor:
         """The order along the axes `dims`, numbers or a tuple, reversed."""

@@ -5,9 +5,12 @@ A file is complete and checked, or not there at all.
 import gzip
 import hashlib
 import http.client
+import math
 import os
 import struct
 import tarfile
+import time
+import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Iterator, Mapping
@@ -21,28 +24,31 @@ import tinygrad_conv as tg
 from .dataset import Dataset
 
 TIMEOUT = 30  # seconds without an answer
+SLOWEST = 10_000  # bytes a second
+LARGEST = 1 << 28  # bytes; the largest archive has 170 million
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
 FILES = {"train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
          "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")}
-FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
-FASHION_MD5 = {  # as published, and as packed by Debian
-    "train-images-idx3-ubyte.gz": ("8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-                                   "cf8536b0aa1a6ac5fa3f23001093305c"),
-    "train-labels-idx1-ubyte.gz": ("25c81989df183df01b3e8a0aad5dffbe",
-                                   "10bea18fdb374794d4bb42e356e600c9"),
-    "t10k-images-idx3-ubyte.gz": ("bef4ecab320f06d8554ea6380940ec79",
-                                  "f78720b4224f21cce2f2ccf2d7a94c9a"),
-    "t10k-labels-idx1-ubyte.gz": ("bb300cfdad3c16e7a12a480ee83cd310",
-                                  "0d30e22e447f3c33dab9ed536400ac01")}
+FASHION_URL = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
+FASHION_SHA256 = {  # as published, and as packed by Debian
+    "train-images-idx3-ubyte.gz": ("3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                                   "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7"),
+    "train-labels-idx1-ubyte.gz": ("a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                                   "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056"),
+    "t10k-images-idx3-ubyte.gz": ("346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                                  "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa"),
+    "t10k-labels-idx1-ubyte.gz": ("67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+                                  "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05")}
 FASHION_CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker",
                    "bag", "ankle boot")
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-MNIST_MD5 = {"train-images-idx3-ubyte.gz": ("f68b3c2dcbeaaa9fbdd348bbdeb94873",),
-             "train-labels-idx1-ubyte.gz": ("d53e105ee54ea40749a09fcbcd1e9432",),
-             "t10k-images-idx3-ubyte.gz": ("9fb629c4189551a2d022fa330f9573f3",),
-             "t10k-labels-idx1-ubyte.gz": ("ec29112dd5afa0611ce80d1b7f02629c",)}
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte.gz": ("440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",),
+    "train-labels-idx1-ubyte.gz": ("3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",),
+    "t10k-images-idx3-ubyte.gz": ("8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",),
+    "t10k-labels-idx1-ubyte.gz": ("f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",)}
 CIFAR_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-CIFAR_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+CIFAR_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 CIFAR_MEMBERS = {"train": [f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)],
                  "test": ["cifar-10-batches-bin/test_batch.bin"]}
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
@@ -60,27 +66,40 @@ def cache_folder(name: str, folder: str | os.PathLike[str] | None = None) -> Pat
     return Path(folder).expanduser()
 
 
-def md5(path: Path) -> str:
-    """The checksum data sets are published with (against damage, not against malice)."""
+def sha256(path: Path) -> str:
+    """The checksum of a file."""
     with open(path, "rb") as f:
-        return hashlib.file_digest(f, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows an address to another of its kind, or to https; never from there to plain http, or to ftp."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if newurl.partition(":")[0].lower() not in ("https", req.type):
+            raise urllib.error.HTTPError(newurl, code, f"sent on to {newurl}, not https", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _blocks(url: str, name: str) -> Iterator[bytes]:
-    """The content of an address, block by block, beside a progress bar; whatever goes wrong with it is a
-    ConnectionError."""
+    """The content of an address, block by block, beside a progress bar; whatever goes wrong with it, also
+    that it does not end, is a ConnectionError."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
-            total, got = int(response.headers.get("Content-Length", 0)), 0
-            with tqdm.wrapattr(response, "read", total=total or None, desc=name) as stream:
-                while block := stream.read(1 << 16):
+        with urllib.request.build_opener(_Redirects).open(url, timeout=TIMEOUT) as response:
+            total, got, start = response.length, 0, time.monotonic()
+            with tqdm(total=total, desc=name, unit="B", unit_scale=True) as bar:
+                while block := response.read1(1 << 16):
                     yield block
                     got += len(block)
-            if got < total:  # reading in blocks, http.client takes a lost connection for the end
+                    bar.update(len(block))
+                    if got > LARGEST or time.monotonic() - start > TIMEOUT + got / SLOWEST:
+                        raise ConnectionError(f"gave up after {got} bytes in "
+                                              f"{time.monotonic() - start:.0f} s")
+            if got < (total or 0):  # reading in blocks, http.client takes a lost connection for the end
                 raise ConnectionError(f"broke off after {got} of {total} bytes")
-    except (OSError, http.client.HTTPException) as e:
+    except (OSError, http.client.HTTPException, ValueError) as e:
         raise ConnectionError(f"download: {url} failed ({e})") from None
 
 
@@ -94,7 +113,7 @@ def download(url: str, path: Path, checksum: str) -> None:
     def fetch(temporary: Path) -> None:
         with open(temporary, "wb") as out:
             out.writelines(_blocks(url, path.name))
-        if (got := md5(temporary)) != checksum:
+        if (got := sha256(temporary)) != checksum:
             raise ValueError(f"download: {url} has checksum {got}, expected {checksum}; it is damaged or "
                              f"has been replaced, nothing was kept")
 
@@ -115,8 +134,8 @@ def locate(name: str, file: str, url: str, checksums: tuple[str, ...], folders: 
     for folder in folders:
         path = folder / file
         if path.is_file():
-            if md5(path) not in checksums:
-                raise ValueError(f"{name}: {path} is damaged (checksum {md5(path)}, expected "
+            if sha256(path) not in checksums:
+                raise ValueError(f"{name}: {path} is damaged (checksum {sha256(path)}, expected "
                                  f"{' or '.join(checksums)}); delete it and try again")
             return path
     path = folders[0] / file
@@ -133,28 +152,35 @@ def locate(name: str, file: str, url: str, checksums: tuple[str, ...], folders: 
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """The array of unsigned bytes in a gzipped IDX file: 00 00 08 ndim, sizes, values.
+    """The array of unsigned bytes in an IDX file, gzipped or not: 00 00 08 ndim, sizes, values.
+
+    No more is unpacked than the header promises, whatever the file holds.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is truncated, not gzip, of another kind, or of another length.
+        ValueError: if the file is truncated, of another kind, or of another length.
     """
-    packed = Path(path).read_bytes()
+    path, values = tg.arguments.file(path, "read_idx"), bytearray()
     try:
-        content = gzip.decompress(packed)
-    except (OSError, EOFError, zlib.error) as e:
-        raise ValueError(f"read_idx: {os.fspath(path)} is not a whole gzip file ({e}); delete it and try "
-                         f"again") from None
-    if not content.startswith(b"\x00\x00\x08") or len(content) < 4 or len(content) < 4 + 4 * content[3]:
-        raise ValueError(f"read_idx: {os.fspath(path)} begins with {content[:4].hex(' ')}, expected "
-                         f"00 00 08 and the number of axes: not an IDX file of bytes")
-    ndim = content[3]
-    shape = struct.unpack(f">{ndim}I", content[4:4 + 4 * ndim])
-    values = np.frombuffer(content, np.uint8, offset=4 + 4 * ndim)
-    if values.size != int(np.prod(shape, dtype=object)):
-        raise ValueError(f"read_idx: {os.fspath(path)} holds {values.size} values, its header promises "
-                         f"{shape}; it is damaged")
-    return values.reshape(shape)
+        with open(path, "rb") as f, gzip.open(f) if f.peek(2).startswith(b"\x1f\x8b") else f as content:
+            begin = content.read(4)
+            sound = len(begin) == 4 and begin.startswith(b"\0\0\x08")
+            sizes = content.read(4 * begin[3]) if sound else b""
+            if not sound or len(sizes) < 4 * begin[3]:
+                raise ValueError(f"read_idx: {path} begins with {begin.hex(' ')}, expected 00 00 08 and "
+                                 f"the number of axes: not an IDX file of bytes")
+            shape = struct.unpack(f">{begin[3]}I", sizes)
+            while len(values) <= math.prod(shape) and (block := content.read(1 << 20)):
+                values += block
+    except (gzip.BadGzipFile, EOFError, zlib.error) as e:
+        raise ValueError(f"read_idx: {path} is not a whole gzip file ({e})") from None
+    if len(values) != math.prod(shape):
+        raise ValueError(f"read_idx: {path} holds {len(values)} values, its header promises {shape}; it is "
+                         f"damaged")
+    try:
+        return np.frombuffer(values, np.uint8).reshape(shape)
+    except ValueError as e:
+        raise ValueError(f"read_idx: {path} promises {len(shape)} axes ({e})") from None
 
 
 def _load(name: str, split: str, url: str, checksums: Mapping[str, tuple[str, ...]],
@@ -182,7 +208,7 @@ def fashion_mnist(split: str = "train", folder: str | os.PathLike[str] | None = 
 
     Source: Xiao, Rasul & Vollgraf 2017, MIT licence.
     """
-    return _load("fashion_mnist", split, FASHION_URL, FASHION_MD5,
+    return _load("fashion_mnist", split, FASHION_URL, FASHION_SHA256,
                  [cache_folder("fashion-mnist", folder), DEBIAN_FASHION], FASHION_CLASSES,
                  "install the files with 'apt-get install dataset-fashion-mnist'")
 
@@ -203,7 +229,7 @@ def mnist(split: str = "train", folder: str | os.PathLike[str] | None = None) ->
 
     Source: LeCun, Cortes & Burges.
     """
-    return _load("mnist", split, MNIST_URL, MNIST_MD5, [cache_folder("mnist", folder)],
+    return _load("mnist", split, MNIST_URL, MNIST_SHA256, [cache_folder("mnist", folder)],
                  tuple("0123456789"), NO_DOWNLOAD)
 
 
@@ -224,9 +250,16 @@ def cifar10(split: str = "train", folder: str | os.PathLike[str] | None = None) 
     Source: Krizhevsky 2009.
     """
     tg.arguments.one_of(split, "cifar10", "split", list(CIFAR_MEMBERS))
-    archive = locate("cifar10", CIFAR_URL.rsplit("/", 1)[1], CIFAR_URL, (CIFAR_MD5,),
+    archive = locate("cifar10", CIFAR_URL.rsplit("/", 1)[1], CIFAR_URL, (CIFAR_SHA256,),
                      [cache_folder("cifar-10", folder)], NO_DOWNLOAD)
-    with tarfile.open(archive, "r:gz") as tar:  # read in place, never unpacked to disk
-        parts: list[Any] = [tar.extractfile(name) for name in CIFAR_MEMBERS[split]]
-        records = np.frombuffer(b"".join(part.read() for part in parts), np.uint8).reshape(-1, CIFAR_RECORD)
+    try:
+        with tarfile.open(archive, "r:gz") as tar:  # read in place, never unpacked to disk
+            members = [tar.getmember(name) for name in CIFAR_MEMBERS[split]]
+            if links := [m.name for m in members if not m.isreg()]:
+                raise ValueError(f"{links[0]} is a link or a folder")
+            parts: list[Any] = [tar.extractfile(m) for m in members]
+            content = b"".join(part.read() for part in parts)
+        records = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_RECORD)
+    except (tarfile.TarError, EOFError, LookupError, RecursionError, ValueError, zlib.error) as e:
+        raise ValueError(f"cifar10: {archive} is damaged ({e})") from None
     return Dataset(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0], CIFAR_CLASSES)

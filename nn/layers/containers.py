@@ -4,15 +4,21 @@ from typing import Any, Self
 
 import tinygrad_conv as tg
 
-from .module import Module
+from .module import Module, joined
 
 
 class _Container(Module):
     """What all three share: children that are modules, and their number."""
 
     def _add(self, name: str, module: Module) -> None:
-        tg.arguments.instance(module, Module, type(self).__name__, "modules", f" at {name!r}" + (
-            f", the class {module.__name__}; write {module.__name__}()" if isinstance(module, type) else ""))
+        advice = f" at {name!r}"
+        if isinstance(module, type):
+            advice += f", the class {module.__name__}; write {module.__name__}()"
+        elif isinstance(module, list | tuple):
+            advice += f"; write {type(self).__name__}(*modules)"
+        elif callable(module):
+            advice += "; functions have layers, as nn.ReLU() for tg.relu, or are called in a forward"
+        tg.arguments.instance(module, Module, type(self).__name__, "modules", advice)
         self.add_module(name, module)
 
     def __len__(self) -> int:
@@ -38,7 +44,7 @@ class _Indexed(_Container):
 
     def extend(self, modules: Iterable[Module]) -> Self:
         """Add several modules at the end; returns self."""
-        for m in modules:
+        for m in tg.arguments.instance(modules, Iterable, type(self).__name__, "a list of modules"):
             self.append(m)
         return self
 
@@ -99,12 +105,16 @@ class _Uncalled(_Container):
     def add_module(self, name: str, module: Module | None) -> None:
         """Declare a submodule; None keeps its place empty."""
         super().add_module(name, module)
-        self._enter_scope(self._scope)
+        self._enter_scope(self._scope, self._frame.kind.rpartition(".")[0])
 
-    def _enter_scope(self, name: str) -> None:
-        super()._enter_scope(name)
-        for key, m in self.named_children():
-            m._enter_scope(f"{name}.{key}" if name else key)
+    def _enter_scope(self, name: str, around: str = "") -> None:
+        stack: list[tuple[str, str, Module]] = [(name, around, self)]
+        while stack:
+            name, around, m = stack.pop()
+            Module._enter_scope(m, name, around)
+            if isinstance(m, _Uncalled):
+                stack += [(joined(name, key), m._frame.kind if name else "", child)
+                          for key, child in m.named_children()]
 
 
 class ModuleList(_Uncalled, _Indexed):

@@ -33,8 +33,9 @@ class _Conv(Module):
         self.kernel_size = tg.arguments.sizes(kernel_size, name, "kernel_size", dims)
         self.stride = tg.arguments.sizes(stride, name, "stride", dims)
         self.dilation = tg.arguments.sizes(dilation, name, "dilation", dims)
-        tg.arguments.sides(padding, name, dims)  # refused here if it is no padding
-        self.padding = (padding,) * dims if tg.arguments.is_whole(padding) else padding
+        words = () if self.transposed else ("same", "valid")
+        tg.arguments.sides(padding, name, dims, words)  # refused here if it is no padding
+        self.padding = (int(padding),) * dims if tg.arguments.is_whole(padding) else padding
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         add_weight_and_bias(self, (first, second // groups, *self.kernel_size), out_channels, bias, dtype,
                             rng)

@@ -5,15 +5,19 @@ PyTorch's.
 """
 from __future__ import annotations
 
+import copy
+import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FunctionType, SimpleNamespace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 import tinygrad_conv as tg
 
-from ..advice import METHODS
+from ..advice import HIDDEN, KERAS, METHODS
 
 # attributes that are found in the tree, and what they must be
 KINDS = {"parameter": "a Parameter", "buffer": "a tensor", "module": "a Module"}
@@ -67,25 +71,23 @@ class Module:
 
     def __init__(self) -> None:
         # the kind of each attribute that has one; the scope is the name by which the parent calls it
-        self.__dict__.update(_kinds={}, training=True, _scope="", _frame=None)
+        self.__dict__.update(_kinds={}, training=True)
+        self._enter_scope("")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward(); define it, or call the "
                                   f"modules it holds one by one")
 
     def __call__(self, *args: Any, **kwargs: Any) -> tg.Tensor:
-        try:
-            if self._frame is None:
+        with self._frame:
+            try:
                 y = self.forward(*args, **kwargs)
-            else:
-                with self._frame:
-                    y = self.forward(*args, **kwargs)
-            if y is None:
-                raise TypeError(f"{type(self).__name__}.forward returned None; does it lack a return?")
-            return y
-        except Exception as e:
-            _locate(e, self)
-            raise
+                if y is None:
+                    raise TypeError(f"{type(self).__name__}.forward returned None; does it lack a return?")
+                return y
+            except Exception as e:
+                _locate(e, self)
+                raise
 
     # ----- attributes -----
 
@@ -94,9 +96,12 @@ class Module:
             raise AttributeError(f"{type(self).__name__}: call super().__init__() before assigning "
                                  f"{name!r}")
         kind = self._kind(name, value)
-        if kind and hasattr(type(self), name):
-            raise AttributeError(f"{type(self).__name__}: {name!r} is a method or attribute of the class "
-                                 f"and would hide what is assigned; choose another name")
+        own = getattr(type(self), name, None)
+        if kind and hasattr(type(self), name) or isinstance(own, FunctionType) and not callable(value):
+            raise AttributeError(f"{type(self).__name__}: {name!r} is a method or attribute of the class, "
+                                 f"one would hide the other; {HIDDEN.get(name, 'choose another name')}")
+        if own is None and name in HIDDEN:
+            raise AttributeError(f"{type(self).__name__}: {name!r} would do nothing; {HIDDEN[name]}")
         if isinstance(value, Module):
             if any(m is self for m in value.modules()):
                 raise ValueError(f"{type(self).__name__}: {name!r} would make the module contain itself; "
@@ -106,19 +111,36 @@ class Module:
                 t.name = f"{name}.{inner}"
         elif kind and value is not None:
             value.name = value.name or name
-        if kind:
-            self.__dict__["_kinds"] = {**self._kinds, name: kind}  # anew: a copy has its own
-        object.__setattr__(self, name, value)
+        if kind:  # `_kinds` anew: a copy has its own; both at once, whatever interrupts
+            self.__dict__.update({name: value, "_kinds": {**self._kinds, name: kind}})
+        else:
+            object.__setattr__(self, name, value)
 
     def _kind(self, name: str, value: Any) -> str | None:
         """What `value` is under that name: one of KINDS, or None for a plain attribute."""
         if isinstance(value, Parameter | Module):
             return "parameter" if isinstance(value, Parameter) else "module"
+        self._check_held(name, value)
         kind = self._kinds.get(name)
         if kind and value is not None and not (kind == "buffer" and isinstance(value, tg.Tensor)):
             raise TypeError(f"{type(self).__name__}: {name!r} must be {KINDS[kind]} or None, got "
                             f"{type(value).__name__}; values are changed with {name}.mutate()[...]")
         return kind
+
+    def _check_held(self, name: str, value: Any) -> None:
+        """Refuse a plain container of modules or parameters that would not be found in the tree."""
+        found = [part for part in parts_of(value) if isinstance(part, Parameter | Module)]
+        if not found:
+            return
+        known = {*map(id, self.modules()), *map(id, self.parameters())}
+        for part in found:
+            if id(part) not in known:
+                kind = type(part).__name__
+                advice = ("assign each to an attribute of its own, or use register_parameter(name, p)"
+                          if isinstance(part, Parameter) else "use nn.ModuleList or nn.ModuleDict")
+                raise TypeError(f"{type(self).__name__}: {name!r} is a plain {type(value).__name__} that "
+                                f"holds a {kind}, which would be neither trained nor saved, nor in eval(); "
+                                f"{advice}")
 
     def _of_kind(self, kind: str) -> dict[str, Any]:
         """Its own parameters, buffers or modules by name, in order; None where a place is kept."""
@@ -127,14 +149,19 @@ class Module:
     def __getattr__(self, name: str) -> Any:  # only called for what is not there
         if name in ("_kinds", "_scope", "_frame", "training"):
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
-        raise AttributeError(tg.advice.missing(type(self).__name__, name, METHODS), name=name, obj=self)
+        text = tg.advice.missing(type(self).__name__, name, METHODS | KERAS)
+        raise AttributeError(text, name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
+        kinds = {other: kind for other, kind in self._kinds.items() if other != name}
+        if kinds != self._kinds and name in vars(self):
+            self.__dict__["_kinds"] = kinds  # first: an interrupt then leaves a plain attribute
         object.__delattr__(self, name)
-        self.__dict__["_kinds"] = {other: kind for other, kind in self._kinds.items() if other != name}
 
-    def _enter_scope(self, name: str) -> None:
-        self.__dict__.update(_scope=name, _frame=tg.scope(name) if name else None)
+    def _enter_scope(self, name: str, around: str = "") -> None:
+        """Go by a name on the tape; `around` are the classes of the lists whose names it begins with."""
+        kind = joined(around, type(self).__name__)
+        self.__dict__.update(_scope=name, _frame=tg.scope(name, kind=kind))
 
     def _declare(self, op: str, kind: str, name: str, value: Any, fits: bool) -> None:
         if value is not None and not fits:
@@ -189,21 +216,20 @@ class Module:
         """This module and all below, each once."""
         return (m for _, m in self.named_modules())
 
-    def _paths(self, path: str = "") -> Iterator[tuple[str, Module]]:
+    def _paths(self) -> Iterator[tuple[str, Module]]:
         """This module and all below with dotted names; a shared one under each of its names."""
-        yield path, self
-        for name, child in self.named_children():
-            yield from child._paths(joined(path, name))
+        stack: list[tuple[str, Module]] = [("", self)]
+        while stack:
+            path, m = stack.pop()
+            yield path, m
+            stack += [(joined(path, name), child) for name, child in m.named_children()][::-1]
 
-    def _called(self, caller: str = "", path: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below by the paths the tape has for their calls; below the calls' own.
-
-        A shared one goes by its newest name, one in a list by the list's name and its own.
-        """
-        yield path, self
-        for child in self.children():
-            inside = caller if "." in child._scope else path
-            yield from child._called(inside, joined(inside, child._scope))
+    def _depth(self) -> int:
+        """How deep modules are nested, this one included."""
+        depth, level = 0, {id(self): self}
+        while level:
+            depth, level = depth + 1, {id(child): child for m in level.values() for child in m.children()}
+        return depth
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Parameters with dotted names, in order; a shared one once."""
@@ -233,9 +259,14 @@ class Module:
 
     def apply(self, f: Callable[[Module], Any]) -> Self:
         """Call `f` on every module below, children before parents, and on this one; returns self."""
-        for m in self.children():
-            m.apply(f)
-        f(self)
+        stack = [(self, self.children())]
+        while stack:
+            m, rest = stack[-1]
+            if (child := next(rest, None)) is not None:
+                stack.append((child, child.children()))
+            else:
+                f(m)
+                stack.pop()
         return self
 
     # ----- modes and gradients -----
@@ -245,15 +276,21 @@ class Module:
 
         A module that is to stay frozen overrides this: `return super().train(False)`.
         """
-        self.training = bool(mode)
-        for m in self.children():
-            m.train(mode)
+        stack = [self]
+        while stack:
+            m = stack.pop()
+            if m is not self and type(m).train is not Module.train:
+                m.train(mode)
+            else:
+                vars(m)["training"] = bool(mode)
+                stack += m.children()
         return self
 
     def eval(self) -> Self:
         """Evaluation mode."""
         return self.train(False)
 
+    @tg.advice.advised
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for p in self.parameters():
@@ -281,6 +318,7 @@ class Module:
             a.flags.writeable = False
         return state
 
+    @tg.advice.advised
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values in by name; shapes must be equal. On an error nothing has changed.
 
@@ -317,9 +355,7 @@ class Module:
         text = "; ".join(f"{what}: {', '.join(map(str, names))}" for what, names in faults.items() if names)
         if text:
             raise RuntimeError(f"load_state_dict: {type(self).__name__} was not changed; {text}")
-        arrays = {name: own[name].mutate() for name in given}  # all writable before the first is written
-        for name, array in arrays.items():
-            array[...] = given[name]
+        tg.change([own[name] for name in given], lambda _: given.values())
         return result
 
     # ----- printing -----
@@ -329,21 +365,51 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        extra = self.extra_repr()
-        lines = [f"({name}): " + repr(m).replace("\n", "\n  ") for name, m in self._of_kind("module").items()]
-        if not lines:
-            return f"{type(self).__name__}({extra})"
-        return "\n  ".join([f"{type(self).__name__}(", *([extra] if extra else []), *lines]) + "\n)"
+        lines: list[str] = []
+        stack: list[tuple[str, Any]] = [("", self)]
+        while stack:
+            start, m = stack.pop()
+            indent = start[:len(start) - len(start.lstrip())]
+            if isinstance(m, str):  # the end of one with children
+                lines.append(start + m)
+            elif m is None or m is not self and type(m).__repr__ is not Module.__repr__:
+                lines.append(start + repr(m).replace("\n", "\n" + indent))
+            else:
+                extra, children = m.extra_repr(), m._of_kind("module")
+                lines.append(f"{start}{type(m).__name__}(" + ("" if children else f"{extra})"))
+                lines += [f"{indent}  {extra}"] * bool(children and extra)
+                stack += [(indent, ")")] * bool(children)
+                stack += [(f"{indent}  ({name}): ", child) for name, child in children.items()][::-1]
+        return "\n".join(lines)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        for path, m in [*self.named_modules()][::-1]:  # what is below first, so that no copy goes deep
+            if id(m) in memo:
+                continue
+            new = memo[id(m)] = type(m).__new__(type(m))
+            try:
+                state = copy.deepcopy(m.__getstate__(), memo)
+            except RuntimeError as e:
+                kept = [joined(path, name) for name, value in vars(m).items()
+                        if any(isinstance(t, tg.Tensor) and not t.is_leaf for t in parts_of(value))]
+                raise RuntimeError(f"deepcopy: {type(self).__name__} keeps what an op computed, in "
+                                   f"{' and '.join(kept) or path}; {e}") from None
+            getattr(new, "__setstate__", vars(new).update)(state)
+        return memo[id(self)]
 
 
 def _locate(e: Any, module: Module) -> None:
     """Note where in the tree `e` was raised: each module it passes adds its name to one note.
 
-    The picture of what was computed until then (`e.graph`) learns the kinds of modules on the way.
+    The innermost makes the picture of what was computed until then (`e.graph`).
     """
     kind = type(module).__name__
-    with tg.scope(*filter(None, [module._scope])):
-        tg.attach_failure(e, {path: type(m).__name__ for path, m in module._called()})
+    if isinstance(e, RecursionError):  # a path and a picture would be as deep
+        if not module._scope:
+            e.add_note(f"in {kind}, whose modules are nested {module._depth()} deep: each takes some of the "
+                       f"{sys.getrecursionlimit()} calls that Python nests (sys.setrecursionlimit)")
+        return
+    tg.attach_failure(e)
     inner = vars(e).get("module_path")
     if inner is None:
         path, e.module_kind = module._scope or kind, kind
@@ -385,6 +451,28 @@ def tensors_in(y: Any) -> Iterator[tg.Tensor]:
     elif isinstance(y, Mapping | tuple | list):
         for part in y.values() if isinstance(y, Mapping) else y:
             yield from tensors_in(part)
+
+
+def parts_of(value: Any) -> Iterator[Any]:
+    """What plain containers hold, whatever they are nested in: lists, tuples, dictionaries, sets, deques,
+    data classes."""
+    stack, seen = [value], set()
+    while stack:
+        value = stack.pop()
+        yield value
+        if isinstance(value, list | tuple | set | frozenset | deque):
+            inner = value if set(map(type, value)) - {int, float, str} else ()  # many numbers: quickly done
+        elif isinstance(value, Mapping) and not isinstance(value, Module):
+            inner = value.values()
+        elif isinstance(value, SimpleNamespace):
+            inner = vars(value).values()
+        elif hasattr(type(value), "__dataclass_fields__") and not isinstance(value, Module):
+            inner = [getattr(value, field, None) for field in value.__dataclass_fields__]
+        else:
+            continue
+        if id(value) not in seen:
+            seen.add(id(value))
+            stack += inner
 
 
 def _once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:

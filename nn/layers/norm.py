@@ -40,18 +40,15 @@ class _ChannelNorm(Norm):
         shape = np.shape(x)
         if len(shape) not in self.ndims or shape[1] != self.num_features:
             fits = f"; num_features={shape[1]} would fit" if len(shape) in self.ndims else ""
+            fits += tg.arguments.misplaced(shape, self.num_features, max(self.ndims) - 2)
             raise ValueError(f"{type(self).__name__}: expects {' or '.join(map(str, self.ndims))} axes with "
                              f"num_features={self.num_features} channels on axis 1, got x of shape "
                              f"{shape}{fits}")
-        count, momentum = self.num_batches_tracked, 0.0
+        count = self.num_batches_tracked
         learns = self.training and count is not None
-        if learns:
-            momentum = 1 / (count.item() + 1) if self.momentum is None else self.momentum
-        y = self.op(x, self.running_mean, self.running_var, self.weight, self.bias,
-                    learns or count is None, momentum, self.eps)
-        if learns:
-            count.mutate()[...] += 1
-        return y
+        return self.op(x, self.running_mean, self.running_var, self.weight, self.bias,
+                       learns or count is None, self.momentum if learns else 0.0, self.eps,
+                       num_batches_tracked=count if learns else None)
 
     def extra_repr(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
@@ -161,7 +158,7 @@ class GroupNorm(Norm):
         shape = np.shape(x)
         if len(shape) < 2 or shape[1] != self.num_channels:
             raise ValueError(f"GroupNorm: expects num_channels={self.num_channels} on axis 1, got x of shape "
-                             f"{shape}")
+                             f"{shape}" + tg.arguments.misplaced(shape, self.num_channels, 2))
         return tg.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

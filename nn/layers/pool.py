@@ -6,14 +6,27 @@ import tinygrad_conv as tg
 from .function import FunctionLayer, OptionLayer, PlainLayer
 
 
-class _Pool(FunctionLayer):
-    """A stride of None is the kernel's size, as in PyTorch."""
+class _Windows(OptionLayer):
+    """Windows on `dims` axes, told where the layer is made if they are none.
 
-    unprinted: tuple[str, ...] = ("return_indices",)
+    A stride of None is the kernel's size, as in PyTorch.
+    """
+
+    dims = 2
+    words: tuple[str, ...] = ("same", "valid")
 
     def __init__(self, kernel_size: Any, stride: Any, **options: Any) -> None:
-        super().__init__(kernel_size=kernel_size, stride=kernel_size if stride is None else stride,
-                         **options)
+        stride, name = kernel_size if stride is None else stride, type(self).__name__
+        options = {"kernel_size": kernel_size, "stride": stride, **options}
+        for option in ("kernel_size", "stride", "dilation"):
+            if option in options:
+                tg.arguments.sizes(options[option], name, option, self.dims)
+        tg.arguments.sides(options["padding"], name, self.dims, self.words)
+        super().__init__(**options)
+
+
+class _Pool(_Windows, FunctionLayer):
+    unprinted: tuple[str, ...] = ("return_indices",)
 
 
 class _MaxPool(_Pool):
@@ -42,10 +55,10 @@ class MaxPool1d(_MaxPool):
         (1, 3, 3)
     """
 
-    function = staticmethod(tg.max_pool1d)
+    dims, function = 1, staticmethod(tg.max_pool1d)
 
 
-class MaxUnpool2d(OptionLayer):
+class MaxUnpool2d(_Windows):
     """`tg.max_unpool2d`: values back to where `MaxPool2d(return_indices=True)` took them.
 
     Example:
@@ -54,9 +67,10 @@ class MaxUnpool2d(OptionLayer):
         (1, 3, 6, 6)
     """
 
+    words = ()
+
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
-        super().__init__(kernel_size=kernel_size, stride=kernel_size if stride is None else stride,
-                         padding=padding)
+        super().__init__(kernel_size, stride, padding=padding)
 
     def forward(self, x: Any, indices: Any, output_size: Any = None) -> tg.Tensor:
         return tg.max_unpool2d(x, indices, **self.options(), output_size=output_size)
@@ -87,7 +101,7 @@ class AvgPool1d(_Pool):
         (1, 3, 3)
     """
 
-    function = staticmethod(tg.avg_pool1d)
+    dims, function = 1, staticmethod(tg.avg_pool1d)
     unprinted = ("ceil_mode", "count_include_pad")
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
@@ -96,7 +110,14 @@ class AvgPool1d(_Pool):
                          count_include_pad=count_include_pad)
 
 
-class AdaptiveAvgPool2d(FunctionLayer):
+class _Bins(FunctionLayer):
+    def __init__(self, output_size: Any, **options: Any) -> None:
+        wanted = output_size if isinstance(output_size, list | tuple) else (output_size,) * 2
+        tg.arguments.sizes([1 if n is None else n for n in wanted], type(self).__name__, "output_size", 2)
+        super().__init__(output_size=output_size, **options)
+
+
+class AdaptiveAvgPool2d(_Bins):
     """`tg.adaptive_avg_pool2d`.
 
     Example:
@@ -107,10 +128,10 @@ class AdaptiveAvgPool2d(FunctionLayer):
     function = staticmethod(tg.adaptive_avg_pool2d)
 
     def __init__(self, output_size: Any) -> None:
-        super().__init__(output_size=output_size)
+        super().__init__(output_size)
 
 
-class AdaptiveMaxPool2d(FunctionLayer):
+class AdaptiveMaxPool2d(_Bins):
     """`tg.adaptive_max_pool2d`.
 
     Example:
@@ -122,7 +143,7 @@ class AdaptiveMaxPool2d(FunctionLayer):
     unprinted = ("return_indices",)
 
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
-        super().__init__(output_size=output_size, return_indices=return_indices)
+        super().__init__(output_size, return_indices=return_indices)
 
 
 class GlobalAvgPool2d(PlainLayer):

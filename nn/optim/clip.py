@@ -53,6 +53,9 @@ def clip_grad_norm_(parameters: Iterable[tg.Tensor], max_norm: float, norm_type:
         raise ValueError("clip_grad_norm_: got no parameters; pass model.parameters(), anew at each step "
                          "(an iterator is used up by its first reader)")
     tensors = [p for p in given if p.grad is not None]
+    for p in tensors:
+        if not (isinstance(p.grad, tg.Tensor) and p.grad.dtype.kind == "f"):  # set by hand
+            p.grad = tg.tensor(p.grad, dtype=p.dtype)
     norms = [_norm(p.grad.numpy().ravel(), norm_type) for p in tensors if p.size]
     total = float(np.linalg.norm(norms, norm_type)) if norms else 0.0
     if error_if_nonfinite and not math.isfinite(total):

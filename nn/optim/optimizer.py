@@ -5,6 +5,7 @@ changes one block of a parameter in place. Blocks fit in cache, so a rule may be
 array expressions: its temporaries are small. PyTorch's rules and defaults; float32 stays float32.
 """
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ Group = dict[str, Any]
 Slots = dict[str, np.ndarray]
 
 BLOCK = 1 << 16  # entries: with four arrays of float32, the size of a second-level cache
+COUNTS = 1 << 53  # steps; what a float64 counts exactly
 
 
 class Optimizer:
@@ -50,7 +52,9 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         given = _listed(type(self).__name__, params)
         if not given:
-            raise ValueError(f"{type(self).__name__}: got no parameters; pass model.parameters()")
+            raise ValueError(f"{type(self).__name__}: got no parameters; pass model.parameters(), of a "
+                             f"model that keeps its modules in nn.ModuleList, not in a plain list, and "
+                             f"anew to each optimiser: an iterator is used up")
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.state: dict[int, dict[str, Any]] = {}  # by the parameter's position over all groups
@@ -119,6 +123,7 @@ class Optimizer:
         ends = itertools.accumulate((len(group["params"]) for group in self.param_groups), initial=0)
         return [range(first, end) for first, end in itertools.pairwise(ends)]
 
+    @tg.advice.advised
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for p in self.parameters():
@@ -191,6 +196,10 @@ class Optimizer:
                    if key != "params"} for saved in state["groups"]]
         for group in groups:
             self.check(group)
+            tg.arguments.number(group.get("initial_lr", 0), name, "initial_lr", 0)
+            if infinite := [key for key, value in group.items() if math.inf in (
+                    value if isinstance(value, tuple) else (value,))]:
+                raise ValueError(f"{name}: the saved {infinite[0]} is {group[infinite[0]]}")
         kept: dict[int, dict[str, Any]] = {}
         for key, value in state["arrays"].items():
             i, slot, array = self._read_entry(str(key), np.asarray(value))
@@ -209,13 +218,15 @@ class Optimizer:
         """(position, slot, copy of the array or the step count) of an entry of a saved state, checked."""
         name, params = type(self).__name__, self.parameters()
         i, _, slot = key.partition(".")
-        if not i.isdecimal() or int(i) >= len(params):
+        if not i.isdecimal() or str(int(i)) != i or int(i) >= len(params):
             raise ValueError(f"{name}: the saved {key!r} belongs to none of the {len(params)} parameters")
         p, is_count = params[int(i)], slot == "step"
         kinds, shape = ("iu", ()) if is_count else ("fiu", p.shape)
         if value.dtype.kind not in kinds or value.shape != shape:
             raise ValueError(f"{name}: the saved {key!r} is {value.dtype} of shape {value.shape}, expected "
                              f"{'a count' if is_count else f'{p.dtype} of shape {shape}'}")
+        if is_count and not 0 <= value <= COUNTS:
+            raise ValueError(f"{name}: the saved {key!r} is {value}, expected a count up to {COUNTS}")
         return int(i), slot, int(value) if is_count else np.array(value, p.dtype, order="C")
 
 

@@ -60,9 +60,10 @@ class Schedule(_Scheduler):
 
     def set_rates(self) -> None:
         """Give every group of the optimiser the rate of this moment."""
-        for group in self.optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
-            group["lr"] = float(self.rate(group["initial_lr"], self.t))
+        groups = self.optimizer.param_groups
+        bases = [group.setdefault("initial_lr", group["lr"]) for group in groups]
+        for group, rate in zip(groups, [float(self.rate(base, self.t)) for base in bases]):
+            group["lr"] = rate
 
     def step(self) -> None:
         """Advance by one step: call it after each batch or each epoch, whichever the arguments count.
@@ -79,8 +80,12 @@ class Schedule(_Scheduler):
         self._move(self.t + 1)
 
     def _move(self, t: int) -> None:
-        self.t = t
-        self.set_rates()
+        before, self.t = vars(self).get("t", t), t
+        try:
+            self.set_rates()
+        except Exception:  # no rate at that step
+            self.t = before
+            raise
         self._rates = self.get_last_lr()
 
     def state_dict(self) -> dict[str, Any]:
@@ -89,7 +94,7 @@ class Schedule(_Scheduler):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()`; load the optimiser first."""
-        self._move(int(state["t"]))
+        self._move(tg.arguments.whole(state["t"], type(self).__name__, "t", 0))
 
 
 class StepLR(Schedule):
@@ -373,5 +378,9 @@ class ReduceLROnPlateau(_Scheduler):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()`."""
-        self.best, self.bad_epochs, self.cooling = (
-            float(state["best"]), int(state["bad_epochs"]), int(state["cooling"]))
+        name = type(self).__name__
+        best, *counts = (tg.arguments.number(state["best"], name, "best"),
+                         *(tg.arguments.whole(state[key], name, key, 0) for key in ("bad_epochs", "cooling")))
+        if math.isnan(best):
+            raise ValueError(f"{name}: best is nan, which nothing is better than")
+        self.best, (self.bad_epochs, self.cooling) = best, counts

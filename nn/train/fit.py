@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import numpy as np
 import tinygrad_conv as tg
 
 from ..data.dataset import Dataset
-from ..layers.module import Module, evaluating
+from ..layers.module import Module, evaluating, tensors_in
 from ..optim.clip import clip_grad_norm_
 from ..optim.optimizer import Optimizer
 from ..optim.schedule import ReduceLROnPlateau
+from .interrupt import CtrlC
 from .report import Callback, History, ProgressBar, Row
 from .saving import Run, save
 
@@ -46,24 +48,32 @@ class _Mean:
         return {name: total / max(1, self.samples) for name, total in self.sums.items()}
 
 
-def _losses(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor], mean: _Mean,
-            what: str) -> Iterator[tg.Tensor]:
-    """The loss of each batch, which `mean` takes in."""
-    for batch in loader:
-        if not isinstance(batch, tuple | list) or len(batch) != 2:  # two rows of an array are no pair
-            got = (f"a {type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list | dict)
-                   else f"{type(batch).__name__} of shape {np.shape(batch)}")
-            raise TypeError(f"{op}: expects batches (x, y), got {got}; pass "
-                            f"nn.data.DataLoader(nn.data.Dataset(x, y), 64)")
-        x, y = batch
-        output = model(tg.tensor(x))
-        value = loss(output, y)
-        if not isinstance(value, tg.Tensor) or value.size != 1:
-            got = f"one of shape {value.shape}" if isinstance(value, tg.Tensor) else type(value).__name__
-            raise TypeError(f"{op}: loss(output, y) must give a tensor with one value, the mean of the "
-                            f"batch, got {got}; compute it with tg's functions and reduction='mean'")
-        mean.add(len(x), value.item(), output, y)
-        yield value
+def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor], mean: _Mean,
+             what: str, ctrl_c: CtrlC) -> Iterator[tuple[Any, tg.Tensor]]:
+    """What the model gives for each batch, and the loss, which `mean` takes in."""
+    try:
+        ctrl_c.breakable = True
+        for batch in loader:
+            if not isinstance(batch, tuple | list) or len(batch) != 2:  # two rows of an array are no pair
+                got = (f"a {type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list | dict)
+                       else f"{type(batch).__name__} of shape {np.shape(batch)}")
+                raise TypeError(f"{op}: expects batches (x, y), got {got}; pass "
+                                f"nn.data.DataLoader(nn.data.Dataset(x, y), 64)")
+            x, y = batch
+            output = model(tg.tensor(x))
+            value = loss(output, y)
+            if not isinstance(value, tg.Tensor) or value.size != 1:
+                got = (f"one of shape {value.shape}" if isinstance(value, tg.Tensor)
+                       else type(value).__name__)
+                raise TypeError(f"{op}: loss(output, y) must give a tensor with one value, the mean of the "
+                                f"batch, got {got}; compute it with tg's functions and reduction='mean'")
+            mean.add(len(x), value.item(), output, y)
+            ctrl_c.breakable = False
+            yield output, value
+            ctrl_c.check()
+            ctrl_c.breakable = True
+    finally:
+        ctrl_c.breakable = False
     if not mean.samples:
         raise ValueError(f"{op}: {what} loader gave no batches; its data set is empty or, with drop_last, "
                          f"smaller than a batch, or it is an iterator that was used up")
@@ -72,7 +82,8 @@ def _losses(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor],
 def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cross_entropy) -> Row:
     """{"loss", "accuracy"} of a model over a loader's batches, in evaluation mode, unrecorded.
 
-    The model's mode is restored afterwards.
+    The model's mode is restored afterwards; Ctrl-C waits for that, and for the end of a batch unless it is
+    pressed twice.
 
     Raises:
         ValueError: if there are no batches. TypeError: for a Dataset instead of a loader, batches
@@ -85,34 +96,64 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
         ['accuracy', 'loss']
     """
     _check_model("evaluate", model, loss, loader)
+    with CtrlC() as ctrl_c:
+        row = _evaluate(model, loader, loss, ctrl_c)
+    ctrl_c.check()
+    return row
+
+
+def _evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor], ctrl_c: CtrlC) -> Row:
     mean = _Mean()
     with evaluating(model), tg.no_grad():
-        for _ in _losses("evaluate", model, loader, loss, mean, "the"):
+        for _ in _batches("evaluate", model, loader, loss, mean, "the", ctrl_c):
             pass
     return mean.row()
 
 
-def _train_epoch(model: Module, loader: Any, optimizer: Optimizer, loss: Callable[..., tg.Tensor],
-                 schedule: Any, clip: float | None, callbacks: Sequence[Callback]) -> Row:
-    mean, start, row = _Mean(), time.perf_counter(), {}
-    model.train()
-    for value in _losses("fit", model, loader, loss, mean, "the training"):
+def _tell(callbacks: Sequence[Callback], event: str, ctrl_c: CtrlC, *what: Any) -> None:
+    ctrl_c.breakable = True
+    try:
+        for c in callbacks:
+            getattr(c, event)(*what)
+    finally:
+        ctrl_c.breakable = False
+
+
+def _train_epoch(run: Run, loader: Any, loss: Callable[..., tg.Tensor], clip: float | None,
+                 callbacks: Sequence[Callback], ctrl_c: CtrlC) -> Row:
+    mean, start, optimizer = _Mean(), time.perf_counter(), run.optimizer
+    row: Row = {}
+    run.model.train()
+    for output, value in _batches("fit", run.model, loader, loss, mean, "the training", ctrl_c):
         if not math.isfinite(value.item()):
             raise FloatingPointError(f"fit: the loss is {value.item()} in the batch up to sample "
                                      f"{mean.samples}; lower the learning rate, clip gradients, or look for "
                                      f"nan in the data")
+        if not row:  # the first batch
+            _check_used(run.model, optimizer, output)
         optimizer.zero_grad()
         value.backward()
         if clip is not None:
             clip_grad_norm_(optimizer.parameters(), clip)
         lr = optimizer.param_groups[0]["lr"]
         optimizer.step()
-        if schedule is not None:
-            schedule.step()
+        if "batch" in run.schedules:
+            run.schedules["batch"].step()
         row = {**mean.row(), "images_per_second": mean.samples / (time.perf_counter() - start), "lr": lr}
-        for c in callbacks:
-            c.batch_end(row)
+        _tell(callbacks, "batch_end", ctrl_c, row)
     return {**row}  # the callbacks may have kept theirs
+
+
+def _keep(run: Run, row: Row, last: Path | None) -> None:
+    """An epoch is complete: what is counted by epochs goes on, and the checkpoint is written."""
+    if (schedule := run.schedules.get("epoch")) is not None:
+        schedule.step(*[row.get("valid_loss", row["loss"])] * isinstance(schedule, ReduceLROnPlateau))
+    run.history.rows.append(row)
+    if last is not None:
+        key = next(k for k in BEST_BY if k in row)
+        if run.history.best(key) is row:
+            save(run.model, last.with_name("best.safetensors"))
+        run.save(last)
 
 
 def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer: Optimizer,
@@ -136,20 +177,23 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         clip_grad_norm: the largest joint norm allowed for the gradients of the optimizer's parameters.
         checkpoint: a folder for `last.safetensors` (the whole run, after each epoch) and
             `best.safetensors` (the weights with the best validation accuracy, else loss).
-        resume: continue from the folder's `last.safetensors`, if there is one.
+        resume: continue from the folder's `last.safetensors`, if there is one; bit for bit if the number of
+            threads (`tg.set_num_threads`) is the same.
         callbacks: objects that are called at each step; by default a progress bar; () for silence.
 
     Returns:
         the history; after Ctrl-C its `interrupted` is True, and the checkpoint is that of the last
-        complete epoch.
+        complete epoch. Ctrl-C ends the run after the batch or the saving it finds; pressed twice it does
+        not wait for a loader, the model or a callback.
 
     Raises:
         FloatingPointError: if the loss or, after an epoch, a weight is not finite.
         ValueError, RuntimeError: if `resume` finds a checkpoint that does not fit, a loader gives no
-            batches, the optimizer holds none of the model's parameters, or a schedule belongs to
-            another optimizer.
+            batches, the optimizer holds none of the model's parameters, the model uses one that neither
+            of them holds, or a schedule belongs to another optimizer.
         TypeError: if an argument is not a module, optimiser, schedule, callback or (x, y) batch, as
             it should be.
+        FileExistsError: if the folder holds another run and `resume` is not asked for; nothing was run.
         OSError: if the checkpoint is no folder or cannot be written; what was there is left as it was.
 
     Example:
@@ -162,39 +206,35 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         >>> history.last["accuracy"] > 0.8
         True
     """
-    _check_model("fit", model, loss, train, valid)
-    _check_training(model, optimizer, schedule, epoch_schedule, epochs, callbacks, checkpoint, resume)
-    callbacks = [ProgressBar()] if callbacks is None else callbacks
-    last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
-    run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
-              {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
-    if last is not None:
-        run.load(last) if resume and last.exists() else run.save(last)
-    try:
-        for epoch in range(len(history) + 1, epochs + 1):
-            for c in callbacks:
-                c.epoch_begin(epoch, epochs, len(train) if hasattr(train, "__len__") else 0)
-            start = time.perf_counter()
-            row = _train_epoch(model, train, optimizer, loss, schedule, clip_grad_norm, callbacks)
-            _check_weights(model, epoch)
-            if valid is not None:
-                row.update({f"valid_{k}": v for k, v in evaluate(model, valid, loss).items()})
-            if epoch_schedule is not None:
-                wants_loss = isinstance(epoch_schedule, ReduceLROnPlateau)
-                epoch_schedule.step(*[row.get("valid_loss", row["loss"])] * wants_loss)
-            history.rows.append({"epoch": epoch, **row, "seconds": time.perf_counter() - start})
-            if last is not None:
-                key = next(k for k in BEST_BY if k in history.last)
-                if history.best(key) is history.last:
-                    save(model, last.with_name("best.safetensors"))
-                run.save(last)
-            for c in callbacks:
-                c.epoch_end(history.last)
-    except KeyboardInterrupt:
-        history.interrupted = True
-    finally:
-        for c in callbacks:
-            c.close()
+    quiet: Any = {kind: "ignore" for kind, how in np.geterr().items() if how == "warn"}  # the loss will tell
+    with CtrlC() as ctrl_c, np.errstate(**quiet):
+        _check_model("fit", model, loss, train, valid)
+        _check_training(model, optimizer, schedule, epoch_schedule, epochs, callbacks, checkpoint, resume)
+        callbacks = [ProgressBar()] if callbacks is None else callbacks
+        last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
+        run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
+                  {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
+        if last is not None:
+            run.load(last) if resume and last.exists() else run.save(last)
+        try:
+            with ExitStack() as closing:
+                for c in callbacks:
+                    closing.callback(c.close)
+                for epoch in range(len(history) + 1, epochs + 1):
+                    ctrl_c.check()
+                    batches = len(train) if hasattr(train, "__len__") else 0
+                    _tell(callbacks, "epoch_begin", ctrl_c, epoch, epochs, batches)
+                    start = time.perf_counter()
+                    row = _train_epoch(run, train, loss, clip_grad_norm, callbacks, ctrl_c)
+                    _check_weights(model, epoch)
+                    if valid is not None:
+                        measured = _evaluate(model, valid, loss, ctrl_c)
+                        row.update({f"valid_{name}": value for name, value in measured.items()})
+                    _keep(run, {"epoch": epoch, **row, "seconds": time.perf_counter() - start}, last)
+                    _tell(callbacks, "epoch_end", ctrl_c, history.last)
+        except KeyboardInterrupt:
+            history.interrupted = True
+    history.interrupted = history.interrupted or ctrl_c.pressed > 0
     return history
 
 
@@ -224,6 +264,7 @@ def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule
         raise TypeError(f"fit: callbacks must be a list of nn.Callback objects, got {callbacks!r}")
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint=, the folder to resume from")
+    _check_folder(checkpoint, resume)
     for name, s in (("schedule", schedule), ("epoch_schedule", epoch_schedule)):
         if s is not None and (isinstance(s, type) or not callable(getattr(s, "step", None))):
             raise TypeError(f"fit: {name} must be a schedule made from the optimizer, got {s!r}")
@@ -235,6 +276,33 @@ def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule
     if schedule is not None and epoch_schedule is not None:
         raise ValueError("fit: schedule sets the rate at every batch and would undo what epoch_schedule "
                          "sets; give one of them (nn.SequentialLR chains schedules)")
+
+
+def _check_folder(checkpoint: Any, resume: bool) -> None:
+    """Refuse to write over another run."""
+    found = [name for name in ("last.safetensors", "best.safetensors")
+             if checkpoint is not None and os.path.lexists(Path(checkpoint) / name)]
+    if found and not (resume and found[0] == "last.safetensors"):
+        raise FileExistsError(f"fit: {os.fspath(checkpoint)!r} holds {' and '.join(found)} of another run, "
+                              f"which would be overwritten; " + (
+            "there is nothing to resume from, name another folder" if resume else
+            "go on with it by resume=True, or name another folder"))
+
+
+def _check_used(model: Module, optimizer: Optimizer, output: Any) -> None:
+    """Refuse a leaf that the model uses, but neither holds nor has trained: a parameter in a plain list, or a
+    tensor that is no Parameter."""
+    known = {id(p) for p in (*model.parameters(), *optimizer.parameters())}
+    for t in tensors_in(output):
+        for node in (entry.node for entry in tg.tape(t)):
+            for p in node.inputs:
+                if p.node is None and p.requires_grad and id(p) not in known:
+                    raise ValueError(
+                        f"fit: {type(model).__name__} uses {p.name or 'a tensor'} of shape {p.shape} (line "
+                        f"{node.where[1]} of {node.where[0]}) but does not hold it, nor does the optimizer: "
+                        f"it would be neither trained nor saved; keep modules in nn.ModuleList or "
+                        f"nn.ModuleDict instead of a plain list, make tensors nn.Parameter, or freeze what "
+                        f"is not to be trained with requires_grad_(False)")
 
 
 def _check_weights(model: Module, epoch: int) -> None:

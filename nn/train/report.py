@@ -117,11 +117,8 @@ class Callback:
         """Training ends, for whatever reason."""
 
 
-LOG = 10.0  # seconds between lines where nobody watches: a log, a pipe
-
-
 class ProgressBar(Callback):
-    """One tqdm bar per epoch, on stderr.
+    """One tqdm bar per epoch, on stderr; where nobody watches (a file, a pipe), one plain line per epoch.
 
     Example:
         >>> bar = ProgressBar()
@@ -134,17 +131,24 @@ class ProgressBar(Callback):
         self._bar: Any = None
 
     def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped]
+        self._title = f"epoch {epoch}/{epochs}"
+        if "ipykernel" in sys.modules or sys.stderr is not None and sys.stderr.isatty():
+            from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-        self._bar = tqdm(total=batches, desc=f"epoch {epoch}/{epochs}", unit="batch", dynamic_ncols=True,
-                         mininterval=0.1 if sys.stderr.isatty() or "ipykernel" in sys.modules else LOG)
+            self._bar = tqdm(total=batches, desc=self._title, unit="batch", dynamic_ncols=True)
 
     def batch_end(self, row: Row) -> None:
-        self._bar.set_postfix(_short(row), refresh=False)
-        self._bar.update()
+        if self._bar is not None:
+            self._bar.set_postfix(_short(row), refresh=False)
+            self._bar.update()
 
     def epoch_end(self, row: Row) -> None:
-        self._bar.set_postfix(_short(row))
+        if self._bar is not None:
+            self._bar.set_postfix(_short(row))
+        elif sys.stderr is not None:
+            numbers = ", ".join(f"{name}={value}" for name, value in _short(row).items())
+            sys.stderr.write(f"{self._title}: {numbers}, {row['seconds']:.1f} s\n")
+            sys.stderr.flush()
         self.close()
 
     def close(self) -> None:

@@ -3,8 +3,10 @@
 Files are safetensors: arrays by name and, in the header, text; a run's numbers are JSON there. They are
 written atomically, and reading them runs no code.
 """
+import copy
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -80,10 +82,9 @@ def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarr
     """The arrays of a safetensors file by name, and the text kept beside them.
 
     Raises:
-        FileNotFoundError, ValueError: if there is no such file, or it is damaged.
+        FileNotFoundError, ValueError: if there is no such file, or it is damaged or of another format.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"load: there is no file {os.fspath(path)!r}")
+    path = tg.arguments.file(path, "load")
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -92,9 +93,20 @@ def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarr
     except (TypeError, AttributeError) as e:  # bfloat16, float8
         raise ValueError(f"load: {os.fspath(path)!r} holds numbers of a type NumPy does not have ({e}); "
                          f"convert them to float32 where the file was made") from None
-    except (SafetensorError, OSError) as e:
-        raise ValueError(f"load: {os.fspath(path)!r} is not a whole safetensors file ({e}); it may be "
-                         f"truncated, or of another format") from None
+    except (SafetensorError, ValueError) as e:
+        raise ValueError(f"load: {os.fspath(path)!r} is not a whole safetensors file ({e}); "
+                         f"{_other_format(path)}") from None
+
+
+def _other_format(path: Path) -> str:
+    """What a file that is not safetensors may be, and what to do with it."""
+    with open(path, "rb") as f:
+        begin = f.read(600)  # of a zip archive, the name of its first member
+    if begin.startswith(b"\x80") or b"data.pkl" in begin:
+        return "it looks like PyTorch's: load it there and nn.save its state_dict()"
+    if begin.startswith(b"\x93NUMPY") or begin.startswith(b"PK") and b".npy" in begin:
+        return "it looks like NumPy's: nn.save(dict(np.load(path)), ...) makes a safetensors file of a .npz"
+    return "it may be truncated, or of another format"
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -140,25 +152,16 @@ class Run:
                         "generators": {k: g.bit_generator.state for k, g in self.generators.items()},
                         "history": list(self.history.rows)}
 
-    def _restore(self, arrays: dict[str, np.ndarray], numbers: dict[str, Any]) -> None:
-        """Make the run what `_contents` says."""
-        parts = {part: {k.removeprefix(part): v for k, v in arrays.items() if k.startswith(part)}
-                 for part in ("model.", "optimizer.")}
-        self.model.load_state_dict(parts["model."])
-        self.optimizer.load_state_dict({"arrays": parts["optimizer."], "groups": numbers["groups"]})
-        for k, s in self.schedules.items():
-            s.load_state_dict(numbers["schedules"][k])
-        for k, g in self.generators.items():
-            g.bit_generator.state = numbers["generators"][k]
-        self.history.rows = numbers["history"]
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run; the file at `path` is whole at any moment."""
         arrays, numbers = self._contents()
-        save(arrays, path, {"format": FORMAT, "run": json.dumps(numbers, default=lambda a: a.tolist())})
+        text = json.dumps(numbers, default=lambda a: a.tolist())
+        save(arrays, path, {"format": FORMAT, "run": text, "checksum": _checksum(arrays, text)})
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Restore the run as it was when `path` was written; on an error nothing has changed.
+
+        Everything is read, checked and tried on copies before anything of the run is changed.
 
         Raises:
             FileNotFoundError, ValueError, RuntimeError: if the file is missing, damaged, not a
@@ -168,19 +171,81 @@ class Run:
         if metadata.get("format") != FORMAT:
             raise ValueError(f"load: {os.fspath(path)!r} is not a checkpoint (format "
                              f"{metadata.get('format')!r}, expected {FORMAT!r})")
-        before = self._contents()
         try:
-            numbers = json.loads(metadata["run"])
-            for kind, own in (("schedules", self.schedules), ("generators", self.generators)):
-                if set(numbers[kind]) != set(own):
-                    raise ValueError(f"it holds {kind} {sorted(numbers[kind])}, this run has {sorted(own)}")
-            if not isinstance(numbers["history"], list) or not all(isinstance(row, dict)
-                                                                   for row in numbers["history"]):
-                raise ValueError("its history is not a list of rows")
-            self._restore(arrays, numbers)
-        except BaseException as e:
-            self._restore(*before)
-            if not isinstance(e, KeyError | TypeError | ValueError):
+            numbers = tg.arguments.instance(json.loads(metadata["run"]), dict, "load", "the numbers of a run")
+            weights, progress = self._tried(arrays, numbers)
+            same = {"format": FORMAT, "run": metadata["run"], "checksum": _checksum(arrays, metadata["run"])}
+            if {**same, **metadata} != same:  # those of earlier versions have no checksum
+                raise ValueError("its checksum does not fit its contents")
+            before = self.model.state_dict()
+            try:
+                self.model.load_state_dict(weights)
+            except (KeyboardInterrupt, SystemExit):
+                self.model.load_state_dict(before)
                 raise
-            raise ValueError(f"load: {os.fspath(path)!r} does not fit this run, or is damaged: "
-                             f"{f'there is no {e}' if isinstance(e, KeyError) else e}") from None
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+            raise (RuntimeError if type(e) is RuntimeError else ValueError)(
+                f"load: {os.fspath(path)!r} does not fit this run, or is damaged: "
+                f"{f'there is no {e}' if isinstance(e, KeyError) else e}") from None
+        self.optimizer.load_state_dict(progress)
+        for k, s in self.schedules.items():
+            s.load_state_dict(numbers["schedules"][k])
+        for k, g in self.generators.items():
+            g.bit_generator.state = numbers["generators"][k]
+        self.history.rows = numbers["history"]
+
+    def _tried(self, arrays: dict[str, np.ndarray], numbers: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+        """The states of model and optimiser, after all but the model's was checked or tried on copies."""
+        for kind, own in (("schedules", self.schedules), ("generators", self.generators)):
+            if set(numbers[kind]) != set(own):
+                raise ValueError(f"it holds {kind} {sorted(numbers[kind])}, this run has {sorted(own)}")
+        parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}}
+        for name, array in arrays.items():
+            part, _, inner = name.partition(".")
+            parts[part][inner] = array
+        _check_history(numbers["history"])
+        for k, g in self.generators.items():
+            _check_generator(k, g.bit_generator, numbers["generators"][k])
+        progress = {"arrays": parts["optimizer"], "groups": numbers["groups"]}
+        optimizer = copy.copy(self.optimizer)
+        optimizer.param_groups = [dict(group) for group in self.optimizer.param_groups]
+        optimizer.load_state_dict(progress)
+        for k, s in self.schedules.items():
+            copy.deepcopy(s, {id(self.optimizer): optimizer}).load_state_dict(numbers["schedules"][k])
+        return parts["model"], progress
+
+
+def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    """Of a checkpoint's contents, against damage: safetensors has none."""
+    value = zlib.crc32(text.encode())
+    for name, array in sorted(arrays.items()):
+        value = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode(), value)
+        value = zlib.crc32(np.ascontiguousarray(array, array.dtype.newbyteorder("<")), value)
+    return f"crc32 {value:08x}"
+
+
+def _check_history(rows: Any) -> None:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("epoch") == n
+                                             for n, row in enumerate(rows, 1)):
+        raise ValueError("its history is not a list of rows, one for each epoch")
+    for row in rows:
+        for name, value in row.items():
+            tg.arguments.number(value, f"epoch {row['epoch']} of its history", name)
+
+
+def _form(state: Any) -> Any:
+    return {k: _form(v) for k, v in state.items()} if isinstance(state, dict) else np.shape(state)
+
+
+def _check_generator(name: str, own: np.random.BitGenerator, state: Any) -> None:
+    """Refuse a state that a generator of this kind cannot be in; NumPy takes some that read beyond memory."""
+    now: Any = own.state
+    if _form(state) != _form(now) or state["bit_generator"] != now["bit_generator"]:
+        raise ValueError(f"its generator {name!r} is not a {now['bit_generator']}, as this run's is")
+    trial = type(own)(0)
+    trial.state = state
+    if (json.loads(json.dumps(trial.state, default=lambda a: a.tolist())) != state
+            or state["state"].get("pos", 0) not in range(625)  # of the 624 words of MT19937
+            or state.get("buffer_pos", 0) not in range(5)  # of the 4 of Philox
+            or state.get("has_uint32", 0) not in range(2) or not state["state"].get("inc", 1) % 2):
+        raise ValueError(f"its generator {name!r} has numbers that no {now['bit_generator']} has")

@@ -7,7 +7,7 @@ is in its record, at the end.
 import math
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,10 +17,11 @@ from ..tensor import Tensor
 from ..tape import Entry
 from . import measure
 from .graph import Box, Graph, backwards, grouped, sum_figures
-from .style import gravest, source_line
+from .style import gravest, parameters_text, source_line
 
 FAR = 1e3     # a gradient so many times larger or smaller than the last ones explodes, or vanishes
 LAST = 4      # the parameters nearest the output, whose median is the measure
+NO_LOSS = "draw a loss, one number: tg.draw(loss), nn.draw(model, x, loss=...)"
 HOT = 3       # at most so many boxes are marked as hot for one cost
 
 Figures = dict[str, dict[str, float]]
@@ -74,9 +75,9 @@ def annotate(graph: Graph, show: str | Iterable[str]) -> Graph:
     Args:
         graph: as `tg.graph` gives it.
         show: any of "parameters" (how many), "flops" (multiply-adds), "memory" (bytes kept for
-            the backward), "time" (measured ms), "grad" (norms) and "nan" (the first value that is
-            not finite). "time", "grad" of results and "nan" need a live tape; otherwise the
-            legend says so.
+            the backward), "time" (measured ms), "grad" (norms: of parameters their `.grad`, of
+            results the gradient of the drawn loss) and "nan" (the first value that is not finite).
+            "time", "grad" of results and "nan" need a live tape; otherwise the legend says so.
 
     Raises:
         ValueError: for an unknown word; lists the known ones.
@@ -181,11 +182,30 @@ def _differentiated(graph: Graph) -> list[Tensor]:
     return min(grouped((backwards(t.node.scope), t) for t in ends(graph)).items(), default=(0, []))[1]
 
 
+def _is_loss(results: Iterable[Tensor]) -> bool:
+    """Whether gradients of these results say anything: of many numbers no sum is meant."""
+    return all(math.prod(t.shape) == 1 for t in results)
+
+
 # ----- parameters and costs -----
 
 def _cost_lines(name: str, what: str) -> Callable[..., list[str]]:
     return lambda own, sums, *_: [
         f"{_short(own[name])} {what}{_share(own, sums, name)}"] if own.get(name) else []
+
+
+def _flops(graph: Graph, legend: Legend) -> Figures:
+    found: Figures = {}
+    for box, e in calls(graph).items():
+        op = e.node.primitive
+        try:
+            count = measure.multiply_adds(op, [t.shape for t in e.node.inputs], e.output.shape, e.node.params)
+        except Exception as error:  # the user's `defcost`; the others still count
+            legend.append(("", f"flops of {op.name}: its cost failed: {type(error).__name__}: {error}"))
+            continue
+        if count:
+            found[box] = {"flops": count}
+    return found
 
 
 def _time(graph: Graph, legend: Legend) -> Figures:
@@ -200,31 +220,41 @@ def _size(g: Tensor) -> dict[str, float]:
     return {"squares": float(np.vdot(*[g.data.astype(np.float64).reshape(-1)] * 2)), "values": g.size}
 
 
-def _leaf_gradients(graph: Graph) -> Figures:
+def _leaf_gradients(graph: Graph, reached: Container[int] | None) -> Figures:
+    """The `.grad` of the parameters; `reached` are the ids of those that a backward gives one, if known."""
     leaves = {box: t for box, t in graph.sources.items() if isinstance(t, Tensor) and t.requires_grad}
-    why = "waiting" if all(t.grad is None for t in leaves.values()) else "missing"
-    found = {box: {"leaves": 1.0, **({why: 1.0} if t.grad is None else _size(t.grad))}
+    untouched = all(t.grad is None for t in leaves.values())
+    found = {box: {"leaves": 1.0, **(_size(t.grad) if t.grad is not None else {"waiting": 1.0} if (
+                untouched if reached is None else id(t) in reached) else {"missing": 1.0})}
              for box, t in leaves.items()}
     rms = {box: math.sqrt(own["squares"] / own["values"]) for box, own in found.items() if own.get("values")}
     usual = statistics.median([*filter(math.isfinite, rms.values())][-LAST:] or [0.0])
+    user = {edge.source: edge.target for edge in reversed(graph.edges)}
+    reaching = {call: max(values) for call, values in grouped((user[box], rms[box]) for box in rms).items()}
     for box, value in rms.items():
+        most = reaching[user[box]]  # a bias before a norm has none, though its weight shows that one came
         found[box] |= {"not finite": float(not math.isfinite(value)),
-                       "vanishing": float(value == 0 or value * FAR < usual),
+                       "vanishing": float(most == 0 or most * FAR < usual),
                        "exploding": float(math.inf > value > usual * FAR and usual > 0)}
     return found
 
 
 def _grad(graph: Graph, legend: Legend) -> Figures:
-    found, meant = _leaf_gradients(graph), _differentiated(graph)
+    meant = _differentiated(graph)
     try:
-        reached = measure.cotangents(*meant)
+        leaves = measure.pulled(meant, [t for t in graph.sources.values() if isinstance(t, Tensor)])
+        reached = measure.cotangents(*meant) if _is_loss(meant) else None
     except Exception as e:  # as in `annotate`; what leaves have is known all the same
         legend.append(("", f"grad of results: {str(e).removeprefix('backward: ')}"))
+        return _leaf_gradients(graph, None)
+    found = _leaf_gradients(graph, leaves)
+    if reached is None:
+        legend.append(("", f"grad of results: {NO_LOSS}"))
         return found
     for box, e in calls(graph).items():
         sizes = [_size(reached[key]) for i in range(len(e.outputs)) if (key := (e.node.order, i)) in reached]
         found[box] = {f"result {name}": value for name, value in sum_figures(sizes).items()}
-    if len(meant) > 1 or any(t.shape for t in meant):
+    if len(meant) > 1:
         legend.append(("", "grad of results: the gradient of the sum of the outputs"))
     return found
 
@@ -249,9 +279,12 @@ def _grad_lines(own: Own, sums: Own, box: Box | None, legend: Legend) -> list[st
 # ----- the first value that is not finite -----
 
 def _nan(graph: Graph, legend: Legend) -> Figures:
-    found = measure.first_nonfinite(ends(graph)) or measure.first_nonfinite_gradient(*_differentiated(graph))
+    found, meant = measure.first_nonfinite(ends(graph)), _differentiated(graph)
+    if found is None and _is_loss(meant):
+        found = measure.first_nonfinite_gradient(*meant)
     if found is None:
-        legend.append(("", "nan: all values and gradients are finite"))
+        legend.append(("", "nan: all values and gradients are finite" if _is_loss(meant) else
+                       f"nan: all values are finite; gradients: {NO_LOSS}"))
         return {}
     legend.append(("nan", f"first {found.kind}{found.how} {': '.join(source_line(found.where))}"))
     origin = found.source.node or found.source  # a leaf has no node
@@ -265,13 +298,11 @@ for _show in (
     Show("parameters",
          lambda graph, legend: {box.id: {"parameters": math.prod(box.shape)} for box in graph.boxes
                                 if box.kind == "parameter"},
-         lambda own, *_: [f"{n:,.0f} parameter{'s' * (n > 1)}"] if (n := own.get("parameters")) else [],
+         lambda own, sums, box, legend: [parameters_text(n + shared, shared)] if (
+             n := own.get("parameters", 0)) + (shared := own.get("shared", 0) if box else 0) else [],
          shapes_suffice=True),
     Show("flops",
-         lambda graph, legend: {box: {"flops": count} for box, e in calls(graph).items() if (
-             count := measure.multiply_adds(e.node.primitive, [t.shape for t in e.node.inputs],
-                                            e.output.shape, e.node.params))},
-         _cost_lines("flops", "multiply-adds"), hot=("flops",)),
+         _flops, _cost_lines("flops", "multiply-adds"), hot=("flops",)),
     Show("memory",
          lambda graph, legend: {box: {"memory": size} for box, size in zip(
              graph.sources, measure.saved_bytes(graph.sources.values())) if size},
@@ -287,8 +318,7 @@ for _show in (
         "vanishing": (f"gradient under 1/{FAR:g} of that of the last {LAST} parameters, or exactly zero",
                       lambda own, box: (
                           own.get("vanishing") or box.kind == "op" and own.get("result squares") == 0)),
-        "no-gradient": ("requires a gradient and has none (yet)",
-                        lambda own, box: own.get("missing") or own.get("waiting"))}),
+        "no-gradient": ("requires a gradient, and none came here", lambda own, box: own.get("missing"))}),
     Show("nan", _nan,  # the box says what the legend says, in two lines: where, and the code there
          lambda own, sums, box, legend: (
              dict(legend)["nan"].split(": ", 1) if box and own.get("first nan") else []),

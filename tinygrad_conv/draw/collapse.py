@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..arguments import one_of, whole
-from ..tape import Entry
+from ..state import Call
 from .graph import (
-    CALLS, LEAVES, Box, Edge, Graph, Path, Scope, backwards, common, frames, grouped, module_path, pass_on,
-    plain_path, title,
+    CALLS, LEAVES, Box, Edge, Graph, Path, Scope, backwards, frames, grouped, module_path, pass_on,
+    sum_figures, title,
 )
-from .style import gravest, shape_text
+from .style import gravest, parameters_text, shape_text
 
 MOST = 4  # results of a module whose shapes are written out
 
@@ -27,7 +27,7 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
 
     Args:
         graph: any.
-        kinds: any of "parameter", "input" and "constant".
+        kinds: any of "parameter", "input", "constant" and "seed".
 
     Raises:
         ValueError: for another kind.
@@ -44,7 +44,7 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
     boxes = [replace(box, label=f"{box.label} ({', '.join(slots[box.id])})")
              if set(slots.get(box.id, "_")) != {"_"} and "" not in slots[box.id] else box
              for box in graph.boxes if box.id not in gone]
-    edges = tuple([edge for edge in graph.edges if edge.source not in gone])
+    edges = tuple([edge for edge in graph.edges if not {edge.source, edge.target} & gone])
     heirs = {edge.source: edge.target for edge in reversed(graph.edges) if edge.source in gone}
     return replace(graph, boxes=tuple(boxes), edges=edges, figures=pass_on(graph.figures, heirs))
 
@@ -61,9 +61,8 @@ def frame_each_call(graph: Graph) -> Graph:
     Otherwise one frame would reach around what lies between the two calls, and the collapsed module
     would seem to get its own output: a loop where there is none.
 
-    The second call's frame is "relu#2", and so is its backward's, though that comes first; a backward
-    of a backward is not numbered. Leaves belong to the first call. A list of modules, which is never
-    called itself, remains one frame.
+    The second call's frame is "relu#2", and so is its backward's, though that comes first. Leaves belong to
+    the first call. A list of modules, which is never called itself, remains one frame.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -74,34 +73,35 @@ def frame_each_call(graph: Graph) -> Graph:
         >>> [".".join(path) for path in frame_each_call(tg.graph(y)).scopes]
         ['a', 'b', 'a#2']
     """
-    counts: dict[Path, int] = {}
+    calls = {_calls(box.scope): module_path(box.scope) for box in graph.boxes}
+    counts: dict[Path, dict[int, int]] = {}
+    numbered = {each: _numbered(calls[each], counts) for each in sorted(calls)}  # in the order of the calls
     scopes: dict[Path, Scope] = {}
-    before: Path = ()
-    now: list[str] = []  # the names of `before`, each with its number
     boxes = []
     for box in graph.boxes:
-        path, source = box.scope, graph.sources.get(box.id)
-        if isinstance(source, Entry):
-            names = source.node.scope
-            del now[common(before, names):]
-            for name in names[len(now):]:
-                number = _call_number(counts, (*now, name))
-                now.append(f"{name}#{number}" if number > 1 else name)
-            before, path = names, plain_path(now)
-        if path not in scopes:
-            scopes |= {frame: replace(graph.scopes[plain], path=frame)
-                       for frame, plain in zip(frames(path), frames(box.scope)) if frame not in scopes}
-        boxes.append(replace(box, scope=path) if path != box.scope else box)
+        level = backwards(box.scope)
+        path = (*box.scope[:level], *numbered[_calls(box.scope)])
+        scopes |= {frame: replace(graph.scopes[plain], path=frame)
+                   for frame, plain in zip(frames(path), frames(box.scope)) if frame not in scopes}
+        boxes.append(replace(box, scope=path))
     return replace(graph, boxes=tuple(boxes), scopes=scopes)
 
 
-def _call_number(counts: dict[Path, int], path: Path) -> int:
-    """Which call of its module a new frame is; `counts` are those so far."""
-    level = backwards(path)
-    count = counts[path] = counts.get(path, 0) + 1
-    if level == 1:  # the backward comes in the opposite order
-        return counts.get(path[1:], 0) + 1 - count
-    return 1 if level else count
+def _calls(path: Path) -> tuple[tuple[int, str], ...]:
+    """What tells the calls of a path from those of others with the same names."""
+    return tuple([(name.number if isinstance(name, Call) else 0, name) for name in module_path(path)])
+
+
+def _numbered(path: Path, counts: dict[Path, dict[int, int]]) -> Path:
+    """The path with "#2" behind the name of a second call; `counts` are, by path, the calls so far."""
+    names: Path = ()
+    for name in path:
+        if isinstance(name, Call):
+            calls = counts.setdefault((*names, name), {})
+            number = calls.setdefault(name.number, len(calls) + 1)
+            name = name.renamed(f"{name}#{number}") if number > 1 else name
+        names = (*names, name)
+    return names
 
 
 def collapse(graph: Graph, depth: int) -> Graph:
@@ -109,7 +109,8 @@ def collapse(graph: Graph, depth: int) -> Graph:
 
     Inside a backward pass frames are counted from the module's name. Calls of a module that are
     apart on the tape become the same box (unless each has its own frame). What happens inside is no
-    longer drawn, nor which other calls share its parameters; equal edges between two boxes become one.
+    longer drawn; equal edges between two boxes become one. Parameters are counted by identity: a second call
+    of a module has "same weights as" the first, and those that several modules use count in each.
 
     Args:
         graph: any; figures are added up, the most serious mark is kept.
@@ -140,15 +141,39 @@ def collapse(graph: Graph, depth: int) -> Graph:
     onwards = sorted(crossing, key=lambda e: level[e.source] == level[e.target])  # not what a backward uses
     last = {ids[e.source]: e.source for e in onwards if e.source in ids and e.source not in leaves}
     used = {e.source for e in graph.edges}
-    made = {path: _module(graph, path, own, last.get(ids[own[0].id]), used) for path, own in inside.items()}
+    lent = _lent(graph, ids, level)
+    made = {path: _module(graph, path, own, last.get(ids[own[0].id]), used, lent.get(ids[own[0].id], []))
+            for path, own in inside.items()}
     boxes = dict.fromkeys(made[paths[box.id]] if box.id in ids else box for box in graph.boxes)
     scopes = {path: scope for path, scope in graph.scopes.items() if path not in inside
               and len(path) <= depth + backwards(path)}
-    return replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=scopes,
-                   figures=pass_on(graph.figures, ids))
+    figures = pass_on(graph.figures, ids)
+    for path, own in inside.items():
+        module = ids[own[0].id]
+        shared = sum_figures(graph.figures.get(box.id, {}) for box in lent.get(module, [])).get("parameters")
+        if shared and not _same_weights(graph, path):
+            figures.setdefault(module, {})["shared"] = shared
+    return replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=scopes, figures=figures)
 
 
-def _module(graph: Graph, path: Path, own: list[Box], last: str | None, used: set[str]) -> Box:
+def _lent(graph: Graph, ids: dict[str, str], level: dict[str, int]) -> dict[str, list[Box]]:
+    """By collapsed module the parameters that it uses and that are drawn elsewhere."""
+    parameters = {box.id: box for box in graph.boxes if box.kind == "parameter"}
+    users = dict.fromkeys((ids[e.target], e.source) for e in graph.edges
+                          if e.target in ids and e.source in parameters and level[e.source] == level[e.target]
+                          and ids.get(e.source) != ids[e.target])
+    return grouped((module, parameters[leaf]) for module, leaf in users)
+
+
+def _same_weights(graph: Graph, path: Path) -> list[str]:
+    """If a module was called before under another path, a line that says so."""
+    module = getattr(path[-1], "module", None)
+    first = next((p for p in graph.scopes if module and getattr(p[-1], "module", None) is module), path)
+    return [f"same weights as {'.'.join(module_path(first))}"] if first != path else []
+
+
+def _module(graph: Graph, path: Path, own: list[Box], last: str | None, used: set[str],
+            lent: list[Box]) -> Box:
     """One box for all of a module's; its output is that of its last call which is used outside."""
     calls = [box for box in own if box.kind in CALLS] or own
     ends = [box for box in own if box.id not in used]
@@ -156,9 +181,11 @@ def _module(graph: Graph, path: Path, own: list[Box], last: str | None, used: se
     times = _times(graph, frames(path))
     count = sum(math.prod(box.shape) * _times(graph, frames(box.scope)[len(path):])
                 for box in own if box.kind == "parameter")
-    notes = []
-    if count and not any("parameters" in graph.figures.get(box.id, {}) for box in own):
-        notes.append(f"{times} x " * (times > 1) + f"{count:,} parameters")
+    notes = _same_weights(graph, path) if lent else []
+    shared = 0 if notes else sum(math.prod(box.shape) for box in lent)
+    if count + shared and not any("parameters" in graph.figures.get(box.id, {}) for box in [*own, *lent]):
+        notes.append(parameters_text(times * count + shared, shared) if shared or times == 1 else
+                     f"{times} x {parameters_text(count)}")
     if len(ends) > 1:
         shapes = [shape_text(box.shape) for box in ends[:MOST]]
         notes.append(f"-> {', '.join(shapes)}" + f" and {len(ends) - MOST} more" * (len(ends) > MOST))

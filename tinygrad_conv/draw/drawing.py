@@ -4,25 +4,31 @@ Pictures are made by a program that is installed: Graphviz's `dot`, else the `gr
 `viz` extra, which needs nothing else but makes no PDF.
 """
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from html import escape
 from pathlib import Path
+from types import ModuleType
 
 from ..arguments import instance
+from ..primitive import OURS
+from ..state import Block
 from ..tensor import Tensor
 from ..files import write_atomically
 from .annotate import annotate, write_figures
 from .collapse import collapse, fold as folded, frame_each_call, without
 from .failure import failed_graph
-from .formats import dot, listing
+from .formats import dot, listing, simpler
 from .graph import Graph, graph
 from .page.page import page
+from .style import printable
 
-FORMATS = ("svg", "png", "pdf")
+FORMATS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}  # what a picture holds
 PURE = ("svg", "png")  # what graphviz-pure can write
 
 
@@ -60,15 +66,14 @@ class Drawing:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file in the format of its ending: .dot, .svg, .png, .pdf, .html or .txt (the listing).
 
-        Pictures need a renderer (see `render`); where there is none, or it fails, the DOT text is
-        kept beside it. The page holds the whole graph; its modules fold when clicked.
+        Pictures need a renderer (see `render`); where there is none, or it fails, the page and the DOT text
+        are written beside it. The page holds the whole graph; its modules fold when clicked.
 
         Returns:
-            the file written: `path`, or, without a renderer, the .dot file, with a warning that says
-            what to install.
+            the file written: `path`, or else the page, with a warning that says why, or what to install.
 
         Raises:
-            ValueError: for another ending. RuntimeError: if the renderer fails; quotes its message.
+            ValueError: for another ending.
         """
         path = Path(path)
         kind = path.suffix.lower().removeprefix(".")
@@ -80,29 +85,39 @@ class Drawing:
         if kind in texts:
             write_atomically(path, texts[kind]().encode())
             return path
-        kept = path.with_suffix(".dot")
         try:
             write_atomically(path, render(self.dot, kind))
             return path
-        except FileNotFoundError as e:
-            warnings.warn(f"{e}; {kept} is written instead", stacklevel=2)
-            return self.save(kept)
-        except RuntimeError as e:
-            self.save(kept)
-            raise RuntimeError(f"{e} (the DOT text is in {kept})") from None
+        except (FileNotFoundError, RuntimeError) as e:
+            text, shown = (self.save(path.with_suffix(ending)) for ending in (".dot", ".html"))
+            warnings.warn(f"{e}; {shown}, for a browser, and {text} are written instead", stacklevel=2)
+            return shown
+
+    @functools.cached_property
+    def _picture(self) -> tuple[str | None, str]:
+        """The SVG for a notebook, or why there is none."""
+        try:
+            return render(self.dot, "svg", patience=20.0).decode(), ""
+        except (FileNotFoundError, RuntimeError) as e:
+            return None, str(e)
 
     def _repr_svg_(self) -> str | None:
         """The picture for a notebook; None where none can be made."""
-        with contextlib.suppress(FileNotFoundError, RuntimeError):
-            return render(self.dot, "svg", patience=20.0).decode()
+        return self._picture[0]
+
+    def _repr_html_(self) -> str | None:
+        """Where no picture can be made, the reason and the page."""
+        picture, why = self._picture
+        return None if picture else (f"<p>{escape(why)}; here is the page instead:</p><iframe srcdoc="
+                                     f'"{escape(self.html())}" style="width: 100%; height: 40em"></iframe>')
 
 
 def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth: int | None = None,
-         fold: bool = True, hide: Iterable[str] = ("constant",),
-         kinds: Mapping[str, str] | None = None) -> Drawing:
+         fold: bool = True, hide: Iterable[str] = ("constant",)) -> Drawing:
     """Draw what was computed to get `outputs`; or, given an error, what failed.
 
-    Each call of a module is a frame; the second call of `relu` is named "relu#2".
+    Each call of a module is a frame; the second call of `relu` is named "relu#2". Of several models each has
+    a frame, which goes by the variable that holds the model where `draw` is called, or by its class.
 
     Args:
         outputs: tensors that were recorded: results, a loss, gradients made with
@@ -111,10 +126,8 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
             "grad", "nan", and what was registered (annotate.py).
         depth: modules nested deeper than this become one box each: 0 closes every module, None none.
         fold: whether runs of equal modules are drawn once, as "x8".
-        hide: kinds of leaves to leave out: "constant", "input", "parameter". A constant that is
-            a number is then written into its call.
-        kinds: the modules' kinds by dotted path, e.g. {"features.conv1": "Conv2d"}; of a
-            model {path: type(m).__name__ for path, m in model.named_modules()}.
+        hide: kinds of leaves to leave out: "constant", "input", "parameter", "seed" (which a backward
+            starts with). A constant that is a number is then written into its call.
 
     Returns:
         a `Drawing`: print it, leave it as a notebook cell's last line, or `.save("net.svg")`.
@@ -138,7 +151,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
         raise ValueError(f"draw: nothing was recorded behind {[t.shape for t in outputs]}; compute from "
                          f"tensors with requires_grad=True, outside no_grad()")
     else:
-        read = graph(*outputs, kinds=kinds)
+        read = graph(*outputs, variables=_variables())
     whole = annotate(read, show)
     drawn = frame_each_call(without(whole, hide))
     drawn = folded(drawn) if fold else drawn
@@ -146,8 +159,23 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
     return Drawing(write_figures(drawn), write_figures(whole))
 
 
+def _variables() -> dict[int, str]:
+    """The names of the user's variables by the `id` of the block that the module they hold enters."""
+    frame = sys._getframe(2)
+    while frame.f_back and frame.f_code.co_filename.startswith(OURS):
+        frame = frame.f_back
+    names: dict[int, str] = {}
+    for name, value in [*frame.f_globals.items(), *frame.f_locals.items()]:
+        with contextlib.suppress(Exception):  # most have no `vars`, and a stranger's may do anything
+            if not (name.startswith("_") or isinstance(value, type | ModuleType)):
+                names |= {id(block): name for block in vars(value).values() if isinstance(block, Block)}
+    return names
+
+
 def render(dot: str, format: str, patience: float = 120.0) -> bytes:
-    """The picture of some DOT text.
+    """The picture of some DOT text, by the first program that can draw it; where none can, of simpler text.
+
+    A warning says which ways failed before, and why.
 
     Args:
         dot: the text.
@@ -165,18 +193,32 @@ def render(dot: str, format: str, patience: float = 120.0) -> bytes:
         extra = "pip install 'tinygrad_conv[viz]', or " if format in PURE else ""
         raise FileNotFoundError(f"to draw .{format}: {extra}install Graphviz "
                                 f"(https://graphviz.org/download) so that `dot` is on the PATH")
+    failures: dict[str, str] = {}  # of each program the first
+    useless: set[str] = set()      # what hangs or cannot be run, whatever the text
+    for text, lost in simpler(dot):
+        for command in (command for command in commands if command not in useless):
+            try:
+                picture = _run(command, text, format, patience)
+            except (OSError, RuntimeError) as e:
+                failures.setdefault(command, f"{command}: {e}")
+                useless |= {command} if isinstance(e, OSError) else set()
+                continue
+            if failures:
+                warnings.warn(f"draw: {'; '.join(failures.values())}; drawn by {command}{lost}", stacklevel=3)
+            return picture
+    raise RuntimeError(f"render: drawing .{format} failed: {'; '.join(failures.values())}")
+
+
+def _run(command: str, dot: str, format: str, patience: float) -> bytes:
+    """What a program makes of DOT text, if it is a picture."""
     sharp = ["-Gdpi=144"] if format == "png" else []
-    failures = []
-    for command in commands:
-        try:
-            done = subprocess.run([command, f"-T{format}", *sharp], input=dot.encode(),
-                                  capture_output=True, check=False, timeout=patience)
-            if done.returncode == 0 and done.stdout:
-                return done.stdout
-            why = done.stderr.decode(errors="replace").strip() or "no output"
-        except subprocess.TimeoutExpired:
-            why = f"not done after {patience:g} s; draw less, e.g. with depth=1"
-        except OSError as e:
-            why = str(e)
-        failures.append(f"{command}: {why}")
-    raise RuntimeError(f"render: drawing .{format} failed: {'; '.join(failures)}")
+    try:
+        done = subprocess.run([command, f"-T{format}", *sharp], input=dot.encode(),
+                              capture_output=True, check=False, timeout=patience)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"not done after {patience:g} s; draw less, e.g. with depth=1") from None
+    if done.returncode or FORMATS[format] not in done.stdout:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [
+            "no picture" if done.stdout else "no output"]
+        raise RuntimeError(printable(next((line for line in said if "rror" in line), said[0])))
+    return done.stdout

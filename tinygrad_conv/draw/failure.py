@@ -9,7 +9,6 @@ import os
 import re
 import textwrap
 import traceback
-from collections.abc import Mapping
 from dataclasses import replace
 from types import FrameType
 
@@ -17,8 +16,10 @@ import numpy as np
 
 from ..tensor import Tensor, share
 from ..primitive import OURS, Primitive
-from ..state import current, is_recording
-from .graph import Box, Edge, Graph, Path, Scope, frames, graph, local_name, plain_path
+from ..state import Call, current, is_recording
+from .graph import (
+    Box, Edge, Graph, Path, Scope, backwards, frames, graph, kind_of, local_name, module_path, plain_path,
+)
 from .style import argument_name, source_line
 
 NUMPY = os.path.join(os.path.dirname(np.__file__), "")
@@ -58,15 +59,12 @@ def failed_graph(error: BaseException) -> Graph:
     return _picture(error, (), *failing_call(error))
 
 
-def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
+def attach_failure(error: Exception) -> None:
     """Give an error on its way out of a module `.graph`, and notes on where its inputs came from.
 
-    Call it in each scope that the error leaves, innermost first. The picture is made at once, while the
-    scopes are still known, and holds only text and shapes: keeping the error keeps no tensor alive.
-
-    Args:
-        error: the exception.
-        kinds: kind of each scope, by dotted path from the present scope; "" is the present one.
+    Call it in the innermost scope that the error leaves; later calls change nothing. The picture is made at
+    once, while the scope is still known, and holds only text and shapes: keeping the error keeps no tensor
+    alive.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -75,23 +73,18 @@ def attach_failure(error: Exception, kinds: Mapping[str, str]) -> None:
         ...         try:
         ...             tg.matmul(tg.ones(2, 3, requires_grad=True), tg.ones(4, 5))
         ...         except ValueError as error:
-        ...             tg.attach_failure(error, {"": "Head"})
+        ...             tg.attach_failure(error)
         ...             raise
         ... except ValueError as error:
         ...     [(box.label, box.mark) for box in tg.failed_graph(error).boxes if box.mark]
         [('matmul', 'failed')]
     """
     with contextlib.suppress(Exception):  # whatever goes wrong here must not hide the user's error
-        here = current().scope
         if not isinstance(getattr(error, "graph", None), Graph):
             name, inputs, where = failing_call(error)
             for note in _origins(inputs):
                 error.add_note(note)
-            error.graph = replace(_picture(error, here, name, inputs, where), sources={})
-        found = {".".join(filter(None, [*here, path])): kind for path, kind in kinds.items()}
-        error.graph = replace(error.graph, scopes={
-            path: replace(scope, kind=scope.kind or found.get(".".join(path), ""))
-            for path, scope in error.graph.scopes.items()})
+            error.graph = replace(_picture(error, current().calls, name, inputs, where), sources={})
 
 
 def failing_call(error: BaseException) -> tuple[str, list[tuple[str, Tensor]], tuple[str, int]]:
@@ -113,7 +106,8 @@ def failing_call(error: BaseException) -> tuple[str, list[tuple[str, Tensor]], t
 
 def _start(calls: list[FrameType]) -> int | None:
     """Where the last stretch of the engine's frames begins, if the error came from there."""
-    ours = [i for i, frame in enumerate(calls) if frame.f_code.co_filename.startswith(OURS[0])]
+    ours = [i for i, frame in enumerate(calls) if frame.f_code.co_filename.startswith(OURS[0])
+            and frame.f_code.co_name != "on_views"]  # a function of the user's has begun
     last = ours[-1] if ours else 0
     calls_out = calls[last].f_code is Primitive.__call__.__code__
     below = all(frame.f_code.co_filename.startswith(NUMPY) for frame in calls[last + 1:])
@@ -124,9 +118,9 @@ def _start(calls: list[FrameType]) -> int | None:
 
 
 def _passes_on(frame: FrameType) -> bool:
-    """Whether a function of the engine only calls the op: x + y is a lambda, np.exp(x) a protocol."""
+    """Whether it only calls the op: x + y is a lambda, np.exp(x) a protocol, tg.sum is advised."""
     return frame.f_code.co_name.startswith(("<", "__array_")) or (
-        frame.f_globals["__name__"].endswith("numpy_protocol"))
+        frame.f_globals["__name__"].endswith(("numpy_protocol", "advice")))
 
 
 def _name(frame: FrameType) -> str:
@@ -176,11 +170,22 @@ def _maker(t: Tensor) -> str:
     return f"{path} ({name}, {position})" if path else f"{name} at {position}"
 
 
-def _picture(error: BaseException, scope: Path, name: str, inputs: list[tuple[str, Tensor]],
+def _place(calls: Path, g: Graph) -> Path:
+    """Where a call made inside `calls` stands in a drawing: beside what was computed there before."""
+    drawn = {path[-1].number: path for box in g.boxes for path in frames(module_path(box.scope))
+             if isinstance(path[-1], Call)}
+    place = calls[:backwards(calls)]
+    for call in module_path(calls):
+        outer = drawn.get(call.number)
+        place = (*calls[:backwards(calls)], *outer) if outer else (*place, *plain_path(filter(None, [call])))
+    return place
+
+
+def _picture(error: BaseException, calls: Path, name: str, inputs: list[tuple[str, Tensor]],
              where: tuple[str, int]) -> Graph:
     """The tape behind the arguments and a box for the call."""
-    scope = plain_path(scope)
     g = graph(*[t for _, t in inputs])
+    scope = _place(calls, g)
     ids = {source.node or id(source): box for box, source in g.sources.items()}
     boxes, edges, sources = [*g.boxes], [*g.edges], dict(g.sources)
     for slot, (argument, t) in enumerate(inputs):
@@ -197,6 +202,6 @@ def _picture(error: BaseException, scope: Path, name: str, inputs: list[tuple[st
     text = [line for part in parts for line in textwrap.wrap(part, WIDTH)]
     text += source_line(where) if where[0] else ()
     boxes.append(Box("failed", "op", name, (), "", scope, tuple(text), "failed"))
-    scopes = {path: Scope(path) for path in frames(scope)} | g.scopes
+    scopes = {path: Scope(path, kind_of(path)) for path in frames(scope)} | g.scopes
     return Graph(tuple(boxes), tuple(edges), scopes,
                  (("failed", f"the call that raised {type(error).__name__}"),), sources)

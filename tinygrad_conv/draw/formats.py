@@ -3,7 +3,8 @@
 Boxes and edges come in the order of the graph, frames are numbered: the same graph gives the same
 text, byte for byte. Names are text, whatever they look like.
 """
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any
 
@@ -81,6 +82,28 @@ def _sides(graph: Graph, boxes: dict[str, Box]) -> dict[str, list[str]]:
     leaves = grouped((calls[0], leaf) for leaf, calls in users.items() if len(set(calls)) == 1
                      and boxes[leaf].kind not in CALLS and boxes[leaf].scope == boxes[calls[0]].scope)
     return {call: own[:2] for call, own in leaves.items()}
+
+
+def simpler(dot: str) -> Iterator[tuple[str, str]]:
+    """DOT text of `dot`, and the same with less that a layout can stumble over; each with what is lost.
+
+    Graphviz gives up ("trouble in init_rank") on some frames whose calls are apart, beside dashed edges.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> with tg.scope("a"):
+        ...     y = tg.exp(tg.ones(3, requires_grad=True))
+        >>> [(text.count("newrank"), text.count("cluster")) for text, _ in simpler(dot(tg.graph(y)))]
+        [(1, 1), (0, 1), (0, 0)]
+    """
+    yield dot, ""
+    local = re.sub(r"(?m)^(\tgraph .*) newrank=true", r"\1", dot, count=1)
+    if local != dot:
+        yield local, ", calls of different frames not level"
+    free = re.sub(r"(?m)^\t*(\{rank=same;.*\}|\w+ -> \w+ \[(minlen=0 )?style=invis\])\n", "", local)
+    free = re.sub(r"(?m)^(\t*subgraph )cluster", r"\1part", free)
+    if free != local:
+        yield free, ", without frames"
 
 
 def text(lines: Iterable[str]) -> str:
@@ -196,9 +219,10 @@ def listing(graph: Graph) -> str:
         rows += [("", "  " * depth + printable(title(graph.scopes[box.scope[:depth + 1]])), "")
                  for depth in range(common(here, box.scope), len(box.scope))]
         here, call, sources = box.scope, box.kind in CALLS, inputs.get(box.id, [])
+        follows = call and sources == recent
         said = [f"-> {tensor_text(box.shape, box.dtype)}" if box.dtype else "",  # a failed call makes nothing
                 "" if call else f"({box.kind})",
-                f"<- {', '.join(map(printable, sources))}" if sources and sources != recent else "",
+                f"<- {', '.join(map(printable, sources))}" if sources and not follows else "",
                 "; ".join(map(printable, box.notes)), f"[{box.mark}]" if box.mark else ""]
         label = "  " * len(here) + printable(box.label)
         rows.append((printable(box.id), label, "  ".join(filter(None, said))))

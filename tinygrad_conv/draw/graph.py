@@ -2,7 +2,8 @@
 
 Pure and deterministic: boxes are numbered in the order of the tape, so the same program gives the
 same graph, before and after `backward()`. Scopes are paths of names without dots: a scope called
-"blocks.0" is the part "0" of "blocks". Renderers and annotations are other files.
+"blocks.0" is the part "0" of "blocks". The parts know the calls they name (`Call`), so that modules are told
+apart by identity, whatever they are called. Renderers and annotations are other files.
 """
 import math
 from collections.abc import Iterable, Mapping
@@ -11,12 +12,15 @@ from typing import Any
 
 from ..tensor import Tensor
 from ..primitive import Freed, Node
+from ..state import Call, call_of
 from ..tape import Entry, walk
 from .style import argument_name, call_label, dtype_name, shape_text, tensor_text
 
 Path = tuple[str, ...]
 Use = tuple[Node, int, Path]  # of a leaf: the call, which of its arguments, and the call's scope
-CALLS, LEAVES = ("op", "module"), ("parameter", "input", "constant")  # kinds of boxes
+CALLS, LEAVES = ("op", "module"), ("parameter", "input", "constant", "seed")  # kinds of boxes
+LIST = call_of("", 0, None, "")  # a list of modules is never called
+SEED = "seed"  # the name of the gradient that a loss is given
 BACKWARD = "backward"  # the scope of what a gradient's computation records
 
 
@@ -106,13 +110,70 @@ def pass_on(figures: Mapping[str, Mapping[str, float]],
 
 
 def plain_path(scope: Iterable[str]) -> Path:
-    """A scope of the tape as a path of names without dots.
+    """A scope of the tape as a path of names without dots; each part knows the call it names, and its kind.
 
     Example:
         >>> plain_path(("blocks.0", "conv"))
         ('blocks', '0', 'conv')
     """
-    return tuple([part for name in scope for part in name.split(".")])
+    path: list[str] = []
+    for name in scope:
+        parts = name.split(".")
+        if isinstance(name, Call):
+            kinds = [*[""] * len(parts), *name.kind.split(".")][-len(parts):]
+            lists = [LIST.renamed(part, kind) for part, kind in zip(parts[:-1], kinds)]
+            parts = [*lists, name.renamed(parts[-1], kinds[-1])]
+        path += parts
+    return tuple(path)
+
+
+def _chains(entries: list[Entry]) -> tuple[dict[int, tuple[Call, ...]], set[int]]:
+    """By number each call of a scope with those around it; and which hold a module, or use a parameter."""
+    chains: dict[int, Any] = {}
+    full: set[int] = set()
+    for entry in entries:
+        calls = module_path(entry.node.calls)
+        if calls and calls[-1].number not in chains:
+            chains |= {call.number: calls[:i] for i, call in enumerate(calls, 1)}
+        if any([t.node is None and t.requires_grad for t in entry.node.inputs]):
+            full.update([call.number for call in calls if not call])
+    full.update([call.number for chain in chains.values() if chain[-1].module for call in chain[:-1]])
+    return chains, full
+
+
+def _paths(entries: list[Entry], variables: Mapping[int, str]) -> list[Path]:
+    """Where each call of the tape is drawn.
+
+    A module that no other holds has no name, and needs none while it is alone. If several calls of such
+    modules, with parameters or modules of their own, stand side by side, each goes by the caller's variable,
+    or its class. Another module under the same name is "name (2)".
+    """
+    chains, full = _chains(entries)
+    unnamed = grouped((chain[-2].number if len(chain) > 1 else 0, number)
+                      for number, chain in chains.items() if not chain[-1] and number in full)
+    called = {number for beside in unnamed.values() if len(beside) > 1 for number in beside}
+    known: dict[Path, list[Any]] = {}  # by path, the modules of that name
+    paths: dict[int, Path] = {}
+    for number in sorted(chains):
+        *around, call = chains[number]
+        path = paths[around[-1].number] if around else ()
+        if number in called:
+            variable = variables.get(id(call.module))
+            call = call.renamed(variable) if variable else call.renamed(call.kind, "")
+        if call:
+            *lists, last = plain_path([call])
+            modules = known.setdefault((*path, *lists, last), [])
+            which = next((i for i, m in enumerate(modules) if m is call.module), len(modules))
+            modules += [call.module] * (which == len(modules))
+            path = (*path, *lists, last.renamed(f"{last} ({which + 1})") if which else last)
+        paths[number] = path
+    levels = [(entry.node.calls, backwards(entry.node.calls)) for entry in entries]
+    return [(*calls[:level], *(paths[calls[-1].number] if calls[level:] else ())) for calls, level in levels]
+
+
+def kind_of(path: Path) -> str:
+    """The class of the module that a path names, if it is one's."""
+    return getattr(path[-1], "kind", "")
 
 
 def frames(path: Path) -> list[Path]:
@@ -168,15 +229,17 @@ def _is_data(node: Node, slot: int) -> bool:
 def local_name(name: str, scope: Path) -> str:
     """What the module at `scope` calls a tensor of its own; "" if its name lies elsewhere.
 
+    The scope may begin with names outside of the model, which its tensors do not have.
+
     Example:
-        >>> local_name("features.0.weight", ("features", "0")), local_name("weight", ("features", "0"))
+        >>> local_name("features.0.weight", ("net", "features", "0")), local_name("weight", ("features", "0"))
         ('weight', '')
     """
-    inside = ".".join((*scope, ""))
-    return name[len(inside):] if scope and name.startswith(inside) else ""
+    inside = [".".join((*scope[i:], "")) for i in range(len(scope))]
+    return next((name[len(start):] for start in inside if name.startswith(start)), "")
 
 
-def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use]) -> Box:
+def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use], seed: bool) -> Box:
     """A leaf with its kind, its name, and the scope it belongs to; see `graph`."""
     node, slot, _ = uses[0]
     scopes = [scope for *_, scope in uses if not backwards(scope)] or [scope for *_, scope in uses]
@@ -187,26 +250,44 @@ def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use]) -> Box:
     if outside and t.shape and not (kind == "parameter" and t.name):
         scope = ()
     label = own or t.name or argument_name(node.primitive, slot)
-    return Box(box, kind, label, t.shape, dtype_name(t.dtype), scope)
+    if seed:
+        kind, label = "seed", f"seed {t.item():g}" if t.name == SEED and not t.shape else t.name or "g"
+    notes = ("made by calls that are not recorded",) if seed and not t.name else ()
+    return Box(box, kind, label, t.shape, dtype_name(t.dtype), scope, notes)
 
 
-def _call_box(box: str, entry: Entry, explained: bool) -> Box:
+def _is_seed(t: Tensor | Freed, uses: list[Use]) -> bool:
+    """Whether a backward starts with a leaf: one named so, or else an array that its first calls alone use.
+
+    Of the calls before those nothing is recorded, unless the seed required a gradient.
+    """
+    if t.name or t.requires_grad or not t.shape or t.dtype.kind != "f":
+        return t.name == SEED and all([backwards(scope) for *_, scope in uses])
+    return all([slot == 0 and backwards(scope) == 1 and not any(
+        [x.node is not None and backwards(x.node.calls) for x in node.inputs]) for node, slot, scope in uses])
+
+
+def _call_box(box: str, entry: Entry, scope: Path, explained: bool) -> Box:
     """A call, with its result's name, all results if several are used, and how they come about if asked."""
     node, outputs = entry.node, shown(entry)
     out = outputs[0]
     used = [tensor_text(t.shape, dtype_name(t.dtype)) for t in outputs if t.node is not None]
     notes = [f"= {out.name}"] if out.name else []
+    try:
+        label = call_label(node, out)
+    except Exception as e:  # the user's `deflabel`
+        label, notes = node.primitive.name, [*notes, f"its label failed: {type(e).__name__}: {e}"]
     if len(used) > 1:
         notes.append(f"-> {', '.join(used)}")
     how = node.primitive.notes.get("ans") if explained else ""
     if how:
         inputs = ", ".join([shape_text(t.shape) for t in node.inputs[:2]])
         notes += [f"{inputs} -> {shape_text(out.shape)}", how.replace("summed over", "sums over")]
-    return Box(box, "op", call_label(node, out), out.shape, dtype_name(out.dtype), plain_path(node.scope),
-               tuple(notes))
+    return Box(box, "op", label, out.shape, dtype_name(out.dtype), scope, tuple(notes))
 
 
-def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
+def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None,
+          variables: Mapping[int, str] | None = None) -> Graph:
     """The calls behind some tensors as a plain model of a drawing.
 
     A leaf that requires a gradient is a parameter. Of the others, arrays are inputs if they are
@@ -214,11 +295,13 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
     (and not merely added to or multiplied with something computed); the rest (single numbers,
     running means, masks) are constants. Inputs, and parameters that would be inputs by
     these rules and have no name, lie outside all modules; other leaves lie in the deepest scope
-    around all calls that use them, or all forward calls if there are any.
+    around all calls that use them, or all forward calls if there are any. The gradient that a backward starts
+    with is its seed, to which the first of `outputs` leads.
 
     Args:
         outputs: tensors: an output, a loss, gradients made with `create_graph=True`.
-        kinds: the kind of each scope by its dotted path, e.g. {"features.conv1": "Conv2d"}.
+        kinds: the kind of scopes that are no modules by their dotted path, e.g. {"stage1.block": "residual"}.
+        variables: names by `id` for modules that no other holds; without, they go by their class.
 
     Returns:
         a `Graph`; if it contains a backward pass, ops with notes on their result (`defnotes`) show them.
@@ -231,12 +314,13 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
         (['x', 'mul'], 2)
     """
     entries = walk(outputs)
+    drawn = _paths(entries, variables or {})
     sources: dict[str, Entry | Tensor | Freed] = {}
     uses: dict[str, list[Use]] = {}    # of leaves
     ids: dict[Node | int, str] = {}    # of calls by node, of leaves by id (`sources` holds them)
     edges: list[Edge] = []
     for number, entry in enumerate(entries):
-        node, scope = entry.node, plain_path(entry.node.scope)
+        node, scope = entry.node, drawn[number]
         call = ids[node] = f"op{number}"
         for slot, t in enumerate(node.inputs):
             source = ids.setdefault(t.node or id(t), f"leaf{len(uses)}")
@@ -245,11 +329,17 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None) -> Graph:
                 uses.setdefault(source, []).append((node, slot, scope))
             edges.append(Edge(source, call, t.shape, dtype_name(t.dtype), slot))
         sources[call] = entry
-    paths = dict.fromkeys(plain_path(entry.node.scope) for entry in entries)
-    explained = any(map(backwards, paths))
-    boxes = [_leaf_box(box, source, uses[box]) if box in uses else _call_box(box, source, explained)
-             for box, source in sources.items()]
+    seeds = [box for box, own in uses.items() if _is_seed(sources[box], own)]
+    loss = next((t for t in outputs if t.node is not None and not backwards(t.node.calls)), None)
+    if loss is not None:  # its backward starts there
+        edges += [Edge(ids[loss.node], seed, loss.shape, dtype_name(loss.dtype), 0) for seed in seeds]
+        position = {box: i for i, box in enumerate(sources)}
+        edges.sort(key=lambda edge: position[edge.target])
+    scope_of = {ids[entry.node]: path for entry, path in zip(entries, drawn)}
+    explained = any(map(backwards, dict.fromkeys(drawn)))
+    boxes = [_leaf_box(box, source, uses[box], box in seeds) if box in uses else
+             _call_box(box, source, scope_of[box], explained) for box, source in sources.items()]
     names = {**(kinds or {}), "": ""}  # a backward as a whole is no module
-    scopes = {path: Scope(path, names.get(".".join(module_path(path)), ""))
-              for path in dict.fromkeys(frame for path in paths for frame in frames(path))}
+    scopes = {path: Scope(path, names.get(".".join(module_path(path)), kind_of(path)))
+              for path in dict.fromkeys(frame for path in dict.fromkeys(drawn) for frame in frames(path))}
     return Graph(tuple(boxes), tuple(edges), scopes, sources=sources)

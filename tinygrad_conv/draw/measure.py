@@ -40,7 +40,12 @@ def multiply_adds(op: Primitive, inputs: Sequence[tuple[int, ...]], output: tupl
         >>> multiply_adds(tg.matmul, [(3, 4), (4, 5)], (3, 5))
         60
     """
-    return op.cost(output, *inputs, **params or {}) if op.cost else 0
+    try:
+        return op.cost(output, *inputs, **params or {}) if op.cost else 0
+    except Exception as e:
+        e.add_note(f"in the function of {op.name}.defcost, called with {(output, *inputs)} and "
+                   f"{params or {}}")
+        raise
 
 
 def saved_bytes(sources: Iterable[Entry | Tensor | Freed]) -> list[int]:

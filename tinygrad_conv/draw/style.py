@@ -24,6 +24,7 @@ KINDS = {  # attributes of a node in DOT
     "parameter": {"shape": "ellipse", "style": "filled", "fillcolor": "#fbf3dc"},
     "input": {"shape": "invhouse", "style": "filled", "fillcolor": "#e3f1ea"},
     "constant": {"shape": "note", "style": "filled", "fillcolor": "#f4f4f4"},
+    "seed": {"shape": "house", "style": "filled", "fillcolor": "#f2e6f0"},
     "module": {"shape": "box3d", "margin": "0.22,0.1", "style": "filled", "fillcolor": "#e8f0f8"},
 }
 
@@ -72,6 +73,16 @@ def printable(line: str) -> str:
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     half = LONGEST_LINE // 2 - 2
     return text if len(text) <= LONGEST_LINE else f"{text[:half]}...{text[-half:]}"
+
+
+def parameters_text(count: float, shared: float = 0) -> str:
+    """How many parameters something has, and how many of them it shares with others.
+
+    Example:
+        >>> parameters_text(1), parameters_text(1200, 200)
+        ('1 parameter', '1,200 parameters, 200 of them shared')
+    """
+    return f"{count:,.0f} parameter{'s' * (count > 1)}" + f", {shared:,.0f} of them shared" * (shared > 0)
 
 
 def value_text(v: Any) -> str:

@@ -31,7 +31,7 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
 def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """dx[n,c,u,v] = b[c] + sum over o,i,j,a,b with i*s+a*d = u+p of g[n,o,i,j] w[o,c,a,b]."""
     if 0 in geometry.size:  # windows of padding only
-        return np.zeros((len(g), w.shape[1] * geometry.groups, *geometry.size), compute_dtype(g, w))
+        return np.zeros((len(g), w.shape[1] * geometry.groups, *geometry.size), compute_dtype(g, w, b))
     return _strategy(w.shape[1] == 1, geometry).input_adjoint(g, w, b, geometry)
 
 

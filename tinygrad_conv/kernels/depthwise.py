@@ -18,7 +18,7 @@ def _taps(w: np.ndarray, c: int, dtype: np.dtype) -> np.ndarray:
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """y[n,c*M+m,i,j] = b + sum over a,b of xp[n,c,i*s+a*d,j*s+b*d] w[c*M+m,0,a,b]."""
-    dtype = compute_dtype(x, w)
+    dtype = compute_dtype(x, w, b)
     n_samples, c = x.shape[:2]
     taps = _taps(w, c, dtype)
     y = np.zeros((n_samples, *geometry.out, c, taps.shape[-1]), dtype)
@@ -69,7 +69,7 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
 
 def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """dx[n,c,u,v] = b[c] + sum over m,i,j,a,b with i*s+a*d = u+p of g[n,c*M+m,i,j] w[c*M+m,0,a,b]."""
-    dtype = compute_dtype(g, w)
+    dtype = compute_dtype(g, w, b)
     c, (n_samples, o, oh, ow) = geometry.groups, g.shape
     taps, gl = _taps(w, c, dtype), g.transpose(0, 2, 3, 1)
     dx = np.full((n_samples, *geometry.size, c), 0 if b is None else b, dtype)

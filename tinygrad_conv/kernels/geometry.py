@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, wraps
+from functools import cached_property, lru_cache
 from typing import Any
 
 from ..arguments import is_whole, sides, sizes
@@ -118,7 +118,8 @@ class Geometry:
     @cached_property
     def along(self) -> list[Taps]:
         """For each axis its taps in order: the outputs i whose tap is a cell, and those cells."""
-        return [[tap for a in range(k) if (tap := _tap(n + min(0, after), out, s, a * d - before))]
+        return [[tap for a in range(max(0, (before - (out - 1) * s) // d), min(k, (n - 1 + before) // d + 1))
+                 if (tap := _tap(n + min(0, after), out, s, a * d - before))]
                 for n, k, out, s, d, (before, after) in zip(
                     self.size, self.kernel, self.out, self.stride, self.dilation, self.padding)]
 
@@ -142,8 +143,17 @@ class Geometry:
     @cached_property
     def blind(self) -> bool:
         """Whether some window sees padding only."""
-        return any(set(range(out)) - {i for outs, _ in taps for i in range(out)[outs]}
-                   for out, taps in zip(self.out, self.along))
+        return any(_gap([outs for outs, _ in taps], out) for out, taps in zip(self.out, self.along))
+
+
+def _gap(parts: list[slice], n: int) -> bool:
+    """Whether one of range(n) lies in none of the parts."""
+    seen = 0
+    for part in sorted(parts, key=lambda part: part.start):
+        if part.start > seen:
+            return True
+        seen = max(seen, part.stop)
+    return seen < n
 
 
 def _tap(n: int, out: int, s: int, shift: int) -> tuple[slice, slice] | None:
@@ -153,27 +163,11 @@ def _tap(n: int, out: int, s: int, shift: int) -> tuple[slice, slice] | None:
     return (slice(lo, hi), slice(first, first + (hi - lo - 1) * s + 1, s)) if lo < hi else None
 
 
-# ----- from what users pass -----
+# ----- from what users pass: checked, then looked up by the checked numbers, among which True is no 1 -----
 
-def _remembered(make: Callable[..., Geometry]) -> Callable[..., Geometry]:
-    """Keep what was made, by the repr of the arguments: True and 2.0 must not pass for 1 and 2."""
-    known: dict[str, Geometry] = {}
-
-    @wraps(make)
-    def found(*arguments: Any) -> Geometry:
-        key = repr(arguments)
-        geometry = known.get(key)
-        if geometry is None:
-            if len(known) >= REMEMBERED:
-                known.clear()
-            geometry = known[key] = make(*arguments)
-        return geometry
-    return found
-
-
-def _resolved(op: str, padding: Any, size: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Sides:
+def _resolved(op: str, padding: str | Sides, size: Sizes, kernel: Sizes, stride: Sizes,
+              dilation: Sizes) -> Sides:
     """The sides of `padding`, "same" being TensorFlow's rule: ceil(n / stride) windows at any stride."""
-    padding = sides(padding, op, len(size))
     if padding == "valid":
         return ((0, 0),) * len(size)
     if padding == "same":
@@ -199,37 +193,33 @@ def _checked(op: str, g: Geometry) -> Geometry:
     return g
 
 
-@_remembered
-def conv_geometry(op: str, size: Sizes, kernel: Sizes, stride: Any, padding: Any, dilation: Any,
-                  groups: int) -> Geometry:
-    """Of a convolution of images of `size`; for one spatial axis, of planes of height 1."""
-    dims = len(size)
-    stride, dilation = sizes(stride, op, "stride", dims), sizes(dilation, op, "dilation", dims)
+@lru_cache(maxsize=REMEMBERED)
+def _of_conv(op: str, size: Sizes, kernel: Sizes, stride: Sizes, padding: str | Sides, dilation: Sizes,
+             groups: int) -> Geometry:
     padding = _resolved(op, padding, size, kernel, stride, dilation)
     return _checked(op, Geometry(size, kernel, stride, padding, dilation, groups))
 
 
-@_remembered
-def transposed_geometry(op: str, cells: Sizes, kernel: Sizes, stride: Any, padding: Any,
-                        output_padding: Any, dilation: Any, groups: int, output_size: Any) -> Geometry:
-    """Of the convolution whose output has `cells` and whose input adjoint is wanted."""
-    dims = len(cells)
-    stride, dilation = sizes(stride, op, "stride", dims), sizes(dilation, op, "dilation", dims)
-    if isinstance(padding, str):
-        raise ValueError(f"{op}: padding must be numbers, got {padding!r}; 'same' and 'valid' do not say "
-                         f"which output size is meant")
-    padding = sides(padding, op, dims)  # below 0 it adds cells, as many as you like
+def conv_geometry(op: str, size: Sizes, kernel: Sizes, stride: Any, padding: Any, dilation: Any,
+                  groups: int) -> Geometry:
+    """Of a convolution of images of `size`; for one spatial axis, of planes of height 1."""
+    dims = len(size)
+    return _of_conv(op, size, kernel, sizes(stride, op, "stride", dims), sides(padding, op, dims),
+                    sizes(dilation, op, "dilation", dims), groups)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _of_transposed(op: str, cells: Sizes, kernel: Sizes, stride: Sizes, padding: Sides, extra: Sizes,
+                   dilation: Sizes, groups: int, wanted: Sizes | None) -> Geometry:
     if 0 in cells:
         raise ValueError(f"{op}: x has no cells, got {_times(cells)}")
     least = tuple((n - 1) * s - sum(p) + d * (k - 1) + 1 for n, s, p, k, d in zip(
         cells, stride, padding, kernel, dilation))
-    if output_size is not None:
-        wanted = sizes(output_size, op, "output_size", dims, 0)
-        output_padding = tuple(n - m for n, m in zip(wanted, least))
-        if min(output_padding) < 0:
+    if wanted is not None:
+        extra = tuple(n - m for n, m in zip(wanted, least))
+        if min(extra) < 0:
             raise ValueError(f"{op}: output_size {wanted} is smaller than the smallest possible output "
                              f"{least}")
-    extra = sizes(output_padding, op, "output_padding", dims, 0)
     if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
         raise ValueError(f"{op}: output_padding {extra} must be smaller than stride {stride} or dilation "
                          f"{dilation}; the output is between {least} and a step larger")
@@ -242,16 +232,24 @@ def transposed_geometry(op: str, cells: Sizes, kernel: Sizes, stride: Any, paddi
     return _checked(op, Geometry(size, kernel, stride, padding, dilation, groups))
 
 
-@_remembered
-def pool_geometry(op: str, size: Sizes, kernel: Any, stride: Any, padding: Any, dilation: Any,
-                  ceil_mode: bool) -> Geometry:
-    """Of pooling planes of `size`; a stride of None is the kernel's size."""
-    dims = len(size)
-    kernel, dilation = sizes(kernel, op, "kernel_size", dims), sizes(dilation, op, "dilation", dims)
-    stride = kernel if stride is None else sizes(stride, op, "stride", dims)
+def transposed_geometry(op: str, cells: Sizes, kernel: Sizes, stride: Any, padding: Any,
+                        output_padding: Any, dilation: Any, groups: int, output_size: Any) -> Geometry:
+    """Of the convolution whose output has `cells` and whose input adjoint is wanted.
+
+    Padding below 0 adds cells, as many as you like.
+    """
+    dims = len(cells)
+    return _of_transposed(
+        op, cells, kernel, sizes(stride, op, "stride", dims), sides(padding, op, dims, words=()),
+        sizes(output_padding, op, "output_padding", dims, 0), sizes(dilation, op, "dilation", dims), groups,
+        None if output_size is None else sizes(output_size, op, "output_size", dims, 0))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _of_pool(op: str, size: Sizes, kernel: Sizes, stride: Sizes, padding: str | Sides, dilation: Sizes,
+             ceil_mode: bool, per_side: bool) -> Geometry:
     resolved = _resolved(op, padding, size, kernel, stride, dilation)
     geometry = Geometry(size, kernel, stride, resolved, dilation, ceil_mode=ceil_mode)
-    per_side = isinstance(padding, str) or isinstance(padding, list | tuple) and not is_whole(padding[0])
     if not per_side and any(before > span // 2 for (before, _), span in zip(resolved, geometry.spans)):
         raise ValueError(f"{op}: padding {tuple(before for before, _ in resolved)} must be at most half of "
                          f"what the kernel spans, {geometry.spans} (kernel_size {kernel}, dilation "
@@ -261,3 +259,13 @@ def pool_geometry(op: str, size: Sizes, kernel: Any, stride: Any, padding: Any, 
         raise ValueError(f"{op}: some windows see padding only (input {size}, kernel_size {kernel}, stride "
                          f"{stride}, padding {geometry.padding}, dilation {dilation}); pad less")
     return geometry
+
+
+def pool_geometry(op: str, size: Sizes, kernel: Any, stride: Any, padding: Any, dilation: Any,
+                  ceil_mode: bool) -> Geometry:
+    """Of pooling planes of `size`; a stride of None is the kernel's size."""
+    dims = len(size)
+    kernel = sizes(kernel, op, "kernel_size", dims)
+    per_side = isinstance(padding, str) or isinstance(padding, list | tuple) and not is_whole(padding[0])
+    return _of_pool(op, size, kernel, kernel if stride is None else sizes(stride, op, "stride", dims),
+                    sides(padding, op, dims), sizes(dilation, op, "dilation", dims), ceil_mode, per_side)

@@ -15,9 +15,9 @@ from .parallel import fitting
 LEAST = 1024  # windows a band should have: every product reads all weights
 
 
-def compute_dtype(*arrays: np.ndarray) -> np.dtype:
-    """The common dtype, at least float32: half precision is for storage, not for sums."""
-    dtype = np.result_type(*arrays)
+def compute_dtype(*arrays: np.ndarray | None) -> np.dtype:
+    """The common dtype, at least float32: half precision is for storage, not for sums. None has no part."""
+    dtype = np.result_type(*[a for a in arrays if a is not None])
     return np.dtype(np.float32) if dtype == np.float16 else dtype
 
 

@@ -3,14 +3,20 @@
 NumPy's copies, ufuncs and matrix products release the GIL, so plain threads scale, as long as
 BLAS does not start threads of its own inside. `threadpoolctl` holds it to one thread; where it knows
 no BLAS of this process, one Python thread works and BLAS may use its own.
+
+Whatever waits here waits in C, for a lock that `with` takes and frees, or for a part that somebody is doing.
+So an interrupt leaves nothing taken, and a signal handler, a finaliser or a part may run ops of its own.
 """
 import math
 import os
 import threading
+from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from itertools import pairwise
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -29,70 +35,131 @@ def _blas_libraries() -> list[Any]:
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
-class _Team:
-    """`size` threads: the worker threads and the handles on BLAS, made at first use.
+def _set_threads(library: Any, n: int) -> None:
+    """From whatever thread this is: threadpoolctl itself heeds one only, and takes a lock."""
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(n)
 
-    A pool that is dropped ends by itself, once the calls that still use it are done.
+
+class _Part:
+    """A part of a call. Who takes the lock first does it; who comes later waits, and finds it done."""
+
+    __slots__ = ("lock", "work", "result", "errors")
+    work: Callable[[], Any] | None
+
+    def __init__(self, work: Callable[[], Any], errors: list[BaseException]) -> None:
+        self.lock, self.work, self.errors = allocate_lock(), work, errors
+
+    def do(self) -> None:
+        with self.lock:
+            try:
+                if self.work is not None:
+                    self.result = self.work()
+            except BaseException as e:  # raised where the call was made
+                self.errors.append(e)
+            finally:
+                self.work = None  # the arrays are free before the lock is
+
+
+def _serve(parts: SimpleQueue[_Part | None]) -> None:
+    """What a worker does until it gets None. It keeps nothing of a part while it waits for the next."""
+    while (part := parts.get()) is not None:
+        part.do()
+        del part
+
+
+class _Team:
+    """`size` threads: those that call and `size - 1` workers, begun at first use; the handles on BLAS.
+
+    Workers are daemons that wait in C: they hold up neither an interrupt nor the end of the process.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.blas: list[Any] = []
+        self.before: list[tuple[Any, int]] | None = None  # each BLAS and its threads, before they were held
         self.forget()
 
     def forget(self) -> None:
-        self.blas: list[Any] = []
-        self.pool: ThreadPoolExecutor | None = None
-        self.ready = False
-        self.lock = threading.Lock()
+        """Begin anew, also in the child of a fork, where there are no workers and no calls under way."""
+        self.lock = threading.RLock()  # a handler may come while its own thread has it
+        self.parts: SimpleQueue[_Part | None] = SimpleQueue()
+        self.workers, self.ready = 0, False
         self.inside: set[object] = set()  # calls under way that hold BLAS to one thread
-        self.before: list[int] = []       # how many threads each BLAS had before the first of them
-        self.limiter = 0                  # the thread that last set a BLAS
+        self.restore()
 
     def start(self) -> None:
         with self.lock:
             if not self.ready:
                 keep_memory()
                 self.blas = _blas_libraries()
-                if self.blas and self.size > 1:
-                    self.pool = ThreadPoolExecutor(self.size - 1, thread_name_prefix="tinygrad_conv")
+                while self.workers > self.size - 1:
+                    self.workers -= 1
+                    self.parts.put(None)
+                with suppress(RuntimeError):  # no more threads to be had: those there are do all parts
+                    while self.workers < self.size - 1:
+                        start_new_thread(_serve, (self.parts,))
+                        self.workers += 1
                 self.ready = True
 
     def resize(self, size: int) -> None:
         with self.lock:
-            self.size, self.pool, self.ready = size, None, False
+            self.size, self.ready = size, False
 
-    @contextmanager
-    def one_blas_thread(self):
-        """BLAS works in the calling thread only; its idle threads would spin beside ours."""
-        call = object()
+    # BLAS works in the calling thread only while `inside` is not empty: its idle threads would spin beside
+    # ours. Each step is right if a whole other call comes before or after it, by a handler in this thread.
+
+    def enter(self, call: object) -> None:
+        with self.lock:
+            self.inside.add(call)
+            if self.before is None:
+                before = [(library, library.get_num_threads()) for library in self.blas]
+                if self.before is None:  # nobody set BLAS while this looked
+                    self.before = before
+            for library, _ in self.before:
+                _set_threads(library, 1)
+
+    def leave(self, call: object) -> None:
+        """Idempotent."""
+        with self.lock:
+            self.inside.discard(call)
+            if not self.inside:
+                self.restore()
+
+    def restore(self) -> None:
+        for library, n in self.before or ():
+            _set_threads(library, n)
+        self.before = None
+
+    def share(self, work: Callable[[int, int], Any], count: int, threads: int) -> list[Any]:
+        """What `work` returns for each part: whoever is free does it, the calling thread too."""
+        if threads == 1:
+            return [work(0, count)]
+        cuts = [count * i // threads for i in range(threads + 1)]
+        errors: list[BaseException] = []
+        parts = [_Part(partial(copy_context().run, work, lo, hi), errors)  # np.errstate holds for all
+                 for lo, hi in pairwise(cuts)]
         try:
-            with self.lock:
-                if not self.inside:
-                    self.before = [library.get_num_threads() for library in self.blas]
-                self.inside.add(call)
-                self._limit([1] * len(self.blas))
-            yield
-        finally:
-            with self.lock:
-                self.inside.discard(call)
-                if not self.inside:
-                    self._limit(self.before)
-
-    def _limit(self, sizes: list[int]) -> None:
-        """Tell each BLAS how many threads it may use, from whatever thread this is."""
-        here = threading.get_ident()
-        for library, n in zip(self.blas, sizes):
-            if here != self.limiter and hasattr(library, "clear_controlling_thread"):
-                library.clear_controlling_thread(force=True)  # else only who asked first is heard
-            library.set_num_threads(n)
-        self.limiter = here
+            for part in parts[:-1]:
+                self.parts.put(part)
+            for part in reversed(parts):  # the workers come from the other end
+                part.do()
+                if errors:
+                    raise errors.pop()
+        except BaseException:
+            for part in parts:
+                part.work = None  # not begun: nobody will
+            for part in parts:
+                with part.lock:  # until it is done
+                    pass
+            raise
+        return [part.result for part in parts]
 
 
 # as many as there are CPUs that this process may use
 _team = _Team(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-_kept = threading.local()
+_mine = threading.local()  # the workspaces of a thread: `space` that its part uses, `spare` that none does
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_team.forget)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=lambda: _team.forget())  # threads do not survive a fork
 
 
 def set_num_threads(n: int) -> None:
@@ -123,11 +190,11 @@ def get_num_threads() -> int:
 
 
 def workspace(role: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array to compute in, of this thread's own, overwritten by the next call for `role`.
+    """An array to compute in, of this part's own, overwritten by the next call for `role`.
 
     Not initialised. Kept between calls: fresh memory would cost page faults each time.
     """
-    buffers = _kept.__dict__
+    buffers = _mine.space
     size = math.prod(shape) * dtype.itemsize
     if role not in buffers or buffers[role].size < size:
         buffers[role] = np.empty(size, np.uint8)
@@ -140,21 +207,32 @@ def split(count: int, worth: bool, work: Callable[[int, int], Any], hold: bool =
     The parts depend on `count` and the number of threads only, so results are reproducible. BLAS is
     held to one thread inside, which `hold=False` saves where it would start none.
     """
-    if not _team.ready:
-        _team.start()
-    pool = _team.pool
-    threads = max(1, min(_team.size, count)) if pool and worth else 1
-    with _team.one_blas_thread() if hold else nullcontext():
-        if threads == 1:
-            return [work(0, count)]
-        cuts = [count * i // threads for i in range(threads + 1)]
-        rest = [pool.submit(work, lo, hi) for lo, hi in pairwise(cuts[1:])]
+    team = _team
+    if not team.ready:
+        team.start()
+    threads = max(1, min(team.size, count)) if team.blas and worth else 1
+
+    def part(lo: int, hi: int) -> Any:
+        mine = vars(_mine)
+        outer, spare = mine.get("space"), mine.setdefault("spare", [])  # outer: a handler's op in a kernel
+        mine["space"] = space = spare.pop() if spare else {}
         try:
-            first = work(0, cuts[1])
+            return work(lo, hi)
         finally:
-            for f in rest:
-                f.exception()  # waits
-    return [first, *[f.result() for f in rest]]
+            mine["space"] = outer
+            spare.append(space)
+
+    if not hold:
+        return team.share(part, count, threads)
+    call = object()
+    try:
+        team.enter(call)
+        return team.share(part, count, threads)
+    finally:
+        try:
+            team.leave(call)
+        finally:
+            team.leave(call)  # an interrupt may have cut the first one short
 
 
 def fitting(item_bytes: int) -> int:

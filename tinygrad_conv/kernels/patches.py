@@ -74,7 +74,7 @@ class _Columns:
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """y[n,o,i,j] = b[o] + sum over c,a,b of xp[n,c,i*s+a*d,j*s+b*d] w[o,c,a,b]."""
-    dtype, groups = compute_dtype(x, w), geometry.groups
+    dtype, groups = compute_dtype(x, w, b), geometry.groups
     wm = _matrix(w, groups, dtype)
     if b is not None:  # one more row, which the ones meet
         wm = np.concatenate([wm, b.astype(dtype, copy=False).reshape(groups, 1, -1)], axis=1)
@@ -148,7 +148,7 @@ def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: 
 
 def scatter(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """The input adjoint at any stride: columns of the gradient, added to the cells taps saw."""
-    dtype, (o, cg, _, _), groups = compute_dtype(g, w), w.shape, geometry.groups
+    dtype, (o, cg, _, _), groups = compute_dtype(g, w, b), w.shape, geometry.groups
     wm = _matrix(w, groups, dtype).transpose(0, 2, 1)
     dx = np.zeros((len(g), *geometry.size, cg * groups), dtype)
     if b is not None:

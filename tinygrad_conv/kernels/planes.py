@@ -49,6 +49,11 @@ def pick_put(u: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return np.where(stays, pick(u, indices), u.dtype.type(0))
 
 
+def _reserve(x: np.ndarray, size: Pair) -> None:
+    """A MemoryError for a result too large, now and not when half of the work is done."""
+    np.empty((*x.shape[:2], *size), x.dtype)
+
+
 def bins(n: int, out: int) -> list[slice]:
     """Bin i of `out` holds cells floor(i*n/out) to ceil((i+1)*n/out); neighbours may overlap."""
     return [slice(i * n // out, -(-(i + 1) * n // out)) for i in range(out)]
@@ -56,6 +61,7 @@ def bins(n: int, out: int) -> list[slice]:
 
 def bin_averages(x: np.ndarray, out: Pair) -> np.ndarray:
     """y[n,c,i,j] = the average of x over row bin i and column bin j."""
+    _reserve(x, out)
     for n in out:  # rows; then columns, which lie as rows in the meantime
         y = _like(x, (n, x.shape[3]), compute_dtype(x))
         for i, rows in enumerate(bins(x.shape[2], n)):
@@ -84,6 +90,7 @@ def _row_maxima(x: np.ndarray, out: int) -> np.ndarray:
 
 def bin_maxima(x: np.ndarray, out: Pair) -> tuple[np.ndarray, np.ndarray]:
     """The largest number of each bin and its place, the first one row by row; NaN wins."""
+    _reserve(x, out)
     columns = _row_maxima(x.swapaxes(2, 3), out[1]).swapaxes(2, 3)  # of each row's maxima: (N, C, H, OW)
     rows = _row_maxima(np.take_along_axis(x, columns, 3), out[0])
     indices = rows * x.shape[3] + np.take_along_axis(columns, rows, 2)

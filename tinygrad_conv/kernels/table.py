@@ -21,6 +21,7 @@ import numpy as np
 from ..arguments import one_of
 
 
+BUILT_IN = ("numpy", "compiled")  # whose shapes are tested here
 VARIABLE = "TINYGRAD_CONV_KERNELS"  # the environment's variable with the family to begin with
 EXTRAS = {"compiled": "; it needs the extra: pip install 'tinygrad_conv[fast]'"}
 
@@ -38,6 +39,19 @@ class Kernel(NamedTuple):
 kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
     "conv2d", "input_adjoint", "weight_adjoint", "averages", "averages_adjoint",
     "maxima", "maxima_scatter", "maxima_gather", "maxima_indices")}
+
+
+SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {  # of the results
+    "conv2d": lambda x, w, b, geometry: (len(x), len(w), *geometry.out),
+    "input_adjoint": lambda g, w, b, geometry: (len(g), w.shape[1] * geometry.groups, *geometry.size),
+    "weight_adjoint": lambda g, x, geometry: (g.shape[1], x.shape[1] // geometry.groups, *geometry.kernel),
+    "averages": lambda x, divisor, geometry: (*x.shape[:2], *geometry.out),
+    "averages_adjoint": lambda g, divisor, geometry: (*g.shape[:2], *geometry.size),
+    "maxima": lambda x, geometry: (*x.shape[:2], *geometry.out),
+    "maxima_scatter": lambda g, x, y, geometry: x.shape,
+    "maxima_gather": lambda u, x, y, geometry: y.shape,
+    "maxima_indices": lambda x, y, geometry: y.shape,
+}
 
 
 def register(family: str, operation: str, function: Callable[..., np.ndarray],
@@ -123,9 +137,9 @@ def run(operation: str, *call: Any) -> np.ndarray:
         LookupError: if none does.
 
     Example:
-        >>> register("mine", "conv2d", lambda x, w, b, geometry: x * w, lambda x, w, b, geometry: x.ndim == 0)
-        >>> int(run("conv2d", np.array(2), np.array(3), None, None))
-        6
+        >>> register("mine", "maxima_gather", lambda u, x, y, g: y + u, lambda u, x, y, g: u.ndim == 0)
+        >>> int(run("maxima_gather", np.array(2), np.array(1), np.array(3), None))
+        5
         >>> unregister("mine")
     """
     family = _here.get() or _process
@@ -134,7 +148,10 @@ def run(operation: str, *call: Any) -> np.ndarray:
         if (asked or kernel.family == "numpy" or family == "auto" and (kernel.worth is None or kernel.worth(*call))
                 ) and (kernel.serves is None or kernel.serves(*call)):
             try:
-                return kernel.function(*call)
+                value = kernel.function(*call)
+                if kernel.family not in BUILT_IN and np.shape(value) != (shape := SHAPES[operation](*call)):
+                    raise ValueError(f"{operation}: a result of shape {np.shape(value)}, expects {shape}")
+                return value
             except Exception as e:
                 e.add_note(f"in the kernel of family {kernel.family!r} for {operation}")
                 raise

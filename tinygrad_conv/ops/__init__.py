@@ -1,4 +1,11 @@
-"""The ops, one file per family; `__all__` is what is public on `tg`."""
+"""The ops, one file per family; `__all__` is what is public on `tg`.
+
+An axis of length 0 is an axis: of nothing a sum is 0, a product 1, `logsumexp` -inf, `all` True, a mean or a
+variance nan, without a warning, and gradients have the shape of what they belong to. A batch may be empty. An
+image without cells is convolved where its padding holds a window. Refused, by name, where no value would be
+right: `max` and `argmax` of nothing, pooling an image without cells, filters, kernels and sets of classes of
+which there are none.
+"""
 from .activation import (
     elu, gelu, hardtanh, leaky_relu, log_softmax, relu, relu6, relu_vjp, selu, silu, softmax, softplus,
 )

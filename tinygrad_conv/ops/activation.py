@@ -16,6 +16,7 @@ from ..primitive import Primitive, primitive
 from ..tensor import Tensor
 from .elementwise import clip, erf, exp, sigmoid, tanh, unary, where
 from .reduce import sum
+from .shape import _reshape
 
 
 @primitive
@@ -248,6 +249,7 @@ def log_softmax_vjp(g, ans, *, axis):
 
 
 _log_softmax.defvjp(lambda g, ans, x, *, axis: log_softmax_vjp(g, ans, axis=axis))
+log_softmax_vjp.defnotes("after a cross entropy (softmax - target) / N")
 log_softmax_vjp.defvjp(
     lambda h, out, g, ans, *, axis: h - sum(h * exp(ans), axis, keepdims=True),
     lambda h, out, g, ans, *, axis: -(h * exp(ans)) * sum(g, axis, keepdims=True))
@@ -255,7 +257,8 @@ log_softmax_vjp.defvjp(
 
 def _along(op: Primitive, x: Any, axis: int) -> Tensor:
     x = as_floats(x, op.name)
-    return op(x, axis=axis_of(axis, x.ndim, op.name))
+    axis = axis_of(axis, x.ndim, op.name)
+    return op(x, axis=axis) if x.ndim else _reshape(op(_reshape(x, shape=(1,)), axis=0), shape=())
 
 
 def softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:

@@ -29,7 +29,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from ..arguments import PADDING_MODES, one_of, sizes, whole
+from ..arguments import PADDING_MODES, misplaced, one_of, sizes, whole
 from ..kernels.geometry import Geometry, brief, conv_geometry, transposed_geometry
 from ..kernels.table import run
 from ..operands import as_floats
@@ -121,7 +121,7 @@ def as_given(y: Tensor, ndim: int, axes: str) -> Tensor:
 def _inputs(op: str, axes: str, x: Tensor, w: Any, bias: Any, groups: int, transposed: bool = False
             ) -> list[Tensor]:
     """Images (N, C, H, W), filters and the bias, if any, whose channels fit."""
-    images, w = as_images(op, x, axes), as_floats(w, op, "weight")
+    images, w = as_images(op, x, axes), as_floats(w, op, "weight", x)
     if w.ndim != len(axes) or 0 in w.shape:
         raise ValueError(f"{op}: weight must have {len(axes)} axes, none of length 0, got shape {w.shape}")
     first, second = w.shape[0], w.shape[1] * groups
@@ -129,7 +129,7 @@ def _inputs(op: str, axes: str, x: Tensor, w: Any, bias: Any, groups: int, trans
     if images.shape[1] != inputs:
         raise ValueError(
             f"{op}: weight expects {inputs} input channels but x has {images.shape[1]} (x.shape={x.shape}, "
-            f"weight.shape={w.shape}, groups={groups})")
+            f"weight.shape={w.shape}, groups={groups})" + misplaced(x.shape, inputs, len(axes) - 2))
     if first % groups:
         raise ValueError(f"{op}: weight.shape[0]={first} must be divisible by groups={groups} "
                          f"(weight.shape={w.shape})")
@@ -137,7 +137,7 @@ def _inputs(op: str, axes: str, x: Tensor, w: Any, bias: Any, groups: int, trans
         w = reshape(w, shape=(*w.shape[:2], 1, w.shape[2]))
     if bias is None:
         return [images, w]
-    bias = as_floats(bias, op, "bias")
+    bias = as_floats(bias, op, "bias", x)
     if bias.shape != (outputs,):
         raise ValueError(f"{op}: bias must have shape ({outputs},), one value per output channel, got "
                          f"{bias.shape}")
@@ -146,7 +146,7 @@ def _inputs(op: str, axes: str, x: Tensor, w: Any, bias: Any, groups: int, trans
 
 def _convolve(op: str, axes: str, x: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
               groups: Any, padding_mode: str) -> Tensor:
-    x, groups, dims = as_floats(x, op), whole(groups, op, "groups", 1), len(axes) - 2
+    x, groups, dims = as_floats(x, op, beside=w), whole(groups, op, "groups", 1), len(axes) - 2
     images, w, *rest = _inputs(op, axes, x, w, bias, groups)
     geometry = conv_geometry(op, images.shape[-dims:], w.shape[-dims:], stride, padding, dilation, groups)
     if one_of(padding_mode, op, "padding_mode", PADDING_MODES) != "zeros":
@@ -157,7 +157,7 @@ def _convolve(op: str, axes: str, x: Any, w: Any, bias: Any, stride: Any, paddin
 
 def _convolve_transposed(op: str, axes: str, x: Any, w: Any, bias: Any, stride: Any, padding: Any,
                          output_padding: Any, groups: Any, dilation: Any, output_size: Any) -> Tensor:
-    x, groups, dims = as_floats(x, op), whole(groups, op, "groups", 1), len(axes) - 2
+    x, groups, dims = as_floats(x, op, beside=w), whole(groups, op, "groups", 1), len(axes) - 2
     images, w, *rest = _inputs(op, axes, x, w, bias, groups, transposed=True)
     geometry = transposed_geometry(op, images.shape[-dims:], w.shape[-dims:], stride, padding,
                                    output_padding, dilation, groups, output_size)
@@ -237,7 +237,8 @@ def conv2d_weight(g: Any, x: Any, kernel: Any, stride: Any = 1, padding: Any = 0
     Source: the derivation heads this file.
     """
     op = "conv2d_weight"
-    g, x = as_floats(g, op, "g"), as_floats(x, op)
+    g = as_floats(g, op, "g", x)
+    x = as_floats(x, op, beside=g)
     if not g.ndim == x.ndim == 4:
         raise ValueError(f"{op}: g must have axes N, O, OH, OW and x N, C, H, W, got shapes "
                          f"{g.shape} and {x.shape}")
@@ -246,9 +247,9 @@ def conv2d_weight(g: Any, x: Any, kernel: Any, stride: Any = 1, padding: Any = 0
     if g.shape[0] != x.shape[0] or g.shape[2:] != geometry.out:
         raise ValueError(f"{op}: g must have shape ({x.shape[0]}, O, {geometry.out[0]}, {geometry.out[1]}), "
                          f"that of the convolution's output, got {g.shape} (x.shape={x.shape})")
-    if g.shape[1] % groups or x.shape[1] % groups:
+    if 0 in (g.shape[1], x.shape[1]) or g.shape[1] % groups or x.shape[1] % groups:
         raise ValueError(f"{op}: the channels of g and x must be divisible by groups={groups}, got "
-                         f"{g.shape[1]} and {x.shape[1]}")
+                         f"{g.shape[1]} and {x.shape[1]}; neither may be 0")
     return _conv2d_weight(g, x, geometry=geometry)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import generator, number
+from ..arguments import flag, generator, number
 from ..operands import as_floats
 from ..primitive import primitive
 from ..tensor import Tensor, share
@@ -25,7 +25,7 @@ def _drop(op: str, x: Any, p: float, training: bool, rng: Any, channels: bool) -
     x, p = as_floats(x, op), number(p, op, "p", 0, 1)
     if channels and x.ndim not in (3, 4):
         raise ValueError(f"{op}: x must have axes NCHW or NCL, got shape {x.shape}")
-    if not training or p == 0:
+    if not flag(training, op, "training") or p == 0:
         return x
     shape = x.shape[:2] + (1,) * (x.ndim - 2) if channels else x.shape
     scale = x.dtype.type(1.0 / (1.0 - p) if p < 1 else 0.0)

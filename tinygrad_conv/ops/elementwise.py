@@ -30,6 +30,7 @@ def row(template: Callable[..., Any], name: str, fn: Callable[..., Any], doc: st
     """The op `name`: `fn`, whose arguments are called as the template's."""
     op = primitive(named(template, name, doc))
     op.fn = fn  # called without the template in between
+    op.__module__ = next((vjp.__module__ for vjp in vjps), op.__module__)  # where the row is
     op.defvjp(*vjps)
     return op
 

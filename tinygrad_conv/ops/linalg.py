@@ -12,7 +12,7 @@ import numpy as np
 
 from ..kernels.parallel import split
 from ..kernels.product import product
-from ..operands import as_tensor
+from ..operands import tensors_of
 from ..primitive import primitive
 from ..tensor import Tensor, share
 from .shape import _reshape, _transpose, expand_dims
@@ -136,7 +136,7 @@ def outer(x: Any, y: Any) -> Tensor:
         >>> outer([1.0, 2.0], [3.0, 4.0]).data.tolist()
         [[3.0, 4.0], [6.0, 8.0]]
     """
-    x, y = as_tensor(x, "outer"), as_tensor(y, "outer")
+    x, y = tensors_of("outer", (x, y))
     return _reshape(x, shape=(x.size, 1)) * _reshape(y, shape=(1, y.size))
 
 
@@ -216,8 +216,8 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     """
     if not isinstance(subscripts, str):
         raise TypeError(f"einsum: subscripts must be a string, got {type(subscripts).__name__}")
-    xs = [x if isinstance(x, int | float) else as_tensor(x, "einsum") for x in operands]
-    return _einsum(*xs, subscripts=_explicit(subscripts, [getattr(x, "shape", ()) for x in xs]))
+    xs = tensors_of("einsum", operands)
+    return _einsum(*xs, subscripts=_explicit(subscripts, [x.shape for x in xs]))
 
 
 def _explicit(subscripts: str, shapes: list[Shape]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import is_whole, number, one_of, whole
+from ..arguments import flag, is_whole, number, one_of, whole
 from ..kernels.pointwise import keep
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
@@ -33,7 +33,8 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
 def _pair(op: str, input: Any, target: Any, reduction: str,
           choices: tuple[str, ...] = REDUCTIONS) -> tuple[Tensor, Tensor]:
     one_of(reduction, op, "reduction", choices)
-    x, t = as_floats(input, op, "input"), as_tensor(target, op)
+    x = as_floats(input, op, "input", target)
+    t = as_tensor(target, op, x)
     if x.shape != t.shape:
         fix = "nothing is broadcast here, since (N, 1) against (N,) would compare all pairs"
         if [n for n in x.shape if n != 1] == [n for n in t.shape if n != 1]:
@@ -153,7 +154,7 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None
     """
     op = "binary_cross_entropy_with_logits"
     x, t = _pair(op, input, target, reduction)
-    weight, pos_weight = [None if w is None else as_tensor(w, op) for w in (weight, pos_weight)]
+    weight, pos_weight = [None if w is None else as_tensor(w, op, x) for w in (weight, pos_weight)]
     for name, w in (("weight", weight), ("pos_weight", pos_weight)):
         if w is not None and (w.ndim > x.ndim or any(
                 n not in (1, m) for n, m in zip(w.shape[::-1], x.shape[::-1]))):
@@ -186,7 +187,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     Source: PyTorch's torch.nn.functional.kl_div.
     """
     x, t = _pair("kl_div", input, target, reduction, (*REDUCTIONS, "batchmean"))
-    if log_target:
+    if flag(log_target, "kl_div", "log_target"):
         loss = ew.exp(t) * (t - x)
     else:
         positive = t != 0.0
@@ -219,6 +220,7 @@ def nll_vjp(g, other, *, axis):
     return -(g.reshape(kept(other, axis)) if g.ndim else g) * other
 
 
+nll_vjp.defnotes("-g x target, which holds the 1/N")
 _nll.defvjp(lambda g, ans, logp, target, *, axis: nll_vjp(g, target, axis=axis),
             lambda g, ans, logp, target, *, axis: nll_vjp(g, logp, axis=axis))
 nll_vjp.defvjp(lambda h, out, g, other, *, axis: _nll(h, other, axis=axis),
@@ -231,10 +233,11 @@ nll_vjp.defvjp(lambda h, out, g, other, *, axis: _nll(h, other, axis=axis),
 def _batched(op: str, input: Any, target: Any, reduction: str) -> tuple[Tensor, Any, tuple[int, ...]]:
     """Input and target with a batch axis, and the axes that "none" sums over: both if there was no batch."""
     one_of(reduction, op, "reduction", REDUCTIONS)
-    x = as_floats(input, op, "input")
-    target = target if isinstance(target, Tensor) else np.asarray(target)
-    if x.ndim == 0:
-        raise ValueError(f"{op}: input must have shape (C,), (N, C) or (N, C, ...), got ()")
+    x = as_floats(input, op, "input", target)
+    target = target if isinstance(target, np.ndarray) else as_tensor(target, op, x)
+    if x.ndim == 0 or x.shape[x.ndim > 1] == 0:
+        raise ValueError(f"{op}: input must have shape (C,), (N, C) or (N, C, ...), of one class or more, "
+                         f"got {x.shape}")
     return (x, target, (1,)) if x.ndim > 1 else (expand_dims(x, 0), target[None], (0, 1))
 
 
@@ -258,17 +261,17 @@ def _class_numbers(op: str, target: Any, shape: tuple[int, ...], ignore_index: i
     return y
 
 
-def _class_weights(op: str, weight: Any, c: int, dtype: np.dtype) -> np.ndarray | None:
-    """The constant factor of each class, (C,), checked; None if there is none."""
+def _class_weights(op: str, weight: Any, x: Tensor) -> np.ndarray | None:
+    """The constant factor of each class, (C,), checked, in the dtype of x; None if there is none."""
     if weight is None:
         return None
     if isinstance(weight, Tensor) and weight.requires_grad:
         raise ValueError(f"{op}: weight is a constant, it must not require a gradient; pass "
                          f"weight.detach()")
-    w = as_tensor(weight, f"{op} weight")._data.astype(dtype)
-    if w.shape != (c,):
-        raise ValueError(f"{op}: weight must have shape ({c},), one number per class, got {w.shape}")
-    return w
+    w = as_tensor(weight, f"{op} weight", x)._data
+    if w.shape != x.shape[1:2]:
+        raise ValueError(f"{op}: weight must have shape {x.shape[1:2]}, one number per class, got {w.shape}")
+    return w.astype(x.dtype)
 
 
 def _of_classes(op: str, x: Tensor, target: Any, weight: Any, ignore_index: int, smoothing: float,
@@ -276,7 +279,7 @@ def _of_classes(op: str, x: Tensor, target: Any, weight: Any, ignore_index: int,
     """The factor of each -log-probability, (N, C, ...), and whether any row counts."""
     y = _class_numbers(op, target, x.shape, whole(ignore_index, op, "ignore_index"))
     (n, c, *rest), dtype = x.shape, x.dtype
-    w = _class_weights(op, weight, c, dtype)
+    w = _class_weights(op, weight, x)
     counted = y != ignore_index
     y = y * counted                                                         # (N, ...), in range
     own = counted.astype(dtype) if w is None else np.where(counted, w[y], dtype.type(0))
@@ -293,13 +296,13 @@ def _of_classes(op: str, x: Tensor, target: Any, weight: Any, ignore_index: int,
 def _of_probabilities(op: str, x: Tensor, target: Any, weight: Any, ignore_index: int, smoothing: float,
                       reduction: str) -> tuple[Tensor, bool]:
     """The same of probabilities, which may require a gradient."""
-    t, c = as_tensor(target, op), x.shape[1]
+    t, c = as_tensor(target, op, x), x.shape[1]
     if ignore_index >= 0:
         raise ValueError(f"{op}: ignore_index={ignore_index} goes with class targets, these are "
                          f"probabilities")
     if smoothing:
         t = t * (1.0 - smoothing) + smoothing / c
-    w = _class_weights(op, weight, c, x.dtype)
+    w = _class_weights(op, weight, x)
     if w is not None:
         t = t * share(w.reshape(c, *[1] * (x.ndim - 2)))
     return t * (c / x.size) if reduction == "mean" and x.size else t, x.size > 0
@@ -318,8 +321,9 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
         input: logits (C,), (N, C) or (N, C, d1, ...).
         target: class numbers (integers; the shape of input without C), or probabilities (floating
             point; the shape of input), which may require a gradient.
-        weight: (C,), a constant factor for each class. The mean over class targets is divided by
-            the sum of the weights of the targets; over probabilities by the number of rows.
+        weight: (C,), a constant factor for each class, taken in the dtype of input. The mean over class
+            targets is divided by the sum of the weights of the targets; over probabilities by the number
+            of rows.
         ignore_index: class targets with this number count nothing; if all have it, the mean is nan.
         reduction: "mean", "sum", or "none" for one number per row, (), (N,) or (N, d1, ...).
         label_smoothing: between 0 and 1: the part of the target that is spread evenly over the classes.
@@ -399,7 +403,7 @@ def hinge_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight:
     if x.ndim != 2:
         raise ValueError(f"{op}: input must have shape (N, C) or (C,), got {x.shape}")
     y, c = _class_numbers(op, target, x.shape, None), x.shape[1]
-    w = _class_weights(op, weight, c, x.dtype)
+    w = _class_weights(op, weight, x)
     own = x.dtype.type(1.0 / c) * (1 if w is None else w[y][:, None])
     each = (np.arange(c) != y[:, None]) * own                        # (N, C), the target itself 0
     short = relu(x - take_along_axis(x, y[:, None], 1) + margin)

@@ -19,18 +19,20 @@ is the derivative of <h, J(x)u> in x; since dr = -r^2/n <xhat, dx> and dxhat = J
     -r/n [ r (<h,u> - n mean(h) mean(u) - <h,xhat><u,xhat>/n) xhat + <u,xhat> J h + <h,xhat> J u ].
 
 Each is computed from x itself, not from saved values, so every order follows. Running statistics are
-tensors outside the tape; they change through `Tensor.mutate`.
+tensors outside the tape; they change through `core.change`.
 """
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..arguments import is_whole, number
+from ..arguments import flag, is_whole, number, whole
+from ..core import change
 from ..kernels import norm as kernels
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
 from ..tensor import Tensor, share
+from .elementwise import astype
 from .reduce import count, mean, sum
 from .shape import _broadcast_to, _reshape
 
@@ -117,21 +119,23 @@ _scale.defvjp(lambda g, ans, x, a, b: g * a,
 _scale.defbroadcast()
 
 
-def _checked(op: str, x: Any, least: int) -> Tensor:
-    x = as_floats(x, op)
+def _checked(op: str, x: Any, least: int, weight: Any) -> Tensor:
+    x = as_floats(x, op, beside=weight)
     if x.ndim < least:
         raise ValueError(f"{op}: x must have at least {least} axes, got shape {x.shape}")
     return x
 
 
-def _affine(op: str, weight: Any, bias: Any, shape: tuple[int, ...],
-            view: tuple[int, ...]) -> tuple[Any, Any]:
-    """weight and bias, both of `shape`, seen as `view`; 1 and 0 if they are None."""
-    weight, bias = [None if t is None else as_tensor(t, op) for t in (weight, bias)]
+def _affine(op: str, x: Tensor, weight: Any, bias: Any, shape: tuple[int, ...],
+            view: tuple[int, ...]) -> tuple[Tensor, Any, Any]:
+    """x, as wide as the widest of the three, and weight and bias of `shape`, seen as `view`; or 1 and 0."""
+    weight, bias = [None if t is None else as_tensor(t, op, x) for t in (weight, bias)]
+    dtypes = [t.dtype for t in (x, weight, bias) if t is not None and t.dtype.kind == "f"]
+    x = x if x.dtype == np.result_type(*dtypes) else astype(x, np.result_type(*dtypes))
     for name, t in (("weight", weight), ("bias", bias)):
         if t is not None and t.shape != shape:
             raise ValueError(f"{op}: {name} must have shape {shape}, got {t.shape}")
-    return (1.0 if weight is None else _reshape(weight, shape=view),
+    return (x, 1.0 if weight is None else _reshape(weight, shape=view),
             0.0 if bias is None else _reshape(bias, shape=view))
 
 
@@ -144,9 +148,9 @@ def _by_running(x: Tensor, mean: Tensor, var: Tensor, weight: Any, bias: Any, ep
 
 
 def _by_channel(op: str, x: Any, per_sample: bool, running: dict[str, Any], weight: Any, bias: Any,
-                own: bool, momentum: float, eps: float) -> Tensor:
+                own: bool, momentum: float | None, eps: float, counted: Tensor | None) -> Tensor:
     """Each channel, of the batch or of each sample, by x's own statistics or by the running ones."""
-    x, eps = _checked(op, x, 3 if per_sample else 2), number(eps, op, "eps", 0)
+    x, eps = _checked(op, x, 3 if per_sample else 2, weight), number(eps, op, "eps", 0)
     c, view = x.shape[1], (1, x.shape[1], *[1] * (x.ndim - 2))
     for name, t in running.items():
         if t is None and not own:
@@ -157,41 +161,48 @@ def _by_channel(op: str, x: Any, per_sample: bool, running: dict[str, Any], weig
                              f"gradient (it is changed in place), got {type(t).__name__} of shape "
                              f"{np.shape(t)}, {getattr(t, 'dtype', 'no dtype')}, requires_grad="
                              f"{getattr(t, 'requires_grad', False)}")
-    weight, bias = _affine(op, weight, bias, (c,), view)
+    x, weight, bias = _affine(op, x, weight, bias, (c,), view)
     if not own:
         return _by_running(x, running["running_mean"], running["running_var"], weight, bias, eps, view)
-    momentum = number(momentum, op, "momentum", 0, 1)
+    if momentum is not None or counted is None:
+        momentum = number(momentum, op, "momentum", 0, 1)
     axes = tuple(range(2, x.ndim)) if per_sample else (0, *range(2, x.ndim))
     n = count(x, axes)
     if n == 1 and x.size:
         raise ValueError(f"{op}: training needs more than one value per channel, got shape {x.shape}; use "
                          f"larger batches or images, or the running statistics (eval())")
     y, own_mean, own_var = normalize(x, weight, bias, axes=axes, eps=eps)
-    if x.size:
-        for t, new in zip(running.values(), (own_mean._data, own_var._data * (n / (n - 1)))):
-            if t is not None:
-                values = t.mutate()
-                values[:] = (1.0 - momentum) * values + momentum * new.reshape(-1, c).mean(axis=0)
+    new = [(t, a.reshape(-1, c).mean(axis=0)) for t, a in zip(running.values(), (
+        own_mean._data, own_var._data * (n / max(n - 1, 1)))) if t is not None and x.size]
+
+    def learned(old: list[np.ndarray]) -> Iterator[Any]:
+        weight = 1 / (int(old[-1]) + 1) if momentum is None else momentum
+        for values, (_, own_values) in zip(old, new):
+            yield (1.0 - weight) * values + weight * own_values
+        yield from [values + 1 for values in old[len(new):]]
+    change([*[t for t, _ in new], *([] if counted is None else [counted])], learned)
     return y
 
 
 def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, weight: Any = None,
-               bias: Any = None, training: bool = False, momentum: float = 0.1,
-               eps: float = 1e-5) -> Tensor:
+               bias: Any = None, training: bool = False, momentum: float | None = 0.1,
+               eps: float = 1e-5, *, num_batches_tracked: Tensor | None = None) -> Tensor:
     """Normalise each channel of x (N, C), (N, C, L) or (N, C, H, W) over all other axes.
 
     In training it uses the batch's mean and biased variance; the running tensors, if given, are then
     updated in place (by `Tensor.mutate`) to (1 - momentum) * running + momentum * new, with unbiased
-    new variances, n/(n-1). Otherwise it uses the running tensors, as constants.
+    new variances, n/(n-1), and the count goes up: all of them or, after an interrupt or an error, none, and
+    no update of another thread is lost. Otherwise it uses the running tensors, as constants.
 
     Args:
         x: floating point.
         running_mean, running_var: tensors (C,) that require no gradient, or None in training.
         weight, bias: (C,) or None.
         training: whether to use the batch's statistics.
-        momentum: the weight of the new value (PyTorch's meaning), in [0, 1]; for a cumulative average,
-            1/(number of batches so far).
+        momentum: the weight of the new value (PyTorch's meaning), in [0, 1]; None averages all batches
+            counted so far.
         eps: added to the variance.
+        num_batches_tracked: a whole number, counted up in training; None counts nothing.
 
     Raises:
         ValueError: in training with one value per channel, or if shapes or numbers do not fit.
@@ -207,12 +218,14 @@ def batch_norm(x: Any, running_mean: Tensor | None, running_var: Tensor | None, 
     Source: Ioffe & Szegedy 2015; arguments as torch.nn.functional.batch_norm.
     """
     return _by_channel("batch_norm", x, False, {"running_mean": running_mean, "running_var": running_var},
-                       weight, bias, training, momentum, eps)
+                       weight, bias, flag(training, "batch_norm", "training"), momentum, eps,
+                       num_batches_tracked)
 
 
 def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None,
                   weight: Any = None, bias: Any = None, use_input_stats: bool = True,
-                  momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+                  momentum: float | None = 0.1, eps: float = 1e-5, *,
+                  num_batches_tracked: Tensor | None = None) -> Tensor:
     """Normalise each channel of each sample of x (N, C, L) or (N, C, H, W).
 
     Args:
@@ -220,7 +233,7 @@ def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tenso
         running_mean, running_var: as in `batch_norm`: updated with the averages over samples of the
             means and unbiased variances; used unless `use_input_stats`.
         weight, bias: (C,) or None.
-        use_input_stats, momentum, eps: as `training`, `momentum`, `eps` of `batch_norm`.
+        use_input_stats, momentum, eps, num_batches_tracked: as `training` and the others of `batch_norm`.
 
     Raises:
         ValueError: with one value per channel and sample, or if shapes do not fit.
@@ -232,7 +245,8 @@ def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tenso
     Source: Ulyanov et al. 2016; arguments as torch.nn.functional.instance_norm.
     """
     return _by_channel("instance_norm", x, True, {"running_mean": running_mean, "running_var": running_var},
-                       weight, bias, use_input_stats, momentum, eps)
+                       weight, bias, flag(use_input_stats, "instance_norm", "use_input_stats"), momentum, eps,
+                       num_batches_tracked)
 
 
 def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None,
@@ -248,12 +262,12 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
 
     Source: Ba et al. 2016; arguments as torch.nn.functional.layer_norm.
     """
-    shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (
-        normalized_shape,)
-    x, eps = as_floats(x, "layer_norm"), number(eps, "layer_norm", "eps", 0)
+    sizes = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+    shape = tuple([whole(n, "layer_norm", "normalized_shape", 0) for n in sizes])
+    x, eps = as_floats(x, "layer_norm", beside=weight), number(eps, "layer_norm", "eps", 0)
     if not shape or x.shape[-len(shape):] != shape:
         raise ValueError(f"layer_norm: x must end in normalized_shape {shape}, got shape {x.shape}")
-    weight, bias = _affine("layer_norm", weight, bias, shape, shape)
+    x, weight, bias = _affine("layer_norm", x, weight, bias, shape, shape)
     return normalize(x, weight, bias, axes=tuple(range(x.ndim - len(shape), x.ndim)), eps=eps)[0]
 
 
@@ -276,13 +290,13 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
 
     Source: Wu & He 2018; arguments as torch.nn.functional.group_norm.
     """
-    x, eps = _checked("group_norm", x, 2), number(eps, "group_norm", "eps", 0)
+    x, eps = _checked("group_norm", x, 2, weight), number(eps, "group_norm", "eps", 0)
     n, c, *rest = x.shape
     if not is_whole(num_groups) or num_groups < 1 or c % num_groups:
         raise ValueError(f"group_norm: {c} channels cannot be cut into {num_groups!r} groups (shape "
                          f"{x.shape})")
     grouped = (num_groups, c // num_groups)
-    weight, bias = _affine("group_norm", weight, bias, (c,), (1, *grouped, *[1] * len(rest)))
+    x, weight, bias = _affine("group_norm", x, weight, bias, (c,), (1, *grouped, *[1] * len(rest)))
     y = normalize(_reshape(x, shape=(n, *grouped, *rest)), weight, bias,
                   axes=tuple(range(2, x.ndim + 1)), eps=eps)[0]
     return _reshape(y, shape=x.shape)

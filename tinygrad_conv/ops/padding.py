@@ -1,10 +1,11 @@
 """Borders: pad with a constant, and its adjoint crop; reflected or repeated borders are indexing."""
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..arguments import number, one_of
+from ..arguments import is_whole, number, one_of
 from ..operands import as_tensor
 from ..primitive import primitive
 from ..tensor import Tensor
@@ -43,13 +44,13 @@ def _border(x: Tensor, width: Sequence[tuple[int, int]], mode: str) -> Tensor:
 def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     """NumPy's forms: one int, one (before, after), or one pair per axis."""
     try:
-        width = np.broadcast_to(np.asarray(pad_width), (ndim, 2))
+        width = np.broadcast_to(np.array(pad_width, object), (ndim, 2))
     except ValueError:
-        width = np.empty(0)
-    if width.dtype.kind not in "iu":
+        width = np.full((1, 2), None)
+    if not all(map(is_whole, width.flat)):
         raise ValueError(f"pad: pad_width must be an int, a pair or {ndim} pairs of ints, the "
                          f"first axis first, got {pad_width!r}")
-    return width.tolist()
+    return [(operator.index(before), operator.index(after)) for before, after in width]
 
 
 def _constant(value: Any, dtype: np.dtype) -> bool | int | float:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import number, sides, sizes
+from ..arguments import flag, number, sides, sizes
 from ..tensor import Tensor
 from ..kernels import planes
 from ..kernels.geometry import Geometry, pool_geometry
@@ -160,10 +160,10 @@ def _maxima(op: str, axes: str, x: Any, kernel_size: Any, stride: Any, padding: 
             ceil_mode: bool, return_indices: bool) -> Any:
     x, ndim = _planes(op, x, axes)
     geometry = pool_geometry(op, x.shape[6 - len(axes):], kernel_size, stride, padding, dilation,
-                             bool(ceil_mode))
+                             flag(ceil_mode, op, "ceil_mode"))
     y = _max_pool2d(x, geometry=geometry)
     maxima = as_given(y, ndim, axes)
-    if not return_indices:
+    if not flag(return_indices, op, "return_indices"):
         return maxima
     return maxima, as_given(max_pool2d_indices(x, y, geometry=geometry), ndim, axes)
 
@@ -171,12 +171,14 @@ def _maxima(op: str, axes: str, x: Any, kernel_size: Any, stride: Any, padding: 
 def _averages(op: str, axes: str, x: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
               count_include_pad: bool, divisor_override: float | None = None) -> Tensor:
     x, ndim = _planes(op, x, axes)
-    geometry = pool_geometry(op, x.shape[6 - len(axes):], kernel_size, stride, padding, 1, bool(ceil_mode))
+    geometry = pool_geometry(op, x.shape[6 - len(axes):], kernel_size, stride, padding, 1,
+                             flag(ceil_mode, op, "ceil_mode"))
     if divisor_override is not None:
         divisor_override = number(divisor_override, op, "divisor_override")
     if divisor_override == 0:
         raise ValueError(f"{op}: divisor_override must not be 0")
-    return as_given(_avg_pool2d(x, geometry=geometry, count_include_pad=bool(count_include_pad),
+    count_include_pad = flag(count_include_pad, op, "count_include_pad")
+    return as_given(_avg_pool2d(x, geometry=geometry, count_include_pad=count_include_pad,
                                 divisor_override=divisor_override), ndim, axes)
 
 
@@ -313,7 +315,7 @@ def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) 
     """
     x, ndim, size = _bins("adaptive_max_pool2d", x, output_size)
     y, indices = (as_given(t, ndim, "NCHW") for t in _adaptive_max_pool2d(x, output_size=size))
-    return (y, indices) if return_indices else y
+    return (y, indices) if flag(return_indices, "adaptive_max_pool2d", "return_indices") else y
 
 
 def global_avg_pool2d(x: Any) -> Tensor:
@@ -346,10 +348,8 @@ def _unpooled_size(output_size: Any, pooled: tuple[int, ...], kernel_size: Any, 
     op = "max_unpool2d"
     kernel = sizes(kernel_size, op, "kernel_size", 2)
     stride = kernel if stride is None else sizes(stride, op, "stride", 2)
-    if isinstance(padding, str):
-        raise ValueError(f"{op}: padding must be numbers, got {padding!r}; several sizes pool to {pooled}")
     least = tuple((n - 1) * s - sum(p) + k for n, s, p, k in zip(
-        pooled, stride, sides(padding, op, 2), kernel))
+        pooled, stride, sides(padding, op, 2, words=()), kernel))
     size = least
     if output_size is not None:
         size = sizes(output_size[-2:] if isinstance(output_size, list | tuple) else output_size, op,

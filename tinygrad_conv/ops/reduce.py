@@ -1,6 +1,7 @@
 """Reductions over axes, and how each entry contributes to the result.
 
-`axis` is an int, a tuple or None (all); `keepdims` leaves axes of length 1. A VJP gives the
+`axis` is an int, a tuple or None (all); `()` is no axis, as in NumPy (to PyTorch it is all). `keepdims`
+leaves axes of length 1. A single number has an axis 0, along which nothing happens to it. A VJP gives the
 cotangent its lost axes back (`_back`) and lets broadcasting do the rest. Composites come last.
 """
 import math
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..arguments import Axis, axes_of, axis_of, number
+from ..arguments import Axis, axes_of, axis_of, flag, number
 from ..kernels.pointwise import floating
 from ..kernels.total import total
 from ..operands import as_floats, as_tensor
@@ -34,7 +35,7 @@ def reduction(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., 
 
     def reduce(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         x = operand(x, name)
-        return made(x, axis=counted(axis, x.ndim, name), keepdims=bool(keepdims))
+        return made(x, axis=counted(axis, x.ndim, name), keepdims=flag(keepdims, name, "keepdims"))
     made = ew.row(op, name, fn, doc, vjps)
     return made, ew.named(reduce, name, doc)
 
@@ -70,7 +71,7 @@ def _extreme_vjp(g, ans, x, *, axis, keepdims):
 
 def _log_of_sum(x, *, axis, keepdims):
     x = floating(x)
-    top = np.maximum.reduce(x, axis=axis, keepdims=True)
+    top = np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
     with np.errstate(divide="ignore"):
         out = np.log(total(np.exp(x - top), axis, keepdims=True)) + top
@@ -126,15 +127,18 @@ def _cumsum(x, *, axis):
 _cumsum.defvjp(lambda g, ans, x, *, axis: flip(_cumsum(flip(g, axis), axis=axis), axis))
 
 
-def cumsum(x: Any, axis: int) -> Tensor:
-    """Running sums along an axis, kept in float64.
+def cumsum(x: Any, axis: int | None = None) -> Tensor:
+    """Running sums along an axis, kept in float64; of all entries in a row by default (NumPy's rule).
 
     Example:
         >>> cumsum([1.0, 2.0, 3.0], 0).data.tolist()
         [1.0, 3.0, 6.0]
     """
     x = as_tensor(x, "cumsum")
-    return _cumsum(x, axis=axis_of(axis, x.ndim, "cumsum"))
+    if axis is None:
+        x, axis = _reshape(x, shape=(x.size,)), 0
+    axis = axis_of(axis, x.ndim, "cumsum")
+    return _cumsum(x, axis=axis) if x.ndim else sum(x)
 
 
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -159,7 +163,7 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         y = pairs if y.shape[0] % 2 == 0 else concatenate([pairs, getitem(y, slice(2 * half, None))])
     if y.shape[0] == 0:
         y = concatenate([y, np.ones((1, *left), x.dtype)])
-    return _reshape(y, shape=kept(x, axes) if keepdims else left)
+    return _reshape(y, shape=kept(x, axes) if flag(keepdims, "prod", "keepdims") else left)
 
 
 def _half_as_single(op: str, x: Any, f: Callable[[Tensor], Tensor]) -> Tensor:
@@ -216,7 +220,7 @@ def norm(x: Any, p: Any = 2, axis: Axis = None, keepdims: bool = False) -> Tenso
         >>> norm([3.0, 4.0]).item()
         5.0
     """
-    if not isinstance(p, int | float | str) or p not in (2, "fro"):
+    if not isinstance(p, int | float | str | np.number) or p not in (2, "fro"):
         raise ValueError(f"norm: expects p=2, the Euclidean norm, got {p!r}; an axis is given by name, "
                          f"axis= or dim=; other norms are made of tg.abs, tg.sum and tg.amax")
     return _half_as_single("norm", x, lambda y: _root(

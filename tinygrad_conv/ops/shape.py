@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arguments import Axis, axes_of, axis_of, is_whole, whole
 from ..core import as_array
-from ..operands import as_tensor
+from ..operands import as_tensor, tensors_of
 from ..primitive import primitive
 from ..tensor import Tensor
 
@@ -36,7 +36,9 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
         >>> reshape([1.0, 2.0, 3.0, 4.0], (2, -1)).shape
         (2, 2)
     """
-    return _reshape(as_tensor(x, "reshape"), shape=tuple(shape) if np.iterable(shape) else (shape,))
+    sizes = shape if np.iterable(shape) else (shape,)
+    shape = tuple([whole(n, "reshape", "a size in shape") for n in sizes])
+    return _reshape(as_tensor(x, "reshape"), shape=shape)
 
 
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -50,8 +52,6 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         (2, 12)
     """
     x = as_tensor(x, "flatten")
-    if x.ndim == 0:
-        return _reshape(x, shape=(1,))
     lo, hi = axis_of(start_dim, x.ndim, "flatten"), axis_of(end_dim, x.ndim, "flatten")
     if lo > hi:
         raise ValueError(f"flatten: start_dim {start_dim} lies after end_dim {end_dim}")
@@ -209,7 +209,7 @@ _concatenate.defvjp_variadic(_part)
 def _tensors(op: str, arrays: Any) -> list[Tensor]:
     if not np.iterable(arrays):
         raise TypeError(f"{op}: expects a list of tensors, got {arrays!r}")
-    return [as_tensor(x, op) for x in arrays]
+    return list(tensors_of(op, tuple(arrays)))
 
 
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
@@ -260,6 +260,8 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     """
     x = as_tensor(x, "split")
     axis = axis_of(axis, x.ndim, "split")
+    if not x.ndim:
+        raise ValueError("split: a single number, of shape (), has no axis to cut")
     n, cut = x.shape[axis], indices_or_sections
     if is_whole(cut):
         if cut < 1 or n % cut:
@@ -311,12 +313,12 @@ def _plain(i: Any) -> Any:
 def _picked(op: str, x: Tensor, index: tuple[Any, ...]) -> Tensor:
     try:
         return _getitem(x, index=index)
-    except IndexError as e:
-        raise IndexError(f"{op}: {e.__cause__} (index {index}, shape {x.shape})") from None
+    except (IndexError, OverflowError) as e:
+        raise IndexError(f"{op}: {e.__cause__ or e} (index {index}, shape {x.shape})") from None
 
 
 def getitem(x: Any, index: Any) -> Tensor:
-    """x[index], NumPy's basic and advanced indexing.
+    """x[index], NumPy's basic and advanced indexing; `t[index]` takes numbers beside arrays as PyTorch does.
 
     Raises:
         IndexError: if the index is out of range or has too many axes; names both.
@@ -329,8 +331,39 @@ def getitem(x: Any, index: Any) -> Tensor:
     return _picked("getitem", as_tensor(x, "getitem"), tuple([_plain(i) for i in index]))
 
 
+def _axes_taken(i: Any) -> int:
+    """How many axes of a tensor one part of an index stands for."""
+    return 0 if i is None or i is Ellipsis else i.ndim if isinstance(i, np.ndarray) and i.dtype == bool else 1
+
+
+def numbers_first(x: Tensor, index: tuple[Any, ...]) -> Tensor:
+    """x[index] as PyTorch reads it: each number is taken before any array is.
+
+    To NumPy a number beside arrays is one of them, and what arrays pick comes first where they do not lie
+    together: `x[0, :, [1, 2]]` of shape (2, 3, 4) is (2, 3) there, and (3, 2) here. An ellipsis that stands
+    for no axis keeps them apart there, and not here.
+    """
+    parts = [_plain(i) for i in index]
+    if any(isinstance(i, np.ndarray) for i in parts):
+        all_of = [slice(None)]
+        rest = all_of * (x.ndim - sum(map(_axes_taken, parts)))
+        parts = [part for i in parts for part in (rest if i is Ellipsis else [i])]
+        if any(type(i) is int for i in parts):
+            basic = [part for i in parts for part in (
+                all_of * _axes_taken(i) if isinstance(i, np.ndarray) else [i])]
+            x = _picked("getitem", x, tuple(basic))
+            parts = [i if isinstance(i, np.ndarray) else slice(None) for i in parts if type(i) is not int]
+    return _picked("getitem", x, tuple(parts))
+
+
 def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
-    """out[.., i, ..] = x[.., indices[.., i, ..], ..] (NumPy's name; PyTorch's gather).
+    """out[.., i, ..] = x[.., indices[.., i, ..], ..] (NumPy's name; see also `t.gather`, PyTorch's).
+
+    On the other axes the lengths are equal, or one is 1, which broadcasts; or that of the indices is
+    smaller, and they pick from the first rows of x.
+
+    Raises:
+        TypeError, IndexError: for indices that are not integers, lie outside, or do not fit x.
 
     Example:
         >>> take_along_axis([[1.0, 2.0], [3.0, 4.0]], [[1], [0]], 1).data.tolist()
@@ -341,5 +374,7 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
         raise TypeError(f"take_along_axis: indices must be integers with {x.ndim} axes, got "
                         f"{indices.dtype} of shape {indices.shape}")
     axis = axis_of(axis, x.ndim, "take_along_axis")
-    grid = np.indices(x.shape, sparse=True)  # not of indices: they may broadcast
+    if not x.ndim:
+        return _reshape(take_along_axis(_reshape(x, shape=(1,)), indices[None], 0), shape=())
+    grid = np.indices([n if m == 1 else min(m, n) for m, n in zip(indices.shape, x.shape)], sparse=True)
     return _picked("take_along_axis", x, (*grid[:axis], indices, *grid[axis + 1:]))

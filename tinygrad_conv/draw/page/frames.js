@@ -4,7 +4,7 @@
 
 const PAD = 14, HEAD = 26, ROW_GAP = 30, PORT_GAP = 6, LANE = 6, LONGEST_LANE = 150;
 const FIRST = 4; // how much straighter the first argument comes than the others
-const LEAVES = new Set(["parameter", "input", "constant"]);
+const LEAVES = new Set(["parameter", "input", "constant", "seed"]);
 
 // Lay out an open frame and all in it. `links` holds, by frame, {from, to, net, wire}: from null is
 // the top border, to null the bottom one. `flip` draws upwards.

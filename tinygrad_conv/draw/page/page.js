@@ -180,7 +180,7 @@ function legendRow(className, text) {
   const group = svgElement("g", { class: className });
   if (className.startsWith("wire")) group.append(svgElement("path", { class: "line", d: "M4,13L68,13" }));
   else {
-    const round = /parameter|input|constant/.test(className) ? 9 : 3;
+    const round = /parameter|input|constant|seed/.test(className) ? 9 : 3;
     if (/closed/.test(className)) group.append(svgElement("rect", { class: "behind", x: 9, y: 7, width: 58, height: 17 }));
     group.append(svgElement("rect", { class: "shape", x: 5, y: 4, width: 62, height: 17, rx: round }));
   }
@@ -193,6 +193,7 @@ byId("legend").append(...[
   kinds.has("op") && legendRow("node op", "op: a recorded call"),
   kinds.has("parameter") && legendRow("node parameter", "parameter: a leaf that requires a gradient"),
   kinds.has("input") && legendRow("node input", "input: a leaf that requires no gradient"),
+  kinds.has("seed") && legendRow("node seed", "seed: the gradient a backward starts with"),
   kinds.has("constant") && legendRow("node constant", "constant: a number, a mask, a running mean"),
   kinds.has("module") && legendRow("node module", "module drawn as one box"),
   tree.frames.length && legendRow("node closed", "closed module: click to open"),

@@ -85,7 +85,7 @@ def gradients(graph: Graph) -> tuple[dict[int, np.ndarray], str]:
     """
     tensors = [t for source in graph.sources.values() for t in shown(source)]
     live = [t for t in tensors if isinstance(t, Tensor)]
-    left = {id(t): t.grad._data for t in live if t.grad is not None}
+    left = {id(t): t.grad._data for t in live if isinstance(t.grad, Tensor)}
     if any(backwards(box.scope) for box in graph.boxes):
         return left, "The backward is drawn as boxes of its own; their values are the gradients."
     results = ends(graph)

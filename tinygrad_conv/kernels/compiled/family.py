@@ -133,7 +133,7 @@ def _convolve(make: Callable[..., plans.Plan], x: np.ndarray, w: np.ndarray, b: 
     w = np.ascontiguousarray(w, dtype)
     b = found.zeros if b is None else np.ascontiguousarray(b, dtype)
     y = np.empty((n, *size, len(found.zeros)), dtype)
-    packed = workspace("weights", (found.packed,), dtype)
+    packed = np.empty(found.packed, dtype)
     px, pw, pb, py, pk, po, pp = _addresses(x, w, b, y, packed, found.offsets, plan.numbers)
     found.pack(pw, pk, po, *found.counts, *found.strides)
     yh = size[1] * len(found.zeros)
