@@ -93,7 +93,7 @@ def compiled(code: Code) -> Callable[..., None]:
     engine.finalize_object()
     kinds = [ctypes.c_int64 if a.type == INDEX else ctypes.c_void_p for a in code.arguments]
     function = ctypes.CFUNCTYPE(None, *kinds)(engine.get_function_address(NAME))
-    function.engine = engine  # which owns the code
+    engine.detach()  # the code stays as long as the process: it may be called while Python ends
     return function
 
 
