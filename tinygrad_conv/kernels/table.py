@@ -1,9 +1,9 @@
 """Which kernel serves a call: one table of functions on arrays, by operation.
 
 A family of kernels (`numpy` and `compiled` come with this package) registers its functions, and touches no
-other file. The one registered last is asked first; `use_kernels` says whether all are. Inputs are read-only, of any strides, of float16, float32 or
-float64; b may be None; the result is an array of the inputs' dtype. Operations and their arguments,
-x (N, C, H, W), with a `Geometry`:
+other file. The one registered last is asked first; `use_kernels` says whether all are. Inputs are read-only,
+of any strides, of float16, float32 or float64; b may be None; the result is an array of the inputs' dtype.
+Operations and their arguments, x (N, C, H, W), with a `Geometry`:
 
     conv2d(x, w, b, geometry)              maxima(x, geometry)
     input_adjoint(g, w, b, geometry)       maxima_scatter(g, x, y, geometry)
@@ -27,8 +27,9 @@ EXTRAS = {"compiled": "; it needs the extra: pip install 'tinygrad_conv[fast]'"}
 
 
 class Kernel(NamedTuple):
-    """One row: `serves`, of the same arguments, says whether `function` takes the call, and `worth` whether it
-    should, if nobody asked for the family."""
+    """One row: `serves`, of the same arguments, says whether `function` takes the call, and `worth` whether
+    it should, if nobody asked for the family.
+    """
 
     family: str
     function: Callable[..., np.ndarray]
@@ -81,7 +82,9 @@ _here: ContextVar[str | None] = ContextVar("kernels", default=None)
 
 
 class Choice:
-    """What `use_kernels` returns: as a context manager, the choice of this thread or task inside the block only."""
+    """What `use_kernels` returns: as a context manager, the choice of this thread or task inside the block
+    only.
+    """
 
     def __init__(self, family: str, before: str) -> None:
         self.family, self.before = family, before
@@ -98,10 +101,10 @@ class Choice:
 def use_kernels(family: str) -> Choice:
     """Let a family of kernels compute from now on: "numpy", "compiled" or, as at first, "auto".
 
-    A family that does not serve a call (half precision, say) leaves it to "numpy". "auto" takes the fastest for each
-    call: large ones go to "compiled", if the extra `fast` is installed. Results of one family are the same in every
-    run with as many threads; those of two differ by rounding. The variable TINYGRAD_CONV_KERNELS says what a process
-    begins with.
+    A family that does not serve a call (half precision, say) leaves it to "numpy". "auto" takes the fastest
+    for each call: large ones go to "compiled", if the extra `fast` is installed. Results of one family are
+    the same in every run with as many threads; those of two differ by rounding. The variable
+    TINYGRAD_CONV_KERNELS says what a process begins with.
 
     Returns:
         a context manager: `with use_kernels("numpy"):` chooses for this thread or task inside the block only.

@@ -1,13 +1,29 @@
 """Direct convolution in machine code: generators of the three bilinear maps.
 
-No columns are made. The images that a kernel works on are copied, band by band, into a small padded scratch
-that stays in the cache, channels last: (rows, columns, C). There, what tap (a, b) of window (i, j) sees lies at
-a fixed distance from the window's first cell, and no border needs care. A tile of outputs, T neighbours in a row
-by V vectors of filters, is kept in registers while all its products are added up: V vectors of weights and T
-cells, each spread over a vector, give T * V products.
+No columns are made, as patches.py makes them. The image that a kernel works on is copied, band by band (some
+rows of outputs at a time), into a small padded scratch that stays in the cache, channels last: (rows,
+columns, C). There, what tap (a, b) of window (i, j) sees lies at a fixed distance from the window's first
+cell, and no border needs care. A tile of outputs, T neighbours in a row by V vectors of filters, is kept in
+registers while all its products are added up: V vectors of weights and T cells, each spread over a vector,
+give T * V products. (Register blocking, as in Georganas et al., "Anatomy of high-performance deep learning
+convolutions on SIMD architectures", 2018.)
 
-The input adjoint at stride s is s*s convolutions of the gradient, one for each remainder of the cell's position
-by s, each with those taps that meet such cells: the same generators serve both, by `Phase`s.
+The input adjoint at stride s is s*s convolutions of the gradient, one for each remainder of the cell's
+position by s, each with those taps that meet such cells: the same generators serve both, by `Phase`s.
+
+What the kernels are given, counted in numbers of their dtype unless it says otherwise:
+
+    x        (N, C, H, W) of any strides sn, sc, sh, sw: what is copied; for the input adjoint, the gradient
+    w        weights, packed in the order in which they are read: see each generator
+    b        (O,)
+    y        (N, OH, OW, O), dense; an image is yn numbers, a row yh
+    scratch  (rows, columns, C), one band
+    plan     64-bit integers, made by plan.py: IMAGE_FIELDS, and PLACE_FIELDS along the columns for each
+    phase;
+             then for each band BAND_FIELDS, and PLACE_FIELDS along the rows for each phase (`fields` in all)
+    first, last  which bands of all images are to be done: band u % `bands` of image u // `bands`
+
+and the weight adjoint g (N, OH, OW, O), dense, and dw, to which it adds.
 """
 from __future__ import annotations
 
@@ -15,12 +31,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .ir import INDEX, POINTER, Code, Value, every_block
+from .ir import INDEX, POINTER, Code, Value
 
 UNROLLED = 96      # products written out one after the other
-IMAGE_FIELDS = 5   # of the plan's head: first column copied, columns copied, zeros left and right, columns in all
-BAND_FIELDS = 4    # of a band: first row copied, rows copied, rows of zeros above and below
-PLACE_FIELDS = 3   # of a phase, along each axis: where in the scratch it begins, how many outputs, where in y
+IMAGE_FIELDS = 5   # first column that is copied, how many are, columns of zeros left and right, sum of these
+BAND_FIELDS = 4    # first row that is copied, how many are, rows of zeros above and below
+PLACE_FIELDS = 3   # where the first window begins in the scratch, how many outputs, where the first lies in y
 
 
 @dataclass(frozen=True)
@@ -34,7 +50,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Phase:
-    """The taps, along both axes, of a set of outputs."""
+    """The taps, along both axes, of a set of outputs: all of them in `conv2d`, every s-th in its adjoint."""
 
     rows: Steps
     columns: Steps
@@ -48,8 +64,9 @@ class Phase:
 class Shape:
     """What a kernel is specialised on; batch and image sizes are its arguments.
 
-    `channels` are the inputs and `filters` the outputs of each group; `vectors` (V) of so many `lanes` and `tile`
-    (T) say what is kept in registers; windows lie `step` apart in the scratch, outputs `spacing` apart in y.
+    `channels` are the inputs and `filters` the outputs of each group; `vectors` (V) of so many `lanes` and
+    `tile` (T) say what is kept in registers; windows lie `step` apart in the scratch, outputs `spacing` apart
+    in y.
     """
 
     number: str
@@ -62,6 +79,10 @@ class Shape:
     phases: tuple[Phase, ...]
     step: tuple[int, int] = (1, 1)
     spacing: tuple[int, int] = (1, 1)
+
+    @property
+    def vector(self) -> str:
+        return f"<{self.lanes} x {self.number}>"
 
     @property
     def block(self) -> int:
@@ -97,86 +118,77 @@ def _copy_band(code: Code, x: Value, scratch: Value, plan: Value, band: Value, c
     code.clear(code.at(scratch, (above + rows) * pitch), below * pitch)
     first = code.at(x, row * sh + left * sw)
     dense = code.both(code.compare("eq", sw, channels), code.compare("eq", sc, 1))
-
-    def line(i: Value) -> None:
+    for i in code.range(0, rows):
         to, source = code.at(scratch, (above + i) * pitch), code.at(first, i * sh)
         code.clear(to, before * channels)
         code.clear(code.at(to, (before + width) * channels), after * channels)
         to = code.at(to, before * channels)
-
-        def one_by_one() -> None:
-            code.loop(0, width, 1, lambda j: code.loop(0, channels, 1, lambda c: code.store(
-                code.load(source, j * sw + c * sc, code.number), to, j * channels + c)))
-        code.when(dense, lambda: code.copy(to, source, width * channels), one_by_one)
-    code.loop(0, rows, 1, line)
+        for is_dense in code.when(dense):
+            if is_dense:
+                code.copy(to, source, width * channels)
+            else:
+                for j in code.range(0, width):
+                    for c in code.range(0, channels):
+                        code.store(code.load(source, j * sw + c * sc, code.number), to, j * channels + c)
     return pitch
 
 
 def _along(code: Code, steps: Steps, cells: Value, distance: Any, weights: Value, size: int,
            body: Callable[..., Any], carried: Sequence[Value] = ()) -> Any:
-    """`body(cells, weights, *carried)` for each tap along an axis; their cells lie a `distance` apart."""
+    """`body(cells, weights, *carried)` for each tap along an axis.
+
+    Neighbouring cells of the axis lie a `distance` apart; each tap has weights of this `size`.
+    """
     if steps.count == 1:
         return body(code.at(cells, distance * steps.first), weights, *carried)
     return code.loop(0, steps.count, 1, lambda a, *carried: body(
-        code.at(cells, (a * steps.step + steps.first) * distance), code.at(weights, a * size), *carried), *carried)
+        code.at(cells, (a * steps.step + steps.first) * distance), code.at(weights, a * size), *carried),
+        *carried)
 
 
 def _outputs(shape: Shape, block: int, size: int, channel: Callable[[Any, Any], Any],
              tile: Callable[[Code, Phase, Value, Value, Value, Value, Value, int], None]) -> Code:
     """A kernel that fills y: all loops around the tile.
 
-    `block` outputs of a group belong together, with `size` weights a tap; `channel(group, output)` is the first
-    that they see. The tile is called as `tile(code, phase, cells, pitch, weights, bias, out, left)`: T neighbours,
-    whose first window begins at `cells`.
+    `block` outputs of a group belong together, with `size` weights a tap; `channel(group, output)` is the
+    first that they see. The tile is called as `tile(code, phase, cells, pitch, weights, bias, out, left)`: T
+    neighbours, the first of which lies at `out` and has its window at `cells`, of the `left` outputs of the
+    block.
     """
     code = Code(shape.number, x=POINTER, w=POINTER, b=POINTER, y=POINTER, scratch=POINTER, plan=POINTER,
                 first=INDEX, last=INDEX, bands=INDEX, fields=INDEX, sn=INDEX, sh=INDEX, sw=INDEX, sc=INDEX,
                 yn=INDEX, yh=INDEX)
     x, w, b, y, scratch, plan, first, last, bands, fields, sn, *strides, yn, yh = code.arguments
-    every = shape.filters * shape.groups  # numbers of a cell of y
-    head = IMAGE_FIELDS + PLACE_FIELDS * len(shape.phases)
-
-    def unit(u: Value) -> None:
+    cell, blocks = shape.filters * shape.groups, -(-shape.filters // block)  # a cell is so many numbers of y
+    head, before = IMAGE_FIELDS + PLACE_FIELDS * len(shape.phases), 0        # taps of the phases before
+    for u in code.range(first, last):
         n, band = u // bands, code.at(plan, (u % bands) * fields + head, INDEX)
         pitch = _copy_band(code, code.at(x, n * sn), scratch, plan, band, shape.scratch, strides)
-        tap = 0
         for k, phase in enumerate(shape.phases):
-            before = tap  # taps of the phases before
             column, columns, to = (code.read(plan, IMAGE_FIELDS + PLACE_FIELDS * k + f) for f in range(3))
             row, rows, to_row = (code.read(band, BAND_FIELDS + PLACE_FIELDS * k + f) for f in range(3))
             start = code.at(scratch, row * pitch + column * shape.scratch)
-            end = code.at(y, n * yn + to_row * yh + to * every)
-
-            def group(g: Any, phase: Phase = phase) -> None:
-                def filters(number: Any, left: int) -> None:
+            end = code.at(y, n * yn + to_row * yh + to * cell)
+            for g, _ in code.blocks(shape.groups, 1):
+                for number, left in code.blocks(shape.filters, block):
                     o = g * shape.filters + number * block
-                    weights = code.at(w, (g * -(-shape.filters // block) + number) * (shape.taps * size)
-                                      + before * size)
-
-                    def line(i: Value) -> None:
+                    weights = code.at(w, (g * blocks + number) * (shape.taps * size) + before * size)
+                    for i in code.range(0, rows):
                         cells = code.at(start, (i * shape.step[0]) * pitch + channel(g, o))
                         out = code.at(end, (i * shape.spacing[0]) * yh + o)
-
-                        def some(j: Value) -> None:
-                            j = code.least(j, columns - shape.tile)  # the last tile may overlap the one before
-                            tile(code, phase, code.at(cells, j * (shape.step[1] * shape.scratch)), pitch, weights,
-                                 code.at(b, o), code.at(out, j * (shape.spacing[1] * every)), left)
-                        code.loop(0, columns, shape.tile, some)
-                    code.loop(0, rows, 1, line)
-                every_block(code, shape.filters, block, filters)
-            if shape.groups == 1:
-                group(0)
-            else:
-                code.loop(0, shape.groups, 1, group)
-            tap += phase.taps
-    code.loop(first, last, 1, unit)
+                        for j in code.range(0, columns, shape.tile):
+                            j = code.least(j, columns - shape.tile)  # the last may overlap the one before
+                            tile(code, phase, code.at(cells, j * (shape.step[1] * shape.scratch)), pitch,
+                                 weights, code.at(b, o), code.at(out, j * (shape.spacing[1] * cell)), left)
+            before += phase.taps
     return code
 
 
 def gather(shape: Shape) -> Code:
     """y[n,p,q,o] = b[o] + sum over taps (a, b) and c of xp[n, p+a, q+b, c] w[a,b,c,o]; vectors along o.
 
-    w is (groups, blocks, taps, C, V * lanes), the taps phase by phase.
+    w is (groups, blocks, taps, C, V * lanes), the taps phase by phase. The sums of a tile are a list of T * V
+    vectors, those of one output side by side.
     """
     def tile(code, phase, cells, pitch, weights, bias, out, left):
         counts, vector = shape.counts(left), code.vector(shape.lanes)
@@ -185,7 +197,8 @@ def gather(shape: Shape) -> Code:
         def products(cells, weights, total, n):
             """n neighbouring numbers of the scratch times their weights."""
             for u in range(n):
-                ws = [code.load(weights, u * shape.block + v * shape.lanes, vector) for v in range(len(counts))]
+                ws = [code.load(weights, u * shape.block + v * shape.lanes, vector)
+                      for v in range(len(counts))]
                 spread = [code.spread(code.load(cells, t * apart + u, shape.number), vector)
                           for t in range(shape.tile)]
                 total = [code.fma(cell, weight, total[t * len(ws) + v])
@@ -193,6 +206,7 @@ def gather(shape: Shape) -> Code:
             return total
 
         def run(cells, weights, total, n):
+            """The same for any n: some written out in a loop, and the rest."""
             some = max(1, min(n, UNROLLED // (shape.tile * len(counts))))
             main = n // some * some if n > 2 * some else 0
             if main:
@@ -208,8 +222,8 @@ def gather(shape: Shape) -> Code:
                           lambda cells, weights, *total: run(cells, weights, total, channels), total)
         total = [code.load(bias, v * shape.lanes, vector, n) for v, n in enumerate(counts)] * shape.tile
         if phase.taps:
-            total = _along(code, phase.rows, cells, pitch, weights, phase.columns.count * channels * shape.block,
-                           row, total)
+            total = _along(code, phase.rows, cells, pitch, weights,
+                           phase.columns.count * channels * shape.block, row, total)
         for t in range(shape.tile):
             for v, n in enumerate(counts):
                 code.store(total[t * len(counts) + v], out,
@@ -264,7 +278,8 @@ def gather_each(shape: Shape) -> Code:
         if phase.taps:
             total = _along(code, phase.rows, cells, pitch, weights, phase.columns.count * shape.block,
                            lambda cells, weights, *total: _along(
-                               code, phase.columns, cells, shape.scratch, weights, shape.block, tap, total), total)
+                               code, phase.columns, cells, shape.scratch, weights, shape.block, tap, total),
+                           total)
         for t in range(shape.tile):
             for v, n in enumerate(counts):
                 code.store(total[t * len(counts) + v], out,
@@ -272,32 +287,44 @@ def gather_each(shape: Shape) -> Code:
     return _outputs(shape, shape.block, shape.block, lambda g, o: o, tile)
 
 
-def _sums(shape: Shape, group: Callable[..., None]) -> Code:
-    """A kernel that adds to dw: the loops over bands. `group(code, g, cells, pitch, grads, dw, columns, rows)`."""
+def _sums(shape: Shape, work: Callable[..., None]) -> Code:
+    """A kernel that adds to dw: the loop over bands. Each is done by `work(code, cells, pitch, grads, dw,
+    outputs)`.
+
+    The first window begins at `cells`, its gradients lie at `grads`. `outputs(cells, grads, total, products)`
+    adds up `products(cells, grads, *total)` at every output of the band, for a list of cells of the window.
+    """
     code = Code(shape.number, x=POINTER, g=POINTER, dw=POINTER, scratch=POINTER, plan=POINTER,
                 first=INDEX, last=INDEX, bands=INDEX, fields=INDEX, sn=INDEX, sh=INDEX, sw=INDEX, sc=INDEX,
                 gn=INDEX, gh=INDEX)
     x, g, dw, scratch, plan, first, last, bands, fields, sn, *strides, gn, gh = code.arguments
-
-    def unit(u: Value) -> None:
+    for u in code.range(first, last):
         n, band = u // bands, code.at(plan, (u % bands) * fields + IMAGE_FIELDS + PLACE_FIELDS, INDEX)
         pitch = _copy_band(code, code.at(x, n * sn), scratch, plan, band, shape.scratch, strides)
         column, columns = (code.read(plan, IMAGE_FIELDS + f) for f in range(2))
         row, rows, from_row = (code.read(band, BAND_FIELDS + f) for f in range(3))
-        cells, grads = code.at(scratch, row * pitch + column * shape.scratch), code.at(g, n * gn + from_row * gh)
 
-        def outputs(tap_cells: Sequence[Value], grads: Value, total: Sequence[Value],
-                    products: Callable[..., Sequence[Value]]) -> Sequence[Value]:
-            """`products(cells, grads, *total)` at every output of the band."""
+        def outputs(cells: Sequence[Value], grads: Value, total: Sequence[Value],
+                    products: Callable[..., Sequence[Value]], rows: Value = rows, columns: Value = columns,
+                    pitch: Value = pitch) -> Sequence[Value]:
             def line(i: Value, *total: Value) -> Sequence[Value]:
-                here, there = [code.at(c, (i * shape.step[0]) * pitch) for c in tap_cells], code.at(grads, i * gh)
+                here = [code.at(c, (i * shape.step[0]) * pitch) for c in cells]
+                there = code.at(grads, i * gh)
                 return code.loop(0, columns, 1, lambda j, *total: products(
                     [code.at(c, j * (shape.step[1] * shape.scratch)) for c in here],
                     code.at(there, j * (shape.filters * shape.groups)), *total), *total)
             return code.loop(0, rows, 1, line, *total)
-        group(code, cells, pitch, grads, dw, outputs)
-    code.loop(first, last, 1, unit)
+        work(code, code.at(scratch, row * pitch + column * shape.scratch), pitch,
+             code.at(g, n * gn + from_row * gh), dw, outputs)
     return code
+
+
+def _spots(code: Code, shape: Shape, cells: Value, pitch: Value, channels: Sequence[Any]) -> list[Value]:
+    """Where a window has the cells of all its taps, (KH, KW, channels) in one list."""
+    rows, columns = shape.phases[0].rows, shape.phases[0].columns
+    return [code.at(cells, (rows.first + a * rows.step) * pitch
+                    + ((columns.first + b * columns.step) * shape.scratch + c))
+            for a in range(rows.count) for b in range(columns.count) for c in channels]
 
 
 def correlate(shape: Shape) -> Code:
@@ -307,104 +334,97 @@ def correlate(shape: Shape) -> Code:
     blocks * V * lanes).
     """
     (phase,), channels, padded = shape.phases, shape.channels, shape.blocks * shape.block
-    rows, columns, vector = phase.rows, phase.columns, f"<{shape.lanes} x {shape.number}>"
+    rows, columns, vector, size = phase.rows, phase.columns, shape.vector, channels * padded
+
+    def tile(code, outputs, spots, sums, grads, left):
+        """Rows of dw from `sums` on, of the cells at `spots`."""
+        counts = shape.counts(left)
+
+        def products(here, there, *total):
+            gs = [code.load(there, v * shape.lanes, vector, n) for v, n in enumerate(counts)]
+            values = [code.spread(code.load(c, 0, shape.number), vector) for c in here]
+            return [code.fma(value, gv, total[t * len(gs) + v])
+                    for t, value in enumerate(values) for v, gv in enumerate(gs)]
+        total = outputs(spots, grads, [code.load(sums, t * padded + v * shape.lanes, vector)
+                                       for t in range(len(spots)) for v in range(len(counts))], products)
+        for k, value in enumerate(total):
+            code.store(value, sums, k // len(counts) * padded + k % len(counts) * shape.lanes)
+
+    def filters(code, cells, pitch, sums, grads, outputs, left):
+        """All rows of dw, for V vectors of filters."""
+        def run(cells, sums, length):
+            """Those of so many neighbours in the scratch, T at a time."""
+            for q, n in code.blocks(length, shape.tile):
+                tile(code, outputs, [code.at(cells, q * shape.tile + t) for t in range(n)],
+                     code.at(sums, q * (shape.tile * padded)), grads, left)
+
+        if shape.taps * channels <= 2 * shape.tile:  # few: all written out
+            spots = _spots(code, shape, cells, pitch, range(channels))
+            for q in range(0, len(spots), shape.tile):
+                tile(code, outputs, spots[q:q + shape.tile], code.at(sums, q * padded), grads, left)
+        elif columns.step == 1 and shape.groups == 1:  # the cells of a row's taps lie side by side
+            _along(code, rows, cells, pitch, sums, columns.count * size, lambda cells, sums: run(
+                code.at(cells, columns.first * shape.scratch), sums, columns.count * channels))
+        else:
+            _along(code, rows, cells, pitch, sums, columns.count * size, lambda cells, sums: _along(
+                code, columns, cells, shape.scratch, sums, size,
+                lambda cells, sums: run(cells, sums, channels)))
 
     def work(code, cells, pitch, grads, dw, outputs):
-        def tile(spots: Sequence[Value], sums: Value, grads: Value, left: int) -> None:
-            counts = shape.counts(left)
-
-            def products(here, there, *total):
-                gs = [code.load(there, v * shape.lanes, vector, n) for v, n in enumerate(counts)]
-                values = [code.spread(code.load(c, 0, shape.number), vector) for c in here]
-                return [code.fma(value, gv, total[t * len(gs) + v])
-                        for t, value in enumerate(values) for v, gv in enumerate(gs)]
-            total = outputs(spots, grads, [code.load(sums, t * padded + v * shape.lanes, vector)
-                                           for t in range(len(spots)) for v in range(len(counts))], products)
-            for k, value in enumerate(total):
-                code.store(value, sums, k // len(counts) * padded + k % len(counts) * shape.lanes)
-
-        def run(cells: Value, sums: Value, grads: Value, length: int, left: int) -> None:
-            """The sums of so many neighbours in the scratch, T at a time."""
-            every_block(code, length, shape.tile, lambda q, n: tile(
-                [code.at(cells, q * shape.tile + t) for t in range(n)], code.at(sums, q * (shape.tile * padded)),
-                grads, left))
-
-        def group(g: Any) -> None:
-            def filters(number: Any, left: int) -> None:
+        for g, _ in code.blocks(shape.groups, 1):
+            for number, left in code.blocks(shape.filters, shape.block):
                 there = code.at(grads, g * shape.filters + number * shape.block)
-                sums = code.at(dw, g * (shape.taps * channels * padded) + number * shape.block)
-                here = code.at(cells, g * channels)
-                size = channels * padded
-                if shape.taps * channels <= 2 * shape.tile:  # few: all written out
-                    spots = [code.at(here, (rows.first + a * rows.step) * pitch
-                                     + ((columns.first + b * columns.step) * shape.scratch + c))
-                             for a in range(rows.count) for b in range(columns.count) for c in range(channels)]
-                    for q in range(0, len(spots), shape.tile):
-                        tile(spots[q:q + shape.tile], code.at(sums, q * padded), there, left)
-                elif columns.step == 1 and shape.groups == 1:
-                    _along(code, rows, here, pitch, sums, columns.count * size, lambda here, sums: run(
-                        code.at(here, columns.first * shape.scratch), sums, there, columns.count * channels, left))
-                else:
-                    _along(code, rows, here, pitch, sums, columns.count * size, lambda here, sums: _along(
-                        code, columns, here, shape.scratch, sums, size,
-                        lambda here, sums: run(here, sums, there, channels, left)))
-            every_block(code, shape.filters, shape.block, filters)
-        if shape.groups == 1:
-            group(0)
-        else:
-            code.loop(0, shape.groups, 1, group)
+                sums = code.at(dw, g * (shape.taps * size) + number * shape.block)
+                filters(code, code.at(cells, g * channels), pitch, sums, there, outputs, left)
     return _sums(shape, work)
 
 
 def correlate_each(shape: Shape) -> Code:
     """The same where each filter sees one channel, its own: dw is (blocks, taps, V * lanes)."""
-    (phase,), vector = shape.phases, f"<{shape.lanes} x {shape.number}>"
-    rows, columns = phase.rows, phase.columns
+    vector = shape.vector
+
+    def tile(code, outputs, spots, sums, grads, left):
+        counts = shape.counts(left)
+        at = [code.at(sums, t * shape.block + v * shape.lanes)
+              for t in range(len(spots)) for v in range(len(counts))]
+
+        def products(here, there, *total):
+            gs = [code.load(there, v * shape.lanes, vector, n) for v, n in enumerate(counts)]
+            return [code.fma(code.load(c, v * shape.lanes, vector, n), gs[v], total[t * len(gs) + v])
+                    for t, c in enumerate(here) for v, n in enumerate(counts)]
+        for value, p in zip(outputs(spots, grads, [code.load(p, 0, vector) for p in at], products), at):
+            code.store(value, p, 0)
 
     def work(code, cells, pitch, grads, dw, outputs):
-        def channels(number: Any, left: int) -> None:
-            counts, o = shape.counts(left), number * shape.block
-            spots = [(code.at(cells, (rows.first + a * rows.step) * pitch
-                              + (columns.first + b * columns.step) * shape.scratch + o), a * columns.count + b)
-                     for a in range(rows.count) for b in range(columns.count)]
-            for q in range(0, len(spots), shape.tile):
-                some = spots[q:q + shape.tile]
-                at = [(code.at(dw, number * (shape.taps * shape.block) + tap * shape.block + v * shape.lanes))
-                      for _, tap in some for v in range(len(counts))]
-
-                def products(here, there, *total):
-                    gs = [code.load(there, v * shape.lanes, vector, n) for v, n in enumerate(counts)]
-                    return [code.fma(code.load(c, v * shape.lanes, vector, n), gs[v], total[t * len(gs) + v])
-                            for t, c in enumerate(here) for v, n in enumerate(counts)]
-                total = outputs([c for c, _ in some], code.at(grads, o), [code.load(p, 0, vector) for p in at],
-                                products)
-                for value, p in zip(total, at):
-                    code.store(value, p, 0)
-        every_block(code, shape.filters, shape.block, channels)
+        for number, left in code.blocks(shape.filters, shape.block):
+            o, sums = number * shape.block, code.at(dw, number * (shape.taps * shape.block))
+            spots = _spots(code, shape, cells, pitch, [o])
+            for t in range(0, len(spots), shape.tile):
+                tile(code, outputs, spots[t:t + shape.tile], code.at(sums, t * shape.block),
+                     code.at(grads, o), left)
     return _sums(shape, work)
 
 
 def pack(number: str, block: int) -> Code:
-    """Weights as the kernels read them: (groups, blocks, taps, C, block), with zeros where filters are missing.
+    """Weights as the kernels read them: (groups, blocks, taps, C, block), with zeros where filters are
+    missing.
 
-    `offsets` says where each tap lies in w; the strides, counted in numbers, lead to the next group, channel, filter.
+    `offsets` says where each tap lies in w; the strides, counted in numbers, lead to the next group, channel,
+    filter.
     """
     code = Code(number, w=POINTER, packed=POINTER, offsets=POINTER, groups=INDEX, taps=INDEX, channels=INDEX,
                 filters=INDEX, sg=INDEX, sc=INDEX, so=INDEX)
     w, packed, offsets, groups, taps, channels, filters, sg, sc, so = code.arguments
-    blocks = (filters + (block - 1)) // block
-    zero = code.constant(0.0)
-
-    def row(g: Value, k: Value, tap: Value) -> None:
-        source = code.at(w, g * sg + k * (so * block) + code.read(offsets, tap))
-        to = code.at(packed, ((g * blocks + k) * taps + tap) * channels * block)
-        left = code.least(filters - k * block, block)
-
-        def channel(c: Value) -> None:
-            code.loop(0, left, 1, lambda o: code.store(
-                code.load(source, c * sc + o * so, number), to, c * block + o))
-            code.loop(left, block, 1, lambda o: code.store(zero, to, c * block + o))
-        code.loop(0, channels, 1, channel)
-    code.loop(0, groups, 1, lambda g: code.loop(0, blocks, 1, lambda k: code.loop(
-        0, taps, 1, lambda tap: row(g, k, tap))))
+    blocks, zero = (filters + (block - 1)) // block, code.constant(0.0)
+    for g in code.range(0, groups):
+        for k in code.range(0, blocks):
+            for tap in code.range(0, taps):
+                source = code.at(w, g * sg + k * (so * block) + code.read(offsets, tap))
+                to = code.at(packed, ((g * blocks + k) * taps + tap) * channels * block)
+                left = code.least(filters - k * block, block)
+                for c in code.range(0, channels):
+                    for o in code.range(0, left):
+                        code.store(code.load(source, c * sc + o * so, number), to, c * block + o)
+                    for o in code.range(left, block):
+                        code.store(zero, to, c * block + o)
     return code

@@ -5,7 +5,6 @@ specialised on channels, filters, kernel, stride and dtype.
 """
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -71,7 +70,9 @@ def _vectors(count: int) -> int:
 
 def _few(number: str, o: int, c: int, taps: int) -> bool:
     """Whether vectors along the channels take fewer instructions than vectors along the filters."""
-    return o <= FEW and o * c <= LONG and o * (taps * -(-c // _lanes(number, c)) + ADDING_UP) < taps * c * -(-o // _lanes(number, o))
+    along_channels = o * (taps * -(-c // _lanes(number, c)) + ADDING_UP)
+    along_filters = taps * c * -(-o // _lanes(number, o))
+    return o <= FEW and o * c <= LONG and along_channels < along_filters
 
 
 # ----- convolution -----
@@ -91,8 +92,8 @@ class Convolution(NamedTuple):
 
 
 @lru_cache(REMEMBERED)
-def _convolution(make: Callable[..., plans.Plan], geometry: Geometry, o: int, c: int, dtype: np.dtype, bands: int
-                 ) -> Convolution:
+def _convolution(make: Callable[..., plans.Plan], geometry: Geometry, o: int, c: int, dtype: np.dtype,
+                 bands: int) -> Convolution:
     """Of `conv2d`, or of the input adjoint if the plan is made `backward`; w is (groups * o, c, KH, KW)."""
     number, groups, (kh, kw) = NUMBERS[dtype], geometry.groups, geometry.kernel
     so, sc, sg = c * kh * kw, kh * kw, o * c * kh * kw
@@ -114,7 +115,8 @@ def _convolution(make: Callable[..., plans.Plan], geometry: Geometry, o: int, c:
     else:
         lanes = _lanes(number, o)
         vectors = _vectors(-(-o // lanes))
-        kind, found = conv.gather, shape(lanes, vectors, 24 // vectors if wide else 12 // vectors - (vectors == 1))
+        kind = conv.gather
+        found = shape(lanes, vectors, 24 // vectors if wide else 12 // vectors - (vectors == 1))
         counts, strides, block = (groups, found.taps, c, o), (sg, sc, so), found.block
     packed = counts[0] * -(-counts[3] // block) * block * counts[1] * counts[2]
     offsets = plan.taps[0] * kw + plan.taps[1]
@@ -140,7 +142,8 @@ def _convolve(make: Callable[..., plans.Plan], x: np.ndarray, w: np.ndarray, b: 
 
     def work(lo: int, hi: int) -> None:
         scratch, = _addresses(workspace("band", (plan.cells * shape.scratch,), dtype))
-        kernel(px, pk, pb, py, scratch, pp, lo, hi, plan.bands, plan.fields, sn, sh, sw, sc, size[0] * yh, yh)
+        kernel(px, pk, pb, py, scratch, pp, lo, hi, plan.bands, plan.fields, sn, sh, sw, sc,
+               size[0] * yh, yh)
     split(n * plan.bands, y.size * found.packed // max(1, shape.filters) > WORTH_THREADS, work, hold=False)
     return y.transpose(0, 3, 1, 2)
 

@@ -1,28 +1,36 @@
 """A small language for kernels: Python functions that write LLVM's intermediate representation as text.
 
 A `Code` is one function in the making; what it computes are `Value`s: 64-bit integers (indices), numbers,
-vectors of numbers, pointers. Python's operators on them write instructions; Python's own integers
-are constants of the kernel, and Python's own loops unroll. So
+vectors of numbers (as many as a register of the CPU holds: its lanes), pointers. Python's operators on them
+write instructions; Python's own integers are constants of the kernel. Python's own loops write their body
+again and again, so that it is unrolled; `code.range` writes it once, inside a loop of the kernel. So
 
-    def scale(x, n, a):                              # what NumPy writes  x *= a
+    def scale(x, n, a):                              # what NumPy writes  x *= a, for n a multiple of 16
         vector = code.vector(16)
-        code.loop(0, n, 16, lambda i: code.store(code.load(x, i, vector) * code.spread(a, vector), x, i))
+        for i in code.range(0, n, 16):
+            code.store(code.load(x, i, vector) * code.spread(a, vector), x, i)
 
-reads like the loop that it is. A loop may carry values from one turn to the next (accumulators, which so stay
-in registers): `code.loop(0, n, 1, lambda i, total: [total + ...], start)`.
+reads like the loop that it is. A loop may carry values from one turn to the next (sums, which so stay in
+registers): `code.loop(0, n, 1, lambda i, total: [total + ...], start)`.
+
+In the text, every value is written once and never again (static single assignment). What differs from turn to
+turn is a `phi`: "this, if we come from before the loop; that, if from its end".
 """
 from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 INDEX, POINTER, TRUTH = "i64", "ptr", "i1"
 
 
 class Value:
-    """The result of an instruction: its name in the text, and its type."""
+    """The result of an instruction: its name in the text, and its type.
+
+    The operators need a value on the left, or + and *. They leave out what changes nothing: x + 0, x * 1.
+    """
 
     __slots__ = ("code", "name", "type")
 
@@ -73,7 +81,22 @@ def lanes_of(type: str) -> int:
 
 
 class Code:
-    """One function in the making: `Code("float", x=POINTER, n=INDEX)`, its `arguments`, its text."""
+    """One function in the making, of numbers of one kind ("float" or "double"), its `arguments`, its `text`.
+
+    Example:
+        >>> code = Code("double", x=POINTER)
+        >>> x, = code.arguments
+        >>> code.store(code.load(x, 2, "double") + code.constant(1.0), x, 0)
+        >>> print(code.text("first_is_third_and_one"))
+        define void @first_is_third_and_one(ptr noalias %x) {
+        entry:
+          %v0 = getelementptr double, ptr %x, i64 2
+          %v1 = load double, ptr %v0, align 8
+          %v2 = fadd double %v1, 0x3FF0000000000000
+          store double %v2, ptr %x, align 8
+          ret void
+        }
+    """
 
     def __init__(self, number: str, **arguments: str) -> None:
         self.number, self.lines = number, ["entry:"]
@@ -81,7 +104,7 @@ class Code:
         self.arguments = [Value(self, f"%{key}", kind) for key, kind in arguments.items()]
 
     def text(self, name: str) -> str:
-        """The whole module, with the function under that name."""
+        """The whole module, with the function under that name; what one pointer writes, no other leads to."""
         arguments = ", ".join(f"{v.type}{' noalias' * (v.type == POINTER)} {v}" for v in self.arguments)
         return "\n".join([*sorted(self.declared), f"define void @{name}({arguments}) {{",
                           *self.lines, "  ret void", "}", ""])
@@ -98,11 +121,13 @@ class Code:
     # ----- instructions -----
 
     def emit(self, type: str, instruction: str) -> Value:
+        """The result, of that type, of an instruction written as text."""
         value = Value(self, f"%v{next(self.names)}", type)
         self.lines.append(f"  {value} = {instruction}")
         return value
 
     def binary(self, name: str, a: Value, b: Any) -> Value:
+        """ "add", "sub", "mul", "div" or "rem", of two indices, numbers or vectors."""
         prefix = {"div": "s", "rem": "s"}.get(name, "") if a.type == INDEX else "f"
         return self.emit(a.type, f"{prefix}{name} {a.type} {a}, {b}")
 
@@ -112,9 +137,11 @@ class Code:
                          f"{'icmp' if a.type == INDEX else 'fcmp'} {how} {a.type} {a}, {b}")
 
     def both(self, a: Value, b: Value) -> Value:
+        """Whether a and b hold, lane by lane."""
         return self.emit(a.type, f"and {a.type} {a}, {b}")
 
     def either(self, a: Value, b: Value) -> Value:
+        """Whether one of a and b holds, lane by lane."""
         return self.emit(a.type, f"or {a.type} {a}, {b}")
 
     def no(self, a: Value) -> Value:
@@ -123,13 +150,15 @@ class Code:
 
     def none(self, type: str) -> Value:
         """False, for every lane of a vector."""
-        return Value(self, "zeroinitializer" if type.startswith("<") else "false", type.replace(self.number, TRUTH))
+        return Value(self, "zeroinitializer" if type.startswith("<") else "false",
+                     type.replace(self.number, TRUTH))
 
     def nan(self, a: Value) -> Value:
         """Where a is not a number."""
         return self.compare("uno", a, a)
 
     def select(self, condition: Value, a: Any, b: Any) -> Value:
+        """a where the condition holds, else b: of indices, or lane by lane."""
         kind = next(v.type for v in (a, b, condition) if isinstance(v, Value))
         return self.emit(kind, f"select {condition.type} {condition}, {kind} {a}, {kind} {b}")
 
@@ -197,6 +226,7 @@ class Code:
         self.call("llvm.memset.p0.i64", "void", to, "i8 0", f"i64 {self.bytes(count)}", "i1 false")
 
     def bytes(self, count: Any) -> Any:
+        """How many bytes so many numbers take."""
         return count * {"float": 4, "double": 8}[self.number]
 
     def spread(self, v: Value, type: str) -> Value:
@@ -211,46 +241,66 @@ class Code:
         return 8 if "double" in type else 4
 
     def _first(self, count: int, type: str) -> str:
+        """The mask that holds for the first lanes."""
         n = lanes_of(type)
         return f"<{n} x i1> <{', '.join(f'i1 {int(k < count)}' for k in range(n))}>"
 
     # ----- control -----
 
-    def loop(self, lo: Any, hi: Any, step: Any, body: Callable[..., Any],
-             *carried: Value) -> list[Value]:
+    def range(self, lo: Any, hi: Any, step: Any = 1) -> Iterator[Value]:
+        """`for i in code.range(lo, hi):` a loop of the kernel, whose body Python runs once, to write it."""
+        return self._turns(lo, hi, step, [], [], [])
+
+    def loop(self, lo: Any, hi: Any, step: Any, body: Callable[..., Any], *carried: Value) -> list[Value]:
         """`body(i, *carried)` for i in range(lo, hi, step); what it returns is carried to the next turn.
 
         Returns what the last turn gave, or `carried` if there was none.
         """
+        values = [Value(self, f"%v{next(self.names)}", v.type) for v in carried]
+        given: list[Value] = []
+        for i in self._turns(lo, hi, step, values, carried, given):
+            given += body(i, *values) or ()
+        return values
+
+    def _turns(self, lo: Any, hi: Any, step: Any, values: Sequence[Value], starts: Sequence[Value],
+               ends: Sequence[Value]) -> Iterator[Value]:
+        """A loop around what is written while this waits; `values` are `starts` first, and then `ends`."""
         head, inside, after = (f"b{next(self.names)}" for _ in range(3))
         before, i = self.block, Value(self, f"%v{next(self.names)}", INDEX)
-        values = [Value(self, f"%v{next(self.names)}", v.type) for v in carried]
         self._branch(head)
         self._begin(head)
         mark = len(self.lines)
         go = self.emit(TRUTH, f"icmp slt i64 {i}, {hi}")
         self.lines.append(f"  br i1 {go}, label %{inside}, label %{after}")
         self._begin(inside)
-        result = body(i, *values)
-        given = list(result) if carried else []
-        following = self.emit(INDEX, f"add i64 {i}, {step}")
-        last = self.block
+        yield i
+        following, last = self.emit(INDEX, f"add i64 {i}, {step}"), self.block
         self._branch(head)
         self.lines[mark:mark] = [f"  {i} = phi i64 [{lo}, %{before}], [{following}, %{last}]", *[
             f"  {v} = phi {v.type} [{start}, %{before}], [{end}, %{last}]"
-            for v, start, end in zip(values, carried, given)]]
+            for v, start, end in zip(values, starts, ends)]]
         self._begin(after)
-        return values
 
-    def when(self, condition: Value, body: Callable[[], None], otherwise: Callable[[], None] | None = None
-             ) -> None:
-        """Do the one or the other."""
+    def blocks(self, count: int, block: int) -> Iterator[tuple[Any, int]]:
+        """`for k, left in code.blocks(count, block):` each block of `count`, of which `left` are there.
+
+        All are but in the last, which is written apart: there may be less to do.
+        """
+        if count // block == 1:
+            yield 0, block
+        elif count >= block:
+            for k in self.range(0, count // block):
+                yield k, block
+        if count % block:
+            yield count // block, count % block
+
+    def when(self, condition: Value) -> Iterator[bool]:
+        """`for true in code.when(condition):` the body is written twice, for the one case and the other."""
         yes, no, after = (f"b{next(self.names)}" for _ in range(3))
         self.lines.append(f"  br i1 {condition}, label %{yes}, label %{no}")
-        for label, part in ((yes, body), (no, otherwise)):
+        for label in (yes, no):
             self._begin(label)
-            if part is not None:
-                part()
+            yield label == yes
             self._branch(after)
         self._begin(after)
 
@@ -263,7 +313,8 @@ class Code:
         given, last = body(*carried), self.block
         self._branch(after)
         self._begin(after)
-        return [self.emit(a.type, f"phi {a.type} [{a}, %{last}], [{b}, %{before}]") for a, b in zip(given, carried)]
+        return [self.emit(a.type, f"phi {a.type} [{a}, %{last}], [{b}, %{before}]")
+                for a, b in zip(given, carried)]
 
     def _branch(self, label: str) -> None:
         self.lines.append(f"  br label %{label}")
@@ -271,16 +322,6 @@ class Code:
     def _begin(self, label: str) -> None:
         self.block = label
         self.lines.append(f"{label}:")
-
-
-def every_block(code: Code, count: int, block: int, body: Callable[[Any, int], None]) -> None:
-    """`body(k, left)` for each block of `count`, of which `left` are there: all of them but in the last."""
-    if count // block == 1:
-        body(0, block)
-    elif count >= block:
-        code.loop(0, count // block, 1, lambda k: body(k, block))
-    if count % block:
-        body(count // block, count % block)
 
 
 def _type_of(constant: str) -> str:

@@ -1,7 +1,7 @@
 """From text to machine code: LLVM through llvmlite. What was made is kept on disk, for the next process.
 
-A kept file is a checksum and object code. Its name stands for the text, the CPU and LLVM's version, so a file that
-is there is the right one; one that is damaged, or that somebody else could have written, is made again.
+A kept file is a checksum and object code. Its name stands for the text, the CPU and LLVM's version, so a file
+that is there is the right one; one that is damaged, or that somebody else could have written, is made again.
 """
 from __future__ import annotations
 

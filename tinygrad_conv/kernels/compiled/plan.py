@@ -1,6 +1,7 @@
 """Where the windows of a geometry lie in the scratch, band by band: arrays of numbers that the kernels read.
 
-Along one axis, a phase is (steps, places): its taps, and for a range of y's cells, which windows it has there.
+Along one axis, a phase is (steps, places): its taps, and for a range of y's cells, which windows it has
+there.
 """
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ BAND_BYTES = 1 << 17  # of the scratch, which stays in a second-level cache besi
 class Axis(NamedTuple):
     """A phase along one axis: the taps by number and where they lie, and which outputs are of this phase.
 
-    Output u, of those with u = `first` modulo `spacing`, has its first window cell at (u + `shift`) // `spacing` *
-    `stride` + `origin` of the image.
+    Output u, of those with u = `first` modulo `spacing`, has its first window cell at (u + `shift`) //
+    `spacing` * `stride` + `origin` of the image.
     """
 
     taps: tuple[int, ...]
@@ -62,8 +63,9 @@ def _forward(geometry: Geometry, axis: int) -> list[Axis]:
 
 
 def _backward(geometry: Geometry, axis: int) -> list[Axis]:
-    """Cell u is met by tap a from output i = (u + p - a*d)/s: for each remainder r of u + p, the taps with a*d = r
-    modulo s, the largest first, which lie (a*d - r)/s before output (u + p)//s."""
+    """Cell u is met by tap a from output i = (u + p - a*d)/s: for each remainder r of u + p, the taps with
+    a*d = r modulo s, the largest first, which lie (a*d - r)/s before output (u + p)//s.
+    """
     k, s, d = geometry.kernel[axis], geometry.stride[axis], geometry.dilation[axis]
     p, found = geometry.padding[axis][0], []
     for r in range(s):
@@ -76,7 +78,9 @@ def _backward(geometry: Geometry, axis: int) -> list[Axis]:
 
 
 def _copied(lo: int, hi: int, size: int) -> tuple[int, int, int, int]:
-    """Of the cells lo to hi of an axis of `size`: the first that is there, how many are, zeros before and after."""
+    """Of the cells lo to hi of an axis of `size`: the first that is there, how many are, zeros before and
+    after.
+    """
     count = max(0, min(hi, size) - max(lo, 0))
     before = min(max(0, -lo), hi - lo)
     return max(lo, 0) if count else 0, count, before, hi - lo - before - count

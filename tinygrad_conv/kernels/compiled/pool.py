@@ -1,16 +1,15 @@
 """Pooling in machine code: windows of channels-last images, vectors along the channels.
 
-Each window is looked at once; a tap outside the image is left out. Of equal maxima the first wins, row by row;
-NaN wins over numbers.
+Each window is looked at once; a tap outside the image is left out. Of equal maxima the first wins, row by
+row; NaN wins over numbers.
 """
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from .ir import INDEX, POINTER, Code, Value, every_block
+from .ir import INDEX, POINTER, Code, Value
 
 
 @dataclass(frozen=True)
@@ -29,43 +28,44 @@ class Windows:
 
 
 def _kernel(shape: Windows, work: Callable[..., None], *arrays: str) -> Code:
-    """The loops over windows, of the images in `arrays`, dense and channels last.
+    """The loops over windows, of the images in `arrays`, (N, H, W, C) and (N, OH, OW, C), dense.
 
-    Taps lie inside rows 0 to `bottom` and columns 0 to `right`, or are left out. `work(code, taps, c, count, place, window, *pointers)`: `taps(body, *carried)` visits the window's cells; there
-    are `count` channels from c on; `window` is where y has them, and `place` counts the windows of a plane.
+    `work(code, taps, c, count, place, window, *pointers)` does `count` channels of a window, from c on. Its
+    result lies at `window` of (N, OH, OW, C), and at `place` of (OH, OW). `taps(body, *carried)` does
+    `body(cell, *carried)` for each of its cells inside the image, row by row: those in rows 0 to `bottom` and
+    columns 0 to `right`.
     """
     code = Code(shape.number, **dict.fromkeys(arrays, POINTER), first=INDEX, last=INDEX, h=INDEX, w=INDEX,
                 oh=INDEX, ow=INDEX, top=INDEX, left=INDEX, bottom=INDEX, right=INDEX)
     *pointers, first, last, h, w, oh, ow, top, left, bottom, right = code.arguments
     (kh, kw), (sh, sw), (dh, dw), C = shape.kernel, shape.stride, shape.dilation, shape.channels
 
-    def sample(n: Value) -> None:
+    def taps_of(u: Value, v: Value, first: Value) -> Callable[..., Sequence[Value]]:
+        """The taps of the window that begins in row u and column v of the image, at `first` of x."""
+        def taps(body: Callable[..., Sequence[Value]], *carried: Value) -> Sequence[Value]:
+            for a in range(kh):
+                for b in range(kw):
+                    def here(*carried: Value, a: int = a, b: int = b) -> Sequence[Value]:
+                        return body(first + (a * dh * w + b * dw) * C, *carried)
+                    if shape.inside:
+                        carried = tuple(here(*carried))
+                    else:
+                        there = code.both(code.compare("ult", u + a * dh, bottom),  # a negative number is large
+                                          code.compare("ult", v + b * dw, right))
+                        carried = tuple(code.choose(there, here, carried))
+            return carried
+        return taps
+
+    for n in code.range(first, last):
         if arrays[-1] == "dx" and not shape.cover:
             code.clear(code.at(pointers[-1], n * h * w * C), h * w * C)
-
-        def row(i: Value) -> None:
-            def column(j: Value) -> None:
+        for i in code.range(0, oh):
+            for j in code.range(0, ow):
                 u, v = i * sh - top, j * sw - left
                 cell, window = ((n * h + u) * w + v) * C, ((n * oh + i) * ow + j) * C
-
-                def taps(body: Callable[..., Sequence[Value]], *carried: Value) -> Sequence[Value]:
-                    """`body(cell, *carried)` for each tap inside the image, row by row."""
-                    for a in range(kh):
-                        for b in range(kw):
-                            def here(*carried: Value, a: int = a, b: int = b) -> Sequence[Value]:
-                                return body(cell + (a * dh * w + b * dw) * C, *carried)
-                            if shape.inside:
-                                carried = here(*carried)
-                            else:
-                                there = code.both(code.compare("ult", u + a * dh, bottom),  # a negative number is large
-                                                  code.compare("ult", v + b * dw, right))
-                                carried = code.choose(there, here, carried)
-                    return carried
-                every_block(code, C, shape.lanes, lambda k, count: work(
-                    code, taps, k * shape.lanes, count, i * ow + j, window + k * shape.lanes, *pointers))
-            code.loop(0, ow, 1, column)
-        code.loop(0, oh, 1, row)
-    code.loop(first, last, 1, sample)
+                for k, count in code.blocks(C, shape.lanes):
+                    work(code, taps_of(u, v, cell), k * shape.lanes, count, i * ow + j, window + k * shape.lanes,
+                         *pointers)
     return code
 
 
