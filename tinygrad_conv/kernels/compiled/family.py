@@ -1,7 +1,8 @@
 """Family `compiled`: what the table of kernels asks for, done by machine code made for the call's shape.
 
 Arrays are laid out, a kernel is chosen (and made, once), and its work is spread over the threads. Kernels are
-specialised on channels, filters, kernel, stride and dtype.
+specialised on channels, filters, kernel, stride and dtype. Each thread has a scratch, and sums, of its own,
+so that calls from several threads do not meet.
 """
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ from .pool import Windows
 
 NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 WORTH_THREADS = 1 << 18  # multiply-adds; below, handing work over costs more
-FEW = 8  # filters for which vectors may run along the channels
-LONG = 512    # and products of a tap that are written out
+FEW = 8        # filters for which vectors may run along the channels
+LONG = 512     # and products of a tap that are written out
 ADDING_UP = 8  # instructions that the lanes of a vector take to be added up
 
 
@@ -33,6 +34,7 @@ def _kernel(generator: Callable[..., Any], *shape: Any) -> Callable[..., None]:
 
 
 def _addresses(*arrays: np.ndarray) -> list[int]:
+    """Where they lie: whoever calls a kernel keeps the arrays until it has ended."""
     return [a.__array_interface__["data"][0] for a in arrays]
 
 
@@ -186,7 +188,8 @@ def _correlation(geometry: Geometry, o: int, c: int, dtype: np.dtype, bands: int
     tile = _even(rows, most) if rows <= 4 * most else most
     shape = Shape(number, lanes, vectors, tile, c, o, groups, plan.phases, plan.step)
     size = (shape.blocks, kh, kw, shape.block) if each else (groups, kh, kw, c, shape.blocks * shape.block)
-    return Correlation(_kernel(conv.correlate_each if each else conv.correlate, shape), shape, plan, size, each)
+    generator = conv.correlate_each if each else conv.correlate
+    return Correlation(_kernel(generator, shape), shape, plan, size, each)
 
 
 def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -203,7 +206,8 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
     def work(lo: int, hi: int) -> np.ndarray:
         dw = np.zeros(size, dtype)
         sums, scratch = _addresses(dw, workspace("band", (plan.cells * shape.scratch,), dtype))
-        kernel(px, pg, sums, scratch, pp, lo, hi, plan.bands, plan.fields, sn, sh, sw, sc, g.shape[1] * gh, gh)
+        kernel(px, pg, sums, scratch, pp, lo, hi, plan.bands, plan.fields, sn, sh, sw, sc,
+               g.shape[1] * gh, gh)
         return dw
     parts = split(n * plan.bands, g.size * kh * kw * c > WORTH_THREADS, work, hold=False)
     dw = parts[0] if len(parts) == 1 else np.add.reduce(parts)

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import os
 import stat
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,10 @@ from .ir import INDEX, Code
 FOLDER = "TINYGRAD_CONV_CODE"  # the variable that names the folder of machine code; "off": keep none
 DIGEST = hashlib.sha256().digest_size
 NAME = "kernel"
+LEAST = (20, 0, 0)  # of LLVM, with llvmlite 0.45
+_lock = threading.RLock()  # around all work of LLVM's; RLock: a signal's handler may come while its thread has it
+if hasattr(os, "register_at_fork"):  # a child that was born meanwhile would wait for a thread it does not have
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 class Target(NamedTuple):
@@ -34,8 +39,14 @@ class Target(NamedTuple):
 
 @functools.cache
 def llvm() -> Any:
-    """LLVM, ready for this CPU."""
+    """LLVM, ready for this CPU.
+
+    Raises:
+        ImportError: if it is too old to read what `Code` writes.
+    """
     import llvmlite.binding
+    if llvmlite.binding.llvm_version_info < LEAST:
+        raise ImportError(f"llvmlite {llvmlite.__version__} is too old: pip install 'tinygrad_conv[fast]'")
     llvmlite.binding.initialize_native_target()
     llvmlite.binding.initialize_native_asmprinter()
     return llvmlite.binding
@@ -47,7 +58,8 @@ def target() -> Target:
     features = llvm().get_host_cpu_features()
     wide = features.get("avx512f") and features.get("avx512vl")
     width = 64 if wide else 32 if features.get("avx2") and features.get("fma") else 16
-    return Target(llvm().get_host_cpu_name(), features.flatten(), width, 32 if wide or features.get("neon") else 16)
+    registers = 32 if wide or features.get("neon") else 16
+    return Target(llvm().get_host_cpu_name(), features.flatten(), width, registers)
 
 
 def version() -> str:
@@ -56,9 +68,15 @@ def version() -> str:
     return f"LLVM {'.'.join(map(str, llvm().llvm_version_info))}, llvmlite {llvmlite.__version__}"
 
 
+def description() -> str:
+    """By what machine code is made here, for which CPU, and where it is kept."""
+    return (f"{version()}, {target().cpu}, registers of {target().width} bytes, "
+            f"kept in {folder_of_code() or 'memory'}")
+
+
 def _machine() -> Any:
-    cpu = target()
-    return llvm().Target.from_default_triple().create_target_machine(opt=3, cpu=cpu.cpu, features=cpu.features)
+    cpu, triple = target(), llvm().Target.from_default_triple()
+    return triple.create_target_machine(opt=3, cpu=cpu.cpu, features=cpu.features)
 
 
 def _optimised(text: str, machine: Any) -> Any:
@@ -73,12 +91,22 @@ def _optimised(text: str, machine: Any) -> Any:
 
 def assembly(code: Code) -> str:
     """The machine code, for people."""
-    machine = _machine()
-    return machine.emit_assembly(_optimised(code.text(NAME), machine))
+    with _lock:
+        machine = _machine()
+        return machine.emit_assembly(_optimised(code.text(NAME), machine))
 
 
 def compiled(code: Code) -> Callable[..., None]:
-    """The function, to be called with addresses and integers; it holds no lock of Python's while it runs."""
+    """The function, to be called with addresses and integers; it holds no lock of Python's while it runs.
+
+    An interrupt leaves nothing behind: what was made until then is freed with the engine. Two threads that
+    need the same kernel at once make it one after the other, the second from disk.
+    """
+    with _lock:
+        return _compiled(code)
+
+
+def _compiled(code: Code) -> Callable[..., None]:
     text = code.text(NAME)
     key = hashlib.sha256("\0".join([text, target().cpu, target().features, version()]).encode()).hexdigest()
     folder = folder_of_code()
@@ -105,7 +133,10 @@ def folder_of_code() -> Path | None:
     if named == "off":
         return None
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tinygrad_conv" / "code"
-    return (Path(named) if named else cache).expanduser()
+    try:
+        return (Path(named) if named else cache).expanduser()
+    except RuntimeError:  # this user has no home
+        return None
 
 
 def _kept(folder: Path, path: Path) -> bytes | None:
@@ -119,8 +150,8 @@ def _kept(folder: Path, path: Path) -> bytes | None:
     if content[:DIGEST] == hashlib.sha256(content[DIGEST:]).digest():
         return content[DIGEST:]
     why = "is damaged" if safe else "belongs to another user, or others may write there"
-    warnings.warn(f"kernels: {path} {why}; it is not used, and made again. The variable {FOLDER} names another "
-                  f"folder, or 'off'", RuntimeWarning, stacklevel=2)
+    warnings.warn(f"kernels: {path} {why}; it is not used, and made again. The variable {FOLDER} names "
+                  f"another folder, or 'off'", RuntimeWarning, stacklevel=2)
     return None
 
 
@@ -132,11 +163,11 @@ def _ours(status: os.stat_result) -> bool:
 def _keep(path: Path, content: bytes) -> None:
     """Write the file in one step, if the folder can be written; it is no loss if not."""
     part = path.with_name(f"{path.name}.{os.urandom(6).hex()}.part")
-    try:
+    with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
-            f.write(hashlib.sha256(content).digest() + content)
-        os.replace(part, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink()
+        try:
+            with open(part, "xb", opener=functools.partial(os.open, mode=0o600)) as f:
+                f.write(hashlib.sha256(content).digest() + content)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)

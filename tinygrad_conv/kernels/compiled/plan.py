@@ -34,7 +34,8 @@ class Axis(NamedTuple):
     def place(self, lo: int, hi: int) -> tuple[int, int, int]:
         """Of the outputs lo to hi: the first window's cell, how many outputs there are, the first."""
         u = lo + (self.first - lo) % self.spacing
-        return (u + self.shift) // self.spacing * self.stride + self.origin, len(range(u, hi, self.spacing)), u
+        cell = (u + self.shift) // self.spacing * self.stride + self.origin
+        return cell, len(range(u, hi, self.spacing)), u
 
     def reach(self, lo: int, hi: int) -> tuple[int, int] | None:
         """The image's cells that outputs lo to hi see."""
@@ -124,7 +125,8 @@ def _make(rows: list[Axis], columns: list[Axis], source: tuple[int, int], target
 @lru_cache(REMEMBERED)
 def forward(geometry: Geometry, cell_bytes: int, least_bands: int) -> Plan:
     """Of `conv2d`, and of the weight adjoint, which sees the same windows."""
-    return _make(_forward(geometry, 0), _forward(geometry, 1), geometry.size, geometry.out, cell_bytes, least_bands)
+    return _make(_forward(geometry, 0), _forward(geometry, 1), geometry.size, geometry.out, cell_bytes,
+                 least_bands)
 
 
 @lru_cache(REMEMBERED)

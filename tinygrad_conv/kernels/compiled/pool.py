@@ -50,8 +50,8 @@ def _kernel(shape: Windows, work: Callable[..., None], *arrays: str) -> Code:
                     if shape.inside:
                         carried = tuple(here(*carried))
                     else:
-                        there = code.both(code.compare("ult", u + a * dh, bottom),  # a negative number is large
-                                          code.compare("ult", v + b * dw, right))
+                        there = code.both(code.compare("ult", u + a * dh, bottom),  # without signs: a negative
+                                          code.compare("ult", v + b * dw, right))   # number is large
                         carried = tuple(code.choose(there, here, carried))
             return carried
         return taps
@@ -64,8 +64,8 @@ def _kernel(shape: Windows, work: Callable[..., None], *arrays: str) -> Code:
                 u, v = i * sh - top, j * sw - left
                 cell, window = ((n * h + u) * w + v) * C, ((n * oh + i) * ow + j) * C
                 for k, count in code.blocks(C, shape.lanes):
-                    work(code, taps_of(u, v, cell), k * shape.lanes, count, i * ow + j, window + k * shape.lanes,
-                         *pointers)
+                    work(code, taps_of(u, v, cell), k * shape.lanes, count, i * ow + j,
+                         window + k * shape.lanes, *pointers)
     return code
 
 
@@ -133,7 +133,8 @@ def averages_adjoint(shape: Windows) -> Code:
     """dx[n,u,v,c] = sum over i,j,a,b with i*s+a*d-p = u, .. of g[n,i,j,c] / divisor[i,j]."""
     def work(code, taps, c, count, place, window, g, divisor, dx):
         vector = code.vector(shape.lanes)
-        share = code.load(g, window, vector, count) / code.spread(code.load(divisor, place, code.number), vector)
+        many = code.spread(code.load(divisor, place, code.number), vector)
+        share = code.load(g, window, vector, count) / many
 
         def one(cell):
             more = share + code.load(dx, cell + c, vector, count) if shape.overlap else share
