@@ -140,16 +140,12 @@ def planted(primitive: Primitive, argnum: int, error: Callable) -> Iterator[None
         primitive.vjps, primitive.variadic_vjp = vjps, variadic
 
 
-def has_geometry(row: Row) -> bool:
-    return any("geometry" in params for _, params in table.samples(row))
-
-
 def vjp_plants(row: Row) -> Iterator[Plant]:
     primitive = row.primitive
     arguments = {i for args, _ in table.samples(row) for i in table.floats(args)}
     for argnum in sorted(arguments) if row.order else ():
         if primitive.vjp_for(argnum) is not None:
-            for what, error, order in ERRORS + (WITH_GEOMETRY if has_geometry(row) else []):
+            for what, error, order in ERRORS + (WITH_GEOMETRY if table.has_geometry(row) else []):
                 if order <= row.order:
                     yield Plant(row, f"argument {argnum}, {what}",
                                 lambda a=argnum, e=error: planted(primitive, a, e), order, argnum)

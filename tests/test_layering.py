@@ -41,7 +41,7 @@ ONLY = {"arguments": set(), "files": set(), "state": set(), "advice": set(), "ke
 ROOMS = [["advice", "init"], ["layers", "data"], ["optim"], ["train"], ["drawing", "summary"], ["__init__"]]
 ROOM_ONLY = {"init": set(), "advice": set(), "data": {"advice"}, "layers": {"init", "advice"}}
 OPTIONAL = {"threadpoolctl", "graphviz", "matplotlib", "safetensors", "tqdm", "torch", "numba",
-            "PIL"}
+            "PIL", "llvmlite"}
 
 
 def modules(package: Path) -> dict[str, ast.Module]:
@@ -119,7 +119,7 @@ def test_imports_go_downwards_only(name):
 
 # ----- kernels: geometry apart from strategy, and one table between families and ops -----
 
-FAMILIES = {"conv", "pool", "patches", "wide", "depthwise"}  # what the table chooses among
+FAMILIES = {"conv", "pool", "patches", "wide", "depthwise", "compiled"}  # what the table chooses among
 
 
 def kernels_imported(name: str) -> set[str]:

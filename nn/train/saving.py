@@ -6,6 +6,7 @@ written atomically, and reading them runs no code.
 import copy
 import json
 import os
+import warnings
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -147,7 +148,7 @@ class Run:
         optimizer = self.optimizer.state_dict()
         arrays = {**{f"model.{k}": v for k, v in self.model.state_dict().items()},
                   **{f"optimizer.{k}": v for k, v in optimizer["arrays"].items()}}
-        return arrays, {"groups": optimizer["groups"],
+        return arrays, {"groups": optimizer["groups"], "kernels": tg.kernels_in_use(),
                         "schedules": {k: s.state_dict() for k, s in self.schedules.items()},
                         "generators": {k: g.bit_generator.state for k, g in self.generators.items()},
                         "history": list(self.history.rows)}
@@ -161,7 +162,9 @@ class Run:
     def load(self, path: str | os.PathLike[str]) -> None:
         """Restore the run as it was when `path` was written; on an error nothing has changed.
 
-        Everything is read, checked and tried on copies before anything of the run is changed.
+        Everything is read, checked and tried on copies before anything of the run is changed. A warning says
+        if another family of kernels has computed until now: the rest differs from that of an unbroken run by
+        rounding.
 
         Raises:
             FileNotFoundError, ValueError, RuntimeError: if the file is missing, damaged, not a
@@ -177,6 +180,7 @@ class Run:
             same = {"format": FORMAT, "run": metadata["run"], "checksum": _checksum(arrays, metadata["run"])}
             if {**same, **metadata} != same:  # those of earlier versions have no checksum
                 raise ValueError("its checksum does not fit its contents")
+            _compare_kernels(path, numbers)
             before = self.model.state_dict()
             try:
                 self.model.load_state_dict(weights)
@@ -213,6 +217,14 @@ class Run:
         for k, s in self.schedules.items():
             copy.deepcopy(s, {id(self.optimizer): optimizer}).load_state_dict(numbers["schedules"][k])
         return parts["model"], progress
+
+
+def _compare_kernels(path: str | os.PathLike[str], numbers: dict[str, Any]) -> None:
+    before, now = numbers.get("kernels"), tg.kernels_in_use()
+    if before not in (None, now):  # those of earlier versions do not say
+        warnings.warn(f"load: kernels of family {before!r} computed {os.fspath(path)!r}, those of {now!r} go "
+                      f"on: results differ by rounding. tg.use_kernels({before!r}) goes on with the same",
+                      stacklevel=3)
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:

@@ -77,7 +77,7 @@ def families() -> list[str]:
     return list(dict.fromkeys(row.family for rows in kernels.values() for row in rows))
 
 
-_process = os.environ.get(VARIABLE) or "auto"
+_process: str | None = None  # until it is needed: families may be registered after the import
 _here: ContextVar[str | None] = ContextVar("kernels", default=None)
 
 
@@ -86,7 +86,7 @@ class Choice:
     only.
     """
 
-    def __init__(self, family: str, before: str) -> None:
+    def __init__(self, family: str, before: str | None) -> None:
         self.family, self.before = family, before
 
     def __enter__(self) -> None:
@@ -118,19 +118,42 @@ def use_kernels(family: str) -> Choice:
         'numpy'
     """
     global _process
-    before, _process = _process, _checked(family)
+    before, _process = _process, _checked(family, "use_kernels")
     return Choice(family, before)
 
 
-def _checked(family: str) -> str:
+def _checked(family: str, where: str) -> str:
     if family in EXTRAS and family not in families():
-        raise ImportError(f"use_kernels: the family {family!r} is not here{EXTRAS[family]}")
-    return one_of(family, "use_kernels", "family", ["auto", *families()])
+        raise ImportError(f"{where}: the family {family!r} is not here{EXTRAS[family]}")
+    return one_of(family, where, "family", ["auto", *families()])
+
+
+def _chosen() -> str:
+    """The choice of the thread or task, else of the process, which begins with the environment's."""
+    global _process
+    if here := _here.get():
+        return here
+    if _process is None:
+        _process = _checked(os.environ.get(VARIABLE) or "auto", VARIABLE)
+    return _process
 
 
 def kernels_in_use() -> str:
-    """The family that `use_kernels` chose, or "auto"."""
-    return _here.get() or _checked(_process)
+    """The family that computes: "numpy", "compiled", or "auto" if there are several, and each call has its
+    own.
+
+    Raises:
+        ValueError, ImportError: if the variable TINYGRAD_CONV_KERNELS names a family that is not here; so
+        does
+            the first convolution or pooling.
+
+    Example:
+        >>> with use_kernels("numpy"):
+        ...     kernels_in_use()
+        'numpy'
+    """
+    chosen, known = _chosen(), families()
+    return known[0] if chosen == "auto" and len(known) == 1 else chosen
 
 
 def run(operation: str, *call: Any) -> np.ndarray:
@@ -145,11 +168,12 @@ def run(operation: str, *call: Any) -> np.ndarray:
         5
         >>> unregister("mine")
     """
-    family = _here.get() or _process
+    family = _chosen()
     for kernel in kernels.get(operation, ()):
         asked = kernel.family == family
-        if (asked or kernel.family == "numpy" or family == "auto" and (kernel.worth is None or kernel.worth(*call))
-                ) and (kernel.serves is None or kernel.serves(*call)):
+        if (asked or kernel.family == "numpy" or family == "auto" and (
+                kernel.worth is None or kernel.worth(*call))) and (
+                kernel.serves is None or kernel.serves(*call)):
             try:
                 value = kernel.function(*call)
                 if kernel.family not in BUILT_IN and np.shape(value) != (shape := SHAPES[operation](*call)):

@@ -56,7 +56,7 @@ def _known(*arrays: np.ndarray) -> bool:
 
 def _convolution(x: np.ndarray, w: np.ndarray, *rest: Any) -> bool:
     """Of `conv2d`, of the input adjoint (g, w, b, geometry), and of the weight adjoint (g, x, geometry)."""
-    return math.prod(rest[-1].stride) <= PHASES and _known(
+    return math.prod(rest[-1].stride) <= PHASES and all(rest[-1].size) and _known(
         x, w, *[a for a in rest if isinstance(a, np.ndarray)])
 
 
@@ -74,7 +74,7 @@ def _worth_sums(g: np.ndarray, x: np.ndarray, geometry: Any) -> bool:
 
 
 def _worth_pooling(x: np.ndarray, *rest: Any) -> bool:
-    """Results lie in memory channels last, as x is to do."""
+    """Where channels come last in memory, as kernels need them: a copy would take longer than the rest."""
     return x.strides[1] == x.itemsize and x.size >= POOLING_WORTH
 
 

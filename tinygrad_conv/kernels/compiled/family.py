@@ -127,20 +127,20 @@ def _convolution(make: Callable[..., plans.Plan], geometry: Geometry, o: int, c:
 
 
 def _convolve(make: Callable[..., plans.Plan], x: np.ndarray, w: np.ndarray, b: np.ndarray | None,
-              geometry: Geometry, size: tuple[int, int]) -> np.ndarray:
+              geometry: Geometry, channels: int, size: tuple[int, int]) -> np.ndarray:
     """y (N, channels, *size)."""
     dtype, n, groups = compute_dtype(x, w), len(x), geometry.groups
+    y = np.empty((n, *size, channels), dtype)  # first: a plan for more than fits in memory would take long
     bands = max(1, -(-get_num_threads() // max(n, 1)))
     found = _convolution(make, geometry, len(w) // groups, w.shape[1], dtype, bands)
     kernel, shape, plan = found.kernel, found.shape, found.plan
     x, (sn, sc, sh, sw) = _readable(x, dtype)
     w = np.ascontiguousarray(w, dtype)
     b = found.zeros if b is None else np.ascontiguousarray(b, dtype)
-    y = np.empty((n, *size, len(found.zeros)), dtype)
     packed = np.empty(found.packed, dtype)
     px, pw, pb, py, pk, po, pp = _addresses(x, w, b, y, packed, found.offsets, plan.numbers)
     found.pack(pw, pk, po, *found.counts, *found.strides)
-    yh = size[1] * len(found.zeros)
+    yh = size[1] * channels
 
     def work(lo: int, hi: int) -> None:
         scratch, = _addresses(workspace("band", (plan.cells * shape.scratch,), dtype))
@@ -152,14 +152,14 @@ def _convolve(make: Callable[..., plans.Plan], x: np.ndarray, w: np.ndarray, b: 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """y[n,o,i,j] = b[o] + sum over c,a,b of xp[n,c,i*s+a*d,j*s+b*d] w[o,c,a,b]."""
-    return _convolve(plans.forward, x, w, b, geometry, geometry.out)
+    return _convolve(plans.forward, x, w, b, geometry, len(w), geometry.out)
 
 
 def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """dx[n,c,u,v] = b[c] + sum over o,i,j,a,b with i*s+a*d = u+p of g[n,o,i,j] w[o,c,a,b]."""
     if not finite(w):  # the zeros around g would meet it
         return patches.scatter(g, w, b, geometry)
-    return _convolve(plans.backward, g, w, b, geometry, geometry.size)
+    return _convolve(plans.backward, g, w, b, geometry, w.shape[1] * geometry.groups, geometry.size)
 
 
 class Correlation(NamedTuple):
@@ -232,7 +232,7 @@ def _windows(generator: Callable[..., Any], geometry: Geometry, c: int, dtype: n
 
 def _pool(generator: Callable[..., Any], geometry: Geometry, size: tuple[int, int], images: list[np.ndarray],
           divisor: np.ndarray | None = None) -> np.ndarray:
-    """The kernel's last array, (N, C, *size), from the images."""
+    """The kernel's last array, (N, C, *size), from the images; it lies in memory as they do."""
     (n, c), dtype = images[0].shape[:2], compute_dtype(*images)
     kernel, rest = _windows(generator, geometry, c, dtype)
     arrays = [_last(a, dtype) for a in images]
@@ -242,7 +242,8 @@ def _pool(generator: Callable[..., Any], geometry: Geometry, size: tuple[int, in
     addresses = _addresses(*arrays, result)
     split(n, result.nbytes + arrays[0].nbytes > BYTES_WORTH_THREADS,
           lambda lo, hi: kernel(*addresses, lo, hi, *rest), hold=False)
-    return result.transpose(0, 3, 1, 2)
+    result, last = result.transpose(0, 3, 1, 2), images[0].strides[1] == images[0].itemsize
+    return result if last else np.ascontiguousarray(result)
 
 
 def maxima(x: np.ndarray, geometry: Geometry) -> np.ndarray:

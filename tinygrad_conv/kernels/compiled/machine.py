@@ -23,8 +23,8 @@ FOLDER = "TINYGRAD_CONV_CODE"  # the variable that names the folder of machine c
 DIGEST = hashlib.sha256().digest_size
 NAME = "kernel"
 LEAST = (20, 0, 0)  # of LLVM, with llvmlite 0.45
-_lock = threading.RLock()  # around all work of LLVM's; RLock: a signal's handler may come while its thread has it
-if hasattr(os, "register_at_fork"):  # a child that was born meanwhile would wait for a thread it does not have
+_lock = threading.RLock()  # around LLVM's work; a signal's handler may come while its own thread has it
+if hasattr(os, "register_at_fork"):  # a child born meanwhile would wait for a thread that it does not have
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 

@@ -50,8 +50,8 @@ def _kernel(shape: Windows, work: Callable[..., None], *arrays: str) -> Code:
                     if shape.inside:
                         carried = tuple(here(*carried))
                     else:
-                        there = code.both(code.compare("ult", u + a * dh, bottom),  # without signs: a negative
-                                          code.compare("ult", v + b * dw, right))   # number is large
+                        there = code.both(code.compare("ult", u + a * dh, bottom),  # "u": without a sign, a
+                                          code.compare("ult", v + b * dw, right))   # negative number is large
                         carried = tuple(code.choose(there, here, carried))
             return carried
         return taps
