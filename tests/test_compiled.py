@@ -296,6 +296,8 @@ def test_use_kernels_refuses_what_is_not_there(monkeypatch):
     monkeypatch.setattr(table, "families", lambda: ["numpy"])
     with pytest.raises(ImportError, match=r"tinygrad_conv\[fast\]"):
         tg.use_kernels("compiled")
+    assert tg.kernels_in_use() == "numpy"  # the only one
+    monkeypatch.undo()
     assert tg.kernels_in_use() == "auto"
 
 

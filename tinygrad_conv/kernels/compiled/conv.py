@@ -327,6 +327,22 @@ def _spots(code: Code, shape: Shape, cells: Value, pitch: Value, channels: Seque
             for a in range(rows.count) for b in range(columns.count) for c in channels]
 
 
+def _correlated(code: Code, shape: Shape, outputs: Callable[..., Sequence[Value]], spots: Sequence[Value],
+                sums: Value, grads: Value, left: int) -> None:
+    """Add to the rows of dw from `sums` on, one for each of the cells at `spots`."""
+    vector, counts, padded = shape.vector, shape.counts(left), shape.blocks * shape.block
+
+    def products(here, there, *total):
+        gs = [code.load(there, v * shape.lanes, vector, n) for v, n in enumerate(counts)]
+        values = [code.spread(code.load(c, 0, shape.number), vector) for c in here]
+        return [code.fma(value, gv, total[t * len(gs) + v])
+                for t, value in enumerate(values) for v, gv in enumerate(gs)]
+    total = outputs(spots, grads, [code.load(sums, t * padded + v * shape.lanes, vector)
+                                   for t in range(len(spots)) for v in range(len(counts))], products)
+    for k, value in enumerate(total):
+        code.store(value, sums, k // len(counts) * padded + k % len(counts) * shape.lanes)
+
+
 def correlate(shape: Shape) -> Code:
     """dw[a,b,c,o] += sum over n, i, j of xp[n, i+a, j+b, c] g[n,i,j,o]: the weight adjoint; vectors along o.
 
@@ -334,34 +350,20 @@ def correlate(shape: Shape) -> Code:
     blocks * V * lanes).
     """
     (phase,), channels, padded = shape.phases, shape.channels, shape.blocks * shape.block
-    rows, columns, vector, size = phase.rows, phase.columns, shape.vector, channels * padded
-
-    def tile(code, outputs, spots, sums, grads, left):
-        """Rows of dw from `sums` on, of the cells at `spots`."""
-        counts = shape.counts(left)
-
-        def products(here, there, *total):
-            gs = [code.load(there, v * shape.lanes, vector, n) for v, n in enumerate(counts)]
-            values = [code.spread(code.load(c, 0, shape.number), vector) for c in here]
-            return [code.fma(value, gv, total[t * len(gs) + v])
-                    for t, value in enumerate(values) for v, gv in enumerate(gs)]
-        total = outputs(spots, grads, [code.load(sums, t * padded + v * shape.lanes, vector)
-                                       for t in range(len(spots)) for v in range(len(counts))], products)
-        for k, value in enumerate(total):
-            code.store(value, sums, k // len(counts) * padded + k % len(counts) * shape.lanes)
+    rows, columns, size = phase.rows, phase.columns, channels * padded
 
     def filters(code, cells, pitch, sums, grads, outputs, left):
         """All rows of dw, for V vectors of filters."""
         def run(cells, sums, length):
             """Those of so many neighbours in the scratch, T at a time."""
             for q, n in code.blocks(length, shape.tile):
-                tile(code, outputs, [code.at(cells, q * shape.tile + t) for t in range(n)],
-                     code.at(sums, q * (shape.tile * padded)), grads, left)
+                _correlated(code, shape, outputs, [code.at(cells, q * shape.tile + t) for t in range(n)],
+                            code.at(sums, q * (shape.tile * padded)), grads, left)
 
         if shape.taps * channels <= 2 * shape.tile:  # few: all written out
             spots = _spots(code, shape, cells, pitch, range(channels))
             for q in range(0, len(spots), shape.tile):
-                tile(code, outputs, spots[q:q + shape.tile], code.at(sums, q * padded), grads, left)
+                _correlated(code, shape, outputs, spots[q:q + shape.tile], code.at(sums, q * padded), grads, left)
         elif columns.step == 1 and shape.groups == 1:  # the cells of a row's taps lie side by side
             _along(code, rows, cells, pitch, sums, columns.count * size, lambda cells, sums: run(
                 code.at(cells, columns.first * shape.scratch), sums, columns.count * channels))
