@@ -13,9 +13,6 @@ from contextlib import nullcontext
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and PyTorch load their libraries
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"  # servers of the tests
 
-CODE = tempfile.TemporaryDirectory(prefix="tinygrad_conv-code-")  # of this session and its processes
-os.environ["TINYGRAD_CONV_CODE"] = CODE.name
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,6 +20,8 @@ from hypothesis import HealthCheck, settings
 import tinygrad_conv as tg
 from tests.families import FAMILIES
 
+CODE = tempfile.TemporaryDirectory(prefix="tinygrad_conv-code-")  # of this session and its processes
+os.environ["TINYGRAD_CONV_CODE"] = CODE.name
 tg.set_num_threads(2)  # each takes workspace: what is measured of memory is to be the same on every machine
 
 # A slow machine fails no test: neither by a deadline nor by the health check of slow examples.

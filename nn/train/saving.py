@@ -148,7 +148,7 @@ class Run:
         optimizer = self.optimizer.state_dict()
         arrays = {**{f"model.{k}": v for k, v in self.model.state_dict().items()},
                   **{f"optimizer.{k}": v for k, v in optimizer["arrays"].items()}}
-        return arrays, {"groups": optimizer["groups"], "kernels": tg.kernels_in_use(),
+        return arrays, {"groups": optimizer["groups"],
                         "schedules": {k: s.state_dict() for k, s in self.schedules.items()},
                         "generators": {k: g.bit_generator.state for k, g in self.generators.items()},
                         "history": list(self.history.rows)}
@@ -156,8 +156,9 @@ class Run:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run; the file at `path` is whole at any moment."""
         arrays, numbers = self._contents()
-        text = json.dumps(numbers, default=lambda a: a.tolist())
-        save(arrays, path, {"format": FORMAT, "run": text, "checksum": _checksum(arrays, text)})
+        text, kernels = json.dumps(numbers, default=lambda a: a.tolist()), tg.kernels_in_use()
+        save(arrays, path, {"format": FORMAT, "kernels": kernels, "run": text,
+                            "checksum": _checksum(arrays, text + kernels)})
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Restore the run as it was when `path` was written; on an error nothing has changed.
@@ -177,10 +178,12 @@ class Run:
         try:
             numbers = tg.arguments.instance(json.loads(metadata["run"]), dict, "load", "the numbers of a run")
             weights, progress = self._tried(arrays, numbers)
-            same = {"format": FORMAT, "run": metadata["run"], "checksum": _checksum(arrays, metadata["run"])}
-            if {**same, **metadata} != same:  # those of earlier versions have no checksum
+            kernels = metadata.get("kernels", "")
+            same = {"format": FORMAT, "kernels": kernels, "run": metadata["run"],
+                    "checksum": _checksum(arrays, metadata["run"] + kernels)}
+            if {**same, **metadata} != same:  # those of earlier versions have no checksum, nor kernels
                 raise ValueError("its checksum does not fit its contents")
-            _compare_kernels(path, numbers)
+            _compare_kernels(path, kernels)
             before = self.model.state_dict()
             try:
                 self.model.load_state_dict(weights)
@@ -219,9 +222,8 @@ class Run:
         return parts["model"], progress
 
 
-def _compare_kernels(path: str | os.PathLike[str], numbers: dict[str, Any]) -> None:
-    before, now = numbers.get("kernels"), tg.kernels_in_use()
-    if before not in (None, now):  # those of earlier versions do not say
+def _compare_kernels(path: str | os.PathLike[str], before: str) -> None:
+    if before not in ("", now := tg.kernels_in_use()):
         warnings.warn(f"load: kernels of family {before!r} computed {os.fspath(path)!r}, those of {now!r} go "
                       f"on: results differ by rounding. tg.use_kernels({before!r}) goes on with the same",
                       stacklevel=3)

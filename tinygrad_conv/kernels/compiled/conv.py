@@ -363,7 +363,8 @@ def correlate(shape: Shape) -> Code:
         if shape.taps * channels <= 2 * shape.tile:  # few: all written out
             spots = _spots(code, shape, cells, pitch, range(channels))
             for q in range(0, len(spots), shape.tile):
-                _correlated(code, shape, outputs, spots[q:q + shape.tile], code.at(sums, q * padded), grads, left)
+                _correlated(code, shape, outputs, spots[q:q + shape.tile], code.at(sums, q * padded), grads,
+                            left)
         elif columns.step == 1 and shape.groups == 1:  # the cells of a row's taps lie side by side
             _along(code, rows, cells, pitch, sums, columns.count * size, lambda cells, sums: run(
                 code.at(cells, columns.first * shape.scratch), sums, columns.count * channels))
