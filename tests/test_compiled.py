@@ -378,6 +378,7 @@ thread.start()
 for _ in range(20):
     child = os.fork()
     if not child:
+        signal.alarm(30)
         os._exit(cases.tripled() != 6)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 stop.set()
