@@ -1,6 +1,7 @@
 """Which family of kernels computes, and who says so: where LLVM is there, where it is not, and where it is of no use."""
 from __future__ import annotations
 
+import contextvars
 import os
 import subprocess
 import sys
@@ -73,12 +74,24 @@ def test_a_family_of_ones_own_may_be_registered_after_the_import():
 
 
 def test_a_choice_holds_although_the_environment_is_wrong(monkeypatch):
-    monkeypatch.setattr(table, "_process", None)
+    monkeypatch.setattr(table, "_process", [])
     monkeypatch.setenv(table.VARIABLE, "gpu")
     with tg.use_kernels("numpy"):
         assert tg.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3))).item() == 9
     with pytest.raises(ValueError, match="TINYGRAD_CONV_KERNELS"):
         tg.kernels_in_use()
+
+
+def test_threads_that_choose_for_a_block_at_once_leave_the_process_as_it_was():
+    before = tg.kernels_in_use()
+    first, second = tg.use_kernels("numpy"), tg.use_kernels("auto")
+    for choice in (first, second):
+        contextvars.copy_context().run(choice.__enter__)
+    assert tg.kernels_in_use() == before and tg.show_config().kernels.startswith("auto") == (before == "auto")
+    for _ in range(2):
+        with first:
+            assert tg.kernels_in_use() == "numpy"
+    assert tg.kernels_in_use() == before
 
 
 def test_show_config_says_which_family_computes_and_why():

@@ -1,7 +1,7 @@
 """Which kernel serves a call: one table of functions on arrays, by operation.
 
 A family of kernels (`numpy` and `compiled` come with this package) registers its functions, and touches no
-other file. The one registered last is asked first; `use_kernels` says whether all are. Inputs are read-only,
+other file. The one registered last is asked first; `use_kernels` says which are. Inputs are read-only,
 of any strides, of float16, float32 or float64; b may be None; the result is an array of the inputs' dtype.
 Operations and their arguments, x (N, C, H, W), with a `Geometry`:
 
@@ -13,6 +13,7 @@ Operations and their arguments, x (N, C, H, W), with a `Geometry`:
 """
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -20,16 +21,13 @@ import numpy as np
 
 from ..arguments import one_of
 
-
-BUILT_IN = ("numpy", "compiled")  # whose shapes are tested here
+BUILT_IN = ("numpy", "compiled")    # whose shapes are tested here
 VARIABLE = "TINYGRAD_CONV_KERNELS"  # the environment's variable with the family to begin with
 EXTRAS = {"compiled": "; it needs the extra: pip install 'tinygrad_conv[fast]'"}
 
 
 class Kernel(NamedTuple):
-    """One row: `serves`, of the same arguments, says whether `function` takes the call, and `worth` whether
-    it should, if nobody asked for the family.
-    """
+    """One row: whether `function` can take a call (`serves`), and should if "auto" is chosen (`worth`)."""
 
     family: str
     function: Callable[..., np.ndarray]
@@ -59,6 +57,8 @@ def register(family: str, operation: str, function: Callable[..., np.ndarray],
              serves: Callable[..., bool] | None = None, worth: Callable[..., bool] | None = None) -> None:
     """Let `function` take the calls of an operation that it serves, and that are worth it (default: all).
 
+    `serves` and `worth` have the same arguments as `function`.
+
     Raises:
         ValueError: for an operation that is none of those above.
     """
@@ -77,21 +77,19 @@ def families() -> list[str]:
     return list(dict.fromkeys(row.family for rows in kernels.values() for row in rows))
 
 
-_process: str | None = None  # until it is needed: families may be registered after the import
+_process: list["Choice"] = []  # of the whole process; the last one holds
 _here: ContextVar[str | None] = ContextVar("kernels", default=None)
 
 
 class Choice:
-    """What `use_kernels` returns: as a context manager, the choice of this thread or task inside the block
-    only.
-    """
+    """What `use_kernels` returns: as a context manager, the choice of one thread or task inside the block."""
 
-    def __init__(self, family: str, before: str | None) -> None:
-        self.family, self.before = family, before
+    def __init__(self, family: str) -> None:
+        self.family = family
 
     def __enter__(self) -> None:
-        global _process
-        _process = self.before
+        with suppress(ValueError):  # entered before
+            _process.remove(self)
         self.token = _here.set(self.family)
 
     def __exit__(self, *exception: Any) -> None:
@@ -117,9 +115,9 @@ def use_kernels(family: str) -> Choice:
         ...     kernels_in_use()
         'numpy'
     """
-    global _process
-    before, _process = _process, _checked(family, "use_kernels")
-    return Choice(family, before)
+    choice = Choice(_checked(family, "use_kernels"))
+    _process.append(choice)
+    return choice
 
 
 def _checked(family: str, where: str) -> str:
@@ -129,23 +127,23 @@ def _checked(family: str, where: str) -> str:
 
 
 def _chosen() -> str:
-    """The choice of the thread or task, else of the process, which begins with the environment's."""
-    global _process
+    """The choice of the thread or task, else of the process.
+
+    That begins with the environment's, read when it is needed: families may be registered after the import.
+    """
     if here := _here.get():
         return here
-    if _process is None:
-        _process = _checked(os.environ.get(VARIABLE) or "auto", VARIABLE)
-    return _process
+    while not (last := _process[-1:]):  # other threads may choose meanwhile
+        _process.insert(0, Choice(_checked(os.environ.get(VARIABLE) or "auto", VARIABLE)))
+    return last[0].family
 
 
 def kernels_in_use() -> str:
-    """The family that computes: "numpy", "compiled", or "auto" if there are several, and each call has its
-    own.
+    """The family that computes: "numpy", "compiled", or "auto" if each call has the fastest of several.
 
     Raises:
-        ValueError, ImportError: if the variable TINYGRAD_CONV_KERNELS names a family that is not here; so
-        does
-            the first convolution or pooling.
+        ValueError, ImportError: if the variable TINYGRAD_CONV_KERNELS names a family that is not here; the
+            first convolution or pooling raises it, too.
 
     Example:
         >>> with use_kernels("numpy"):
