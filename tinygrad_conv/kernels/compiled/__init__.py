@@ -39,8 +39,10 @@ def _family() -> types.ModuleType | None:
 
 def description() -> str | None:
     """By what machine code is made here, for which CPU, and where it is kept; None if it cannot be made."""
-    family = _family() if HERE else None
-    return family and importlib.import_module(".machine", __name__).description()
+    if not HERE or _family() is None:
+        return None
+    text: str = importlib.import_module(".machine", __name__).description()
+    return text
 
 
 def _late(operation: str) -> Callable[..., np.ndarray]:

@@ -82,15 +82,17 @@ class Shape:
 
     @property
     def vector(self) -> str:
+        """The type of a vector; sums of weights are kept in whole ones, also of one lane."""
         return f"<{self.lanes} x {self.number}>"
 
     @property
     def block(self) -> int:
-        """Filters, or where each group has one, groups, of V vectors."""
+        """Filters of V vectors; groups, where each has one filter."""
         return self.vectors * self.lanes
 
     @property
     def blocks(self) -> int:
+        """How many blocks the filters of a group make."""
         return -(-self.filters // self.block)
 
     @property
@@ -234,7 +236,7 @@ def gather(shape: Shape) -> Code:
 def gather_few(shape: Shape) -> Code:
     """The same for few filters, with vectors along c, whose lanes are added up at the end.
 
-    w is (groups, taps, filters, C).
+    w is (groups, taps, filters, C). The sums of a tile are a list of T * filters vectors.
     """
     def tile(code, phase, cells, pitch, weights, bias, out, left):
         vector, filters, apart = code.vector(shape.lanes), shape.filters, shape.step[1] * shape.scratch

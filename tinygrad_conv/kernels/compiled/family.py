@@ -127,7 +127,7 @@ def _convolution(make: Callable[..., plans.Plan], geometry: Geometry, o: int, c:
 
 
 def _convolve(make: Callable[..., plans.Plan], x: np.ndarray, w: np.ndarray, b: np.ndarray | None,
-              geometry: Geometry, channels: int, size: tuple[int, int]) -> np.ndarray:
+              geometry: Geometry, channels: int, size: tuple[int, ...]) -> np.ndarray:
     """y (N, channels, *size)."""
     dtype, n, groups = compute_dtype(x, w), len(x), geometry.groups
     y = np.empty((n, *size, channels), dtype)  # first: a plan for more than fits in memory would take long
@@ -230,7 +230,7 @@ def _windows(generator: Callable[..., Any], geometry: Geometry, c: int, dtype: n
         *[n + min(0, after) for n, (_, after) in zip(geometry.size, geometry.padding)])
 
 
-def _pool(generator: Callable[..., Any], geometry: Geometry, size: tuple[int, int], images: list[np.ndarray],
+def _pool(generator: Callable[..., Any], geometry: Geometry, size: tuple[int, ...], images: list[np.ndarray],
           divisor: np.ndarray | None = None) -> np.ndarray:
     """The kernel's last array, (N, C, *size), from the images; it lies in memory as they do."""
     (n, c), dtype = images[0].shape[:2], compute_dtype(*images)

@@ -114,7 +114,7 @@ class Code:
         return f"<{lanes} x {self.number}>" if lanes > 1 else self.number
 
     def constant(self, value: float, type: str = "") -> Value:
-        """A number of the kernel's own, in every lane of a vector."""
+        """A number of the kernel's own, one that its type holds exactly, in every lane of a vector."""
         text = "0x" + struct.pack(">d", value).hex().upper()  # LLVM writes floats as doubles, too
         return self.spread(Value(self, text, self.number), type or self.number)
 

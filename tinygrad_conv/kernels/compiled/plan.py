@@ -49,7 +49,7 @@ class Plan(NamedTuple):
 
     numbers: np.ndarray
     phases: tuple[Phase, ...]
-    taps: tuple[np.ndarray, np.ndarray]  # rows and columns of the kernel, in the order in which they are met
+    taps: tuple[np.ndarray, ...]  # rows and columns of the kernel, in the order in which they are met
     bands: int
     fields: int     # of a band
     cells: int      # of the largest scratch
@@ -92,7 +92,7 @@ def _union(ranges: list[tuple[int, int] | None]) -> tuple[int, int]:
     return min(lo for lo, _ in there), max(hi for _, hi in there)
 
 
-def _make(rows: list[Axis], columns: list[Axis], source: tuple[int, int], target: tuple[int, int],
+def _make(rows: list[Axis], columns: list[Axis], source: tuple[int, ...], target: tuple[int, ...],
           cell_bytes: int, least_bands: int) -> Plan:
     left, right = _union([c.reach(0, target[1]) for c in columns])
     width = right - left

@@ -19,9 +19,9 @@ class Windows:
     number: str
     lanes: int
     channels: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
     inside: bool
     overlap: bool  # a cell may be in two windows
     cover: bool    # every cell is in one
