@@ -1,10 +1,10 @@
 """Memory kept for the next step: glibc is told not to give freed arrays back to the system.
 
 A training step frees what the next one needs again. Returned to the system, every page of it costs a
-page fault to get back, as much time as the arithmetic of an elementwise op: a training step of a CNN with two
-convolutions took 1.6 times as long with NumPy's kernels and three times with machine code; both settings are
-needed. It is the whole process's malloc
-that is told: with the variable TINYGRAD_CONV_MALLOC=off it is left as it is, and so are other C libraries.
+page fault to get back, as much time as the arithmetic of an elementwise op: a step of a CNN with two
+convolutions took 1.6 times as long with NumPy's kernels, and three times with machine code; with one of the
+two settings alone, two to three times. It is the whole process's malloc that is told: with the variable
+TINYGRAD_CONV_MALLOC=off it is left as it is, and so are other C libraries.
 """
 import ctypes
 import os
