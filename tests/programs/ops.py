@@ -315,7 +315,13 @@ def conv(p: Draft) -> int:
     o = groups * p.count(1, 2)
     bias = p.chance(0.5)
     options = f"stride={s}, padding={pad}, dilation={d}, groups={groups}"
-    kind = p.choice(["conv2d", "conv2d", "conv_transpose2d", "conv2d_weight"])
+    kind = p.choice(["conv2d", "sides", "conv_transpose2d", "conv2d_weight"])
+    if kind == "sides":                                       # padding by side: F.pad's in PyTorch
+        sides = tuple((n, p.count(0, 2)) for n in pad)
+        bordered = f"F.pad({{0}}, {(*sides[1], *sides[0])})"
+        options = f"{s}, {{}}, {d}, {groups}"
+        return p.step("tg.conv2d({0}, {1}, {2}, " + options.format(sides) + ")", x, p.shaped((o, c // groups, *k)),
+                      p.shaped((o,)), torch=f"F.conv2d({bordered}, {{1}}, {{2}}, {options.format(0)})")
     if kind == "conv2d":
         operands = [p.shaped((o, c // groups, *k)), *[p.shaped((o,))] * bias]
     elif kind == "conv2d_weight":
@@ -448,9 +454,8 @@ def loss_of_classes(p: Draft) -> int:
     n, c, *rest = p.shape(x)
     how = reduced(p)
     if p.chance(0.25):
-        return p.step(f"tg.cross_entropy({{0}}, tg.softmax({{1}}, 1), reduction={how}, label_smoothing=0.25)", x,
-                      p.shaped(p.shape(x)), torch=(f"F.cross_entropy({{0}}, torch.softmax({{1}}, 1), reduction={how}, "
-                                                   "label_smoothing=0.25)"))
+        code = f"cross_entropy({{0}}, torch.{p.choice(['sigmoid({1})', 'softmax({1}, 1)'])}, reduction={how}, label_smoothing=0.25)"
+        return p.step("tg." + code.replace("torch", "tg"), x, p.shaped(p.shape(x)), torch="F." + code)
     target = p.rng.integers(0, c, (n, *rest))
     kind = p.choice(["cross_entropy", "nll_loss", "hinge"])
     weight = p.rng.integers(1, 4, c).tolist()
@@ -470,6 +475,6 @@ def loss_of_classes(p: Draft) -> int:
     if kind == "cross_entropy" and p.chance(0.5):
         more += f", label_smoothing={p.choice([0.1, 0.5])}"
     weighted = p.chance(0.5)
-    code = f"{kind}({{0}}, {{t}}, reduction={how}{more}"
-    return p.step("tg." + code.replace("{t}", f"np.array({target.tolist()})") + ours_w * weighted + ")", x,
-                  torch="F." + code.replace("{t}", f"torch.tensor({target.tolist()})") + theirs_w * weighted + ")")
+    target, options = target.tolist(), f"reduction={how}{more}"
+    return p.step(f"tg.{kind}({{0}}, np.array({target}), {options}{ours_w * weighted})", x, torch=(
+        f"F.{kind}({{0}}.contiguous(), torch.tensor({target}), {options}{theirs_w * weighted})"))  # F asks for it
