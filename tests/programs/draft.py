@@ -19,7 +19,7 @@ from .program import Leaf, Program, Step
 GRID = [-2.0, -1.0, -0.5, 0.0, 0.0, 0.5, 1.0, 2.0]
 LAYOUTS = ["{}", "{}", 'np.asarray({}, order="F")', "{}[..., ::-1].copy()[..., ::-1]", "np.repeat({}, 2, -1)[..., ::2]"]
 CHANNELS_LAST = "np.ascontiguousarray({}.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)"
-LARGEST, MOST = 8.0, 300  # a value beyond is scaled down, one with more entries is cut
+LARGEST = 8.0  # a value beyond is scaled down
 
 
 class Draft:
@@ -30,6 +30,7 @@ class Draft:
         self.nodes: list[Leaf | Step] = []
         self.ours: list[tg.Tensor] = []
         self.theirs: list[torch.Tensor] = []
+        self.most = 100_000 if self.chance(0.015) else 300  # entries; a value with more is cut
         self.exact = 0  # how many ops met a kink or a tie exactly
 
     def finished(self) -> Program:
@@ -80,8 +81,8 @@ class Draft:
         self.ours.append(ours)
         self.theirs.append(theirs)
         i = len(self.nodes) - 1
-        if ours.size > max(MOST, *[self.ours[k].size for k in operands]):
-            part = ", ".join([f":{max(2, int(MOST ** (1 / ours.ndim)))}"] * ours.ndim)
+        if ours.size > max(self.most, *[self.ours[k].size for k in operands]):
+            part = ", ".join([f":{max(2, int(self.most ** (1 / ours.ndim)))}"] * ours.ndim)
             return self.step(f"{{0}}[{part}]", i)
         size = np.abs(ours.data).max(initial=0.0)
         return i if size <= LARGEST else self.step(f"{{0}} * {2.0 ** -math.ceil(math.log2(size / LARGEST))}", i)
@@ -103,7 +104,7 @@ class Draft:
         found = self.some(lambda a: a.shape == shape)
         if found is not None and self.chance(0.5):
             return found
-        if self.chance(0.5) or math.prod(shape) > MOST:
+        if self.chance(0.5) or math.prod(shape) > self.most:
             return self.leaf(shape)
         i = self.tensor()
         places = self.rng.integers(self.ours[i].size, size=shape).tolist()
@@ -115,7 +116,8 @@ class Draft:
         found = self.some(lambda a: a.ndim == 4 and min(a.shape[2:]) >= least and channels in (None, a.shape[1]))
         if found is not None and self.chance(0.7):
             return found
-        return self.shaped((self.count(1, 2), channels or self.count(1, 4), self.count(least, 6), self.count(least, 6)))
+        most = 18 if self.chance(0.15) else 6
+        return self.shaped((self.count(1, 2), channels or self.count(1, 4), self.count(least, most), self.count(least, most)))
 
     def against(self, i: int) -> int:
         """A node that broadcasts with node i; now and then node i itself."""

@@ -25,10 +25,12 @@ def op(weight: int) -> Callable:
 
 
 def drawn(seed: int) -> Draft:
-    """A program of 8 to 25 steps or so: what keeps numbers small counts as well."""
+    """A program of 8 to 25 steps; those that keep numbers small count as well."""
     p = Draft(seed)
     for _ in range(p.count(1, 3)):
         p.leaf(tuple(p.count(1, 4) for _ in range(p.count(0, 4))), constant=False)
+    if p.most > 1000:  # large enough for the kernels' blocks
+        p.leaf((p.count(2, 4), p.count(2, 8), p.count(30, 60), p.count(30, 60)))
     length = p.count(8, 20)
     while sum(isinstance(node, Step) for node in p.nodes) < length:
         p.choice(OPS)(p)
@@ -157,7 +159,7 @@ def reduction(p: Draft) -> int:
 def whole_reduction(p: Draft) -> int:
     x = p.tensor()
     name = p.choice(["sum", "mean", "max", "min", "prod"])
-    if name in ("max", "min"):
+    if name in ("max", "min", "prod"):                        # torch.prod divides by factors, however small, but 0
         x, = p.settled(x)
     if name == "prod":
         return p.step("tg.prod(tg.tanh({0}))", x)
@@ -169,7 +171,7 @@ def along_an_axis(p: Draft) -> int:
     x = p.tensor(1)
     a, name = p.axis(x), p.choice(["cumsum", "softmax", "log_softmax", "prod"])
     if name == "prod":
-        return p.step(f"tg.prod({{0}}, {a})", x)              # zeros too
+        return p.step(f"tg.prod({{0}}, {a})", *p.settled(x))  # with zeros
     return p.step(f"tg.{name}({{0}}, {a})", x)
 
 
@@ -216,7 +218,7 @@ def moving(p: Draft) -> int:
     if kind == "flip":
         return p.step(f"tg.flip({{0}}, ({a},))", x)
     if kind == "roll":
-        return p.step(f"tg.roll({{0}}, {p.count(-4, 4)}, {a})", x)
+        return p.step(f"tg.roll({{0}}, {p.count(-4, 4)}, {p.choice([a, None])})", x)
     if kind in ("concatenate", "stack") and len(shape) < 5:
         others = [p.shaped(shape) for _ in range(p.count(1, 2))]
         listed = "[{0}, " + ", ".join(f"{{{k + 1}}}" for k in range(len(others))) + ", {0}]"
@@ -225,8 +227,7 @@ def moving(p: Draft) -> int:
     if kind == "split" and shape[a] > 1:
         return p.step(f"sum(part * {{0}} for part in tg.split({{0}}, {shape[a]}, {a}))", x,
                       torch=f"sum(part * {{0}} for part in torch.split({{0}}, 1, {a}))")
-    low = [0 if n == 1 else -1 if n == 2 else -1 for n in shape]
-    width = [(p.count(m, 2), p.count(0, 2)) for m in low]
+    width = [(p.count(-1 if n > 1 else 0, 2), p.count(0, 2)) for n in shape]  # below 0 it crops
     value = p.choice([0.0, 1.5])
     flat = [w for pair in width[::-1] for w in pair]
     return p.step(f"tg.pad({{0}}, {width}, constant_values={value})", x, torch=f"F.pad({{0}}, {flat}, value={value})")
@@ -304,38 +305,42 @@ def einsum(p: Draft) -> int:
 
 # ----- convolution and pooling -----
 
-@op(5)
+@op(6)
 def conv(p: Draft) -> int:
     x = p.images(3)
-    (_, c, h, w), groups = p.shape(x), 1
+    (n, c, *size), groups = p.shape(x), 1
     if c > 1 and p.chance(0.4):
         groups = p.choice([g for g in (2, 3, 4) if c % g == 0] or [1])
     k, d, s = [(p.count(1, m), p.count(1, m)) for m in (3, 2, 3)]
-    pad = tuple(max(0, d[i] * (k[i] - 1) + 1 - n, p.count(0, 2)) for i, n in enumerate((h, w)))
+    span = [d[i] * (k[i] - 1) + 1 for i in range(2)]
+    pad = tuple(max(0, span[i] - size[i], p.count(0, 2)) for i in range(2))
     o = groups * p.count(1, 2)
-    bias = p.chance(0.5)
     options = f"stride={s}, padding={pad}, dilation={d}, groups={groups}"
-    kind = p.choice(["conv2d", "sides", "conv_transpose2d", "conv2d_weight"])
-    if kind == "sides":                                       # padding by side: F.pad's in PyTorch
-        sides = tuple((n, p.count(0, 2)) for n in pad)
-        bordered = f"F.pad({{0}}, {(*sides[1], *sides[0])})"
-        options = f"{s}, {{}}, {d}, {groups}"
-        return p.step("tg.conv2d({0}, {1}, {2}, " + options.format(sides) + ")", x, p.shaped((o, c // groups, *k)),
-                      p.shaped((o,)), torch=f"F.conv2d({bordered}, {{1}}, {{2}}, {options.format(0)})")
-    if kind == "conv2d":
-        operands = [p.shaped((o, c // groups, *k)), *[p.shaped((o,))] * bias]
-    elif kind == "conv2d_weight":
-        out = [(n + 2 * pad[i] - d[i] * (k[i] - 1) - 1) // s[i] + 1 for i, n in enumerate((h, w))]
-        g = p.shaped((p.shape(x)[0], o, *out))
-        return p.step(f"tg.conv2d_weight({{1}}, {{0}}, {k}, {options})", x, g, torch=(
+    kind = p.choice(["conv2d", "conv2d", "last", "bordered", "transposed", "weight"])
+    if kind == "weight":
+        out = [(size[i] + 2 * pad[i] - span[i]) // s[i] + 1 for i in range(2)]
+        return p.step(f"tg.conv2d_weight({{1}}, {{0}}, {k}, {options})", x, p.shaped((n, o, *out)), torch=(
             f"torch.nn.grad.conv2d_weight({{0}}, {(o, c // groups, *k)}, {{1}}, {options})"))
-    else:
-        operands = [p.shaped((c, o // groups, *k)), *[p.shaped((o,))] * bias]
-        pad = tuple(min(pad[i], ((n - 1) * s[i] + d[i] * (k[i] - 1)) // 2) for i, n in enumerate((h, w)))
+    b = p.shaped((o,))
+    if kind == "transposed":
+        pad = tuple(min(pad[i], ((size[i] - 1) * s[i] + span[i] - 1) // 2) for i in range(2))
         extra = tuple(p.count(0, max(s[i], d[i]) - 1) for i in range(2))
-        options = f"stride={s}, padding={pad}, output_padding={extra}, groups={groups}, dilation={d}"
-    ours = f"{kind}({', '.join(f'{{{i}}}' for i in range(2 + bias))}, {options})"
-    return p.step(f"tg.{ours}", x, *operands, torch=f"F.{ours}")
+        code = f"conv_transpose2d({{0}}, {{1}}, {{2}}, {s}, {pad}, {extra}, {groups}, {d})"
+        return p.step(f"tg.{code}", x, p.shaped((c, o // groups, *k)), b, torch=f"F.{code}")
+    w = p.shaped((o, c // groups, *k))
+    if kind == "conv2d":
+        if p.chance(0.2):
+            options = f"padding='same', dilation={d}, groups={groups}"
+        code = f"conv2d({{0}}, {{1}}, {p.choice(['{2}', 'None'])}, {options})"
+        operands = (x, w, b) if "{2}" in code else (x, w)
+        return p.step(f"tg.{code}", *operands, torch=f"F.{code}")
+    if kind == "last":
+        return p.step(f"tg.transpose(tg.conv2d(tg.transpose({{0}}, (0, 2, 3, 1)), {{1}}, {{2}}, {options}, layout='NHWC'), "
+                      "(0, 3, 1, 2))", x, w, b, torch=f"F.conv2d({{0}}, {{1}}, {{2}}, {options})")
+    sides, mode = tuple((m, p.count(0, 2)) for m in pad), p.choice(["zeros", "reflect", "replicate", "circular"])
+    padded = f"F.pad({{0}}, {(*sides[1], *sides[0])}, {mode.replace('zeros', 'constant')!r})"
+    return p.step(f"tg.conv2d({{0}}, {{1}}, {{2}}, {s}, {sides}, {d}, {groups}, padding_mode={mode!r})", x, w, b,
+                  torch=f"F.conv2d({padded}, {{1}}, {{2}}, {s}, 0, {d}, {groups})")
 
 
 @op(2)
@@ -382,7 +387,7 @@ def other_pool(p: Draft) -> int:
         code = f"max_unpool2d(*F.max_pool2d({{0}}, {k}, return_indices=True), {k}, output_size={p.shape(x)[2:]})"
         return p.step("tg." + code.replace("F.", "tg."), x, torch="F." + code)
     if kind == 3:
-        return p.step(p.choice(["tg.global_avg_pool2d({0})"]), x, torch="F.adaptive_avg_pool2d({0}, 1)")
+        return p.step("tg.global_avg_pool2d({0})", x, torch="F.adaptive_avg_pool2d({0}, 1)")
     if kind == 4:
         return p.step("tg.global_max_pool2d({0})", x, torch="F.adaptive_max_pool2d({0}, 1)")
     code = p.choice(["max_pool1d({0}[0], 2, 1, 1)", "avg_pool1d({0}[0], 2, 1, 1)", "avg_pool1d({0}[0], 3, 2, 1, True)"])
@@ -433,6 +438,7 @@ def loss_of_pairs(p: Draft) -> int:
         code = f"mse_loss({{0}}, {{1}}, reduction={how})"
     elif kind == "kl":
         if p.chance(0.5):
+            how = "'batchmean'" if p.shape(x) and p.chance(0.3) else how
             code = f"kl_div({{0}}, torch.sigmoid({{1}}), reduction={how})"
         else:
             code = f"kl_div({{0}}, torch.tanh({{1}}), reduction={how}, log_target=True)"
