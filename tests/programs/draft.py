@@ -74,7 +74,11 @@ class Draft:
     def step(self, code: str, *operands: int, torch: str | None = None) -> int:
         """A new step; PyTorch's code is tg's with another prefix unless given. Returns the node to go on with."""
         node = Step(code, code.replace("tg.", "torch.") if torch is None else torch, operands)
-        ours, theirs = node.evaluate("ours", self.ours), node.evaluate("theirs", self.theirs)
+        try:
+            ours, theirs = node.evaluate("ours", self.ours), node.evaluate("theirs", self.theirs)
+        except Exception as e:
+            e.add_note(f"in the step {node} of shapes {[self.shape(i) for i in operands]}")
+            raise
         assert ours.dtype == np.float64 and theirs.isfinite().all(), f"{code}: {ours.dtype}, {theirs}"
         assert ours.shape == tuple(theirs.shape), f"{code}: {ours.shape}, PyTorch {tuple(theirs.shape)}"
         self.nodes.append(node)
