@@ -16,7 +16,7 @@ import tinygrad_conv as tg
 
 from .program import Leaf, Program, Step
 
-GRID = [-2.0, -1.0, -0.5, 0.0, 0.0, 0.5, 1.0, 2.0]
+GRID = [-2.0, -1.0, -0.5, 0.0, 0.0, 0.5, 1.0, 2.0]  # kinks, and many ties
 LAYOUTS = ["{}", "{}", 'np.asarray({}, order="F")', "{}[..., ::-1].copy()[..., ::-1]", "np.repeat({}, 2, -1)[..., ::2]"]
 CHANNELS_LAST = "np.ascontiguousarray({}.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)"
 LARGEST = 8.0  # a value beyond is scaled down
@@ -59,7 +59,7 @@ class Draft:
     # ----- nodes -----
 
     def leaf(self, shape: tuple[int, ...], constant: bool | None = None) -> int:
-        """A new leaf: quarters with zeros and ties, normal numbers, some of each, or one number everywhere."""
+        """A new leaf: of GRID, normal, some of each, or one number everywhere."""
         grid, normal = self.rng.choice(GRID, shape), self.rng.standard_normal(shape)
         kind = self.rng.random()
         array = np.asarray(grid if kind < 0.45 else normal if kind < 0.85 else
@@ -88,7 +88,7 @@ class Draft:
         if ours.size > max(self.most, *[self.ours[k].size for k in operands]):
             part = ", ".join([f":{max(2, int(self.most ** (1 / ours.ndim)))}"] * ours.ndim)
             return self.step(f"{{0}}[{part}]", i)
-        size = np.abs(ours.data).max(initial=0.0)
+        size = np.abs(theirs.numpy()).max(initial=0.0)
         return i if size <= LARGEST else self.step(f"{{0}} * {2.0 ** -math.ceil(math.log2(size / LARGEST))}", i)
 
     def some(self, fits: Callable[[tg.Tensor], bool]) -> int | None:
