@@ -143,7 +143,8 @@ def by_torch(outputs: dict[int, torch.Tensor], leaves: dict[int, torch.Tensor]) 
     slope = sum(slopes, start=torch.zeros(()))
     if slope.requires_grad:
         second = torch.autograd.grad(slope, xs, allow_unused=True)
-    return [[np.zeros(tuple(x.shape)) if t is None else t.numpy(force=True) for t, x in zip(found, like)]
+    # + 0: the zeros of a derivative may have no memory, and numpy() of a part of those ends the process
+    return [[np.zeros(tuple(x.shape)) if t is None else (t.detach() + 0).numpy() for t, x in zip(found, like)]
             for found, like in ((outputs.values(), outputs.values()), (first, xs), (second, xs))]
 
 
