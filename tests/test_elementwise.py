@@ -33,30 +33,7 @@ def gradient(f, *values, dtype=np.float64, cotangent=None):
     return x.grad.data.tolist()
 
 
-# ----- kinks: the choices of CONVENTIONS, and that ties share the cotangent -----
-
-KINKS = [
-    ("relu", tg.relu, [-1.0, 0.0, -0.0, 2.0], [0, 0, 0, 1]),
-    ("leaky_relu", lambda x: tg.leaky_relu(x, 0.2), [-1.0, 0.0, 2.0], [0.2, 0.2, 1]),
-    ("elu", lambda x: tg.elu(x, 0.5), [0.0, 2.0], [0.5, 1]),
-    ("relu6", tg.relu6, [-1.0, 0.0, 3.0, 6.0, 7.0], [0, 0, 1, 0, 0]),
-    ("hardtanh", tg.hardtanh, [-1.0, 0.0, 1.0], [0, 1, 0]),
-    ("clip", lambda x: tg.clip(x, -1, 1), [-2.0, -1.0, 0.0, 1.0, 2.0], [0, 1, 1, 1, 0]),
-    ("clip from below", lambda x: tg.clip(x, min=0), [-1.0, 0.0, 9.0], [0, 1, 1]),
-    ("clip from above", lambda x: tg.clip(x, max=0), [-1.0, 0.0, 9.0], [1, 1, 0]),
-    ("abs", tg.abs, [-2.0, 0.0, 2.0], [-1, 0, 1]),
-    ("maximum", lambda x: tg.maximum(x, 1.0), [0.0, 1.0, 2.0], [0, 0.5, 1]),
-    ("minimum", lambda x: tg.minimum(x, 1.0), [0.0, 1.0, 2.0], [1, 0.5, 0]),
-    ("sign", tg.sign, [-2.0, 0.0, 2.0], [0, 0, 0]),
-    ("floor", tg.floor, [-2.0, 0.5, 2.0], [0, 0, 0]),
-    ("softplus above its threshold", tg.softplus, [20.0, 20.1], [1 / (1 + math.exp(-20)), 1]),
-]
-
-
-@pytest.mark.parametrize("f, x, expected", [k[1:] for k in KINKS], ids=[k[0] for k in KINKS])
-def test_gradient_at_the_kink(f, x, expected):
-    np.testing.assert_allclose(gradient(f, *x), expected, rtol=1e-15)
-
+# ----- kinks: the table is in test_kinks.py; ties share the cotangent -----
 
 @pytest.mark.parametrize("op", [tg.maximum, tg.minimum], ids=["maximum", "minimum"])
 def test_maximum_minimum_ties_share_the_cotangent(op):

@@ -5,6 +5,32 @@ variance nan, without a warning, and gradients have the shape of what they belon
 image without cells is convolved where its padding holds a window. Refused, by name, where no value would be
 right: `max` and `argmax` of nothing, pooling an image without cells, filters, kernels and sets of classes of
 which there are none.
+
+Kinks, ties and singular points. The first derivative there is PyTorch's; the second is that of the side which
+the first belongs to, so that the two are always derivatives of one smooth function:
+
+    op                          where                    first               second
+    relu                        0                        0                   0
+    leaky_relu                  0                        negative_slope      0
+    elu, selu                   0                        alpha (selu: times  the same: the left side's
+                                                         its scale)          (PyTorch's 0 is the right side's)
+    softplus                    beta x = threshold       below it, curved    below it (PyTorch: 0, above it)
+    huber_loss, smooth_l1_loss  r = +-delta              that of both sides  0: outside, straight
+    hardtanh, relu6             both bounds              0                   0
+    clip                        both bounds              1                   0
+    abs, l1_loss                0                        0                   0
+    hinge_loss                  margin just kept         0                   0
+    sign, floor                 everywhere               0                   0
+    maximum, minimum            x = y                    half to each        0
+    max, min, over all or axes  k equal ones             1/k to each         0
+    max pools                   equal ones               all to the first    0
+    norm, std                   0                        0                   0 (PyTorch's norm: nan)
+    pow                         0**0, by either          0                   0
+                                0**y with y > 0, by y    0                   0 (PyTorch: nan)
+    kl_div                      target 0                 0, by the target    0
+    sqrt                        0                        infinite; 0 if the cotangent is 0 (PyTorch: nan)
+
+The gradients of a tie add up to the cotangent. `where` passes it to the side chosen, 0 to the other.
 """
 from .activation import (
     elu, gelu, hardtanh, leaky_relu, log_softmax, relu, relu6, relu_vjp, selu, silu, softmax, softplus,

@@ -1,7 +1,6 @@
 """Activations: relu and its family, softplus, silu, gelu; softmax and its logarithm, along an axis.
 
-Kinks have PyTorch's sub-gradients: relu'(0) = 0, leaky_relu'(0) = slope, hardtanh' = 0 at both
-bounds, elu'(0) = alpha. None overflows for any finite input.
+None overflows for any finite input. Derivatives at kinks: the table in __init__.py of this folder.
 """
 import math
 from typing import Any

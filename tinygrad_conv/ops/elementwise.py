@@ -2,8 +2,8 @@
 
 A row of the table gives an op its name, its function on arrays, a line of documentation, and one VJP
 per argument, in tensors, so that every order of derivative follows; many are written in terms of the
-result `ans`. Broadcasting and dtypes are undone in pullback.py. At a kink the sub-gradient is
-PyTorch's. Values are IEEE's, with NumPy's warnings: log(0) is -inf and NumPy says so.
+result `ans`. Broadcasting and dtypes are undone in pullback.py. Derivatives at kinks: the table in
+__init__.py of this folder. Values are IEEE's, with NumPy's warnings: log(0) is -inf and NumPy says so.
 """
 import math
 import operator

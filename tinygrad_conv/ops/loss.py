@@ -18,7 +18,7 @@ from ..operands import as_floats, as_tensor
 from ..primitive import primitive
 from ..tensor import Tensor, share
 from . import elementwise as ew
-from .activation import _log_softmax, relu, softplus
+from .activation import _log_softmax, hardtanh, relu, softplus
 from .reduce import kept, mean, sum
 from .shape import expand_dims, take_along_axis
 
@@ -83,7 +83,7 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
 def _huber(x: Tensor, t: Tensor, delta: float) -> Tensor:
     """e (r - e/2), with e = r cut off at +-delta: r**2/2 inside, delta (|r| - delta/2) outside."""
     r = x - t
-    e = ew.clip(r, -delta, delta)
+    e = hardtanh(r, -delta, delta)  # flat at +-delta already, where clip is not: curvature 0, as outside
     return e * (r - 0.5 * e)
 
 

@@ -198,7 +198,7 @@ _root = ew.unary("root", np.sqrt, "The square root, with gradient 0 at 0.",
 
 
 def std(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
-    """The square root of `var`; the gradient of constants is 0.
+    """The square root of `var`; where it is 0, so is the gradient.
 
     Example:
         >>> std([1.0, 3.0], correction=0).item()
