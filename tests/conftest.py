@@ -52,3 +52,11 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[None]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.module.__name__.rpartition(".")[2] in ON_EVERY_FAMILY:
         metafunc.parametrize("kernels", FAMILIES, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the grids of pools, whose kernels take long to make, machine code gets every third."""
+    pools = [item for item in items if item.path.name.startswith("test_pool") and
+             getattr(item, "callspec", None) and item.callspec.params.get("kernels") == "compiled"]
+    left_out = set(pools) - set(pools[::3])
+    items[:] = [item for item in items if item not in left_out]
