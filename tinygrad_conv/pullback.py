@@ -92,6 +92,8 @@ def vjp_arguments(output: Made, parts: dict[int, Tensor]) -> tuple[Any, Any]:
     node = output.node
     if node.values is None:
         return parts[0], output
+    if node.freed:
+        check_usable(node)
     answers = []
     for i, value in enumerate(node.values):
         t = value.detach()
