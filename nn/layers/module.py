@@ -430,13 +430,12 @@ def _array(name: str, value: Any) -> np.ndarray:
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
     """Evaluation mode inside a `with` block; then every module is as it was."""
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
+    kept, modes = zip(*[(vars(m), {"training": m.training}) for m in model.modules()])
     try:
+        model.eval()
         yield
     finally:
-        for m, mode in modes:
-            m.training = mode
+        deque(map(dict.update, kept, modes), 0)  # no interrupt comes in between
 
 
 def joined(path: str, name: str) -> str:

@@ -96,8 +96,12 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
         ['accuracy', 'loss']
     """
     _check_model("evaluate", model, loss, loader)
-    with CtrlC() as ctrl_c:
-        row = _evaluate(model, loader, loss, ctrl_c)
+    own = CtrlC()
+    try:
+        with own as ctrl_c:
+            row = _evaluate(model, loader, loss, ctrl_c)
+    finally:
+        own.over = True
     ctrl_c.check()
     return row
 
@@ -142,6 +146,18 @@ def _train_epoch(run: Run, loader: Any, loss: Callable[..., tg.Tensor], clip: fl
         row = {**mean.row(), "images_per_second": mean.samples / (time.perf_counter() - start), "lr": lr}
         _tell(callbacks, "batch_end", ctrl_c, row)
     return {**row}  # the callbacks may have kept theirs
+
+
+def _epoch(run: Run, epoch: int, train: Any, valid: Any, loss: Callable[..., tg.Tensor], clip: float | None,
+           callbacks: Sequence[Callback], ctrl_c: CtrlC) -> Row:
+    """One epoch of training, and what was measured in it."""
+    start = time.perf_counter()
+    row = _train_epoch(run, train, loss, clip, callbacks, ctrl_c)
+    _check_weights(run.model, epoch)
+    if valid is not None:
+        measured = _evaluate(run.model, valid, loss, ctrl_c)
+        row.update({f"valid_{name}": value for name, value in measured.items()})
+    return {"epoch": epoch, **row, "seconds": time.perf_counter() - start}
 
 
 def _keep(run: Run, row: Row, last: Path | None) -> None:
@@ -207,33 +223,33 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         True
     """
     quiet: Any = {kind: "ignore" for kind, how in np.geterr().items() if how == "warn"}  # the loss will tell
-    with CtrlC() as ctrl_c, np.errstate(**quiet):
-        _check_model("fit", model, loss, train, valid)
-        _check_training(model, optimizer, schedule, epoch_schedule, epochs, callbacks, checkpoint, resume)
-        callbacks = [ProgressBar()] if callbacks is None else callbacks
-        last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
-        run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
-                  {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
-        if last is not None:
-            run.load(last) if resume and last.exists() else run.save(last)
-        try:
-            with ExitStack() as closing:
-                for c in callbacks:
-                    closing.callback(c.close)
-                for epoch in range(len(history) + 1, epochs + 1):
-                    ctrl_c.check()
-                    batches = len(train) if hasattr(train, "__len__") else 0
-                    _tell(callbacks, "epoch_begin", ctrl_c, epoch, epochs, batches)
-                    start = time.perf_counter()
-                    row = _train_epoch(run, train, loss, clip_grad_norm, callbacks, ctrl_c)
-                    _check_weights(model, epoch)
-                    if valid is not None:
-                        measured = _evaluate(model, valid, loss, ctrl_c)
-                        row.update({f"valid_{name}": value for name, value in measured.items()})
-                    _keep(run, {"epoch": epoch, **row, "seconds": time.perf_counter() - start}, last)
-                    _tell(callbacks, "epoch_end", ctrl_c, history.last)
-        except KeyboardInterrupt:
-            history.interrupted = True
+    own = CtrlC()
+    try:
+        with own as ctrl_c, np.errstate(**quiet):
+            _check_model("fit", model, loss, train, valid)
+            epochs = tg.arguments.whole(epochs, "fit", "epochs", 0)
+            _check_training(model, optimizer, schedule, epoch_schedule, callbacks, checkpoint, resume)
+            callbacks = [ProgressBar()] if callbacks is None else callbacks
+            last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
+            run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
+                      {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
+            if last is not None:
+                run.load(last) if resume and last.exists() else run.save(last)
+            try:
+                with ExitStack() as closing:
+                    for c in callbacks:
+                        closing.callback(c.close)
+                    for epoch in range(len(history) + 1, epochs + 1):
+                        ctrl_c.check()
+                        batches = len(train) if hasattr(train, "__len__") else 0
+                        _tell(callbacks, "epoch_begin", ctrl_c, epoch, epochs, batches)
+                        row = _epoch(run, epoch, train, valid, loss, clip_grad_norm, callbacks, ctrl_c)
+                        _keep(run, row, last)
+                        _tell(callbacks, "epoch_end", ctrl_c, history.last)
+            except KeyboardInterrupt:
+                history.interrupted = True
+    finally:
+        own.over = True
     history.interrupted = history.interrupted or ctrl_c.pressed > 0
     return history
 
@@ -249,8 +265,8 @@ def _check_model(op: str, model: Any, loss: Any, *loaders: Any) -> None:
             raise TypeError(f"{op}: expects batches, got a Dataset; pass nn.data.DataLoader(dataset, 64)")
 
 
-def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule: Any, epochs: Any,
-                    callbacks: Any, checkpoint: Any, resume: bool) -> None:
+def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule: Any, callbacks: Any,
+                    checkpoint: Any, resume: bool) -> None:
     """Refuse an optimiser that does not train this model, what cannot be counted or called, and schedules
     that would set no rate, another optimiser's, or each other's."""
     tg.arguments.instance(optimizer, Optimizer, "fit", "an optimiser, as nn.Adam(model.parameters())",
@@ -258,7 +274,6 @@ def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule
     if {id(p) for p in model.parameters() if p.requires_grad}.isdisjoint(map(id, optimizer.parameters())):
         raise ValueError("fit: the optimizer holds none of the model's parameters that require a gradient; "
                          "make it from model.parameters() of this model (requires_grad_() ends a freeze)")
-    tg.arguments.whole(epochs, "fit", "epochs", 0)
     if callbacks is not None and not (isinstance(callbacks, list | tuple)
                                       and all(isinstance(c, Callback) for c in callbacks)):
         raise TypeError(f"fit: callbacks must be a list of nn.Callback objects, got {callbacks!r}")
