@@ -11,8 +11,8 @@ class CtrlC:
     While `breakable` is True, where nothing is changed by halves, a second Ctrl-C does not wait for that.
     Whoever makes it True ends it in a `finally`, and what is to be put in order afterwards is.
 
-    Outside the main thread, and in a program with a handler of its own for SIGINT, nothing is changed. A block
-    inside another is given the outer one, so that one Ctrl-C ends both. Should an exception of another
+    Outside the main thread, and in a program with a handler of its own for SIGINT, nothing is changed. A
+    block inside another is given the outer one, so that one Ctrl-C ends both. Should an exception of another
     signal's handler keep `__exit__` from running, `over = True` gives Ctrl-C back to Python.
 
     Example:
