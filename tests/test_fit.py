@@ -377,15 +377,14 @@ def test_a_complete_run_that_is_resumed_is_left_as_it_is(tmp_path):
 
 
 class Listed(nn.Module):
-    """Keeps a part in a list that grows after it was assigned, where no assignment is seen."""
+    """Keeps a part in a function, where it is not looked for."""
 
     def __init__(self, part):
         super().__init__()
-        self.head, self.parts = nn.Linear(5, 3), []
-        self.parts.append(part)
+        self.head, self.part = nn.Linear(5, 3), lambda x: part(x)
 
     def forward(self, x):
-        return self.head(self.parts[0](x))
+        return self.head(self.part(x))
 
 
 def test_fit_refuses_a_used_parameter_that_is_nobodys():
@@ -395,6 +394,23 @@ def test_fit_refuses_a_used_parameter_that_is_nobodys():
                                          r"not hold it.*neither trained nor saved.*nn.ModuleList.*requires_grad_\(False\)"):
         run(net)
     assert all(np.array_equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))
+
+
+def test_fit_refuses_a_part_in_a_list_that_grew():
+    net = Listed(nn.ReLU())
+    net.drops = []
+    net.drops.append(nn.Dropout(0.5))
+    with pytest.raises(TypeError, match="^Listed: 'drops' is a plain list that holds a Dropout"):
+        run(net)
+
+
+def test_fit_takes_a_judge_that_is_hidden_on_purpose():
+    net, judge = nn.Linear(5, 3), nn.Linear(3, 3)
+    object.__setattr__(net, "judge", judge)
+    net.forward = lambda x: judge(tg.linear(x, net.weight, net.bias))
+    before = judge.state_dict()
+    run(net)
+    assert all(np.array_equal(a, b) for a, b in zip(before.values(), judge.state_dict().values()))
 
 
 def test_fit_refuses_a_used_tensor_that_is_no_parameter():

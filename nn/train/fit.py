@@ -307,7 +307,8 @@ def _check_folder(checkpoint: Any, resume: bool) -> None:
 def _check_used(model: Module, optimizer: Optimizer, output: Any) -> None:
     """Refuse a leaf that the model uses, but neither holds nor has trained: a parameter in a plain list, or a
     tensor that is no Parameter."""
-    known = {id(p) for p in (*model.parameters(), *optimizer.parameters())}
+    hidden = [part for m in model.modules() for part in vars(m).values() if isinstance(part, Module)]
+    known = {id(p) for m in (model, optimizer, *hidden) for p in m.parameters()}
     for t in tensors_in(output):
         for node in (entry.node for entry in tg.tape(t)):
             for p in node.inputs:

@@ -23,7 +23,7 @@ FORMAT = "tinygrad_conv checkpoint 1"
 
 
 def _to_save(name: Any, value: Any) -> np.ndarray:
-    array = np.array(value, order="C")
+    array = np.array(value.detach() if isinstance(value, tg.Tensor) else value, order="C")
     if not isinstance(name, str) or array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise TypeError(f"save: expects numeric arrays by name, got {array.dtype} at {name!r}")
     if name == "__metadata__":
