@@ -472,3 +472,25 @@ def test_progress_is_a_bar_on_a_terminal_and_a_line_an_epoch_elsewhere(terminal,
 def test_progress_without_a_stderr_says_nothing(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     assert len(run(nn.Linear(5, 3), callbacks=None)) == 1
+
+
+def test_a_run_that_fails_before_an_epoch_is_complete_leaves_no_checkpoint(tmp_path):
+    """The corrected run is not refused; one that was resumed is left as it was."""
+    for wrong in ([(X[:, :4], Y)], [(X, Y), 3]):
+        with pytest.raises((ValueError, TypeError)):
+            run(nn.Linear(5, 3), wrong, checkpoint=tmp_path)
+        assert not [*tmp_path.iterdir()]
+    run(nn.Linear(5, 3), epochs=0, checkpoint=tmp_path)
+    assert len(run(net := nn.Linear(5, 3), checkpoint=tmp_path, resume=True)) == 1
+    kept = (tmp_path / "last.safetensors").read_bytes()
+    with pytest.raises((ValueError, TypeError)):
+        run(net, [3], checkpoint=tmp_path, resume=True, epochs=2)
+    assert (tmp_path / "last.safetensors").read_bytes() == kept
+
+
+def test_a_link_to_a_checkpoint_that_is_gone_is_no_new_run(tmp_path):
+    (tmp_path / "last.safetensors").symlink_to(tmp_path / "far" / "gone.safetensors")
+    for resume, error in ((True, FileNotFoundError), (False, FileExistsError)):
+        with pytest.raises(error):
+            run(nn.Linear(5, 3), checkpoint=tmp_path, resume=resume)
+        assert not (tmp_path / "far").exists() and (tmp_path / "last.safetensors").is_symlink()

@@ -140,9 +140,9 @@ class Module:
                         advice = ("assign each to an attribute of its own, or use register_parameter(name, p)"
                                   if isinstance(part, Parameter) else "use nn.ModuleList or nn.ModuleDict")
                         raise TypeError(
-                            f"{type(self).__name__}: {joined(path, name)!r} is a plain {type(value).__name__} "
-                            f"that holds a {kind}, which would be neither trained nor saved, nor in eval(); "
-                            f"{advice}; object.__setattr__(self, name, it) hides one on purpose")
+                            f"{type(self).__name__}: {joined(path, name)!r} is a plain "
+                            f"{type(value).__name__} that holds a {kind}, which would be neither trained nor saved, nor in eval"
+                            f"(); {advice}; object.__setattr__(self, name, it) hides one on purpose")
 
     def _of_kind(self, kind: str) -> dict[str, Any]:
         """Its own parameters, buffers or modules by name, in order; None where a place is kept."""
@@ -308,7 +308,7 @@ class Module:
     @tg.advice.advised
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        for p in self.parameters():
+        for p in self._parameters().values():
             p.grad = None
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
@@ -489,8 +489,8 @@ def _opener(kind: type) -> Callable[[Any], Iterable[Any]] | None:
 
 
 def parts_of(value: Any) -> Iterator[Any]:
-    """Modules and tensors in plain containers, whatever they are nested in: lists, tuples, dictionaries, sets,
-    deques, arrays of objects, data classes."""
+    """Modules and tensors in plain containers, whatever they are nested in: lists, tuples, dictionaries,
+    sets, deques, arrays of objects, data classes."""
     level, seen = [value], {id(value): value}
     while level:
         inner: list[Any] = []
@@ -500,7 +500,8 @@ def parts_of(value: Any) -> Iterator[Any]:
                 yield from same
             else:
                 inner += chain.from_iterable(map(parts, same))
-        kinds = {kind for kind in set(map(type, inner)) if issubclass(kind, Module | tg.Tensor) or _opener(kind)}
+        kinds = {kind for kind in set(map(type, inner))
+                 if issubclass(kind, Module | tg.Tensor) or _opener(kind)}
         inner = [v for v in inner if type(v) in kinds] if kinds else []
         found = dict(zip(map(id, inner), inner))
         level = [v for key, v in found.items() if key not in seen]

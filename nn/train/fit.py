@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +148,11 @@ def _train_epoch(run: Run, loader: Any, loss: Callable[..., tg.Tensor], clip: fl
     return {**row}  # the callbacks may have kept theirs
 
 
-def _epoch(run: Run, epoch: int, train: Any, valid: Any, loss: Callable[..., tg.Tensor], clip: float | None,
-           callbacks: Sequence[Callback], ctrl_c: CtrlC) -> Row:
+def _epoch(run: Run, epoch: int, epochs: int, train: Any, valid: Any, loss: Callable[..., tg.Tensor],
+           clip: float | None, callbacks: Sequence[Callback], ctrl_c: CtrlC) -> Row:
     """One epoch of training, and what was measured in it."""
+    batches = len(train) if hasattr(train, "__len__") else 0
+    _tell(callbacks, "epoch_begin", ctrl_c, epoch, epochs, batches)
     start = time.perf_counter()
     row = _train_epoch(run, train, loss, clip, callbacks, ctrl_c)
     _check_weights(run.model, epoch)
@@ -192,7 +194,8 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             validation loss.
         clip_grad_norm: the largest joint norm allowed for the gradients of the optimizer's parameters.
         checkpoint: a folder for `last.safetensors` (the whole run, after each epoch) and
-            `best.safetensors` (the weights with the best validation accuracy, else loss).
+            `best.safetensors` (the weights with the best validation accuracy, else loss). A run that fails
+            before its first epoch is complete leaves none.
         resume: continue from the folder's `last.safetensors`, if there is one; bit for bit if the number of
             threads (`tg.set_num_threads`) is the same.
         callbacks: objects that are called at each step; by default a progress bar; () for silence.
@@ -233,21 +236,25 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
             run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
                       {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
-            if last is not None:
-                run.load(last) if resume and last.exists() else run.save(last)
+            resumed = resume and last is not None and os.path.lexists(last)
             try:
+                if last is not None:
+                    run.load(last) if resumed else run.save(last)
                 with ExitStack() as closing:
                     for c in callbacks:
                         closing.callback(c.close)
                     for epoch in range(len(history) + 1, epochs + 1):
                         ctrl_c.check()
-                        batches = len(train) if hasattr(train, "__len__") else 0
-                        _tell(callbacks, "epoch_begin", ctrl_c, epoch, epochs, batches)
-                        row = _epoch(run, epoch, train, valid, loss, clip_grad_norm, callbacks, ctrl_c)
+                        row = _epoch(run, epoch, epochs, train, valid, loss, clip_grad_norm, callbacks, ctrl_c)
                         _keep(run, row, last)
                         _tell(callbacks, "epoch_end", ctrl_c, history.last)
             except KeyboardInterrupt:
                 history.interrupted = True
+            except BaseException:
+                if last is not None and not resumed and not history.rows:  # nothing that could be lost
+                    with suppress(OSError):  # where no folder can be
+                        last.unlink()
+                raise
     finally:
         own.over = True
     history.interrupted = history.interrupted or ctrl_c.pressed > 0
@@ -295,6 +302,7 @@ def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule
 
 def _check_folder(checkpoint: Any, resume: bool) -> None:
     """Refuse to write over another run."""
+    tg.arguments.instance(checkpoint, str | os.PathLike | None, "fit", "a folder's path as checkpoint")
     found = [name for name in ("last.safetensors", "best.safetensors")
              if checkpoint is not None and os.path.lexists(Path(checkpoint) / name)]
     if found and not (resume and found[0] == "last.safetensors"):
