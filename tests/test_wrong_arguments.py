@@ -10,6 +10,7 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
+from nn.data.download import read_idx
 
 X = np.linspace(-1.0, 1.0, 8, dtype=np.float32).reshape(2, 4)
 T = tg.tensor(X)
@@ -325,7 +326,7 @@ def test_a_grad_that_is_none_is_refused_by_what_clips_it(grad):
 @pytest.mark.parametrize("path", [3, None, b"x"])
 def test_what_is_no_path_is_told_with_the_name_of_the_function(path):
     net, calls = nn.Linear(2, 2), {"save": lambda: nn.save({}, path), "load": lambda: nn.load(path),
-                                   "read_idx": lambda: nn.data.download.read_idx(path)}
+                                   "read_idx": lambda: read_idx(path)}
     if path is not None:
         calls["fit"] = lambda: nn.fit(net, [], epochs=1, optimizer=nn.SGD(net.parameters()), checkpoint=path)
     for name, call in calls.items():

@@ -141,8 +141,9 @@ class Module:
                                   if isinstance(part, Parameter) else "use nn.ModuleList or nn.ModuleDict")
                         raise TypeError(
                             f"{type(self).__name__}: {joined(path, name)!r} is a plain "
-                            f"{type(value).__name__} that holds a {kind}, which would be neither trained nor saved, nor in eval"
-                            f"(); {advice}; object.__setattr__(self, name, it) hides one on purpose")
+                            f"{type(value).__name__} that holds a {kind}, which would be neither trained nor "
+                            f"saved, nor in eval(); {advice}; object.__setattr__(self, name, it) hides one on "
+                            f"purpose")
 
     def _of_kind(self, kind: str) -> dict[str, Any]:
         """Its own parameters, buffers or modules by name, in order; None where a place is kept."""
