@@ -35,6 +35,14 @@ def _as_inputs(error: Exception, model: Module, names: list[str]) -> None:
             and ".".join((*box.scope, box.label)) not in own else box for box in drawn.boxes))
 
 
+def _check_loss(loss: Any) -> None:
+    try:
+        inspect.signature(loss).bind(None)
+    except TypeError:
+        raise TypeError(f"draw: loss must be a function of the output alone, got {loss!r}; write "
+                        f"loss=lambda output: tg.cross_entropy(output, labels)") from None
+
+
 def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = None,
          show: str | Iterable[str] = (), depth: int | None = None, fold: bool = True,
          hide: Iterable[str] = ("constant",)) -> tg.Drawing:
@@ -67,6 +75,8 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
     """
     tg.arguments.instance(model, Module, "nn.draw", "a module and its input",
                           "; use tg.draw for what was computed")
+    if loss is not None:
+        _check_loss(loss)
     given = [tg.zeros(x) if isinstance(x, tuple) and all(map(tg.arguments.is_whole, x)) else tg.tensor(x)
              for x in inputs]
     names = [p.name for p in inspect.signature(model.forward).parameters.values()

@@ -28,8 +28,9 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """
     if len(shape) < 2:
         raise ValueError(f"init: expects a weight of at least two axes, got shape {tuple(shape)}")
-    field = math.prod(shape[2:])
-    return shape[1] * field, shape[0] * field
+    outputs, inputs, *kernel = map(int, shape)  # NumPy's wrap around
+    field = math.prod(kernel)
+    return inputs * field, outputs * field
 
 
 def calculate_gain(nonlinearity: str, a: float = 0.01) -> float:

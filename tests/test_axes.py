@@ -132,3 +132,9 @@ def test_keepdims_is_a_bool_and_nothing_that_is_merely_true(name, word):
 def test_every_flag_is_a_bool(call, name, value):
     with pytest.raises(TypeError, match=f"{name} must be True or False, got"):
         call(value)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "amax", "amin", "var", "std", "logsumexp", "prod"])
+def test_no_axes_are_all_axes_to_a_method_as_in_pytorch(name):
+    x = tg.tensor([[1.0, 2.0, 4.0], [0.0, 3.0, 5.0]])
+    assert getattr(x, name)(dim=()).tolist() == pytest.approx(getattr(x, name)().tolist())

@@ -377,15 +377,14 @@ def test_a_complete_run_that_is_resumed_is_left_as_it_is(tmp_path):
 
 
 class Listed(nn.Module):
-    """Keeps a part in a list that grows after it was assigned, where no assignment is seen."""
+    """Keeps a part in a function, where it is not looked for."""
 
     def __init__(self, part):
         super().__init__()
-        self.head, self.parts = nn.Linear(5, 3), []
-        self.parts.append(part)
+        self.head, self.part = nn.Linear(5, 3), lambda x: part(x)
 
     def forward(self, x):
-        return self.head(self.parts[0](x))
+        return self.head(self.part(x))
 
 
 def test_fit_refuses_a_used_parameter_that_is_nobodys():
@@ -395,6 +394,23 @@ def test_fit_refuses_a_used_parameter_that_is_nobodys():
                                          r"not hold it.*neither trained nor saved.*nn.ModuleList.*requires_grad_\(False\)"):
         run(net)
     assert all(np.array_equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))
+
+
+def test_fit_refuses_a_part_in_a_list_that_grew():
+    net = Listed(nn.ReLU())
+    net.drops = []
+    net.drops.append(nn.Dropout(0.5))
+    with pytest.raises(TypeError, match="^Listed: 'drops' is a plain list that holds a Dropout"):
+        run(net)
+
+
+def test_fit_takes_a_judge_that_is_hidden_on_purpose():
+    net, judge = nn.Linear(5, 3), nn.Linear(3, 3)
+    object.__setattr__(net, "judge", judge)
+    net.forward = lambda x: judge(tg.linear(x, net.weight, net.bias))
+    before = judge.state_dict()
+    run(net)
+    assert all(np.array_equal(a, b) for a, b in zip(before.values(), judge.state_dict().values()))
 
 
 def test_fit_refuses_a_used_tensor_that_is_no_parameter():
@@ -456,3 +472,25 @@ def test_progress_is_a_bar_on_a_terminal_and_a_line_an_epoch_elsewhere(terminal,
 def test_progress_without_a_stderr_says_nothing(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     assert len(run(nn.Linear(5, 3), callbacks=None)) == 1
+
+
+def test_a_run_that_fails_before_an_epoch_is_complete_leaves_no_checkpoint(tmp_path):
+    """The corrected run is not refused; one that was resumed is left as it was."""
+    for wrong in ([(X[:, :4], Y)], [(X, Y), 3]):
+        with pytest.raises((ValueError, TypeError)):
+            run(nn.Linear(5, 3), wrong, checkpoint=tmp_path)
+        assert not [*tmp_path.iterdir()]
+    run(nn.Linear(5, 3), epochs=0, checkpoint=tmp_path)
+    assert len(run(net := nn.Linear(5, 3), checkpoint=tmp_path, resume=True)) == 1
+    kept = (tmp_path / "last.safetensors").read_bytes()
+    with pytest.raises((ValueError, TypeError)):
+        run(net, [3], checkpoint=tmp_path, resume=True, epochs=2)
+    assert (tmp_path / "last.safetensors").read_bytes() == kept
+
+
+def test_a_link_to_a_checkpoint_that_is_gone_is_no_new_run(tmp_path):
+    (tmp_path / "last.safetensors").symlink_to(tmp_path / "far" / "gone.safetensors")
+    for resume, error in ((True, FileNotFoundError), (False, FileExistsError)):
+        with pytest.raises(error):
+            run(nn.Linear(5, 3), checkpoint=tmp_path, resume=resume)
+        assert not (tmp_path / "far").exists() and (tmp_path / "last.safetensors").is_symlink()

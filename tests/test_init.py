@@ -101,3 +101,19 @@ def test_init_of_a_recorded_parameter_is_noticed(rng):
     init.normal_(p, rng=rng)
     with pytest.raises(RuntimeError, match="changed in place"):
         y.backward()
+
+
+def test_sizes_in_numbers_of_few_bits_do_not_wrap_around():
+    few = np.uint8
+    x = np.ones((1, 2), np.float32)
+    pairs = [(nn.Linear(few(200), few(200)), 200), (nn.Conv2d(few(16), 4096, 6), 576), (nn.Conv2d(few(16), few(16), few(16)), 4096),
+             (nn.Conv1d(few(64), few(64), few(8), groups=few(2)), 256), (nn.ConvTranspose2d(few(16), few(128), 8), 8192)]
+    for layer, inputs in pairs:
+        assert 0.9 / math.sqrt(inputs) < abs(layer.weight.numpy()).max() <= 1 / math.sqrt(inputs)
+        assert 0.5 / math.sqrt(inputs) < abs(layer.bias.numpy()).max() <= 1 / math.sqrt(inputs)
+    assert init.fans((few(16), few(16), few(16))) == (256, 256)
+    counts = [nn.BatchNorm2d(few(200)).num_features, nn.GroupNorm(few(2), few(200)).num_groups, pairs[1][0].in_channels]
+    assert [type(n) for n in counts] == [int] * 3
+    assert nn.GroupNorm(few(3), few(180))(tg.ones(2, 180, 4)).shape == (2, 180, 4)
+    net = nn.Linear(2, 2)
+    assert len(nn.fit(net, [(x, x)], epochs=few(255), optimizer=nn.SGD(net.parameters()), loss=tg.mse_loss, callbacks=())) == 255

@@ -309,3 +309,92 @@ def test_ctrl_c_at_random_moments(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="sends the signal of Ctrl-C")
 def test_ctrl_c_at_many_random_moments(tmp_path):
     interrupted_at_random(tmp_path, 300, 1)
+
+
+# ----- exceptions of other signals' handlers, and runs inside runs -----
+
+class TooLong(BaseException):
+    """What a time-out raises."""
+
+
+def test_an_exception_at_any_call_of_a_run_leaves_ctrl_c_and_modes_as_they_were():
+    """As a time-out's handler raises it, where the n-th function of an evaluation or a run begins."""
+    layer = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Dropout(0.5))
+    loader = Loader()
+    operations = [lambda: nn.evaluate(layer, loader),
+                  lambda: nn.fit(layer, loader, epochs=1, optimizer=nn.SGD(layer.parameters(), 0.1), callbacks=())]
+    for operation, stride in zip(operations, (1, 7)):
+        stuck = number = 0
+        while True:
+            calls, raised = itertools.count(), []
+
+            def profile(frame, event, argument, calls=calls, raised=raised, number=number):
+                if event == "call" and not raised and "nn/" in frame.f_code.co_filename and next(calls) == number:
+                    raised.append(number)
+                    raise TooLong
+            sys.setprofile(profile)
+            try:
+                operation()
+            except TooLong:
+                pass
+            finally:
+                sys.setprofile(None)
+            if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+                stuck += 1  # as `__exit__` began: the next Ctrl-C, and the next run, are as always
+                if stuck % 2:
+                    with pytest.raises(KeyboardInterrupt):
+                        press()
+                else:
+                    nn.evaluate(layer, loader)
+                assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, number
+            assert all(m.training for m in layer.modules()), number
+            if not raised:
+                break
+            number += stride
+        assert number > 50 and stuck <= 2
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_in_a_run_inside_another_ends_both(presses):
+    net, inner, batches = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), [], []
+
+    class Inside(nn.Callback):
+        def batch_end(self, row):
+            batches.append(row)
+            at = Told(lambda what, n: what == "batch_end" and [press() for _ in range(presses)])
+            other = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+            inner.append((at, nn.fit(other, Loader(), epochs=9, optimizer=nn.SGD(other.parameters()), callbacks=[at])))
+
+    history = nn.fit(net, Loader(), epochs=9, optimizer=nn.SGD(net.parameters()), callbacks=[Inside()])
+    assert history.interrupted and len(batches) == 1
+    [(told, of_inner)] = inner
+    assert of_inner.interrupted and told.batch == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_two_ctrl_c_still_leave_a_callback_after_a_run_inside_it():
+    class Stuck(nn.Callback):
+        def batch_end(self, row):
+            nn.evaluate(net, Loader())
+            press()
+            press()
+            raise AssertionError("not reached")
+
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    assert nn.fit(net, Loader(), epochs=1, optimizer=nn.SGD(net.parameters()), callbacks=[Stuck()]).interrupted
+
+
+def test_ctrl_c_as_the_handler_is_given_back_counts_as_pressed(monkeypatch):
+    give, given = signal.signal, []
+
+    def pressed_then(number, handler):
+        before = give(number, handler)
+        if handler is signal.default_int_handler:
+            given.append(handler)
+            press()
+        return before
+
+    monkeypatch.setattr(signal, "signal", pressed_then)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    assert nn.fit(net, Loader(), epochs=1, optimizer=nn.SGD(net.parameters()), callbacks=()).interrupted
+    assert len(given) == 1

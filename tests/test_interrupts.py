@@ -254,6 +254,26 @@ def test_a_handler_that_runs_a_backward_at_any_instant_of_another_loses_no_gradi
             return
 
 
+def test_of_a_graph_that_a_handler_uses_at_any_instant_of_a_backward_one_is_told():
+    """Also with ops of several outputs; whoever comes second is told that the graph was used."""
+    for n in range(100_000):
+        w = tg.ones(2, 3, requires_grad=True)
+        y, told = tg.layer_norm(w * 1.5, 3).sum(), []
+
+        def pull(*signal, y=y, told=told):
+            try:
+                y.backward()
+            except RuntimeError as e:
+                told.append(str(e))
+
+        with at(n, pull) as reached:
+            pull()
+        assert len(told) <= 1 and all("already used by a backward()" in text for text in told)
+        if not reached:
+            break
+    assert n > 200
+
+
 def test_a_handler_that_trains_a_norm_at_any_instant_of_another_loses_no_statistics():
     layer, x = nn.BatchNorm2d(2), draw(2, 2, 2, 2)
     start = layer.state_dict()

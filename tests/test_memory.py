@@ -29,7 +29,7 @@ def leaf(*values, dtype=np.float64):
     return tg.tensor(np.array(values, dtype), requires_grad=True)
 
 
-# ----- B1: nothing that an op made can be made writeable -----
+# ----- nothing that an op made can be made writeable -----
 
 DOORS = {  # how a user comes by the array of a tensor, or of a part of it
     "numpy()": lambda t: t.numpy(), "data": lambda t: t.data, "detach().numpy()": lambda t: t.detach().numpy(),
@@ -187,7 +187,7 @@ def test_an_array_of_the_users_stays_open_to_the_user(make):
     assert array.flags.writeable and x.data[0] == 5.0
 
 
-# ----- B2: an op may keep a buffer of its own, but not hand it out twice -----
+# ----- an op may keep a buffer of its own, but not hand it out twice -----
 
 WAYS_TO_RETURN = {
     "itself": lambda buf: buf, "a slice": lambda buf: buf[:], "reshaped": lambda buf: buf.reshape(4),
@@ -405,7 +405,7 @@ def test_an_op_that_returns_its_own_constant_works_again_and_again():
         assert x.grad.numpy().tolist() == [[1.0, 1.0], [1.0, 1.0]]
 
 
-# ----- B3: parameters are those of the call -----
+# ----- parameters are those of the call -----
 
 def set_item(key):
     return lambda p: operator.setitem(p, key, 7.0)
@@ -502,14 +502,15 @@ def test_a_parameter_that_cannot_change_is_not_copied():
     assert kept is sealed
 
 
-@pytest.mark.parametrize("hide", [lambda t: t, lambda t: [t], lambda t: (1, [t]), lambda t: {"t": t}, lambda t: [{"t": (t,)}]])
+@pytest.mark.parametrize("hide", [lambda t: t, lambda t: [t], lambda t: (1, [t]), lambda t: {"t": t}, lambda t: [{"t": (t,)}],
+                                  lambda t: types.SimpleNamespace(t=[t]), lambda t: Sealed((t,)), lambda t: collections.deque([t]), lambda t: {t}])
 def test_no_tensor_hides_in_a_parameter(hide):
     op = tg.primitive(lambda x, *, by: x * 1)
     with pytest.raises(TypeError, match="parameter 'by' is a tensor or holds one, whose gradient would be lost"):
         op(leaf(1.0), by=hide(leaf(2.0)))
 
 
-# ----- B4: an op never writes into its inputs -----
+# ----- an op never writes into its inputs -----
 
 def in_place_sort(x):
     x.sort()
@@ -613,7 +614,7 @@ def test_an_unrecorded_call_leaves_its_inputs_free_to_change():
     assert t.numpy().tolist() == [9.0, 8.0] and array.tolist() == [7.0, 2.0]
 
 
-# ----- B5: augmented assignment -----
+# ----- augmented assignment -----
 
 AUGMENTED = {"+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv,
              "**=": operator.ipow, "@=": operator.imatmul, "&=": operator.iand, "|=": operator.ior}
@@ -697,7 +698,7 @@ def test_a_sum_begun_without_a_gradient_may_take_one_up():
     assert x.grad.numpy().tolist() == [2.0, 4.0]
 
 
-# ----- B6: no silent way out of the graph -----
+# ----- no silent way out of the graph -----
 
 def assigned(array, value):
     array[...] = value
@@ -811,7 +812,7 @@ def test_stacking_keeps_the_graph():
     assert q.grad.item() == 4.0
 
 
-# ----- B7: gradients are each their own -----
+# ----- gradients are each their own -----
 
 PASSED_ON = {  # functions of a and b whose VJPs hand the cotangent itself on
     "add": lambda a, b: a + b,
@@ -1057,3 +1058,44 @@ def test_a_failed_call_does_not_unlock_what_was_recorded_before():
     with pytest.raises(ValueError):
         u @ tg.ones(3, 3)
     write_then_backward(u, y, [2.0, 4.0])
+
+
+def test_a_rule_of_change_may_read_the_tensor_and_gives_as_many_values_as_there_are():
+    t, u = tg.tensor([1.0, 2.0]), tg.tensor(np.ones(3, ">f4"))
+    tg.change([t], lambda values: [t.numpy() + np.asarray(t) + t.data])
+    assert t.tolist() == [3, 6]
+    tg.change([u], lambda values: [values[0] + 1])  # in the other byte order
+    assert u.tolist() == [2, 2, 2]
+    for values in ([0.0], [0.0, 0.0, 0.0]):
+        with pytest.raises(ValueError, match=f"change: the rule gave {len(values)} values for 2 tensors"):
+            tg.change([t, u], lambda _, values=values: values)
+    assert t.tolist() == [3, 6]
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_an_op_cannot_unlock_its_arrays(recorded):
+    @tg.primitive
+    def greedy(x):
+        x.setflags(write=True)
+        x *= 10
+        return x * 1
+
+    @tg.primitive
+    def sly(x):
+        (x if x.base is None else x.base).setflags(write=True)
+        return x * 1
+
+    w = tg.tensor([1.0, 2.0], requires_grad=recorded)
+    with pytest.raises(ValueError, match="greedy"):
+        greedy(w)
+    with pytest.raises((ValueError, AttributeError, TypeError)):
+        sly(w)
+    assert w.tolist() == [1, 2]
+
+
+def test_state_kept_ends_what_a_block_left_behind():
+    with tg.state_kept():
+        tg.no_grad().__enter__()
+        tg.scope("a").__enter__()
+        assert not tg.is_recording()
+    assert tg.is_recording() and tg.exp(tg.ones(1, requires_grad=True)).node.scope == ()

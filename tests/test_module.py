@@ -454,19 +454,77 @@ Named = collections.namedtuple("Named", "one two")
 HOLDERS = {"list": lambda m: [m], "tuple": lambda m: (m,), "dict": lambda m: {"a": m}, "set": lambda m: {m},
            "frozenset": lambda m: frozenset([m]), "deque": lambda m: collections.deque([m]), "Named": lambda m: Named(1, m),
            "OrderedDict": lambda m: collections.OrderedDict(a=m), "Pair": lambda m: Pair(0, [m]), "Slim": lambda m: Slim(m),
-           "SimpleNamespace": lambda m: types.SimpleNamespace(a=m)}
+           "SimpleNamespace": lambda m: types.SimpleNamespace(a=m), "UserList": lambda m: collections.UserList([m]),
+           "ndarray": lambda m: array_of(m)}
+FINDERS = {"parameters": lambda net: net.parameters(), "state_dict": lambda net: net.state_dict(), "eval": lambda net: net.eval(),
+           "load_state_dict": lambda net: net.load_state_dict({}), "save": lambda net: nn.save(net, "unused")}
+
+
+def array_of(part):
+    array = np.empty(2, object)
+    array[1] = part
+    return array
 
 
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("kind", HOLDERS)
-def test_a_plain_container_of_modules_or_parameters_is_refused_when_assigned(kind, nested):
+def test_a_plain_container_of_modules_or_parameters_is_refused_where_they_would_be_lost(kind, nested):
     for what, advice in ((nn.Linear(2, 2), "nn.ModuleList or nn.ModuleDict"), (nn.Parameter([1.0]), "register_parameter")):
         held, net = HOLDERS[kind](what), nn.Module()
-        value = [3, {"x": (held,)}] if nested else held
-        with pytest.raises(TypeError, match=f"^Module: 'h' is a plain {'list' if nested else kind} that holds a "
-                                            f"{type(what).__name__}, which would be neither trained.*{advice}"):
-            net.h = value
-        assert "h" not in vars(net)
+        net.inner = nn.Sequential()
+        net.inner.h = [3, {"x": (held,)}] if nested else held
+        for find in FINDERS.values():
+            with pytest.raises(TypeError, match=f"^Module: 'inner.h' is a plain {'list' if nested else kind} that holds a "
+                                                f"{type(what).__name__}, which would be neither trained.*{advice}"
+                                                r".*object.__setattr__\(self, name, it\)"):
+                find(net)
+        net.late = what  # found by another way, whenever that is
+        assert len([*FINDERS["parameters"](net)]) == len(FINDERS["state_dict"](net)) and FINDERS["eval"](net) is net
+
+
+@pytest.mark.parametrize("find", [name for name in FINDERS if name != "save"])
+def test_a_container_that_grows_after_it_was_assigned_is_looked_into_again(find):
+    """Modules without parameters too: their mode and their buffers would be lost."""
+    for part in (nn.Dropout(), nn.BatchNorm1d(2, affine=False), nn.Linear(2, 2)):
+        net = nn.Module()
+        net.parts = []
+        FINDERS[find](net)
+        net.parts.append(part)
+        with pytest.raises(TypeError, match="^Module: 'parts' is a plain list"):
+            FINDERS[find](net)
+    by = {nn.ReLU(): 1}
+    net.parts = by
+    with pytest.raises(TypeError, match="^Module: 'parts' is a plain dict that holds a ReLU"):
+        FINDERS[find](net)
+
+
+def test_a_module_is_hidden_on_purpose_as_the_error_says():
+    net, teacher = nn.Linear(2, 3), nn.Linear(2, 3)
+    object.__setattr__(net, "teacher", teacher)
+    assert len(net.state_dict()) == len([*net.parameters()]) == 2 and teacher.training and not net.eval().training
+    net.other = partial(teacher)
+    assert net.train().other(tg.ones(1, 2)).shape == (1, 3) and len(net.state_dict()) == 2
+    loss = lambda output, y: ((output - net.teacher(tg.tensor(np.ones((1, 2), np.float32)))) ** 2).mean()  # noqa: E731
+    nn.fit(net, [(np.ones((1, 2), np.float32), np.zeros(1))], epochs=1, optimizer=nn.SGD(net.parameters()), loss=loss, callbacks=())
+
+
+def test_looking_into_containers_opens_no_plain_value_and_each_container_once(monkeypatch):
+    """Much in a list, or many lists, stay cheap: what is opened is counted."""
+    opened = []
+    opener = nn.layers.module._opener
+    monkeypatch.setattr(nn.layers.module, "_opener", lambda kind: opened.append(kind) or opener(kind))
+    net = nn.Module()
+    net.many = [None, True, 1, "a", (1, 2), (None, "b")] * 10_000
+    net.eval()
+    assert len(opened) < 100
+    walks, tree = [], nn.Module.named_modules
+    monkeypatch.setattr(nn.Module, "named_modules", lambda self: walks.append(0) or tree(self))
+    for n in range(100):
+        setattr(net, f"h{n}", [nn.ReLU()])
+        setattr(net, f"m{n}", getattr(net, f"h{n}")[0])
+    walks.clear()
+    net.eval()
+    assert len(walks) < 10
 
 
 def test_plain_containers_of_anything_else_are_attributes_like_others():

@@ -95,3 +95,15 @@ def test_save_asks_for_the_mode_the_umask_allows(tmp_path):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "w").stat().st_mode) == 0o640
+
+
+def test_named_parameters_are_a_state_to_save_and_to_load(tmp_path):
+    net, other, third = nn.Linear(3, 2), nn.Linear(3, 2), nn.Linear(3, 2)
+    other.load_state_dict(dict(net.named_parameters()))
+    nn.save(dict(net.named_parameters()), tmp_path / "net.safetensors")
+    third.load_state_dict(nn.load(tmp_path / "net.safetensors"))
+    for copied in (other, third):
+        assert all(np.array_equal(a, b) for a, b in zip(net.state_dict().values(), copied.state_dict().values()))
+    with tg.no_grad():
+        net.weight.mutate()[...] = 7.0
+    assert not (other.weight.numpy() == 7.0).any() and net.weight.requires_grad

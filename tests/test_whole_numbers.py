@@ -144,3 +144,16 @@ def test_a_layer_takes_and_refuses_the_padding_that_its_op_does_in_the_same_word
     ids=["ConvTranspose2d", "MaxPool2d", "AvgPool2d", "MaxUnpool2d"])
 def test_so_do_transposed_convolutions_and_pools(make, op, padding):
     assert refusal(lambda: make(padding)) == refusal(lambda: op(padding))
+
+
+def test_whole_numbers_of_numpy_do_not_overflow():
+    assert [p.size for p in tg.split(tg.arange(300), np.uint8(3))] == [100, 100, 100]
+    assert [p.size for p in tg.arange(300).split([np.uint8(200), np.uint8(100)])] == [200, 100]
+    assert tg.group_norm(tg.ones((2, 300)), np.uint8(150)).shape == (2, 300)
+
+
+@pytest.mark.parametrize("cut", [{2}, b"\2", "2"])
+def test_what_only_looks_like_whole_numbers_is_refused(cut):
+    for op in (tg.split, tg.roll):
+        with pytest.raises(TypeError, match="must be a whole number"):
+            op(tg.arange(4.0), cut)

@@ -10,6 +10,7 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
+from nn.data.download import read_idx
 
 X = np.linspace(-1.0, 1.0, 8, dtype=np.float32).reshape(2, 4)
 T = tg.tensor(X)
@@ -320,3 +321,27 @@ def test_a_grad_that_is_none_is_refused_by_what_clips_it(grad):
             nn.clip_grad_norm_([p], 1.0)
     else:
         assert nn.clip_grad_norm_([p], 5.0) == 3.0            # the step refuses its shape
+
+
+@pytest.mark.parametrize("path", [3, None, b"x"])
+def test_what_is_no_path_is_told_with_the_name_of_the_function(path):
+    net, calls = nn.Linear(2, 2), {"save": lambda: nn.save({}, path), "load": lambda: nn.load(path),
+                                   "read_idx": lambda: read_idx(path)}
+    if path is not None:
+        calls["fit"] = lambda: nn.fit(net, [], epochs=1, optimizer=nn.SGD(net.parameters()), checkpoint=path)
+    for name, call in calls.items():
+        with pytest.raises(TypeError, match=f"^{name}: expects .*path.*, got {type(path).__name__}"):
+            call()
+    with pytest.raises(ValueError, match="^save: a path has no null character"):
+        nn.save({}, "a\0b")
+
+
+@pytest.mark.parametrize("make, told", [
+    (lambda: nn.Dropout(True), "^Dropout: p must be a number between 0 and 1, got True"),
+    (lambda: nn.Dropout2d(np.True_), "^Dropout2d: p must be a number"),
+    (lambda: nn.SGD([tg.ones(1, requires_grad=True)], True), "^SGD: lr must be a number, got True"),
+    (lambda: nn.SGD([tg.ones(1, requires_grad=True)], 0.1, True), "^SGD: momentum must be a number, got True"),
+    (lambda: nn.draw(nn.Linear(2, 2), (1, 2), loss=lambda output, y: output), "^draw: loss must be a function of the output alone")])
+def test_what_would_be_another_number_or_another_function_is_refused(make, told):
+    with pytest.raises(TypeError, match=told):
+        make()

@@ -23,7 +23,7 @@ from .kernels.parallel import get_num_threads, set_num_threads
 from .kernels.table import kernels_in_use, use_kernels
 from .ops import *
 from .primitive import primitive
-from .state import is_recording, no_grad, scope
+from .state import is_recording, no_grad, scope, state_kept
 from .tape import tape
 
 _tensor.ops, _tensor.autodiff, _tensor.numpy_protocol = ops, _autodiff, _numpy_protocol  # what methods call
@@ -33,7 +33,8 @@ __all__ = [
     "draw", "explain", "eye", "failed_graph", "from_numpy", "full", "full_like", "get_num_threads",
     "grad", "graph", "is_recording", "kernels_in_use", "linspace", "multiply_adds", "no_grad", "normal",
     "ones", "ones_like", "permutation", "primitive", "rand", "randint", "randn", "scope", "set_num_threads",
-    "show_config", "tape", "tensor", "uniform", "use_kernels", "vjp", "write_atomically", "zeros",
+    "show_config", "state_kept", "tape", "tensor", "uniform", "use_kernels", "vjp", "write_atomically",
+    "zeros",
     "zeros_like",
 ]
 __all__ += ops.__all__

@@ -36,17 +36,18 @@ class Memory:
     """What all tensors on one piece of changeable memory share.
 
     `changed` is when a writeable view was last handed out, by `mutate` or before a graph relied on the
-    values; `closed` says that it is a read-only array of the user's. `unsettled` lists why a call has more to
-    do than look at `changed`: NEW, until a graph relies on the values; EXPOSED, as those of one of the user's
-    arrays; the views that were lent and are still alive. While there is more than NEW, only a checksum can
-    tell a change (`watched`). The list's own methods change it, in C: no thread or interrupt comes between.
+    values; `version` is another object after each `change`; `closed` says that it is a read-only array of the
+    user's. `unsettled` lists why a call has more to do than look at `changed`: NEW, until a graph relies on
+    the values; EXPOSED, as those of one of the user's arrays; the views that were lent and are still alive.
+    While there is more than NEW, only a checksum can tell a change (`watched`). The list's own methods change
+    it, in C: no thread or interrupt comes between.
 
     Arrays are handed out by way of a `memoryview`, which is then their `.base`: NumPy refuses to unlock a
     locked one, and the `.base` of a lent one lives as long as any view of it. (NumPy's `ufunc.at` heeds no
     lock: `np.add.at(t.numpy(), i, x)` is the one write that nothing here can refuse.)
     """
 
-    changed, closed = 0, False
+    changed, version, closed = 0, 0, False
     unsettled: Any = (NEW,)  # of the class, for memory that has no list of its own yet
 
     @property
@@ -123,13 +124,17 @@ def change(leaves: Sequence[Record], rule: Callable[[list[np.ndarray]], Iterable
     """
     arrays, memories, done = [t.mutate() for t in leaves], [t.memory for t in leaves], False
     while not done:
-        before = [memory.changed for memory in memories]
+        before = [memory.version for memory in memories]
         new = [np.empty(a.shape, a.dtype) for a in arrays]
-        for a, value in zip(new, rule(arrays)):
+        values = list(rule(arrays))
+        if len(values) != len(new):
+            raise ValueError(f"change: the rule gave {len(values)} values for {len(new)} tensors")
+        for a, value in zip(new, values):
             a[...] = value  # what does not fit is noticed here
-        copies = [(memoryview(a), slice(None), memoryview(b)) if a.ndim == 1 else (a, ..., b)
-                  for a, b in zip(arrays, new)]
-        done = exchange(memories, "changed", before, [tick() for _ in memories], *copies)
+        copies = [(memoryview(a), slice(None), memoryview(b)) if a.ndim == 1 and a.dtype.isnative
+                  else (a, ..., b) for a, b in zip(arrays, new)]
+        times = [(vars(memory), "changed", tick()) for memory in memories]
+        done = exchange(memories, "version", before, [object() for _ in memories], *times, *copies)
 
 
 def checksum(array: np.ndarray) -> int:

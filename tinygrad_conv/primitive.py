@@ -90,6 +90,9 @@ def free(nodes: Iterable[Node]) -> None:
     """
     leaves: dict[int, tuple[Any, Freed]] = {}  # a leaf used twice keeps one identity
     for node in nodes:
+        if node.freed:  # another thread's backward was quicker
+            continue
+        node.freed = True  # first: who sees inputs without arrays is told why
         inputs: list[Any] = []
         for t in node.inputs:
             if t._data.ndim and t.node is not None:
@@ -97,7 +100,7 @@ def free(nodes: Iterable[Node]) -> None:
             elif t._data.ndim and not t._requires_grad:
                 t = leaves.setdefault(id(t), (t, _freed(t)))[1]
             inputs.append(t)
-        node.inputs, node.freed = tuple(inputs), True
+        node.inputs = tuple(inputs)
         if node.values is not None:
             node.values = tuple(map(_freed, node.values))
 
@@ -212,7 +215,7 @@ class Primitive(Generic[P]):
                 break
             args += (params.pop(self.names[i]),)
         for name, value in params.items():
-            if isinstance(value, Tensor) or isinstance(value, (tuple, list, dict)) and _holds_tensor(value):
+            if value.__class__ not in SINGLE and _holds_tensor(value):
                 raise TypeError(f"{self.name}: parameter {name!r} is a tensor or holds one, whose gradient "
                                 f"would be lost; arrays are positional: {self.name}({', '.join(self.names)})")
         if self.keywords is not None and not params.keys() <= self.keywords:
@@ -337,20 +340,26 @@ ALONE = _references()  # what Python counts, in this version, for an array that 
 
 
 def _on_views(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of the user's, which may give its arrays another shape: `x.shape = -1`."""
+    """A function of the user's: it may give its arrays another shape, `x.shape = -1`, but not unlock them."""
     @functools.wraps(fn)
     def on_views(*arrays: np.ndarray, **params: Any) -> Any:
-        return fn(*[a.view() for a in arrays], **params)
+        return fn(*[np.asarray(memoryview(a)) for a in arrays], **params)
     return on_views
 
 
 def _holds_tensor(value: Any) -> bool:
-    """Whether a tensor is somewhere in nested containers."""
-    parts = value.values() if isinstance(value, dict) else value
-    return any([isinstance(part, Tensor) or isinstance(part, (tuple, list, dict)) and _holds_tensor(part)
-                for part in parts])
+    """Whether a tensor is somewhere in nested containers, of those whose contents `_frozen` copies."""
+    if isinstance(value, Tensor):
+        return True
+    if isinstance(value, dict | types.SimpleNamespace):
+        value = [*(value if isinstance(value, dict) else vars(value)).values()]
+    elif hasattr(value, "__dataclass_params__") and not isinstance(value, type):
+        value = [getattr(value, name, None) for name in value.__dataclass_fields__]
+    return isinstance(value, tuple | list | set | frozenset | collections.deque) and any(
+        map(_holds_tensor, value))
 
 
+SINGLE = {int, float, bool, str, type(None), np.ndarray}  # parameters that hold nothing else
 PLAIN = np.ndarray | list | dict | set | bytearray | collections.deque | types.SimpleNamespace
 
 

@@ -90,15 +90,18 @@ def vjp_arguments(output: Made, parts: dict[int, Tensor]) -> tuple[Any, Any]:
     `parts` are the cotangents by number of the output; where there is none, g is zero.
     """
     node = output.node
-    if node.values is None:
+    values = node.values
+    if values is None:
         return parts[0], output
+    if node.freed:  # looked at after the values: they are whole
+        check_usable(node)
     answers = []
-    for i, value in enumerate(node.values):
+    for i, value in enumerate(values):
         t = value.detach()
         if t.dtype.kind == "f":
             t.node, t.index, t._requires_grad = node, i, True
         answers.append(t)
-    g = tuple([parts[i] if i in parts else share(np.zeros_like(v._data)) for i, v in enumerate(node.values)])
+    g = tuple([parts[i] if i in parts else share(np.zeros_like(v._data)) for i, v in enumerate(values)])
     return g, tuple(answers)
 
 

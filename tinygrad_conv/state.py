@@ -108,6 +108,26 @@ class Block:
         return inside
 
 
+class state_kept:  # noqa: N801  (used like a function, as no_grad is)
+    """Context manager: at its end, recording and scopes are as they were, whatever happened in between.
+
+    A block of `no_grad` or `scope` can miss its end: an exception of a signal handler may come at the
+    instant at which it ends.
+
+    Example:
+        >>> with state_kept():
+        ...     no_grad().__enter__()
+        >>> is_recording()
+        True
+    """
+
+    def __enter__(self) -> None:
+        self.before = current()
+
+    def __exit__(self, *exception: Any) -> None:
+        enter(self.before)
+
+
 def is_recording() -> bool:
     """Whether operations on tensors that require gradients are put on the tape.
 
@@ -148,6 +168,8 @@ def recording(flag: bool) -> Block:
 @Maker
 def no_grad() -> Block:
     """Context manager and decorator: inside, nothing is put on the tape.
+
+    The state is a context variable: an asyncio task keeps that of the moment at which it was created.
 
     Example:
         >>> with no_grad():

@@ -113,7 +113,7 @@ def _logical(sign: str, op: str) -> Binary:
 def _extremum(op: str) -> Extremum:
     def method(self: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
                keepdim: bool = False) -> Any:
-        axis, keep = axis if dim is None else dim, _either(keepdims, keepdim)
+        axis, keep = _axes(axis, dim), _either(keepdims, keepdim)
         if axis is None:
             return getattr(ops, op)(self, None, keep)
         indices = getattr(ops, f"arg{op}")(self, axis, True)
@@ -132,6 +132,12 @@ def _refused(self: Tensor, other: Any) -> Any:
     raise TypeError(f"{type(self).__name__}{f' {self.name}' if self.name else ''}: += and the like do not "
                     f"change a parameter, nor a tensor that requires a gradient; write t.mutate()[...] -= "
                     f"lr * t.grad.numpy() to change a leaf, or t = t + x for a new tensor")
+
+
+def _axes(axis: Any, dim: Any) -> Any:
+    """NumPy's word for it, or else PyTorch's; no axes are all axes, as in PyTorch."""
+    axes = axis if dim is None else dim
+    return None if isinstance(axes, tuple | list) and not axes else axes
 
 
 def _either(keepdims: Any, keepdim: Any) -> Any:
@@ -325,67 +331,67 @@ class Tensor(Record):
     def sum(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
             keepdim: bool = False) -> Tensor:
         """The sum of all entries, or along axes."""
-        return ops.sum(self, axis if dim is None else dim, _either(keepdims, keepdim))
+        return ops.sum(self, _axes(axis, dim), _either(keepdims, keepdim))
 
     def mean(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
              keepdim: bool = False) -> Tensor:
         """The mean of all entries, or along axes."""
-        return ops.mean(self, axis if dim is None else dim, _either(keepdims, keepdim))
+        return ops.mean(self, _axes(axis, dim), _either(keepdims, keepdim))
 
     def prod(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
              keepdim: bool = False) -> Tensor:
         """The product of all entries, or along axes."""
-        return ops.prod(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
+        return ops.prod(self, _axes(axis, dim), keepdims=_either(keepdims, keepdim))
 
     def amax(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
              keepdim: bool = False) -> Tensor:
         """The largest entry; equal ones share the gradient."""
-        return ops.amax(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
+        return ops.amax(self, _axes(axis, dim), keepdims=_either(keepdims, keepdim))
 
     def amin(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
              keepdim: bool = False) -> Tensor:
         """The smallest entry; equal ones share the gradient."""
-        return ops.amin(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
+        return ops.amin(self, _axes(axis, dim), keepdims=_either(keepdims, keepdim))
 
     def any(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
             keepdim: bool = False) -> Tensor:
         """Whether any entry is true."""
-        return ops.any(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
+        return ops.any(self, _axes(axis, dim), keepdims=_either(keepdims, keepdim))
 
     def all(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
             keepdim: bool = False) -> Tensor:
         """Whether all entries are true."""
-        return ops.all(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
+        return ops.all(self, _axes(axis, dim), keepdims=_either(keepdims, keepdim))
 
     def logsumexp(self, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
                   keepdim: bool = False) -> Tensor:
         """The logarithm of the sum of exponentials, without overflow."""
-        return ops.logsumexp(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
+        return ops.logsumexp(self, _axes(axis, dim), keepdims=_either(keepdims, keepdim))
 
     def argmax(self, axis: int | None = None, keepdims: bool = False, *, dim: int | None = None,
                keepdim: bool = False) -> Tensor:
         """Where the largest entry stands, the first of equal ones."""
-        return ops.argmax(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
+        return ops.argmax(self, _axes(axis, dim), keepdims=_either(keepdims, keepdim))
 
     def argmin(self, axis: int | None = None, keepdims: bool = False, *, dim: int | None = None,
                keepdim: bool = False) -> Tensor:
         """Where the smallest entry stands, the first of equal ones."""
-        return ops.argmin(self, axis if dim is None else dim, keepdims=_either(keepdims, keepdim))
+        return ops.argmin(self, _axes(axis, dim), keepdims=_either(keepdims, keepdim))
 
     def var(self, axis: Axis = None, correction: Real = 1, keepdims: bool = False, *, dim: Axis = None,
             keepdim: bool = False) -> Tensor:
         """The variance, over n - correction."""
-        return ops.var(self, axis if dim is None else dim, correction, _either(keepdims, keepdim))
+        return ops.var(self, _axes(axis, dim), correction, _either(keepdims, keepdim))
 
     def std(self, axis: Axis = None, correction: Real = 1, keepdims: bool = False, *, dim: Axis = None,
             keepdim: bool = False) -> Tensor:
         """The standard deviation, over n - correction."""
-        return ops.std(self, axis if dim is None else dim, correction, _either(keepdims, keepdim))
+        return ops.std(self, _axes(axis, dim), correction, _either(keepdims, keepdim))
 
     def norm(self, p: Real | str = 2, dim: Axis = None, keepdim: bool = False, *, axis: Axis = None,
              keepdims: bool = False) -> Tensor:
         """The Euclidean norm, of all entries or along `dim`; there is no other `p` than 2."""
-        return ops.norm(self, p, axis if dim is None else dim, _either(keepdims, keepdim))
+        return ops.norm(self, p, _axes(axis, dim), _either(keepdims, keepdim))
 
     max: Extremum = _extremum("max")
     min: Extremum = _extremum("min")
@@ -519,7 +525,8 @@ class Tensor(Record):
         sizes = split_size if isinstance(split_size, list | tuple) else (split_size,)
         if not all(map(is_whole, sizes)):
             raise TypeError(f"split: split_size must be a whole number or a list of them, got {split_size!r}")
-        if sizes is not split_size:
+        sizes = list(map(int, sizes))  # Python's, which do not overflow
+        if not isinstance(split_size, list | tuple):
             if sizes[0] < 1:
                 raise ValueError(f"split: split_size must be at least 1, got {split_size}")
             return ops.split(self, list(range(sizes[0], n, sizes[0])), dim)

@@ -160,6 +160,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is truncated, of another kind, or of another length.
     """
+    tg.arguments.instance(path, str | os.PathLike, "read_idx", "the path of a file")
     path, values = tg.arguments.file(path, "read_idx"), bytearray()
     try:
         with open(path, "rb") as f, gzip.open(f) if f.peek(2).startswith(b"\x1f\x8b") else f as content:

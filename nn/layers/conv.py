@@ -27,6 +27,8 @@ class _Conv(Module):
                 or in_channels % groups or out_channels % groups):
             raise ValueError(f"{name}: in_channels={in_channels!r} and out_channels={out_channels!r} must be "
                              f"at least 1 and divisible by groups={groups!r}, all whole numbers")
+        # NumPy's whole numbers wrap around
+        in_channels, out_channels, groups = map(int, (in_channels, out_channels, groups))
         modes = ("zeros",) if self.transposed else tg.arguments.PADDING_MODES
         self.padding_mode = tg.arguments.one_of(padding_mode, name, "padding_mode", modes)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups

@@ -252,6 +252,8 @@ class Dropout(_InPlaceLayer):
 
     def __init__(self, p: float = 0.5, inplace: bool = False, *,
                  rng: np.random.Generator | None = None) -> None:
+        if isinstance(p, bool | np.bool):
+            raise TypeError(f"{type(self).__name__}: p must be a number between 0 and 1, got {p!r}")
         super().__init__(inplace, p=tg.arguments.number(p, type(self).__name__, "p", 0, 1))
         self.rng = default_rng(rng, type(self).__name__)
 

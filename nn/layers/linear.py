@@ -49,7 +49,7 @@ class Linear(Module):
         super().__init__()
         self.in_features = tg.arguments.whole(in_features, "Linear", "in_features", 1)
         self.out_features = tg.arguments.whole(out_features, "Linear", "out_features", 1)
-        add_weight_and_bias(self, (out_features, in_features), out_features, bias, dtype, rng)
+        add_weight_and_bias(self, (self.out_features, self.in_features), self.out_features, bias, dtype, rng)
 
     def forward(self, x: Any) -> tg.Tensor:
         shape = x.shape if hasattr(x, "shape") else np.shape(x)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections import deque
+from collections import UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from types import FunctionType, SimpleNamespace
 from typing import Any, NamedTuple, Self
 
@@ -107,7 +108,7 @@ class Module:
                 raise ValueError(f"{type(self).__name__}: {name!r} would make the module contain itself; "
                                  f"pass what it needs to forward() instead")
             value._enter_scope(name)
-            for inner, t in (*value.named_parameters(), *value.named_buffers()):
+            for inner, t in (*value._parameters().items(), *value.named_buffers()):
                 t.name = f"{name}.{inner}"
         elif kind and value is not None:
             value.name = value.name or name
@@ -120,27 +121,29 @@ class Module:
         """What `value` is under that name: one of KINDS, or None for a plain attribute."""
         if isinstance(value, Parameter | Module):
             return "parameter" if isinstance(value, Parameter) else "module"
-        self._check_held(name, value)
         kind = self._kinds.get(name)
         if kind and value is not None and not (kind == "buffer" and isinstance(value, tg.Tensor)):
             raise TypeError(f"{type(self).__name__}: {name!r} must be {KINDS[kind]} or None, got "
                             f"{type(value).__name__}; values are changed with {name}.mutate()[...]")
         return kind
 
-    def _check_held(self, name: str, value: Any) -> None:
-        """Refuse a plain container of modules or parameters that would not be found in the tree."""
-        found = [part for part in parts_of(value) if isinstance(part, Parameter | Module)]
-        if not found:
-            return
-        known = {*map(id, self.modules()), *map(id, self.parameters())}
-        for part in found:
-            if id(part) not in known:
-                kind = type(part).__name__
-                advice = ("assign each to an attribute of its own, or use register_parameter(name, p)"
-                          if isinstance(part, Parameter) else "use nn.ModuleList or nn.ModuleDict")
-                raise TypeError(f"{type(self).__name__}: {name!r} is a plain {type(value).__name__} that "
-                                f"holds a {kind}, which would be neither trained nor saved, nor in eval(); "
-                                f"{advice}")
+    def _check_held(self) -> None:
+        """Refuse a plain container of modules or parameters that are not found in the tree."""
+        known = {*map(id, self.modules()), *map(id, self._parameters().values())}
+        for path, m in self.named_modules():
+            for name, value in vars(m).items():
+                if name in m._kinds or not _opener(type(value)):
+                    continue
+                for part in parts_of(value):
+                    if isinstance(part, Parameter | Module) and id(part) not in known:
+                        kind = type(part).__name__
+                        advice = ("assign each to an attribute of its own, or use register_parameter(name, p)"
+                                  if isinstance(part, Parameter) else "use nn.ModuleList or nn.ModuleDict")
+                        raise TypeError(
+                            f"{type(self).__name__}: {joined(path, name)!r} is a plain "
+                            f"{type(value).__name__} that holds a {kind}, which would be neither trained nor "
+                            f"saved, nor in eval(); {advice}; object.__setattr__(self, name, it) hides one on "
+                            f"purpose")
 
     def _of_kind(self, kind: str) -> dict[str, Any]:
         """Its own parameters, buffers or modules by name, in order; None where a place is kept."""
@@ -231,10 +234,18 @@ class Module:
             depth, level = depth + 1, {id(child): child for m in level.values() for child in m.children()}
         return depth
 
+    def _parameters(self) -> dict[str, Parameter]:
+        return dict(_once((joined(path, name), p) for path, m in self.named_modules()
+                          for name, p in m._of_kind("parameter").items() if p is not None))
+
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Parameters with dotted names, in order; a shared one once."""
-        return _once((joined(path, name), p) for path, m in self.named_modules()
-                     for name, p in m._of_kind("parameter").items() if p is not None)
+        """Parameters with dotted names, in order; a shared one once.
+
+        Raises:
+            TypeError: if a plain list or the like holds modules or parameters that are not among them.
+        """
+        self._check_held()
+        return iter(self._parameters().items())
 
     def parameters(self) -> Iterator[Parameter]:
         """Parameters in order; a shared one once."""
@@ -287,13 +298,18 @@ class Module:
         return self
 
     def eval(self) -> Self:
-        """Evaluation mode."""
+        """Evaluation mode.
+
+        Raises:
+            TypeError: as `named_parameters`.
+        """
+        self._check_held()
         return self.train(False)
 
     @tg.advice.advised
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        for p in self.parameters():
+        for p in self._parameters().values():
             p.grad = None
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
@@ -312,7 +328,11 @@ class Module:
         """Read-only copies of all parameters and buffers by dotted name, in PyTorch's order.
 
         What is shared appears under each of its names, as in PyTorch.
+
+        Raises:
+            TypeError: as `named_parameters`.
         """
+        self._check_held()
         state = {name: np.array(t.detach().numpy(), order="C") for name, t in self._state().items()}
         for a in state.values():
             a.flags.writeable = False
@@ -340,6 +360,7 @@ class Module:
         """
         tg.arguments.instance(state, Mapping, "load_state_dict", "a mapping of names to arrays",
                               "; pass module.state_dict() or nn.load(path)")
+        self._check_held()
         own = self._state()
         given = {name: _array(name, state[name]) for name in own if name in state}
         result = LoadResult([name for name in own if name not in state],
@@ -422,7 +443,7 @@ def _locate(e: Any, module: Module) -> None:
 
 def _array(name: str, value: Any) -> np.ndarray:
     try:
-        return np.asarray(value)
+        return np.asarray(value.detach() if isinstance(value, tg.Tensor) else value)
     except (ValueError, TypeError, RuntimeError) as e:  # ragged lists; torch's bfloat16, and its parameters
         raise TypeError(f"load_state_dict: {name} is not an array: {e}") from None
 
@@ -430,13 +451,12 @@ def _array(name: str, value: Any) -> np.ndarray:
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
     """Evaluation mode inside a `with` block; then every module is as it was."""
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
+    kept, modes = zip(*[(vars(m), {"training": m.training}) for m in model.modules()])
     try:
+        model.eval()
         yield
     finally:
-        for m, mode in modes:
-            m.training = mode
+        deque(map(dict.update, kept, modes), 0)  # no interrupt comes in between
 
 
 def joined(path: str, name: str) -> str:
@@ -453,26 +473,40 @@ def tensors_in(y: Any) -> Iterator[tg.Tensor]:
             yield from tensors_in(part)
 
 
+def _opener(kind: type) -> Callable[[Any], Iterable[Any]] | None:
+    """What gives the parts of a plain container of that type; None for what is none."""
+    if issubclass(kind, Module):
+        return None
+    if issubclass(kind, list | tuple | set | frozenset | deque | UserList):
+        return iter
+    if issubclass(kind, Mapping):
+        return lambda value: chain(value.keys(), value.values())
+    if issubclass(kind, SimpleNamespace):
+        return lambda value: vars(value).values()
+    if issubclass(kind, np.ndarray):
+        return lambda value: value.flat if value.dtype == object else ()
+    fields = getattr(kind, "__dataclass_fields__", None)
+    return fields and (lambda value: [getattr(value, field, None) for field in fields])
+
+
 def parts_of(value: Any) -> Iterator[Any]:
-    """What plain containers hold, whatever they are nested in: lists, tuples, dictionaries, sets, deques,
-    data classes."""
-    stack, seen = [value], set()
-    while stack:
-        value = stack.pop()
-        yield value
-        if isinstance(value, list | tuple | set | frozenset | deque):
-            inner = value if set(map(type, value)) - {int, float, str} else ()  # many numbers: quickly done
-        elif isinstance(value, Mapping) and not isinstance(value, Module):
-            inner = value.values()
-        elif isinstance(value, SimpleNamespace):
-            inner = vars(value).values()
-        elif hasattr(type(value), "__dataclass_fields__") and not isinstance(value, Module):
-            inner = [getattr(value, field, None) for field in value.__dataclass_fields__]
-        else:
-            continue
-        if id(value) not in seen:
-            seen.add(id(value))
-            stack += inner
+    """Modules and tensors in plain containers, whatever they are nested in: lists, tuples, dictionaries,
+    sets, deques, arrays of objects, data classes."""
+    level, seen = [value], {id(value): value}
+    while level:
+        inner: list[Any] = []
+        for kind in dict.fromkeys(map(type, level)):  # by type: a million numbers or pairs are soon done
+            same = [v for v in level if type(v) is kind]
+            if (parts := _opener(kind)) is None:
+                yield from same
+            else:
+                inner += chain.from_iterable(map(parts, same))
+        kinds = {kind for kind in set(map(type, inner))
+                 if issubclass(kind, Module | tg.Tensor) or _opener(kind)}
+        inner = [v for v in inner if type(v) in kinds] if kinds else []
+        found = dict(zip(map(id, inner), inner))
+        level = [v for key, v in found.items() if key not in seen]
+        seen |= found
 
 
 def _once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:

@@ -27,7 +27,7 @@ class _ChannelNorm(Norm):
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
                  affine: bool = True, track_running_stats: bool = True, *,
                  dtype: Any = np.float32) -> None:
-        tg.arguments.whole(num_features, type(self).__name__, "num_features", 1)
+        num_features = tg.arguments.whole(num_features, type(self).__name__, "num_features", 1)
         super().__init__(num_features, affine, affine, dtype)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
@@ -151,6 +151,7 @@ class GroupNorm(Norm):
                 or num_channels % num_groups):
             raise ValueError(f"GroupNorm: num_channels={num_channels!r} must be divisible by "
                              f"num_groups={num_groups!r}, both whole numbers of at least 1")
+        num_groups, num_channels = int(num_groups), int(num_channels)  # NumPy's wrap around
         super().__init__(num_channels, affine, affine, dtype)
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
 

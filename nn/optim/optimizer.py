@@ -80,6 +80,8 @@ class Optimizer:
         for key in self.defaults:
             pair = key == "betas" and isinstance(group[key], tuple | list)
             for n in group[key] if pair else [group[key]]:
+                if isinstance(n, bool | np.bool) and key in ("lr", "momentum", "weight_decay"):
+                    raise TypeError(f"{type(self).__name__}: {key} must be a number, got {n!r}")
                 tg.arguments.number(n, type(self).__name__, key, 0)
 
     # ----- groups -----

@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +96,12 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
         ['accuracy', 'loss']
     """
     _check_model("evaluate", model, loss, loader)
-    with CtrlC() as ctrl_c:
-        row = _evaluate(model, loader, loss, ctrl_c)
+    own = CtrlC()
+    try:
+        with own as ctrl_c:
+            row = _evaluate(model, loader, loss, ctrl_c)
+    finally:
+        own.over = True
     ctrl_c.check()
     return row
 
@@ -144,6 +148,20 @@ def _train_epoch(run: Run, loader: Any, loss: Callable[..., tg.Tensor], clip: fl
     return {**row}  # the callbacks may have kept theirs
 
 
+def _epoch(run: Run, epoch: int, epochs: int, train: Any, valid: Any, loss: Callable[..., tg.Tensor],
+           clip: float | None, callbacks: Sequence[Callback], ctrl_c: CtrlC) -> Row:
+    """One epoch of training, and what was measured in it."""
+    batches = len(train) if hasattr(train, "__len__") else 0
+    _tell(callbacks, "epoch_begin", ctrl_c, epoch, epochs, batches)
+    start = time.perf_counter()
+    row = _train_epoch(run, train, loss, clip, callbacks, ctrl_c)
+    _check_weights(run.model, epoch)
+    if valid is not None:
+        measured = _evaluate(run.model, valid, loss, ctrl_c)
+        row.update({f"valid_{name}": value for name, value in measured.items()})
+    return {"epoch": epoch, **row, "seconds": time.perf_counter() - start}
+
+
 def _keep(run: Run, row: Row, last: Path | None) -> None:
     """An epoch is complete: what is counted by epochs goes on, and the checkpoint is written."""
     if (schedule := run.schedules.get("epoch")) is not None:
@@ -176,7 +194,8 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             validation loss.
         clip_grad_norm: the largest joint norm allowed for the gradients of the optimizer's parameters.
         checkpoint: a folder for `last.safetensors` (the whole run, after each epoch) and
-            `best.safetensors` (the weights with the best validation accuracy, else loss).
+            `best.safetensors` (the weights with the best validation accuracy, else loss). A run that fails
+            before its first epoch is complete leaves none.
         resume: continue from the folder's `last.safetensors`, if there is one; bit for bit if the number of
             threads (`tg.set_num_threads`) is the same.
         callbacks: objects that are called at each step; by default a progress bar; () for silence.
@@ -207,33 +226,38 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         True
     """
     quiet: Any = {kind: "ignore" for kind, how in np.geterr().items() if how == "warn"}  # the loss will tell
-    with CtrlC() as ctrl_c, np.errstate(**quiet):
-        _check_model("fit", model, loss, train, valid)
-        _check_training(model, optimizer, schedule, epoch_schedule, epochs, callbacks, checkpoint, resume)
-        callbacks = [ProgressBar()] if callbacks is None else callbacks
-        last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
-        run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
-                  {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
-        if last is not None:
-            run.load(last) if resume and last.exists() else run.save(last)
-        try:
-            with ExitStack() as closing:
-                for c in callbacks:
-                    closing.callback(c.close)
-                for epoch in range(len(history) + 1, epochs + 1):
-                    ctrl_c.check()
-                    batches = len(train) if hasattr(train, "__len__") else 0
-                    _tell(callbacks, "epoch_begin", ctrl_c, epoch, epochs, batches)
-                    start = time.perf_counter()
-                    row = _train_epoch(run, train, loss, clip_grad_norm, callbacks, ctrl_c)
-                    _check_weights(model, epoch)
-                    if valid is not None:
-                        measured = _evaluate(model, valid, loss, ctrl_c)
-                        row.update({f"valid_{name}": value for name, value in measured.items()})
-                    _keep(run, {"epoch": epoch, **row, "seconds": time.perf_counter() - start}, last)
-                    _tell(callbacks, "epoch_end", ctrl_c, history.last)
-        except KeyboardInterrupt:
-            history.interrupted = True
+    own = CtrlC()
+    try:
+        with own as ctrl_c, np.errstate(**quiet):
+            _check_model("fit", model, loss, train, valid)
+            epochs = tg.arguments.whole(epochs, "fit", "epochs", 0)
+            _check_training(model, optimizer, schedule, epoch_schedule, callbacks, checkpoint, resume)
+            callbacks = [ProgressBar()] if callbacks is None else callbacks
+            last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
+            run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
+                      {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
+            resumed = resume and last is not None and os.path.lexists(last)
+            try:
+                if last is not None:
+                    run.load(last) if resumed else run.save(last)
+                with ExitStack() as closing:
+                    for c in callbacks:
+                        closing.callback(c.close)
+                    for epoch in range(len(history) + 1, epochs + 1):
+                        ctrl_c.check()
+                        row = _epoch(run, epoch, epochs, train, valid, loss, clip_grad_norm, callbacks,
+                                     ctrl_c)
+                        _keep(run, row, last)
+                        _tell(callbacks, "epoch_end", ctrl_c, history.last)
+            except KeyboardInterrupt:
+                history.interrupted = True
+            except BaseException:
+                if last is not None and not resumed and not history.rows:  # nothing that could be lost
+                    with suppress(OSError):  # where no folder can be
+                        last.unlink()
+                raise
+    finally:
+        own.over = True
     history.interrupted = history.interrupted or ctrl_c.pressed > 0
     return history
 
@@ -249,8 +273,8 @@ def _check_model(op: str, model: Any, loss: Any, *loaders: Any) -> None:
             raise TypeError(f"{op}: expects batches, got a Dataset; pass nn.data.DataLoader(dataset, 64)")
 
 
-def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule: Any, epochs: Any,
-                    callbacks: Any, checkpoint: Any, resume: bool) -> None:
+def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule: Any, callbacks: Any,
+                    checkpoint: Any, resume: bool) -> None:
     """Refuse an optimiser that does not train this model, what cannot be counted or called, and schedules
     that would set no rate, another optimiser's, or each other's."""
     tg.arguments.instance(optimizer, Optimizer, "fit", "an optimiser, as nn.Adam(model.parameters())",
@@ -258,7 +282,6 @@ def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule
     if {id(p) for p in model.parameters() if p.requires_grad}.isdisjoint(map(id, optimizer.parameters())):
         raise ValueError("fit: the optimizer holds none of the model's parameters that require a gradient; "
                          "make it from model.parameters() of this model (requires_grad_() ends a freeze)")
-    tg.arguments.whole(epochs, "fit", "epochs", 0)
     if callbacks is not None and not (isinstance(callbacks, list | tuple)
                                       and all(isinstance(c, Callback) for c in callbacks)):
         raise TypeError(f"fit: callbacks must be a list of nn.Callback objects, got {callbacks!r}")
@@ -280,6 +303,7 @@ def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule
 
 def _check_folder(checkpoint: Any, resume: bool) -> None:
     """Refuse to write over another run."""
+    tg.arguments.instance(checkpoint, str | os.PathLike | None, "fit", "a folder's path as checkpoint")
     found = [name for name in ("last.safetensors", "best.safetensors")
              if checkpoint is not None and os.path.lexists(Path(checkpoint) / name)]
     if found and not (resume and found[0] == "last.safetensors"):
@@ -292,7 +316,8 @@ def _check_folder(checkpoint: Any, resume: bool) -> None:
 def _check_used(model: Module, optimizer: Optimizer, output: Any) -> None:
     """Refuse a leaf that the model uses, but neither holds nor has trained: a parameter in a plain list, or a
     tensor that is no Parameter."""
-    known = {id(p) for p in (*model.parameters(), *optimizer.parameters())}
+    hidden = [part for m in model.modules() for part in vars(m).values() if isinstance(part, Module)]
+    known = {id(p) for m in (model, optimizer, *hidden) for p in m.parameters()}
     for t in tensors_in(output):
         for node in (entry.node for entry in tg.tape(t)):
             for p in node.inputs:

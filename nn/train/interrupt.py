@@ -1,6 +1,7 @@
 """Ctrl-C while something runs that should end in good order."""
 import signal
 from contextlib import suppress
+from threading import get_ident
 from typing import Any
 
 
@@ -10,7 +11,9 @@ class CtrlC:
     While `breakable` is True, where nothing is changed by halves, a second Ctrl-C does not wait for that.
     Whoever makes it True ends it in a `finally`, and what is to be put in order afterwards is.
 
-    Outside the main thread, and in a program with a handler of its own for SIGINT, nothing is changed.
+    Outside the main thread, and in a program with a handler of its own for SIGINT, nothing is changed. A
+    block inside another is given the outer one, so that one Ctrl-C ends both. Should an exception of another
+    signal's handler keep `__exit__` from running, `over = True` gives Ctrl-C back to Python.
 
     Example:
         >>> with CtrlC() as ctrl_c:
@@ -22,19 +25,36 @@ class CtrlC:
     """
 
     def __init__(self) -> None:
-        self.pressed, self.breakable, self._previous = 0, False, None
+        self.pressed, self.breakable, self.over = 0, False, False
+        self._thread, self._outer = get_ident(), (self, False)
 
     def __enter__(self) -> "CtrlC":
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            with suppress(ValueError):  # not the main thread
-                self._previous = signal.signal(signal.SIGINT, self._press)
+        handler = signal.getsignal(signal.SIGINT)
+        outer = getattr(handler, "__self__", None)
+        if isinstance(outer, CtrlC) and not outer.over and outer._thread == self._thread:
+            self._outer, outer.breakable = (outer, outer.breakable), False
+            return outer
+        if handler is signal.default_int_handler or isinstance(outer, CtrlC):
+            try:
+                with suppress(ValueError):  # not the main thread
+                    signal.signal(signal.SIGINT, self._press)
+            except BaseException:  # another signal's handler raised it
+                self.__exit__()
+                raise
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        outer, outer.breakable = self._outer
+        if signal.getsignal(signal.SIGINT) == self._press:
+            try:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            except KeyboardInterrupt:  # the handler is Python's again, and was called at once
+                self.pressed += 1
 
     def _press(self, number: int, frame: Any) -> None:
+        if self.over:
+            self.__exit__()
+            raise KeyboardInterrupt
         self.pressed += 1
         if self.breakable and self.pressed > 1:
             raise KeyboardInterrupt

@@ -24,7 +24,7 @@ FORMAT = "tinygrad_conv checkpoint 1"
 
 
 def _to_save(name: Any, value: Any) -> np.ndarray:
-    array = np.array(value, order="C")
+    array = np.array(value.detach() if isinstance(value, tg.Tensor) else value, order="C")
     if not isinstance(name, str) or array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise TypeError(f"save: expects numeric arrays by name, got {array.dtype} at {name!r}")
     if name == "__metadata__":
@@ -64,6 +64,9 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
         ...     sorted(nn.load(folder + "/net.safetensors"))
         ['bias', 'weight']
     """
+    tg.arguments.instance(path, str | os.PathLike, "save", "the path of a file second")
+    if "\0" in str(path):
+        raise ValueError(f"save: a path has no null character, got {path!r}")
     state = model.state_dict() if isinstance(model, Module) else model
     tg.arguments.instance(state, Mapping, "save", "a module or a mapping of names to arrays")
     arrays = {name: _to_save(name, value) for name, value in state.items()}
@@ -85,6 +88,7 @@ def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarr
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged or of another format.
     """
+    tg.arguments.instance(path, str | os.PathLike, "load", "the path of a file")
     path = tg.arguments.file(path, "load")
     from safetensors import SafetensorError, safe_open
 

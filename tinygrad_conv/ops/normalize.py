@@ -292,10 +292,10 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
     """
     x, eps = _checked("group_norm", x, 2, weight), number(eps, "group_norm", "eps", 0)
     n, c, *rest = x.shape
-    if not is_whole(num_groups) or num_groups < 1 or c % num_groups:
+    if not is_whole(num_groups, 1) or c % int(num_groups):
         raise ValueError(f"group_norm: {c} channels cannot be cut into {num_groups!r} groups (shape "
                          f"{x.shape})")
-    grouped = (num_groups, c // num_groups)
+    grouped = (int(num_groups), c // int(num_groups))
     x, weight, bias = _affine("group_norm", x, weight, bias, (c,), (1, *grouped, *[1] * len(rest)))
     y = normalize(_reshape(x, shape=(n, *grouped, *rest)), weight, bias,
                   axes=tuple(range(2, x.ndim + 1)), eps=eps)[0]

@@ -4,6 +4,7 @@ Pairs: reshape and reshape, transpose and transpose, broadcast and sum, a roll a
 concatenating and taking slices, picking by index and adding back.
 """
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -184,7 +185,8 @@ def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
     if axis is None:
         return _reshape(roll(_reshape(x, shape=(x.size,)), shift, 0), shape=x.shape)
     axes = [axis_of(a, x.ndim, "roll") for a in (axis if isinstance(axis, Sequence) else (axis,))]
-    shifts = [whole(n, "roll", "shift") for n in (shift if isinstance(shift, Sequence) else (shift,))]
+    shifts = [whole(n, "roll", "shift") for n in (
+        shift if isinstance(shift, list | tuple) else (shift,))]
     if len(axes) != len(shifts):
         raise ValueError(f"roll: expects one shift per axis, got shift={shift} and axis={axis}")
     return _roll(x, shift=tuple(shifts), axis=tuple(axes))
@@ -264,12 +266,13 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
         raise ValueError("split: a single number, of shape (), has no axis to cut")
     n, cut = x.shape[axis], indices_or_sections
     if is_whole(cut):
+        cut = operator.index(cut)  # a Python int, which has no bound
         if cut < 1 or n % cut:
             raise ValueError(f"split: axis {axis} of shape {x.shape} cannot be cut into {cut} equal "
                              f"sections")
         cuts = [n * i // cut for i in range(cut + 1)]
     else:
-        given = cut if np.iterable(cut) else (cut,)
+        given = cut if isinstance(cut, Sequence | np.ndarray) and not isinstance(cut, str | bytes) else (cut,)
         cuts = [0, *[whole(i, "split", "indices_or_sections") for i in given], n]
     return [getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in zip(cuts, cuts[1:])]
 
