@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from contextvars import Context
 from pathlib import Path
 
 import numpy as np
@@ -317,6 +318,7 @@ class TooLong(BaseException):
     """What a time-out raises."""
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as a generator is closed
 def test_an_exception_at_any_call_of_a_run_leaves_ctrl_c_and_modes_as_they_were():
     """As a time-out's handler raises it, where the n-th function of an evaluation or a run begins."""
     layer = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Dropout(0.5))
@@ -334,7 +336,7 @@ def test_an_exception_at_any_call_of_a_run_leaves_ctrl_c_and_modes_as_they_were(
                     raise TooLong
             sys.setprofile(profile)
             try:
-                operation()
+                Context().run(operation)
             except TooLong:
                 pass
             finally:
