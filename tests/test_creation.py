@@ -159,3 +159,11 @@ def test_random_tensors_can_require_gradients():
 def test_errors_name_the_function_and_what_is_wrong(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("make, op", [(lambda: tg.zeros(2**70), "zeros"), (lambda: tg.ones(2**40, 2**40), "ones"),
+                                      (lambda: tg.linspace(0, 1, 2**63), "linspace"), (lambda: tg.eye(2**35), "eye"),
+                                      (lambda: tg.rand(2**62, rng=np.random.default_rng(0)), "rand")])
+def test_a_tensor_beyond_all_memory_is_refused_by_name(make, op):
+    with pytest.raises(MemoryError, match=f"^{op}: no memory holds a tensor of shape"):
+        make()

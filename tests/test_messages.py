@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -148,6 +149,9 @@ def test_the_parameters_of_a_model_with_a_plain_list_are_told_where_they_are():
     net = nn.Module()
     net.parts = []
     net.parts.append(nn.Linear(2, 2))
+    with pytest.raises(TypeError, match="^Module: 'parts' is a plain list that holds a Linear.*use nn.ModuleList"):
+        nn.SGD(net.parameters())
+    net.parts = partial(net.parts[0])  # where it is not looked for
     with pytest.raises(ValueError, match=r"^SGD: got no parameters; pass model.parameters\(\), .*nn.ModuleList, not in a plain list"):
         nn.SGD(net.parameters())
 

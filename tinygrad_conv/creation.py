@@ -2,6 +2,8 @@
 
 float32 unless said otherwise. Random ones take `rng = np.random.default_rng(seed)`: no hidden state.
 """
+import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +27,10 @@ def checked_shape(op: str, *shape: Any) -> tuple[int, ...]:
             raise TypeError(f"{op}: a shape is made of whole numbers, got {n!r} "
                             f"({type(n).__name__}); write {op}(2, 3) or {op}((2, 3)), and all other "
                             f"arguments by keyword")
-    return tuple([whole(n, op, "a size in shape", 0) for n in sizes])
+    checked = tuple([whole(n, op, "a size in shape", 0) for n in sizes])
+    if math.prod(checked) > sys.maxsize // 8:
+        raise MemoryError(f"{op}: no memory holds a tensor of shape {checked}")
+    return checked
 
 
 def checked_range(op: str, kind: np.dtype, *values: Any) -> None:
@@ -180,7 +185,7 @@ def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True, dt
         >>> linspace(0, 1, 3).data.tolist()
         [0.0, 0.5, 1.0]
     """
-    num = whole(num, "linspace", "num", 0)
+    num, = checked_shape("linspace", num)
     start, stop = number(start, "linspace", "start"), number(stop, "linspace", "stop")
     instance(endpoint, bool | np.bool, "linspace", "True or False as endpoint")
     kind = checked_dtype("linspace", dtype)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .advice import DATA, DEVICE, IN_PLACE, METHODS, advised, missing
-from .arguments import axis_of, checked_dtype, is_whole
+from .arguments import axis_of, checked_dtype, is_whole, whole
 from .core import Fixed, Memory, Record, as_array
 
 ops: Any = None  # three modules above this one, set by `__init__`
@@ -511,7 +511,7 @@ class Tensor(Record):
 
     def expand(self, *sizes: Sizes) -> Tensor:
         """Broadcast to the sizes; -1 keeps an axis."""
-        wanted = _sizes(sizes)
+        wanted = tuple([whole(n, "expand", "a size") for n in _sizes(sizes)])
         new = len(wanted) - self.ndim
         if -1 in wanted[:max(new, 0)]:
             raise ValueError(f"expand: -1 keeps an axis, and {wanted} has it where shape {self.shape} has "

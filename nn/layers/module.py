@@ -142,8 +142,7 @@ class Module:
                         raise TypeError(
                             f"{type(self).__name__}: {joined(path, name)!r} is a plain "
                             f"{type(value).__name__} that holds a {kind}, which would be neither trained nor "
-                            f"saved, nor in eval(); {advice}; object.__setattr__(self, name, it) hides one on "
-                            f"purpose")
+                            f"saved, nor in eval(); {advice}; object.__setattr__(self, name, it) hides it")
 
     def _of_kind(self, kind: str) -> dict[str, Any]:
         """Its own parameters, buffers or modules by name, in order; None where a place is kept."""

@@ -98,7 +98,7 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
     _check_model("evaluate", model, loss, loader)
     own = CtrlC()
     try:
-        with own as ctrl_c:
+        with own as ctrl_c, tg.state_kept():
             row = _evaluate(model, loader, loss, ctrl_c)
     finally:
         own.over = True
@@ -228,7 +228,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
     quiet: Any = {kind: "ignore" for kind, how in np.geterr().items() if how == "warn"}  # the loss will tell
     own = CtrlC()
     try:
-        with own as ctrl_c, np.errstate(**quiet):
+        with own as ctrl_c, tg.state_kept(), np.errstate(**quiet):
             _check_model("fit", model, loss, train, valid)
             epochs = tg.arguments.whole(epochs, "fit", "epochs", 0)
             _check_training(model, optimizer, schedule, epoch_schedule, callbacks, checkpoint, resume)
