@@ -29,7 +29,7 @@ bench: $(VENV)/bench
 
 $(VENV)/train: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[viz]'
+	$(BIN)/pip install --quiet --editable '.[viz,fast]' || $(BIN)/pip install --quiet --editable '.[viz]'
 	touch $@
 
 $(VENV)/test: pyproject.toml

@@ -6,7 +6,8 @@ For each primitive and each argument: the VJP times 1.001; plus 0.001; some entr
 cotangent dropped; some of the result dropped; the inputs seen as constants (which is wrong only
 at order 2); where there is a geometry, its stride and dilation swapped, its padding mirrored, its
 stride transposed. In the kernels of convolution and pooling: the same errors of the geometry, a tap
-dropped, the flip left out, the wrong divisor, the wrong one of equal maxima, and more.
+dropped, the flip left out, the wrong divisor, the wrong one of equal maxima, and more; for machine code, in
+what generates it.
 
 No planted error changes a shape: what finds it is a comparison of numbers. Only an AssertionError that
 names a wrong number is a kill. Anything else that is raised is a mistake of the planting, a broken plant.
@@ -16,6 +17,8 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib
+import inspect
 import sys
 import time
 import zlib
@@ -31,6 +34,7 @@ import numpy as np
 
 import tinygrad_conv as tg
 from tests import test_op_table as table
+from tests.families import FAMILIES
 from tests.op_table.row import Row
 from tinygrad_conv.kernels import planes
 from tinygrad_conv.kernels import table as kernels
@@ -42,7 +46,8 @@ from tinygrad_conv.primitive import Primitive
 class Plant:
     """One error: where, what, and a context manager that makes the op wrong.
 
-    `order` says what is wrong then: 0 the value, 1 the gradient by `argnum`, 2 its derivative.
+    `order` says what is wrong then: 0 the value, 1 the gradient by `argnum`, 2 its derivative. `family` is that of
+    the kernels which compute.
     """
 
     row: Row
@@ -50,6 +55,7 @@ class Plant:
     wrong: Callable[[], AbstractContextManager[None]]
     order: int
     argnum: int = 0
+    family: str = "auto"
 
     @property
     def name(self) -> str:
@@ -139,16 +145,12 @@ def planted(primitive: Primitive, argnum: int, error: Callable) -> Iterator[None
         primitive.vjps, primitive.variadic_vjp = vjps, variadic
 
 
-def has_geometry(row: Row) -> bool:
-    return any("geometry" in params for _, params in table.samples(row))
-
-
 def vjp_plants(row: Row) -> Iterator[Plant]:
     primitive = row.primitive
     arguments = {i for args, _ in table.samples(row) for i in table.floats(args)}
     for argnum in sorted(arguments) if row.order else ():
         if primitive.vjp_for(argnum) is not None:
-            for what, error, order in ERRORS + (WITH_GEOMETRY if has_geometry(row) else []):
+            for what, error, order in ERRORS + (WITH_GEOMETRY if table.has_geometry(row) else []):
                 if order <= row.order:
                     yield Plant(row, f"argument {argnum}, {what}",
                                 lambda a=argnum, e=error: planted(primitive, a, e), order, argnum)
@@ -351,17 +353,79 @@ def patched(function: str, error: Callable) -> Iterator[None]:
 
 
 @contextmanager
-def registered(operation: str, error: Callable) -> Iterator[None]:
-    """Put a wrong kernel in front of those that are there."""
+def registered(operation: str, error: Callable, family: str) -> Iterator[None]:
+    """Put a wrong kernel of a family in front of those that are there."""
     rows = [*kernels.kernels[operation]]
+    own = [row for row in rows if row.family in (family, "numpy")]
 
     def right(*call):
-        return next(row.function for row in rows if row.serves is None or row.serves(*call))(*call)
-    kernels.register("planted", operation, error(right))
+        return next(row.function for row in own if row.serves is None or row.serves(*call))(*call)
+    kernels.register(family, operation, error(right))
     try:
         yield
     finally:
-        kernels.unregister("planted")
+        kernels.kernels[operation] = rows
+
+
+COMPILED = "tinygrad_conv.kernels.compiled."
+BIAS = "code.load(bias, v * shape.lanes, vector, n)"
+GENERATOR_ERRORS: dict[str, dict[str, tuple[str, str, str]]] = {  # op: error: (file, what it says, what it is to say)
+    "conv2d": {
+        "the bias dropped": ("conv", BIAS, "code.constant(0.0, vector)"),
+        "the bias of few filters dropped": ("conv", " + code.load(bias, o, shape.number)", ""),
+        "a tap dropped": ("conv", "code.loop(0, steps.count, 1", "code.loop(1, steps.count, 1"),
+        "lanes of a channel left out": ("conv", "range(0, shape.channels, shape.lanes)", "range(0, 1)"),
+        "taps side by side": ("conv", "a * steps.step + steps.first", "a + steps.first"),
+        "all groups see the first": ("conv", "lambda g, o: g * shape.channels", "lambda g, o: 0"),
+        "the rest of a row's products left out": ("conv", "total, n - main)", "total, 0)"),
+        "padding mirrored": ("plan", "-geometry.padding[axis][0])", "-geometry.padding[axis][1])"),
+        "stride and dilation swapped": ("plan", "Steps(k, 0, d), 0, 1, s", "Steps(k, 0, s), 0, 1, d"),
+        "stride transposed": ("plan", "geometry.stride[axis]", "geometry.stride[1 - axis]")},
+    "conv_transpose2d": {
+        "the bias dropped": ("conv", BIAS, "code.constant(0.0, vector)"),
+        "the bias of few filters dropped": ("conv", " + code.load(bias, o, shape.number)", ""),
+        "the flip left out": ("plan", "Axis(tuple(met)", "Axis(tuple(met[::-1])"),
+        "a tap dropped": ("conv", "code.loop(0, steps.count, 1", "code.loop(1, steps.count, 1"),
+        "padding mirrored": ("plan", "p, found = geometry.padding[axis][0]", "p, found = geometry.padding[axis][1]")},
+    "conv2d_weight": {
+        "a tap seen twice": ("conv", "(columns.first + b * columns.step)", "(columns.first + 0 * b)"),
+        "all groups add to the first": ("conv", "g * (shape.taps * size)", "0"),
+        "the first row of a band dropped": ("conv", "code.loop(0, rows, 1, line", "code.loop(1, rows, 1, line")},
+    "max_pool2d": {"a tap dropped": ("pool", "for b in range(kw)", "for b in range(max(1, kw - 1))")},
+    "max_pool2d_scatter": {
+        TIE: ("pool", "code.nan(value)), code.no(found))", "code.nan(value)), code.either(found, code.no(found)))"),
+        "a shared cell written over": ("pool", "if shape.overlap:", "if False:")},
+    "max_pool2d_gather": {
+        TIE: ("pool", "code.nan(value)), code.no(found))", "code.nan(value)), code.either(found, code.no(found)))"),
+        "a tap dropped": ("pool", "for a in range(kh)", "for a in range(max(1, kh - 1))")},
+    "avg_pool2d": {
+        "divided by the first divisor": ("pool", "code.load(divisor, place,", "code.load(divisor, 0,"),
+        "a tap dropped": ("pool", "for b in range(kw)", "for b in range(max(1, kw - 1))")},
+    "avg_pool2d_spread": {
+        "divided by the first divisor": ("pool", "code.load(divisor, place,", "code.load(divisor, 0,"),
+        "a shared cell written over": ("pool", "if shape.overlap else", "if False else")},
+}
+
+
+@contextmanager
+def rewritten(file: str, old: str, new: str) -> Iterator[None]:
+    """Let the functions of a file of the family `compiled` be those of a text with an error."""
+    module, family = (importlib.import_module(COMPILED + name) for name in (file, "family"))
+    source = inspect.getsource(module)
+    if old not in source:
+        raise Broken(f"{file}.py does not say {old!r}")
+    right, wrong = dict(vars(module)), dict(vars(module))
+    exec(compile(source.replace(old, new), module.__file__, "exec"), wrong)
+    made = [value for value in vars(family).values() if hasattr(value, "cache_clear")]
+    try:
+        vars(module).update({k: f for k, f in wrong.items() if callable(f) and not isinstance(f, type)})
+        for cache in made:
+            cache.cache_clear()
+        yield
+    finally:
+        vars(module).update(right)
+        for cache in made:
+            cache.cache_clear()
 
 
 def with_ties(row: Row) -> Row:
@@ -376,7 +440,14 @@ def kernel_plants(row: Row) -> Iterator[Plant]:
             geometrical = {what: changed(-1, change) for what, change in GEOMETRY_ERRORS.items()}
             for what, error in {**errors, **geometrical}.items():
                 yield Plant(with_ties(row) if what == TIE else row, f"kernel {operation}, {what}",
-                            lambda o=operation, e=error: registered(o, e), 0)
+                            lambda o=operation, e=error: registered(o, e, "numpy"), 0, family="numpy")
+            if any(kernel.family == "compiled" for kernel in kernels.kernels[operation]):
+                for what, error in geometrical.items():
+                    yield Plant(row, f"compiled {operation}, {what}",
+                                lambda o=operation, e=error: registered(o, e, "compiled"), 0, family="compiled")
+    for what, error in GENERATOR_ERRORS.get(row.name, {}).items() if "compiled" in FAMILIES else ():
+        yield Plant(with_ties(row) if what == TIE else row, f"machine code, {what}",
+                    lambda e=error: rewritten(*e), 0, family="compiled")
     for function, (op, errors) in PLANE_ERRORS.items():
         for what, error in errors.items() if op == row.name else ():
             yield Plant(row, f"kernel {function}, {what}", lambda f=function, e=error: patched(f, e), 0)
@@ -445,9 +516,10 @@ def changes_something(plant: Plant) -> bool:
     Raises:
         Broken: if it changes a shape.
     """
-    right = measure(plant)
-    with plant.wrong():
-        wrong = measure(plant)
+    with kernels.use_kernels(plant.family):
+        right = measure(plant)
+        with plant.wrong():
+            wrong = measure(plant)
     if [a.shape for a in right] != [a.shape for a in wrong]:
         raise Broken(f"shapes {[a.shape for a in right]} became {[a.shape for a in wrong]}")
     return not all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(right, wrong))
@@ -458,7 +530,7 @@ def outcome(plant: Plant) -> str:
     try:
         if not changes_something(plant):
             return "harmless"
-        with plant.wrong():
+        with kernels.use_kernels(plant.family), plant.wrong():
             if plant.order:
                 table.check_gradients(plant.row, plant.order)
             else:

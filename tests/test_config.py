@@ -31,14 +31,14 @@ def test_nothing_is_printed(capsys):
 
 
 def test_a_notebook_gets_a_table_with_the_same_text_escaped():
-    found = config.Config({"NumPy": "<2>"}, (), 1, "a & b", frozenset(), dict(ALL_THERE), ())
+    found = config.Config({"NumPy": "<2>"}, "", (), 1, "", "a & b", frozenset(), dict(ALL_THERE), ())
     page = found._repr_html_()
     assert page.startswith("<table>") and "NumPy &lt;2&gt;" in page and "a &amp; b" in page
 
 
 def test_what_is_missing_is_named_with_its_extra():
     optional = {**ALL_THERE, "matplotlib": None, "dot": None}
-    text = str(config.Config({}, (), 1, "", frozenset(), optional, ()))
+    text = str(config.Config({}, "", (), 1, "", "", frozenset(), optional, ()))
     assert "matplotlib missing" in text and "pip install 'tinygrad_conv[viz]'" in text
 
 

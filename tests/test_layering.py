@@ -41,7 +41,7 @@ ONLY = {"arguments": set(), "files": set(), "state": set(), "advice": set(), "ke
 ROOMS = [["advice", "init"], ["layers", "data"], ["optim"], ["train"], ["drawing", "summary"], ["__init__"]]
 ROOM_ONLY = {"init": set(), "advice": set(), "data": {"advice"}, "layers": {"init", "advice"}}
 OPTIONAL = {"threadpoolctl", "graphviz", "matplotlib", "safetensors", "tqdm", "torch", "numba",
-            "PIL"}
+            "PIL", "llvmlite"}
 
 
 def modules(package: Path) -> dict[str, ast.Module]:

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 import tinygrad_conv as tg
+from tests.families import FAMILIES
 from tests.op_table import all_rows
 from tests.op_table.row import Row, Sample
 from tinygrad_conv.primitive import Primitive
 
 ROWS = all_rows()
-every_row = pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 
 
 # ----- the table is complete -----
@@ -58,6 +58,15 @@ def samples(row: Row) -> list[Sample]:
     found = list(row.samples(np.random.default_rng(zlib.crc32(row.name.encode()))))
     assert found, f"{row.name}: the row has no samples"
     return found
+
+
+def has_geometry(row: Row) -> bool:
+    return any("geometry" in params for _, params in samples(row))
+
+
+RUNS = [(row, family) for row in ROWS for family in (FAMILIES if has_geometry(row) else [None])]
+every_row = pytest.mark.parametrize(("row", "kernels"), RUNS, indirect=["kernels"], ids=[
+    row.name + f"-{family}" * bool(family) for row, family in RUNS])
 
 
 @contextmanager

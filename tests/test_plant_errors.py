@@ -11,7 +11,7 @@ from tests import plant_errors
 from tests import test_op_table as table
 from tests.plant_errors import Plant
 
-GEOMETRICAL = [row for row in table.ROWS if plant_errors.has_geometry(row)]
+GEOMETRICAL = [row for row in table.ROWS if table.has_geometry(row)]
 OTHERS = [row for row in table.ROWS if row not in GEOMETRICAL]
 SAMPLE = (plant_errors.candidates(GEOMETRICAL)[::3] + plant_errors.candidates(OTHERS[::9])[::3]
           + [plant for row in table.ROWS for plant in plant_errors.kernel_plants(row)])

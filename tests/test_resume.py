@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 import nn
+import nn.train.saving
+import tinygrad_conv as tg
+from tinygrad_conv.kernels import table
 
 EPOCHS = 4
 
@@ -92,3 +95,26 @@ def test_curves_are_written_whole_into_new_folders_or_not_at_all(tmp_path, monke
     with pytest.raises(KeyboardInterrupt):
         history.plot(tmp_path / "new" / "curves.png")
     assert [p.read_bytes() == whole for p in tmp_path.rglob("*.*")] == [True]
+
+
+def test_a_checkpoint_says_which_family_of_kernels_computed_and_resume_with_another_warns(tmp_path):
+    with tg.use_kernels("numpy"):
+        train("sgd", tmp_path, callbacks=[Interrupt(3)])
+        train("sgd", tmp_path, resume=True, callbacks=[Interrupt(4)])  # the same: nothing to say
+    _, metadata = nn.train.saving.load_with_metadata(tmp_path / "last.safetensors")
+    assert metadata["kernels"] == "numpy"
+    table.register("other", "conv2d", np.add, lambda *call: False)
+    try:
+        with tg.use_kernels("other"), pytest.warns(UserWarning, match=(
+                "kernels of family 'numpy' computed .*last.safetensors', those of 'other' go on.*use_kernels")):
+            _, history = train("sgd", tmp_path, resume=True)
+    finally:
+        table.unregister("other")
+    assert len(history) == EPOCHS
+
+
+def test_a_checkpoint_of_an_earlier_version_says_nothing_of_kernels(tmp_path, recwarn):
+    train("sgd", tmp_path, callbacks=[Interrupt(3)])
+    arrays, metadata = nn.train.saving.load_with_metadata(tmp_path / "last.safetensors")
+    nn.save(arrays, tmp_path / "last.safetensors", {k: metadata[k] for k in ("format", "run")})
+    assert len(train("sgd", tmp_path, resume=True)[1]) == EPOCHS and not recwarn

@@ -1,4 +1,4 @@
-"""What this installation computes with: versions, BLAS and its kernel, threads, CPU, optional parts.
+"""What this installation computes with: versions, kernels, BLAS, threads, memory, CPU, optional parts.
 
 Speed can differ several-fold between machines for reasons that no error message gives; this object
 does. It only reads, and prints nothing.
@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from .kernels.compiled import description
+from .kernels.memory import KEEP, VARIABLE, memory_is_kept
 from .kernels.parallel import get_num_threads
+from .kernels.table import families, kernels_in_use
 
-EXTRAS = {"matplotlib": "viz", "graphviz-pure": "viz"}
+EXTRAS = {"matplotlib": "viz", "graphviz-pure": "viz", "llvmlite": "fast"}
 SHOWN_FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "amx_tile", "asimd", "sve")
 SKYLAKEX_NEEDS = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
 
@@ -42,8 +45,10 @@ class Config:
     """What `show_config` found; print it, or leave it as a notebook cell's last line."""
 
     versions: dict[str, str]
+    kernels: str
     blas: tuple[Blas, ...]
     threads: int
+    memory: str
     cpu: str
     flags: frozenset[str]
     optional: dict[str, str | None]
@@ -57,8 +62,10 @@ class Config:
         optional = ", ".join(f"{name} {version or 'missing'}" for name, version in self.optional.items())
         how = f"; pip install 'tinygrad_conv[{','.join(missing)}]'" if missing else ""
         return [("versions", ", ".join(f"{name} {v}" for name, v in self.versions.items())),
+                ("kernels", self.kernels),
                 ("matrix products", "; ".join(map(str, self.blas)) or "not known"),
                 ("threads", f"{self.threads} (tg.set_num_threads)"),
+                ("memory", self.memory),
                 ("CPU", self.cpu + (f" ({flags})" if flags else "")),
                 ("optional", optional + how),
                 *[("advice", text) for text in self.advice]]
@@ -78,6 +85,25 @@ class Config:
 
 def _count(n: int, what: str) -> str:
     return f"{n} {what}" + ("" if n == 1 else "s")
+
+
+def _kernels() -> str:
+    """Which families are asked, and why."""
+    made = description()
+    try:
+        chosen = kernels_in_use()
+    except (ImportError, ValueError) as e:  # what the environment's variable says
+        return str(e)
+    asked = families() if chosen == "auto" else dict.fromkeys([chosen, "numpy"])
+    text = ", else ".join(f"{name} ({made})" if name == "compiled" else name for name in asked)
+    return ("auto: " * (chosen == "auto") + text
+            + "; machine code needs pip install 'tinygrad_conv[fast]'" * (made is None))
+
+
+def _memory() -> str:
+    if memory_is_kept():
+        return f"malloc keeps up to {KEEP >> 20} MB that this process freed ({VARIABLE}=off: it does not)"
+    return "malloc is left as it is"
 
 
 def _libraries() -> tuple[Blas, ...]:
@@ -117,12 +143,13 @@ def show_config() -> Config:
     """What this installation computes with, and advice if it could be faster.
 
     Returns:
-        an object to print: versions, the BLAS library with its kernel and threads, threads of the heavy
-        kernels, CPU, optional parts, advice.
+        an object to print: versions, families of kernels, the BLAS library with its kernel and threads,
+        threads of the heavy kernels, how freed memory is treated, CPU, optional parts, advice.
 
     Example:
         >>> print(show_config())  # doctest: +ELLIPSIS
         versions         tinygrad_conv ..., Python ..., NumPy ...
+        kernels          ...
         matrix products  ...
     """
     versions = {"tinygrad_conv": sys.modules[__package__].__version__,
@@ -130,5 +157,5 @@ def show_config() -> Config:
     optional = {name: _installed(name) for name in EXTRAS}
     optional["dot"] = "found" if shutil.which("dot") else None
     blas, (cpu, flags) = _libraries(), _processor()
-    return Config(versions, blas, get_num_threads(), f"{cpu}, {_count(os.cpu_count() or 1, 'CPU')}",
-                  flags, optional, _advice(blas, flags))
+    return Config(versions, _kernels(), blas, get_num_threads(), _memory(),
+                  f"{cpu}, {_count(os.cpu_count() or 1, 'CPU')}", flags, optional, _advice(blas, flags))

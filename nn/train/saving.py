@@ -6,6 +6,7 @@ written atomically, and reading them runs no code.
 import copy
 import json
 import os
+import warnings
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -159,13 +160,16 @@ class Run:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run; the file at `path` is whole at any moment."""
         arrays, numbers = self._contents()
-        text = json.dumps(numbers, default=lambda a: a.tolist())
-        save(arrays, path, {"format": FORMAT, "run": text, "checksum": _checksum(arrays, text)})
+        text, kernels = json.dumps(numbers, default=lambda a: a.tolist()), tg.kernels_in_use()
+        save(arrays, path, {"format": FORMAT, "kernels": kernels, "run": text,
+                            "checksum": _checksum(arrays, text + kernels)})
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Restore the run as it was when `path` was written; on an error nothing has changed.
 
-        Everything is read, checked and tried on copies before anything of the run is changed.
+        Everything is read, checked and tried on copies before anything of the run is changed. A warning says
+        if another family of kernels has computed until now: the rest differs from that of an unbroken run by
+        rounding.
 
         Raises:
             FileNotFoundError, ValueError, RuntimeError: if the file is missing, damaged, not a
@@ -178,9 +182,12 @@ class Run:
         try:
             numbers = tg.arguments.instance(json.loads(metadata["run"]), dict, "load", "the numbers of a run")
             weights, progress = self._tried(arrays, numbers)
-            same = {"format": FORMAT, "run": metadata["run"], "checksum": _checksum(arrays, metadata["run"])}
-            if {**same, **metadata} != same:  # those of earlier versions have no checksum
+            kernels = metadata.get("kernels", "")
+            same = {"format": FORMAT, "kernels": kernels, "run": metadata["run"],
+                    "checksum": _checksum(arrays, metadata["run"] + kernels)}
+            if {**same, **metadata} != same:  # those of earlier versions have no checksum, nor kernels
                 raise ValueError("its checksum does not fit its contents")
+            _compare_kernels(path, kernels)
             before = self.model.state_dict()
             try:
                 self.model.load_state_dict(weights)
@@ -217,6 +224,13 @@ class Run:
         for k, s in self.schedules.items():
             copy.deepcopy(s, {id(self.optimizer): optimizer}).load_state_dict(numbers["schedules"][k])
         return parts["model"], progress
+
+
+def _compare_kernels(path: str | os.PathLike[str], before: str) -> None:
+    if before not in ("", now := tg.kernels_in_use()):
+        warnings.warn(f"load: kernels of family {before!r} computed {os.fspath(path)!r}, those of {now!r} go "
+                      f"on: results differ by rounding. tg.use_kernels({before!r}) goes on with the same",
+                      stacklevel=3)
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:

@@ -17,6 +17,8 @@ GEOMETRIES = [
     ((5, 6), (2, 2), (1, 1), ((-1, 0), (0, -2)), (1, 1), 1, 2, 2),    # negative padding crops
     ((4, 4), (4, 4), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 2, 2),      # one output pixel
     ((4, 5), (2, 3), (3, 2), ((0, 1), (1, 0)), (1, 1), 1, 2, 3),      # as many pixels with the numbers exchanged
+    ((3, 4), (2, 2), (1, 1), ((1, 0), (0, 1)), (1, 1), 1, 9, 1),      # few filters of many channels
+    ((3, 4), (2, 2), (1, 1), ((0, 1), (1, 0)), (1, 1), 1, 1, 9),      # and the other way round
 ]
 
 

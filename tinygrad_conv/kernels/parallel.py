@@ -211,12 +211,23 @@ def split(count: int, worth: bool, work: Callable[[int, int], Any], hold: bool =
     if not team.ready:
         team.start()
     threads = max(1, min(team.size, count)) if team.blas and worth else 1
+
+    def part(lo: int, hi: int) -> Any:
+        mine = vars(_mine)
+        outer, spare = mine.get("space"), mine.setdefault("spare", [])  # outer: a handler's op in a kernel
+        mine["space"] = space = spare.pop() if spare else {}
+        try:
+            return work(lo, hi)
+        finally:
+            mine["space"] = outer
+            spare.append(space)
+
     if not hold:
-        return team.share(work, count, threads)
+        return team.share(part, count, threads)
     call = object()
     try:
         team.enter(call)
-        return team.share(work, count, threads)
+        return team.share(part, count, threads)
     finally:
         try:
             team.leave(call)
@@ -240,14 +251,7 @@ def in_chunks(count: int, item_bytes: int, work: Callable[[list[slice], int], An
 
     def part(lo: int, hi: int) -> Any:
         m = max(1, min(n, hi - lo))
-        mine = vars(_mine)
-        outer, spare = mine.get("space"), mine.setdefault("spare", [])  # outer: a handler's op in a kernel
-        mine["space"] = space = spare.pop() if spare else {}
-        try:
-            return work([slice(a, min(a + m, hi)) for a in range(lo, hi, m)], m)
-        finally:
-            mine["space"] = outer
-            spare.append(space)
+        return work([slice(a, min(a + m, hi)) for a in range(lo, hi, m)], m)
 
     return split(count, count * item_bytes > BYTES_WORTH_THREADS, part,
                  products > 0 and min(n, count) * products > BLAS_ALONE)

@@ -1,9 +1,9 @@
 """Which kernel serves a call: one table of functions on arrays, by operation.
 
-A family of kernels (`numpy` comes with this package) registers its functions, and touches no other file.
-The one registered last is asked first. Inputs are read-only, of any strides, of float16, float32 or
-float64; b may be None; the result is an array of the inputs' dtype. Operations and their arguments,
-x (N, C, H, W), with a `Geometry`:
+A family of kernels (`numpy` and `compiled` come with this package) registers its functions, and touches no
+other file. The one registered last is asked first; `use_kernels` says which are. Inputs are read-only,
+of any strides, of float16, float32 or float64; b may be None; the result is an array of the inputs' dtype.
+Operations and their arguments, x (N, C, H, W), with a `Geometry`:
 
     conv2d(x, w, b, geometry)              maxima(x, geometry)
     input_adjoint(g, w, b, geometry)       maxima_scatter(g, x, y, geometry)
@@ -11,23 +11,28 @@ x (N, C, H, W), with a `Geometry`:
     averages(x, divisor, geometry)         maxima_indices(x, y, geometry)
     averages_adjoint(g, divisor, geometry)
 """
+import os
 from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arguments import one_of
 
-
-BUILT_IN = ("numpy", "compiled")  # whose shapes are tested here
+BUILT_IN = ("numpy", "compiled")    # whose shapes are tested here
+VARIABLE = "TINYGRAD_CONV_KERNELS"  # the environment's variable with the family to begin with
+EXTRAS = {"compiled": "; it needs the extra: pip install 'tinygrad_conv[fast]'"}
 
 
 class Kernel(NamedTuple):
-    """One row: `serves`, of the same arguments, says whether `function` takes the call."""
+    """One row: whether `function` can take a call (`serves`), and should if "auto" is chosen (`worth`)."""
 
     family: str
     function: Callable[..., np.ndarray]
     serves: Callable[..., bool] | None
+    worth: Callable[..., bool] | None
 
 
 kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
@@ -49,14 +54,16 @@ SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {  # of the results
 
 
 def register(family: str, operation: str, function: Callable[..., np.ndarray],
-             serves: Callable[..., bool] | None = None) -> None:
-    """Let `function` take the calls of an operation that it serves (default: all).
+             serves: Callable[..., bool] | None = None, worth: Callable[..., bool] | None = None) -> None:
+    """Let `function` take the calls of an operation that it serves, and that are worth it (default: all).
+
+    `serves` and `worth` have the same arguments as `function`.
 
     Raises:
         ValueError: for an operation that is none of those above.
     """
     one_of(operation, "register", "operation", list(kernels))
-    kernels[operation].insert(0, Kernel(family, function, serves))
+    kernels[operation].insert(0, Kernel(family, function, serves, worth))
 
 
 def unregister(family: str) -> None:
@@ -65,8 +72,90 @@ def unregister(family: str) -> None:
         kernels[operation] = [row for row in rows if row.family != family]
 
 
+def families() -> list[str]:
+    """The families that are registered."""
+    return list(dict.fromkeys(row.family for rows in kernels.values() for row in rows))
+
+
+_process: list["Choice"] = []  # of the whole process; the last one holds
+_here: ContextVar[str | None] = ContextVar("kernels", default=None)
+
+
+class Choice:
+    """What `use_kernels` returns: as a context manager, the choice of one thread or task inside the block."""
+
+    def __init__(self, family: str) -> None:
+        self.family = family
+
+    def __enter__(self) -> None:
+        with suppress(ValueError):  # entered before
+            _process.remove(self)
+        self.token = _here.set(self.family)
+
+    def __exit__(self, *exception: Any) -> None:
+        _here.reset(self.token)
+
+
+def use_kernels(family: str) -> Choice:
+    """Let a family of kernels compute from now on: "numpy", "compiled" or, as at first, "auto".
+
+    A family that does not serve a call (half precision, say) leaves it to "numpy". "auto" takes the fastest
+    for each call: large ones go to "compiled", if the extra `fast` is installed. Results of one family are
+    the same in every run with as many threads; those of two differ by rounding. The variable
+    TINYGRAD_CONV_KERNELS says what a process begins with.
+
+    Returns:
+        a context manager: `with use_kernels("numpy"):` chooses for this thread or task inside the block only.
+
+    Raises:
+        ValueError: if there is no such family. ImportError: if it needs an extra.
+
+    Example:
+        >>> with use_kernels("numpy"):
+        ...     kernels_in_use()
+        'numpy'
+    """
+    choice = Choice(_checked(family, "use_kernels"))
+    _process.append(choice)
+    return choice
+
+
+def _checked(family: str, where: str) -> str:
+    if family in EXTRAS and family not in families():
+        raise ImportError(f"{where}: the family {family!r} is not here{EXTRAS[family]}")
+    return one_of(family, where, "family", ["auto", *families()])
+
+
+def _chosen() -> str:
+    """The choice of the thread or task, else of the process.
+
+    That begins with the environment's, read when it is needed: families may be registered after the import.
+    """
+    if here := _here.get():
+        return here
+    while not (last := _process[-1:]):  # other threads may choose meanwhile
+        _process.insert(0, Choice(_checked(os.environ.get(VARIABLE) or "auto", VARIABLE)))
+    return last[0].family
+
+
+def kernels_in_use() -> str:
+    """The family that computes: "numpy", "compiled", or "auto" if each call has the fastest of several.
+
+    Raises:
+        ValueError, ImportError: if the variable TINYGRAD_CONV_KERNELS names a family that is not here; the
+            first convolution or pooling raises it, too.
+
+    Example:
+        >>> with use_kernels("numpy"):
+        ...     kernels_in_use()
+        'numpy'
+    """
+    chosen, known = _chosen(), families()
+    return known[0] if chosen == "auto" and len(known) == 1 else chosen
+
+
 def run(operation: str, *call: Any) -> np.ndarray:
-    """The operation, by the first kernel that serves this call.
+    """The operation, by the first kernel of the families in use that serves this call.
 
     Raises:
         LookupError: if none does.
@@ -77,8 +166,12 @@ def run(operation: str, *call: Any) -> np.ndarray:
         5
         >>> unregister("mine")
     """
+    family = _chosen()
     for kernel in kernels.get(operation, ()):
-        if kernel.serves is None or kernel.serves(*call):
+        asked = kernel.family == family
+        if (asked or kernel.family == "numpy" or family == "auto" and (
+                kernel.worth is None or kernel.worth(*call))) and (
+                kernel.serves is None or kernel.serves(*call)):
             try:
                 value = kernel.function(*call)
                 if kernel.family not in BUILT_IN and np.shape(value) != (shape := SHAPES[operation](*call)):

@@ -1,0 +1,92 @@
+"""Kernels in machine code, made by LLVM for this CPU: the family `compiled` (extra `fast`).
+
+A reader begins with `ir.py` (the language in which kernels are written), then reads `pool.py` and `conv.py`;
+`plan.py` and `family.py` lead from the arrays of a call to them, `machine.py` to the CPU. None of it, nor
+LLVM, is loaded before the first call that is worth it.
+"""
+import functools
+import importlib
+import importlib.util
+import math
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..table import register, unregister
+
+CONVOLUTION_WORTH = 1 << 16  # products; for fewer, NumPy takes about as long, and no kernel has to be made
+POOLING_WORTH = 1 << 10      # numbers
+TAPS = 64                    # of a window that is pooled: all are written out
+PHASES = 16                  # of an input adjoint: each is written out
+
+
+@functools.cache
+def _family() -> types.ModuleType | None:
+    """The functions, or None where LLVM cannot be loaded: then NumPy computes, and a warning says why."""
+    try:
+        family = importlib.import_module(".family", __name__)
+        family.target()
+        return family
+    except (ImportError, OSError, RuntimeError) as e:
+        unregister("compiled")
+        warnings.warn(f"kernels: no machine code can be made here, numpy computes: {e}", RuntimeWarning,
+                      stacklevel=2)
+        return None
+
+
+def description() -> str | None:
+    """By what machine code is made here, for which CPU, and where it is kept; None if it cannot be made."""
+    if not HERE or _family() is None:
+        return None
+    text: str = importlib.import_module(".machine", __name__).description()
+    return text
+
+
+def _late(operation: str) -> Callable[..., np.ndarray]:
+    return lambda *call: getattr(_family(), operation)(*call)
+
+
+def _known(*arrays: np.ndarray) -> bool:
+    """Whether these are numbers that LLVM knows, all of one kind, something of each."""
+    kind = arrays[0].dtype
+    return (kind in (np.float32, np.float64) and all(a.dtype == kind and a.size for a in arrays)
+            and _family() is not None)
+
+
+def _convolution(x: np.ndarray, w: np.ndarray, *rest: Any) -> bool:
+    """Of `conv2d`, of the input adjoint (g, w, b, geometry), and of the weight adjoint (g, x, geometry)."""
+    return math.prod(rest[-1].stride) <= PHASES and all(rest[-1].size) and _known(
+        x, w, *[a for a in rest if isinstance(a, np.ndarray)])
+
+
+def _pooling(x: np.ndarray, *rest: Any) -> bool:
+    return math.prod(rest[-1].kernel) <= TAPS and _known(x, *[a for a in rest[:-1] if a.ndim == 4])
+
+
+def _worth_products(x: np.ndarray, w: np.ndarray, b: Any, geometry: Any) -> bool:
+    return len(x) * math.prod(geometry.out) * w.size >= CONVOLUTION_WORTH
+
+
+def _worth_sums(g: np.ndarray, x: np.ndarray, geometry: Any) -> bool:
+    weights = x.shape[1] // geometry.groups * math.prod(geometry.kernel)
+    return g.size * weights >= CONVOLUTION_WORTH
+
+
+def _worth_pooling(x: np.ndarray, *rest: Any) -> bool:
+    """Where channels come last in memory, as kernels need them: a copy would take longer than the rest."""
+    return x.strides[1] == x.itemsize and x.size >= POOLING_WORTH
+
+
+HERE = importlib.util.find_spec("llvmlite") is not None
+if HERE:
+    for operation in ("conv2d", "input_adjoint"):
+        register("compiled", operation, _late(operation), _convolution, _worth_products)
+    register("compiled", "weight_adjoint", _late("weight_adjoint"), _convolution, _worth_sums)
+    for operation in ("maxima", "averages", "averages_adjoint"):
+        register("compiled", operation, _late(operation), _pooling, _worth_pooling)
+    for operation in ("maxima_scatter", "maxima_gather"):
+        register("compiled", operation, _late(operation), _pooling,
+                 lambda g, x, *rest: _worth_pooling(x))
