@@ -1,13 +1,14 @@
-"""Our training step beside PyTorch's: time and memory, both sides in one run, taking turns.
+"""Our training step beside PyTorch's: time and memory, all sides in one run, taking turns.
 
     python -m tests.bench            everything
     python -m tests.bench lenet      the cases whose name contains "lenet"
     python -m tests.bench record     what recording costs, each beside its floor
 
-A side runs for a short block, then the other; the first calls of a block are not counted, so
+Sides are our families of kernels (machine code, where llvmlite is installed, and NumPy) and PyTorch in its
+better memory format. A side runs for a short block, then the next; the first calls of a block are not counted, so
 that the other library's waiting threads have gone to sleep. Printed: the median time of a call
-on each side and the median of the blocks' ratios (below 1.0 we are faster). Memory is the peak
-resident size of three steps above that of the process before the model is made.
+on each side and, of each of our families, the median of the blocks' ratios to PyTorch (below 1.0 we are faster).
+Memory is the peak resident size of three steps above that of the process before the model is made.
 """
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ import numpy as np
 
 import nn
 import tinygrad_conv as tg
+from tinygrad_conv.kernels.table import families
 
 try:
     import torch
@@ -31,7 +33,9 @@ except ImportError:
     torch = None
 
 ROUNDS, SETTLE, COUNT = 10, 0.06, 0.15  # blocks a side; seconds not counted, seconds counted
-CONVS = [(64, 1, 28, 32, 3, 1), (64, 32, 14, 64, 3, 1), (64, 6, 14, 16, 5, 0)]
+CONVS = [(64, 1, 28, 32, 3, 1), (64, 32, 14, 64, 3, 1), (64, 64, 32, 64, 3, 1), (1, 5, 100, 10, 5, 0),
+         (64, 1, 28, 6, 5, 2), (64, 6, 14, 16, 5, 0), (32, 3, 32, 32, 3, 1), (32, 128, 8, 128, 3, 1)]
+FAMILIES = [family for family in ("compiled", "numpy") if family in families()]
 Step = Callable[[], object]
 
 
@@ -61,7 +65,7 @@ def batch(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def our_step(net: str, size: int) -> Step:
     model = NETS[net](nn)
-    optimizer = nn.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    optimizer = nn.Adam(model.parameters(), lr=0.001)
     x, y = batch(size)
 
     def step() -> None:
@@ -72,10 +76,20 @@ def our_step(net: str, size: int) -> Step:
     return step
 
 
-def torch_step(net: str, size: int) -> Step:
-    model = NETS[net](torch.nn)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+def by(family: str, step: Step) -> Step:
+    """The step with that family of kernels."""
+    def chosen() -> None:
+        with tg.use_kernels(family):
+            step()
+    return chosen
+
+
+def torch_step(net: str, size: int, layout: str = "contiguous_format") -> Step:
+    layout = getattr(torch, layout)
+    model = NETS[net](torch.nn).to(memory_format=layout)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
     x, y = map(torch.tensor, batch(size))
+    x = x.contiguous(memory_format=layout)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -94,6 +108,7 @@ def conv_arrays(n: int, c: int, h: int, o: int, k: int, p: int) -> list[np.ndarr
 
 def our_conv(shape: tuple[int, ...]) -> Step:
     x, w, b, g = conv_arrays(*shape)
+    x, g = [np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, g)]  # as ops leave them
     x, w, b = [tg.tensor(a, requires_grad=True) for a in (x, w, b)]
     g = tg.tensor(g)
 
@@ -104,8 +119,9 @@ def our_conv(shape: tuple[int, ...]) -> Step:
     return step
 
 
-def torch_conv(shape: tuple[int, ...]) -> Step:
-    *leaves, g = [torch.tensor(a) for a in conv_arrays(*shape)]
+def torch_conv(shape: tuple[int, ...], layout: str = "contiguous_format") -> Step:
+    *leaves, g = [torch.tensor(a).contiguous(memory_format=getattr(torch, layout)) if a.ndim == 4
+                  else torch.tensor(a) for a in conv_arrays(*shape)]
     x, w, b = [t.requires_grad_() for t in leaves]
 
     def step() -> None:
@@ -128,19 +144,28 @@ def block(step: Step) -> float:
     return statistics.median(times)
 
 
-def versus(name: str, sides: list[Step]) -> None:
+def better(make: Callable[..., Step], *what: object) -> list[Step]:
+    """PyTorch's step in the memory format in which it is faster; none without PyTorch."""
+    sides = [make(*what, layout) for layout in ("contiguous_format", "channels_last")] if torch else []
+    return [min(sides, key=lambda step: (step(), min(block(step) for _ in range(3)))[1])] if sides else []
+
+
+def versus(name: str, ours: Step, theirs: list[Step]) -> list[float]:
+    """Print a row; the ratio of each of our families to PyTorch."""
+    sides = [*(by(family, ours) for family in FAMILIES), *theirs]
     for step in sides:
         step()
     rounds = [[block(step) for step in sides] for _ in range(ROUNDS)]
     times = [statistics.median(column) * 1e3 for column in zip(*rounds)]
-    report(name, times, [r[0] / r[1] for r in rounds] if len(sides) == 2 else [], "ms")
+    ratios = [[r[k] / r[-1] for r in rounds] for k in range(len(FAMILIES))] if theirs else []
+    return report(name, times, ratios, "ms")
 
 
-def report(name: str, figures: list[float], ratios: list[float], unit: str) -> None:
-    row = f"{name:34}" + "".join(f"{f:9.2f} {unit}" for f in figures)
-    if ratios:
-        row += f"   ratio {statistics.median(ratios):5.2f}  ({min(ratios):.2f} to {max(ratios):.2f})"
+def report(name: str, figures: list[float], ratios: list[list[float]], unit: str) -> list[float]:
+    row = f"{name:36}" + "".join(f"{f:9.2f} {unit}" for f in figures)
+    row += "".join(f"   {statistics.median(r):5.2f}x ({min(r):.2f} to {max(r):.2f})" for r in ratios)
     print(row, flush=True)
+    return [statistics.median(r) for r in ratios]
 
 
 def peak_memory(side: str, net: str, size: int) -> float:
@@ -263,22 +288,27 @@ def main(wanted: str = "") -> None:
         record()
     if wanted == "record":
         return
-    print(f"{'':34}{'ours':>12}" + (f"{'PyTorch':>12}" if both else "   (PyTorch is not installed)"))
+    sides = [*FAMILIES, "PyTorch" if both else "(PyTorch is not installed)"]
+    print(f"{'':36}" + "".join(f"{side:>12}" for side in sides) + "   ours / PyTorch, in this order")
     for net in NETS:
-        for size in (1, 64):
+        for size in (1, 32, 64, 256):
             name = f"{net} training step, batch {size}"
             if wanted in name:
-                versus(name, [f(net, size) for f in (our_step, torch_step)[:1 + both]])
+                versus(name, our_step(net, size), better(torch_step, net, size))
+    ratios = []
     for shape in CONVS:
         n, c, h, o, k, _ = shape
         name = f"conv {n}x{c}x{h}x{h} -> {o}, k{k}, both ways"
         if wanted in name:
-            versus(name, [f(shape) for f in (our_conv, torch_conv)[:1 + both]])
+            ratios.append(versus(name, our_conv(shape), better(torch_conv, shape)))
+    if len(ratios) > 1 and both:
+        means = [statistics.geometric_mean(column) for column in zip(*ratios)]
+        print("convs, geometric mean" + "".join(f"  {family} {mean:.2f}x" for family, mean in zip(FAMILIES, means)))
     for net in NETS:
         name = f"{net} peak memory, batch 64"
         if wanted in name and sys.platform == "linux":
             figures = [peak_memory(side, net, 64) for side in ("ours", "torch")[:1 + both]]
-            report(name, figures, [figures[0] / figures[1]] if both else [], "MiB")
+            report(name, figures, [[figures[0] / figures[1]]] if both else [], "MiB")
 
 
 if __name__ == "__main__":
