@@ -89,13 +89,6 @@ def _optimised(text: str, machine: Any) -> Any:
     return module
 
 
-def assembly(code: Code) -> str:
-    """The machine code, for people."""
-    with _lock:
-        machine = _machine()
-        return machine.emit_assembly(_optimised(code.text(NAME), machine))
-
-
 def compiled(code: Code) -> Callable[..., None]:
     """The function, to be called with addresses and integers; it holds no lock of Python's while it runs.
 
