@@ -71,15 +71,9 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
     tg.arguments.instance(state, Mapping, "save", "a module or a mapping of names to arrays")
     arrays = {name: _to_save(name, value) for name, value in state.items()}
     notes = {_text(key): _text(text) for key, text in (metadata or {}).items()}
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as to_bytes  # its save_file leaves files of its own when it is killed
 
-    try:
-        tg.write_atomically(path, lambda temporary: save_file(
-            arrays, temporary, metadata=notes or None))
-    except SafetensorError as e:
-        raise OSError(f"save: {os.fspath(path)!r} could not be written and was left as it was: {e}"
-                      ) from None
+    tg.write_atomically(path, to_bytes(arrays, notes or None))
 
 
 def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
