@@ -20,7 +20,7 @@ from tinygrad_conv.kernels import table
 from tinygrad_conv.kernels.geometry import conv_geometry, pool_geometry
 
 pytest.importorskip("llvmlite")
-from tinygrad_conv.kernels.compiled import family, ir, machine  # noqa: E402
+from tinygrad_conv.kernels.compiled import family, ir, launch, machine  # noqa: E402
 
 CLOSE = {np.float64: 1e-12, np.float32: 1e-4}
 
@@ -142,7 +142,7 @@ class Numpy:
 rng = np.random.default_rng(int(sys.argv[1]))
 for n, c, o, geometry in cases.geometries(rng, 25):
     at_end, kind = bool(rng.integers(2)), rng.choice([np.float32, np.float64])
-    family.np, family.workspace = Numpy(at_end), lambda role, shape, dtype: fenced(shape, dtype, at_end)
+    family.np = Numpy(at_end)
     def filled(*shape):
         a = fenced(shape, kind, at_end)
         a[...] = rng.standard_normal(shape)
@@ -201,7 +201,7 @@ SCALE.store(SCALE.load(SCALE.arguments[0], 0, "double") * SCALE.constant(3.0), S
 
 def tripled() -> float:
     a = np.array([2.0])
-    machine.compiled(SCALE)(a.ctypes.data)
+    launch.launch(machine.compiled(SCALE), [a.ctypes.data], 1)
     return float(a[0])
 
 

@@ -139,6 +139,7 @@ class _Team:
         parts = [_Part(partial(copy_context().run, work, lo, hi), errors)  # np.errstate holds for all
                  for lo, hi in pairwise(cuts)]
         try:
+            let_go()
             for part in parts[:-1]:
                 self.parts.put(part)
             for part in reversed(parts):  # the workers come from the other end
@@ -187,6 +188,21 @@ def get_num_threads() -> int:
         True
     """
     return _team.size
+
+
+def let_go() -> None:
+    """Workers that do what they were asked to (see `ask`) come back; who asks them puts a function here."""
+
+
+def ask(work: Callable[..., Any], *arguments: Any) -> None:
+    """Let a worker that is free do some work, now or soon, unless others wait to be done.
+
+    So it may happen that nobody does it. It must not raise.
+    """
+    if not _team.ready:
+        _team.start()
+    if _team.parts.empty():
+        _team.parts.put(_Part(partial(work, *arguments), []))
 
 
 def workspace(role: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

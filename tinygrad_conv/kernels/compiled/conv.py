@@ -22,8 +22,10 @@ What the kernels are given, counted in numbers of their dtype unless it says oth
     phase;
              then for each band BAND_FIELDS, and PLACE_FIELDS along the rows for each phase (`fields` in all)
     first, last  which bands of all images are to be done: band u % `bands` of image u // `bands`
+    part     which part of the call these are: it has `room` numbers of the scratch
 
-and the weight adjoint g (N, OH, OW, O), dense, and dw, to which it adds.
+and the weight adjoint g (N, OH, OW, O), dense, and dw, to which it adds: each part to `sums` numbers of its
+own.
 """
 from __future__ import annotations
 
@@ -158,9 +160,10 @@ def _outputs(shape: Shape, block: int, size: int, channel: Callable[[Any, Any], 
     block.
     """
     code = Code(shape.number, x=POINTER, w=POINTER, b=POINTER, y=POINTER, scratch=POINTER, plan=POINTER,
-                first=INDEX, last=INDEX, bands=INDEX, fields=INDEX, sn=INDEX, sh=INDEX, sw=INDEX, sc=INDEX,
-                yn=INDEX, yh=INDEX)
-    x, w, b, y, scratch, plan, first, last, bands, fields, sn, *strides, yn, yh = code.arguments
+                first=INDEX, last=INDEX, part=INDEX, room=INDEX, bands=INDEX, fields=INDEX,
+                sn=INDEX, sh=INDEX, sw=INDEX, sc=INDEX, yn=INDEX, yh=INDEX)
+    x, w, b, y, scratch, plan, first, last, part, room, bands, fields, sn, *strides, yn, yh = code.arguments
+    scratch = code.at(scratch, part * room)
     cell, blocks = shape.filters * shape.groups, -(-shape.filters // block)  # a cell is so many numbers of y
     head, before = IMAGE_FIELDS + PLACE_FIELDS * len(shape.phases), 0        # taps of the phases before
     for u in code.range(first, last):
@@ -297,9 +300,11 @@ def _sums(shape: Shape, work: Callable[..., None]) -> Code:
     adds up `products(cells, grads, *total)` at every output of the band, for a list of cells of the window.
     """
     code = Code(shape.number, x=POINTER, g=POINTER, dw=POINTER, scratch=POINTER, plan=POINTER,
-                first=INDEX, last=INDEX, bands=INDEX, fields=INDEX, sn=INDEX, sh=INDEX, sw=INDEX, sc=INDEX,
-                gn=INDEX, gh=INDEX)
-    x, g, dw, scratch, plan, first, last, bands, fields, sn, *strides, gn, gh = code.arguments
+                first=INDEX, last=INDEX, part=INDEX, room=INDEX, sums=INDEX, bands=INDEX, fields=INDEX,
+                sn=INDEX, sh=INDEX, sw=INDEX, sc=INDEX, gn=INDEX, gh=INDEX)
+    x, g, dw, scratch, plan, first, last, part, *sizes, gn, gh = code.arguments
+    room, sums, bands, fields, sn, *strides = sizes
+    scratch, dw = code.at(scratch, part * room), code.at(dw, part * sums)
     for u in code.range(first, last):
         n, band = u // bands, code.at(plan, (u % bands) * fields + IMAGE_FIELDS + PLACE_FIELDS, INDEX)
         pitch = _copy_band(code, code.at(x, n * sn), scratch, plan, band, shape.scratch, strides)

@@ -15,21 +15,21 @@ import numpy as np
 from ..geometry import REMEMBERED, Geometry
 from .. import patches
 from ..layout import compute_dtype, finite
-from ..parallel import BYTES_WORTH_THREADS, get_num_threads, split, workspace
+from ..parallel import get_num_threads
 from . import conv, plan as plans, pool
 from .conv import Shape
+from .launch import BYTES_WORTH_THREADS, WORTH_THREADS, launch, parts_of
 from .machine import compiled, target
 from .pool import Windows
 
 NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
-WORTH_THREADS = 1 << 18  # multiply-adds; below, handing work over costs more
 FEW = 8        # filters for which vectors may run along the channels
 LONG = 512     # and products of a tap that are written out
 ADDING_UP = 8  # instructions that the lanes of a vector take to be added up
 
 
 @lru_cache(REMEMBERED)
-def _kernel(generator: Callable[..., Any], *shape: Any) -> Callable[..., None]:
+def _kernel(generator: Callable[..., Any], *shape: Any) -> int:
     return compiled(generator(*shape))
 
 
@@ -82,8 +82,8 @@ def _few(number: str, o: int, c: int, taps: int) -> bool:
 class Convolution(NamedTuple):
     """How the outputs of a geometry are computed: made once, used at every call."""
 
-    kernel: Callable[..., None]
-    pack: Callable[..., None]
+    kernel: int
+    pack: int
     shape: Shape
     plan: plans.Plan
     packed: int                # weights as the kernel reads them, in numbers
@@ -139,14 +139,12 @@ def _convolve(make: Callable[..., plans.Plan], x: np.ndarray, w: np.ndarray, b: 
     b = found.zeros if b is None else np.ascontiguousarray(b, dtype)
     packed = np.empty(found.packed, dtype)
     px, pw, pb, py, pk, po, pp = _addresses(x, w, b, y, packed, found.offsets, plan.numbers)
-    found.pack(pw, pk, po, *found.counts, *found.strides)
-    yh = size[1] * channels
-
-    def work(lo: int, hi: int) -> None:
-        scratch, = _addresses(workspace("band", (plan.cells * shape.scratch,), dtype))
-        kernel(px, pk, pb, py, scratch, pp, lo, hi, plan.bands, plan.fields, sn, sh, sw, sc,
-               size[0] * yh, yh)
-    split(n * plan.bands, y.size * found.packed // max(1, shape.filters) > WORTH_THREADS, work, hold=False)
+    launch(found.pack, [pw, pk, po, *found.counts, *found.strides], 1)
+    parts, room = parts_of(n * plan.bands, y.size * found.packed // max(1, shape.filters) > WORTH_THREADS
+                           ), plan.cells * shape.scratch
+    scratch, yh = np.empty(parts * room, dtype), size[1] * channels
+    launch(kernel, [px, pk, pb, py, *_addresses(scratch), pp, room, plan.bands, plan.fields, sn, sh, sw, sc,
+                    size[0] * yh, yh], n * plan.bands, parts)
     return y.transpose(0, 3, 1, 2)
 
 
@@ -165,7 +163,7 @@ def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: 
 class Correlation(NamedTuple):
     """How the weight adjoint of a geometry is computed."""
 
-    kernel: Callable[..., None]
+    kernel: int
     shape: Shape
     plan: plans.Plan
     size: tuple[int, ...]  # of the sums as the kernel leaves them
@@ -202,15 +200,12 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
     g = _last(g, dtype)
     pg, px, pp = _addresses(g, x, plan.numbers)
     gh = g.shape[2] * g.shape[3]
-
-    def work(lo: int, hi: int) -> np.ndarray:
-        dw = np.zeros(size, dtype)
-        sums, scratch = _addresses(dw, workspace("band", (plan.cells * shape.scratch,), dtype))
-        kernel(px, pg, sums, scratch, pp, lo, hi, plan.bands, plan.fields, sn, sh, sw, sc,
-               g.shape[1] * gh, gh)
-        return dw
-    parts = split(n * plan.bands, g.size * kh * kw * c > WORTH_THREADS, work, hold=False)
-    dw = parts[0] if len(parts) == 1 else np.add.reduce(parts)
+    parts, room = parts_of(n * plan.bands, g.size * kh * kw * c > WORTH_THREADS), plan.cells * shape.scratch
+    dw, scratch = np.zeros((parts, *size), dtype), np.empty(parts * room, dtype)
+    ps, pd = _addresses(dw, scratch)
+    launch(kernel, [px, pg, ps, pd, pp, room, dw[0].size, plan.bands, plan.fields, sn, sh, sw, sc,
+                    g.shape[1] * gh, gh], n * plan.bands, parts)
+    dw = dw[0] if parts == 1 else np.add.reduce(dw)
     if each:
         return np.ascontiguousarray(dw.transpose(0, 3, 1, 2).reshape(-1, 1, kh, kw)[:groups])
     return np.ascontiguousarray(dw[..., :o].transpose(0, 4, 3, 1, 2)).reshape(groups * o, c, kh, kw)
@@ -220,7 +215,7 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
 
 @lru_cache(REMEMBERED)
 def _windows(generator: Callable[..., Any], geometry: Geometry, c: int, dtype: np.dtype
-             ) -> tuple[Callable[..., None], tuple[int, ...]]:
+             ) -> tuple[int, tuple[int, ...]]:
     """The kernel, and where the images lie."""
     number = NUMBERS[dtype]
     shape = Windows(number, _lanes(number, c), c, geometry.kernel, geometry.stride, geometry.dilation,
@@ -239,9 +234,8 @@ def _pool(generator: Callable[..., Any], geometry: Geometry, size: tuple[int, ..
     if divisor is not None:
         arrays.append(np.ascontiguousarray(np.broadcast_to(divisor, geometry.out), dtype))
     result = np.empty((n, *size, c), dtype)
-    addresses = _addresses(*arrays, result)
-    split(n, result.nbytes + arrays[0].nbytes > BYTES_WORTH_THREADS,
-          lambda lo, hi: kernel(*addresses, lo, hi, *rest), hold=False)
+    launch(kernel, [*_addresses(*arrays, result), *rest], n,
+           parts_of(n, result.nbytes + arrays[0].nbytes > BYTES_WORTH_THREADS))
     result, last = result.transpose(0, 3, 1, 2), images[0].strides[1] == images[0].itemsize
     return result if last else np.ascontiguousarray(result)
 

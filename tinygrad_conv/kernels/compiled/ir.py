@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 INDEX, POINTER, TRUTH = "i64", "ptr", "i1"
+GIVEN = "%first", "%last", "%part"  # to every kernel, if it asks for them
 
 
 class Value:
@@ -88,7 +89,7 @@ class Code:
         >>> x, = code.arguments
         >>> code.store(code.load(x, 2, "double") + code.constant(1.0), x, 0)
         >>> print(code.text("first_is_third_and_one"))
-        define void @first_is_third_and_one(ptr noalias %x) {
+        define internal void @body(ptr noalias %x) {
         entry:
           %v0 = getelementptr double, ptr %x, i64 2
           %v1 = load double, ptr %v0, align 8
@@ -96,6 +97,15 @@ class Code:
           store double %v2, ptr %x, align 8
           ret void
         }
+        define void @first_is_third_and_one(ptr %given, i64 %first, i64 %last, i64 %part) {
+          %at0 = getelementptr i64, ptr %given, i64 0
+          %x = load ptr, ptr %at0
+          call void @body(ptr %x)
+          ret void
+        }
+        <BLANKLINE>
+
+    The arguments first, last and part are given to every kernel: see `launch`. All others lie in one array.
     """
 
     def __init__(self, number: str, **arguments: str) -> None:
@@ -106,8 +116,14 @@ class Code:
     def text(self, name: str) -> str:
         """The whole module, with the function under that name; what one pointer writes, no other leads to."""
         arguments = ", ".join(f"{v.type}{' noalias' * (v.type == POINTER)} {v}" for v in self.arguments)
-        return "\n".join([*sorted(self.declared), f"define void @{name}({arguments}) {{",
-                          *self.lines, "  ret void", "}", ""])
+        given = [v for v in self.arguments if v.name not in GIVEN]
+        return "\n".join([
+            *sorted(self.declared), f"define internal void @body({arguments}) {{", *self.lines, "  ret void",
+            "}", f"define void @{name}(ptr %given, {', '.join(f'{INDEX} {key}' for key in GIVEN)}) {{",
+            *[f"  %at{k} = getelementptr i64, ptr %given, i64 {k}\n  {v} = load {v.type}, ptr %at{k}"
+              for k, v in enumerate(given)],
+            f"  call void @body({', '.join(f'{v.type} {v}' for v in self.arguments)})", "  ret void", "}",
+            ""])
 
     def vector(self, lanes: int) -> str:
         """The type of that many numbers in one register."""

@@ -6,18 +6,17 @@ that is there is the right one; one that is damaged, or that somebody else could
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import hashlib
 import os
 import stat
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .ir import INDEX, Code
+from .ir import Code
 
 FOLDER = "TINYGRAD_CONV_CODE"  # the variable that names the folder of machine code; "off": keep none
 DIGEST = hashlib.sha256().digest_size
@@ -31,6 +30,7 @@ if hasattr(os, "register_at_fork"):  # a child born meanwhile would wait for a t
 class Target(NamedTuple):
     """This CPU as LLVM sees it; a vector register has `width` bytes, and there are so many."""
 
+    triple: str
     cpu: str
     features: str
     width: int
@@ -59,7 +59,8 @@ def target() -> Target:
     wide = features.get("avx512f") and features.get("avx512vl")
     width = 64 if wide else 32 if features.get("avx2") and features.get("fma") else 16
     registers = 32 if wide or features.get("neon") else 16
-    return Target(llvm().get_host_cpu_name(), features.flatten(), width, registers)
+    return Target(llvm().get_default_triple(), llvm().get_host_cpu_name(), features.flatten(), width,
+                  registers)
 
 
 def version() -> str:
@@ -89,18 +90,22 @@ def _optimised(text: str, machine: Any) -> Any:
     return module
 
 
-def compiled(code: Code) -> Callable[..., None]:
-    """The function, to be called with addresses and integers; it holds no lock of Python's while it runs.
+def compiled(code: Code) -> int:
+    """The address of a kernel, to be given to `launch`."""
+    return loaded(code.text(NAME), NAME)[0]
+
+
+def loaded(text: str, *names: str) -> list[int]:
+    """The addresses of functions and variables of a module.
 
     An interrupt leaves nothing behind: what was made until then is freed with the engine. Two threads that
-    need the same kernel at once make it one after the other, the second from disk.
+    need the same module at once make it one after the other, the second from disk.
     """
     with _lock:
-        return _compiled(code)
+        return _loaded(text, names)
 
 
-def _compiled(code: Code) -> Callable[..., None]:
-    text = code.text(NAME)
+def _loaded(text: str, names: Sequence[str]) -> list[int]:
     key = hashlib.sha256("\0".join([text, target().cpu, target().features, version()]).encode()).hexdigest()
     folder = folder_of_code()
     content = None if folder is None else _kept(folder, folder / key)
@@ -112,10 +117,9 @@ def _compiled(code: Code) -> Callable[..., None]:
     engine = llvm().create_mcjit_compiler(llvm().parse_assembly(""), _machine())
     engine.add_object_file(llvm().ObjectFileRef.from_data(content))
     engine.finalize_object()
-    kinds = [ctypes.c_int64 if a.type == INDEX else ctypes.c_void_p for a in code.arguments]
-    function = ctypes.CFUNCTYPE(None, *kinds)(engine.get_function_address(NAME))
+    addresses = [engine.get_global_value_address(name) for name in names]
     engine.detach()  # the code stays as long as the process: it may be called while Python ends
-    return function
+    return addresses
 
 
 # ----- on disk -----
