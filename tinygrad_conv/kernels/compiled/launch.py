@@ -23,7 +23,7 @@ from .. import parallel
 from ..memory import keep_memory
 from .machine import loaded, target
 
-PATIENCE = 1 << 13   # looks at the ticket without a part, after which a worker leaves: about 0.2 ms
+PATIENCE = 1 << 15   # looks at the ticket without a part, after which a worker leaves: below 1 ms
 LOOKS = 1 << 10      # of the calling thread, after which it lets others have the CPU, again and again
 PARTS = 1 << 15      # of a call, at most
 WORTH_THREADS = 1 << 16        # multiply-adds; below, handing work over costs more
