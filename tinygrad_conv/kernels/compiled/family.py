@@ -16,7 +16,7 @@ from ..geometry import REMEMBERED, Geometry
 from .. import patches
 from ..layout import compute_dtype, finite
 from ..parallel import get_num_threads
-from . import conv, plan as plans, pool
+from . import conv, plan as plans, pool, tiled
 from .arrays import NUMBERS, lanes_for, made, places
 from .conv import Shape
 from .launch import BYTES_WORTH_THREADS, WORTH_THREADS, launch, parts_of
@@ -132,11 +132,19 @@ def _convolve(make: Callable[..., plans.Plan], x: np.ndarray, w: np.ndarray, b: 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """y[n,o,i,j] = b[o] + sum over c,a,b of xp[n,c,i*s+a*d,j*s+b*d] w[o,c,a,b]."""
+    if tiled.worth(geometry, len(x), x.shape[1], len(w), x.dtype):
+        y = tiled.conv2d(x, w, b, geometry)
+        if y is not None:
+            return y
     return _convolve(plans.forward, x, w, b, geometry, len(w), geometry.out)
 
 
 def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """dx[n,c,u,v] = b[c] + sum over o,i,j,a,b with i*s+a*d = u+p of g[n,o,i,j] w[o,c,a,b]."""
+    if geometry.stride == (1, 1) and tiled.worth(geometry.turned, len(g), g.shape[1], w.shape[1], g.dtype):
+        dx = tiled.input_adjoint(g, w, b, geometry)
+        if dx is not None:
+            return dx
     if not finite(w):  # the zeros around g would meet it
         return patches.scatter(g, w, b, geometry)
     return _convolve(plans.backward, g, w, b, geometry, w.shape[1] * geometry.groups, geometry.size)
@@ -174,6 +182,10 @@ def _correlation(geometry: Geometry, o: int, c: int, dtype: np.dtype, bands: int
 
 def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarray:
     """dw[o,c,a,b] = sum over n,i,j of g[n,o,i,j] xp[n,c,i*s+a*d,j*s+b*d]."""
+    if tiled.worth(geometry, len(x), x.shape[1], g.shape[1], x.dtype):
+        dw = tiled.weight_adjoint(g, x, geometry)
+        if dw is not None:
+            return dw
     dtype, n, groups, (kh, kw) = compute_dtype(g, x), len(x), geometry.groups, geometry.kernel
     o, c = g.shape[1] // groups, x.shape[1] // groups
     bands = max(1, -(-get_num_threads() // max(n, 1)))
