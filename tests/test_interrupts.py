@@ -68,12 +68,14 @@ def _as_before():
     def too_long(*_):
         raise TimeoutError("the test hangs")
 
+    on_interrupt = signal.getsignal(signal.SIGINT)
     handler = signal.signal(signal.SIGALRM, too_long)
     signal.setitimer(signal.ITIMER_REAL, 120, 1)  # again and again, should that be swallowed
     tg.set_num_threads(2)
     parallel.split(1, False, lambda lo, hi: None)
     before = blas_threads()
     yield
+    signal.signal(signal.SIGINT, on_interrupt)  # the last instant of all lies in `at`, before it does so itself
     team = parallel._team
     assert blas_threads() == before and team.before is None and not team.inside
     assert team.lock.acquire(False)

@@ -13,6 +13,7 @@ import operator
 import sys
 import threading
 import types
+from array import array as Numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -454,6 +455,9 @@ PARAMETERS = {  # (made, factor, changed)
     "a data class known by identity": (lambda: Unequal(2.0), lambda p: p.by, lambda p: setattr(p, "by", 7.0)),
     "a data class in a tuple": (lambda: (Settings(2.0),), lambda p: p[0].by, lambda p: setattr(p[0], "by", 7.0)),
     "a namespace": (lambda: types.SimpleNamespace(by=np.array([2.0])), lambda p: p.by[0], lambda p: set_item(0)(p.by)),
+    "an array of Python's": (lambda: Numbers("d", [2.0]), lambda p: p[0], set_item(0)),
+    "a user's list": (lambda: collections.UserList([2.0]), lambda p: p[0], set_item(0)),
+    "a user's dict": (lambda: collections.UserDict(by=2.0), lambda p: p["by"], set_item("by")),
     "an array that is a view": (lambda: np.arange(4.0)[2:], lambda p: p[0], lambda p: set_item(2)(p.base)),
 }
 
@@ -503,11 +507,21 @@ def test_a_parameter_that_cannot_change_is_not_copied():
 
 
 @pytest.mark.parametrize("hide", [lambda t: t, lambda t: [t], lambda t: (1, [t]), lambda t: {"t": t}, lambda t: [{"t": (t,)}],
-                                  lambda t: types.SimpleNamespace(t=[t]), lambda t: Sealed((t,)), lambda t: collections.deque([t]), lambda t: {t}])
+                                  lambda t: types.SimpleNamespace(t=[t]), lambda t: Sealed((t,)), lambda t: collections.deque([t]), lambda t: {t}, lambda t: collections.UserList([t]),
+                                  lambda t: collections.UserDict(t=t)])
 def test_no_tensor_hides_in_a_parameter(hide):
     op = tg.primitive(lambda x, *, by: x * 1)
     with pytest.raises(TypeError, match="parameter 'by' is a tensor or holds one, whose gradient would be lost"):
         op(leaf(1.0), by=hide(leaf(2.0)))
+
+
+@pytest.mark.parametrize("make", [lambda: (k for k in [2.0]), lambda: iter([2.0]), lambda: map(float, [2])])
+def test_an_iterator_is_no_parameter(make):
+    """It would be used up when the derivative asks for it, which then would be silently zero."""
+    op = tg.primitive(lambda x, *, by: x * sum(by))
+    op.__name__ = "op"
+    with pytest.raises(TypeError, match="parameter 'by' is an iterator, used up when the derivative needs it; pass a list"):
+        op(leaf(1.0), by=make())
 
 
 # ----- an op never writes into its inputs -----

@@ -6,6 +6,7 @@ change is noticed. Derivatives, costs and labels are registered on the primitive
 """
 from __future__ import annotations
 
+import array
 import collections
 import copy
 import functools
@@ -13,7 +14,7 @@ import inspect
 import itertools
 import os
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from sys import _getframe, getrefcount
 from typing import Any, Generic, ParamSpec
 
@@ -215,7 +216,12 @@ class Primitive(Generic[P]):
                 break
             args += (params.pop(self.names[i]),)
         for name, value in params.items():
-            if value.__class__ not in SINGLE and _holds_tensor(value):
+            if value.__class__ in FIXED:
+                continue
+            if isinstance(value, Iterator):
+                raise TypeError(f"{self.name}: parameter {name!r} is an iterator, used up when the "
+                                f"derivative needs it; pass a list")
+            if _holds_tensor(value):
                 raise TypeError(f"{self.name}: parameter {name!r} is a tensor or holds one, whose gradient "
                                 f"would be lost; arrays are positional: {self.name}({', '.join(self.names)})")
         if self.keywords is not None and not params.keys() <= self.keywords:
@@ -351,24 +357,29 @@ def _holds_tensor(value: Any) -> bool:
     """Whether a tensor is somewhere in nested containers, of those whose contents `_frozen` copies."""
     if isinstance(value, Tensor):
         return True
+    if isinstance(value, collections.UserList | collections.UserDict):
+        value = value.data
     if isinstance(value, dict | types.SimpleNamespace):
         value = [*(value if isinstance(value, dict) else vars(value)).values()]
     elif hasattr(value, "__dataclass_params__") and not isinstance(value, type):
         value = [getattr(value, name, None) for name in value.__dataclass_fields__]
     return isinstance(value, tuple | list | set | frozenset | collections.deque) and any(
-        map(_holds_tensor, value))
+        [part.__class__ not in FIXED and _holds_tensor(part) for part in value])
 
 
-SINGLE = {int, float, bool, str, type(None), np.ndarray}  # parameters that hold nothing else
-PLAIN = np.ndarray | list | dict | set | bytearray | collections.deque | types.SimpleNamespace
+FIXED = {int, float, bool, str, type(None)}  # parameters that hold nothing else and never change
+PLAIN = (np.ndarray | list | dict | set | bytearray | collections.deque | types.SimpleNamespace | array.array
+         | collections.UserList | collections.UserDict)
 
 
 def _frozen(value: Any) -> Any:
     """A parameter that the caller's later changes do not reach."""
+    if value.__class__ in FIXED:
+        return value
     if isinstance(value, PLAIN):
         return copy.deepcopy(value)
     if isinstance(value, tuple):
-        parts = list(map(_frozen, value))
+        parts = [part if part.__class__ in FIXED else _frozen(part) for part in value]
         if any(part is not given for part, given in zip(parts, value)):
             return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     elif hasattr(value, "__dataclass_params__") and not isinstance(value, type):

@@ -159,8 +159,9 @@ class _Team:
 # as many as there are CPUs that this process may use
 _team = _Team(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 _mine = threading.local()  # the workspaces of a thread: `space` that its part uses, `spare` that none does
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _team.forget())  # threads do not survive a fork
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork, nor what one of them was just importing
+    os.register_at_fork(before=lambda: _team.lock.acquire(), after_in_parent=lambda: _team.lock.release(),
+                        after_in_child=lambda: _team.forget())
 
 
 def set_num_threads(n: int) -> None:

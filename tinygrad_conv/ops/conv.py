@@ -33,11 +33,13 @@ from ..arguments import PADDING_MODES, misplaced, one_of, sizes, whole
 from ..kernels.geometry import Geometry, brief, conv_geometry, transposed_geometry
 from ..kernels.table import run
 from ..operands import as_floats
-from ..primitive import primitive
+from ..primitive import FIXED, primitive
 from ..tensor import Tensor
 from .padding import pad
 from .reduce import sum as _sum
 from .shape import reshape, transpose
+
+FIXED.add(Geometry)  # of whole numbers only
 
 
 @primitive

@@ -1,14 +1,14 @@
 """How a kernel's work is shared among threads: by machine code, which needs no lock of Python's.
 
 A call is cut into parts, and whoever is free takes the next one: the thread that calls, and workers. Those
-are threads of parallel.py that were asked in. They watch the ticket below for some time after their last part,
-since the next call of a training step comes soon, and to wake a thread takes as long as a small kernel; then
-they leave. All of a call happens inside one call of C. So no interrupt, handler or finaliser can come between,
-and whoever finds the threads busy with another thread's call does all parts alone.
+are threads of parallel.py that were asked in. They watch the ticket below for some time after their last
+part, since the next call of a training step comes soon, and to wake a thread takes as long as a small
+kernel; then they leave. All of a call happens inside one call of C. So no interrupt, handler or finaliser
+can come between, and whoever finds the threads busy with another thread's call does all parts alone.
 
 The ticket is one number of three fields: which call it is, how many parts it has, and how many are taken. To
-take a part is to count up that number if it is still what was read, so a worker that was late takes nothing of
-a later call. The other fields stay as they are until all parts are done.
+take a part is to count up that number if it is still what was read, so a worker that was late takes nothing
+of a later call. The other fields stay as they are until all parts are done.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .. import parallel
 from ..memory import keep_memory
 from .machine import loaded, target
 
-PATIENCE = 1 << 13   # looks at the ticket without a part, after which a worker leaves: about 0.2 ms
+PATIENCE = 1 << 15   # looks at the ticket without a part, after which a worker leaves: below 1 ms
 LOOKS = 1 << 10      # of the calling thread, after which it lets others have the CPU, again and again
 PARTS = 1 << 15      # of a call, at most
 WORTH_THREADS = 1 << 16        # multiply-adds; below, handing work over costs more
