@@ -88,8 +88,9 @@ def torch_conv(conv: Conv, layout: str = "contiguous_format") -> Step:
     x, w, b = [t.requires_grad_() for t in leaves]
     op = getattr(torch.nn.functional, conv.op)
 
-    def step() -> None:
+    def step() -> list[torch.Tensor]:
         x.grad = w.grad = b.grad = None
         op(x, w, b, **conv.options).backward(g)
+        return [x.grad, w.grad]
 
     return step

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import tinygrad_conv as tg
@@ -22,12 +23,13 @@ from .nets import our_step, torch_step
 from .rows import Row, Target
 from .sides import FAMILIES, FORMATS, at_most, torch
 
+ROOT = Path(__file__).parents[2]
 REPEATS = 3
 
 
 def run(*command: str, **environment: str) -> str:
     done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True,
-                          env={**os.environ, **environment})
+                          cwd=ROOT, env={**os.environ, **environment})
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
