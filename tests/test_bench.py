@@ -107,16 +107,16 @@ def test_a_curve_changes_one_thing_and_keeps_the_size_of_images(axis):
 # ----- rivals -----
 
 @pytest.mark.parametrize("rival", rivals.RIVALS, ids=lambda rival: rival.name)
-@pytest.mark.parametrize("conv", [Conv(2, 3, 7, 4, 3, 1), Conv(2, 3, 9, 4, 3, 0, stride=2),
-                                  Conv(2, 3, 9, 4, 3, 1, dilation=2)], ids=str)
+@pytest.mark.parametrize("conv", SMALL, ids=str)
 def test_a_rival_computes_what_we_do(rival, conv):
     for module in rival.needs:
         pytest.importorskip(module)
     if rival.serves(conv):
         x, w = [grad.numpy() for grad in our_conv(conv)()]
         dx, dw = rival.step(conv)()
-        np.testing.assert_allclose(dx[:, :, conv.padding:, conv.padding:][:, :, :conv.h, :conv.h], x, atol=1e-4)
-        np.testing.assert_allclose(dw, w, atol=1e-4)
+        dx = dx[:, :, conv.padding:, conv.padding:][:, :, :conv.h, :conv.h]
+        np.testing.assert_allclose(np.pad(dx, [(0, n - m) for n, m in zip(x.shape, dx.shape)]), x, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(dw, w, rtol=1e-3, atol=1e-3)
 
 
 def test_a_rival_serves_what_it_knows():

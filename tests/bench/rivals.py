@@ -15,9 +15,10 @@ from .convs import Conv
 
 
 def padded(conv: Conv) -> list[np.ndarray]:
-    """x with its border, w, b and g."""
+    """x with its border, up to the end of the last window, w, b and g."""
     x, *rest = conv.arrays()
-    return [np.pad(x, [(0, 0), (0, 0), *[(conv.padding, conv.padding)] * 2]), *rest]
+    end = (conv.out - 1) * conv.stride + conv.dilation * (conv.k - 1) + 1
+    return [np.pad(x, [(0, 0), (0, 0), *[(conv.padding, conv.padding)] * 2])[:, :, :end, :end].copy(), *rest]
 
 
 def mygrad(conv: Conv) -> Step:
