@@ -13,7 +13,7 @@ import tinygrad_conv as tg
 
 from . import curves
 from .cases import MEAN, cases, fashion
-from .clock import watched
+from .clock import quietest
 from .peak import peak
 from .rivals import installed
 from .rows import TITLES, Row, as_csv, lines, means, summary
@@ -31,7 +31,7 @@ def measure(word: str) -> list[Row]:
     rows: list[Row] = []
     for case in (bar := tqdm(wanted, unit="case", leave=False, disable=None)):
         bar.set_description(case.name)
-        measured, others = watched(partial(case.measure, case.name))
+        measured, others = quietest(partial(case.measure, case.name))
         found = [row._replace(others=others) for row in measured]
         bar.write(lines(found))
         rows += found
@@ -47,7 +47,7 @@ def main(word: str = "") -> None:
     else:
         torch.set_num_threads(tg.get_num_threads())
     print("".join(f"not installed, skipped: {name}\n" for name in absent)
-          + f"{tg.get_num_threads()} threads; this machine's peak: {peak() / 1e9:.0f} GFLOP/s in float32, "
+          + f"{tg.get_num_threads()} threads; this machine's peak: {peak('float32') / 1e9:.0f} GFLOP/s in float32, "
           f"{peak('float64') / 1e9:.0f} in float64\n\n{TITLES}", flush=True)
     rows = measure(word)
     stem = re.sub(r"\W+", "-", word) or "bench"

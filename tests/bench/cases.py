@@ -34,7 +34,7 @@ class Case(NamedTuple):
 
 
 def step(net: str, size: int, targets: dict[str, Target], name: str) -> list[Row]:
-    return versus(name, our_step(net, size), better(torch_step, net, size), Work(operations(net, size), peak()), targets)
+    return versus(name, our_step(net, size), better(torch_step, net, size), Work(operations(net, size), peak("float32")), targets)
 
 
 def convolution(conv: Conv, targets: dict[str, Target], name: str, budget: float = 7.0) -> list[Row]:

@@ -10,7 +10,7 @@ from .rows import Row
 BASE = Conv(16, 32, 32, 32, 3, 1)
 CURVES = {"batch": [1, 4, 16, 64], "channels": [1, 2, 4, 8, 16, 32, 64, 128], "image size": [8, 16, 32, 64],
           "kernel size": [1, 3, 5, 7, 9]}
-COLOURS = {"compiled": "#c0392b", "numpy": "#e6a23c", "PyTorch": "#2c5f8a"}
+LINES = {"compiled": "o-", "numpy": "s-", "PyTorch": "^--"}
 
 
 def convolution(axis: str, value: int) -> Conv:
@@ -31,17 +31,19 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     """Four panels, a line a side. ImportError without matplotlib."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
     figure = Figure((11, 8), layout="constrained")
     FigureCanvasAgg(figure)
     found = {(row.name, row.side): row.figure for row in rows}
     for panel, (axis, values) in zip(figure.subplots(2, 2).flat, CURVES.items()):
-        for side, colour in COLOURS.items():
+        for side, style in LINES.items():
             if (name(axis, values[0]), side) in found:
-                panel.plot(values, [found[name(axis, v), side] for v in values], marker="o", color=colour, label=side)
+                panel.plot(values, [found[name(axis, v), side] for v in values], style, label=side)
         panel.set_xscale("log")
         panel.set_yscale("log")
         panel.set_xticks(values, map(str, values))
         panel.minorticks_off()
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.yaxis.set_major_formatter("{x:g}")
         panel.set_xlabel(axis)
         panel.set_ylabel("ms")

@@ -8,8 +8,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-
-BUSY = 0.1  # CPUs that others use: where it is more, figures are not to be relied on
+from .clock import BUSY
 
 
 class Target(NamedTuple):
@@ -97,7 +96,7 @@ def means(name: str, rows: Sequence[Row], names: Sequence[str], targets: dict[st
 
 # ----- on the screen -----
 
-TITLES = f"{'case':56} {'side':14}{'figure':>13}   {'ratio (of blocks)':22}{'target':24}{'GFLOP/s':>9}{'of peak':>9}"
+TITLES = f"{'case':56} {'side':14}{'figure':>13}   {'ratio (of blocks)':23}{'target':24}{'GFLOP/s':>9}{'of peak':>9}"
 
 
 def lines(rows: Sequence[Row]) -> str:
@@ -112,7 +111,7 @@ def line(row: Row, name: str) -> str:
     target = "" if row.target is None else f"{row.target}: {'met' if row.met else 'NOT MET'}"
     rates = f"{row.rate / 1e9:9.1f}{row.share:9.0%}" if row.work and not math.isnan(row.figure) else ""
     busy = f"   others took {row.others:.1f} CPUs" if row.others > BUSY else ""
-    return f"{name:56} {row.side:14}{figure:>13}   {ratio + spread:22}{target:24}{rates}{busy}".rstrip()
+    return f"{name:56} {row.side:14}{figure:>13}   {ratio + spread:23}{target:24}{rates}{busy}".rstrip()
 
 
 def summary(rows: Sequence[Row]) -> str:
