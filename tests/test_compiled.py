@@ -20,7 +20,7 @@ from tinygrad_conv.kernels import table
 from tinygrad_conv.kernels.geometry import conv_geometry, pool_geometry
 
 pytest.importorskip("llvmlite")
-from tinygrad_conv.kernels.compiled import family, ir, launch, machine  # noqa: E402
+from tinygrad_conv.kernels.compiled import arrays, family, ir, launch, machine  # noqa: E402
 
 CLOSE = {np.float64: 1e-12, np.float32: 1e-4}
 
@@ -333,7 +333,7 @@ def test_results_do_not_depend_on_what_was_made_before(rng):
     x, w = rng.standard_normal((4, 6, 14, 14), np.float32), rng.standard_normal((8, 6, 3, 3), np.float32)
     g = rng.standard_normal((4, 8, 14, 14), np.float32)
     first = [family.conv2d(x, w, None, geometry), family.weight_adjoint(g, x, geometry)]
-    family._kernel.cache_clear(), family._convolution.cache_clear(), family._correlation.cache_clear()
+    arrays.made.cache_clear(), family._convolution.cache_clear(), family._correlation.cache_clear()
     again = [family.conv2d(x, w, None, geometry), family.weight_adjoint(g, x, geometry)]
     assert all(np.array_equal(a, b) for a, b in zip(first, again))
 
@@ -347,7 +347,7 @@ def test_threads_that_call_at_once_do_not_meet(rng):
     grads = [rng.standard_normal((3, 7, *geometry.out)) for _ in calls]
     expected = [(plain_conv.conv2d(x, w, None, geometry), plain_conv.input_adjoint(g, w, None, geometry),
                  plain_conv.weight_adjoint(g, x, geometry)) for (x, w), g in zip(calls, grads)]
-    family._kernel.cache_clear(), family._convolution.cache_clear(), family._correlation.cache_clear()
+    arrays.made.cache_clear(), family._convolution.cache_clear(), family._correlation.cache_clear()
     start = threading.Barrier(len(calls))
 
     def work(call, g):
@@ -396,7 +396,7 @@ def test_a_child_that_is_forked_while_a_thread_makes_code_can_make_its_own():
 def test_an_interrupt_while_code_is_made_leaves_nothing(rng, folder, monkeypatch):
     geometry = conv_geometry("conv2d", (4, 4), (2, 2), 1, 1, 1, 1)
     x, w = rng.standard_normal((1, 2, 4, 4)), rng.standard_normal((3, 2, 2, 2))
-    family._kernel.cache_clear(), family._convolution.cache_clear()
+    arrays.made.cache_clear(), family._convolution.cache_clear()
     right = machine._optimised
 
     def interrupt(*call):

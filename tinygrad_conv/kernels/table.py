@@ -10,6 +10,9 @@ Operations and their arguments, x (N, C, H, W), with a `Geometry`:
     weight_adjoint(g, x, geometry)         maxima_gather(u, x, y, geometry)
     averages(x, divisor, geometry)         maxima_indices(x, y, geometry)
     averages_adjoint(g, divisor, geometry)
+
+    relu(x)    relu_vjp(g, ans)            of any shape
+    slabs(x)                               (groups, rows, numbers), dense: the sums over the rows
 """
 import os
 from collections.abc import Callable
@@ -37,7 +40,7 @@ class Kernel(NamedTuple):
 
 kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
     "conv2d", "input_adjoint", "weight_adjoint", "averages", "averages_adjoint",
-    "maxima", "maxima_scatter", "maxima_gather", "maxima_indices")}
+    "maxima", "maxima_scatter", "maxima_gather", "maxima_indices", "relu", "relu_vjp", "slabs")}
 
 
 SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {  # of the results
@@ -50,6 +53,9 @@ SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {  # of the results
     "maxima_scatter": lambda g, x, y, geometry: x.shape,
     "maxima_gather": lambda u, x, y, geometry: y.shape,
     "maxima_indices": lambda x, y, geometry: y.shape,
+    "relu": lambda x: x.shape,
+    "relu_vjp": lambda g, ans: np.broadcast_shapes(g.shape, ans.shape),
+    "slabs": lambda x: (len(x), x.shape[2]),
 }
 
 

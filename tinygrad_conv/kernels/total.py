@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from .table import register, run
+
 WORTH = 1 << 13  # entries from which it pays
 ROWS = 32        # and rows
 SLAB = 128       # rows summed by one product, or more, as many as there are slabs
@@ -20,7 +22,7 @@ def total(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
     if rows is None:
         return np.add.reduce(x, axis=axes, keepdims=keepdims)
     order = [i for i in order if i not in axes]  # of the axes of what is kept
-    kept = _slabs(rows).reshape([x.shape[i] for i in order]).transpose(np.argsort(order))
+    kept = run("slabs", rows).reshape([x.shape[i] for i in order]).transpose(np.argsort(order))
     return kept.reshape([1 if i in axes else n for i, n in enumerate(x.shape)]) if keepdims else kept
 
 
@@ -35,7 +37,7 @@ def _rows(x: np.ndarray, order: list[int], axes: tuple[int, ...]) -> np.ndarray 
     return None if kept == 1 or count < ROWS else ordered.reshape(groups, count, kept)
 
 
-def _slabs(rows: np.ndarray) -> np.ndarray:
+def slabs(rows: np.ndarray) -> np.ndarray:
     """The sums (groups, numbers kept) over the rows."""
     groups, count, kept = rows.shape
     slab = min(count, max(SLAB, math.isqrt(count)))
@@ -43,3 +45,6 @@ def _slabs(rows: np.ndarray) -> np.ndarray:
     ones = np.ones(slab, rows.dtype)
     sums = np.add.reduce(ones @ rows[:, :whole].reshape(groups, -1, slab, kept), axis=1)
     return sums if whole == count else sums + ones[:count - whole] @ rows[:, whole:]
+
+
+register("numpy", "slabs", slabs)

@@ -19,41 +19,47 @@ from ..table import register, unregister
 
 CONVOLUTION_WORTH = 1 << 16  # products; for fewer, NumPy takes about as long, and no kernel has to be made
 POOLING_WORTH = 1 << 10      # numbers
+NUMBERS_WORTH = 1 << 14       # of an elementwise op or a sum
 TAPS = 64                    # of a window that is pooled: all are written out
 PHASES = 16                  # of an input adjoint: each is written out
 
 
 @functools.cache
-def _family() -> types.ModuleType | None:
-    """The functions, or None where LLVM cannot be loaded: then NumPy computes, and a warning says why."""
+def _here() -> bool:
+    """Whether LLVM can be loaded: if not, NumPy computes, and a warning says why."""
     try:
-        family = importlib.import_module(".family", __name__)
-        family.target()
-        return family
+        _module("machine").target()
+        return True
     except (ImportError, OSError, RuntimeError) as e:
         unregister("compiled")
         warnings.warn(f"kernels: no machine code can be made here, numpy computes: {e}", RuntimeWarning,
                       stacklevel=2)
-        return None
+        return False
+
+
+@functools.cache
+def _module(name: str) -> types.ModuleType:
+    return importlib.import_module(f".{name}", __name__)
 
 
 def description() -> str | None:
     """By what machine code is made here, for which CPU, and where it is kept; None if it cannot be made."""
-    if not HERE or _family() is None:
+    if not HERE or not _here():
         return None
-    text: str = importlib.import_module(".machine", __name__).description()
+    text: str = _module("machine").description()
     return text
 
 
-def _late(operation: str) -> Callable[..., np.ndarray]:
-    return lambda *call: getattr(_family(), operation)(*call)
+def _late(module: str, function: str, *first: str) -> Callable[..., np.ndarray]:
+    """The function of a module of this folder, which is imported when it is first called."""
+    return lambda *call: getattr(_module(module), function)(*first, *call)
 
 
 def _known(*arrays: np.ndarray) -> bool:
     """Whether these are numbers that LLVM knows, all of one kind, something of each."""
     kind = arrays[0].dtype
     return (kind in (np.float32, np.float64) and all(a.dtype == kind and a.size for a in arrays)
-            and _family() is not None)
+            and _here())
 
 
 def _convolution(x: np.ndarray, w: np.ndarray, *rest: Any) -> bool:
@@ -80,13 +86,24 @@ def _worth_pooling(x: np.ndarray, *rest: Any) -> bool:
     return x.strides[1] == x.itemsize and x.size >= POOLING_WORTH
 
 
+def _one_run(*arrays: np.ndarray) -> bool:
+    return _known(*arrays) and bool(_module("arrays").one_run(*arrays))
+
+
+def _worth_numbers(x: np.ndarray, *rest: np.ndarray) -> bool:
+    return x.size >= NUMBERS_WORTH
+
+
 HERE = importlib.util.find_spec("llvmlite") is not None
 if HERE:
     for operation in ("conv2d", "input_adjoint"):
-        register("compiled", operation, _late(operation), _convolution, _worth_products)
-    register("compiled", "weight_adjoint", _late("weight_adjoint"), _convolution, _worth_sums)
+        register("compiled", operation, _late("family", operation), _convolution, _worth_products)
+    register("compiled", "weight_adjoint", _late("family", "weight_adjoint"), _convolution, _worth_sums)
     for operation in ("maxima", "averages", "averages_adjoint"):
-        register("compiled", operation, _late(operation), _pooling, _worth_pooling)
+        register("compiled", operation, _late("family", operation), _pooling, _worth_pooling)
     for operation in ("maxima_scatter", "maxima_gather"):
-        register("compiled", operation, _late(operation), _pooling,
+        register("compiled", operation, _late("family", operation), _pooling,
                  lambda g, x, *rest: _worth_pooling(x))
+    for operation in ("relu", "relu_vjp"):
+        register("compiled", operation, _late("pointwise", "computed", operation), _one_run, _worth_numbers)
+    register("compiled", "slabs", _late("sums", "slabs"), _known, _worth_numbers)

@@ -17,25 +17,15 @@ from .. import patches
 from ..layout import compute_dtype, finite
 from ..parallel import get_num_threads
 from . import conv, plan as plans, pool
+from .arrays import NUMBERS, addresses, lanes_for, made
 from .conv import Shape
 from .launch import BYTES_WORTH_THREADS, WORTH_THREADS, launch, parts_of
-from .machine import compiled, target
+from .machine import target
 from .pool import Windows
 
-NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 FEW = 8        # filters for which vectors may run along the channels
 LONG = 512     # and products of a tap that are written out
 ADDING_UP = 8  # instructions that the lanes of a vector take to be added up
-
-
-@lru_cache(REMEMBERED)
-def _kernel(generator: Callable[..., Any], *shape: Any) -> int:
-    return compiled(generator(*shape))
-
-
-def _addresses(*arrays: np.ndarray) -> list[int]:
-    """Where they lie: whoever calls a kernel keeps the arrays until it has ended."""
-    return [a.__array_interface__["data"][0] for a in arrays]
 
 
 def _readable(a: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, list[int]]:
@@ -52,14 +42,6 @@ def _last(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 # ----- registers: how many lanes, vectors of filters and neighbours -----
 
-def _lanes(number: str, count: int) -> int:
-    """Numbers of a vector: all that a register holds, or half of it and less if that is enough."""
-    most = target().width // {"float": 4, "double": 8}[number]
-    while most // 2 >= count and most > 2:
-        most //= 2
-    return most
-
-
 def _even(count: int, most: int) -> int:
     """The length of the longest of equal parts, none above `most`."""
     return -(-count // -(-count // most))
@@ -72,8 +54,8 @@ def _vectors(count: int) -> int:
 
 def _few(number: str, o: int, c: int, taps: int) -> bool:
     """Whether vectors along the channels take fewer instructions than vectors along the filters."""
-    along_channels = o * (taps * -(-c // _lanes(number, c)) + ADDING_UP)
-    along_filters = taps * c * -(-o // _lanes(number, o))
+    along_channels = o * (taps * -(-c // lanes_for(number, c)) + ADDING_UP)
+    along_filters = taps * c * -(-o // lanes_for(number, o))
     return o <= FEW and o * c <= LONG and along_channels < along_filters
 
 
@@ -108,21 +90,21 @@ def _convolution(make: Callable[..., plans.Plan], geometry: Geometry, o: int, c:
                      plan.spacing)
     wide = target().registers == 32
     if c == o == 1 and groups > 1:
-        lanes = _lanes(number, groups)
+        lanes = lanes_for(number, groups)
         kind, found = conv.gather_each, shape(lanes, 1, 12 if wide else 6, groups, groups, 1)
         counts, strides, block = (1, found.taps, 1, groups), (0, 0, sg), found.block
     elif _few(number, o, c, kh * kw):
-        kind, found = conv.gather_few, shape(_lanes(number, c), 1, max(1, (24 if wide else 10) // o))
+        kind, found = conv.gather_few, shape(lanes_for(number, c), 1, max(1, (24 if wide else 10) // o))
         counts, strides, block = (groups, found.taps, o, c), (sg, so, sc), c
     else:
-        lanes = _lanes(number, o)
+        lanes = lanes_for(number, o)
         vectors = _vectors(-(-o // lanes))
         kind = conv.gather
         found = shape(lanes, vectors, 24 // vectors if wide else 12 // vectors - (vectors == 1))
         counts, strides, block = (groups, found.taps, c, o), (sg, sc, so), found.block
     packed = counts[0] * -(-counts[3] // block) * block * counts[1] * counts[2]
     offsets = plan.taps[0] * kw + plan.taps[1]
-    return Convolution(_kernel(kind, found), _kernel(conv.pack, number, block), found, plan, packed,
+    return Convolution(made(kind, found), made(conv.pack, number, block), found, plan, packed,
                        offsets.astype(np.int64), counts, strides, np.zeros(o * groups, dtype))
 
 
@@ -138,12 +120,12 @@ def _convolve(make: Callable[..., plans.Plan], x: np.ndarray, w: np.ndarray, b: 
     w = np.ascontiguousarray(w, dtype)
     b = found.zeros if b is None else np.ascontiguousarray(b, dtype)
     packed = np.empty(found.packed, dtype)
-    px, pw, pb, py, pk, po, pp = _addresses(x, w, b, y, packed, found.offsets, plan.numbers)
+    px, pw, pb, py, pk, po, pp = addresses(x, w, b, y, packed, found.offsets, plan.numbers)
     launch(found.pack, [pw, pk, po, *found.counts, *found.strides], 1)
     parts, room = parts_of(n * plan.bands, y.size * found.packed // max(1, shape.filters) > WORTH_THREADS
                            ), plan.cells * shape.scratch
     scratch, yh = np.empty(parts * room, dtype), size[1] * channels
-    launch(kernel, [px, pk, pb, py, *_addresses(scratch), pp, room, plan.bands, plan.fields, sn, sh, sw, sc,
+    launch(kernel, [px, pk, pb, py, *addresses(scratch), pp, room, plan.bands, plan.fields, sn, sh, sw, sc,
                     size[0] * yh, yh], n * plan.bands, parts)
     return y.transpose(0, 3, 1, 2)
 
@@ -180,14 +162,14 @@ def _correlation(geometry: Geometry, o: int, c: int, dtype: np.dtype, bands: int
         groups, rows = 1, kh * kw
     else:
         rows = kh * kw * c
-    lanes = _lanes(number, o)
+    lanes = lanes_for(number, o)
     vectors = 1 if each else min(2, -(-o // lanes))
     most = (24 if wide else 12) // vectors - (not wide and vectors == 1)
     tile = _even(rows, most) if rows <= 4 * most else most
     shape = Shape(number, lanes, vectors, tile, c, o, groups, plan.phases, plan.step)
     size = (shape.blocks, kh, kw, shape.block) if each else (groups, kh, kw, c, shape.blocks * shape.block)
     generator = conv.correlate_each if each else conv.correlate
-    return Correlation(_kernel(generator, shape), shape, plan, size, each)
+    return Correlation(made(generator, shape), shape, plan, size, each)
 
 
 def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -198,11 +180,11 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
     kernel, shape, plan, size, each = _correlation(geometry, o, c, dtype, bands)
     x, (sn, sc, sh, sw) = _readable(x, dtype)
     g = _last(g, dtype)
-    pg, px, pp = _addresses(g, x, plan.numbers)
+    pg, px, pp = addresses(g, x, plan.numbers)
     gh = g.shape[2] * g.shape[3]
     parts, room = parts_of(n * plan.bands, g.size * kh * kw * c > WORTH_THREADS), plan.cells * shape.scratch
     dw, scratch = np.zeros((parts, *size), dtype), np.empty(parts * room, dtype)
-    ps, pd = _addresses(dw, scratch)
+    ps, pd = addresses(dw, scratch)
     launch(kernel, [px, pg, ps, pd, pp, room, dw[0].size, plan.bands, plan.fields, sn, sh, sw, sc,
                     g.shape[1] * gh, gh], n * plan.bands, parts)
     dw = dw[0] if parts == 1 else np.add.reduce(dw)
@@ -218,25 +200,25 @@ def _windows(generator: Callable[..., Any], geometry: Geometry, c: int, dtype: n
              ) -> tuple[int, tuple[int, ...]]:
     """The kernel, and where the images lie."""
     number = NUMBERS[dtype]
-    shape = Windows(number, _lanes(number, c), c, geometry.kernel, geometry.stride, geometry.dilation,
+    shape = Windows(number, lanes_for(number, c), c, geometry.kernel, geometry.stride, geometry.dilation,
                     geometry.bare and not geometry.ceil_mode, geometry.overlap, geometry.cover)
-    return _kernel(generator, shape), (
+    return made(generator, shape), (
         *geometry.size, *geometry.out, *[before for before, _ in geometry.padding],
         *[n + min(0, after) for n, (_, after) in zip(geometry.size, geometry.padding)])
 
 
 def _pool(generator: Callable[..., Any], geometry: Geometry, size: tuple[int, ...], images: list[np.ndarray],
-          divisor: np.ndarray | None = None) -> np.ndarray:
-    """The kernel's last array, (N, C, *size), from the images; it lies in memory as they do."""
+          divisor: np.ndarray | None = None, like: int = 0) -> np.ndarray:
+    """The kernel's last array, (N, C, *size), from the images; it lies in memory as number `like` of them."""
     (n, c), dtype = images[0].shape[:2], compute_dtype(*images)
     kernel, rest = _windows(generator, geometry, c, dtype)
     arrays = [_last(a, dtype) for a in images]
     if divisor is not None:
         arrays.append(np.ascontiguousarray(np.broadcast_to(divisor, geometry.out), dtype))
     result = np.empty((n, *size, c), dtype)
-    launch(kernel, [*_addresses(*arrays, result), *rest], n,
+    launch(kernel, [*addresses(*arrays, result), *rest], n,
            parts_of(n, result.nbytes + arrays[0].nbytes > BYTES_WORTH_THREADS))
-    result, last = result.transpose(0, 3, 1, 2), images[0].strides[1] == images[0].itemsize
+    result, last = result.transpose(0, 3, 1, 2), images[like].strides[1] == images[like].itemsize
     return result if last else np.ascontiguousarray(result)
 
 
@@ -247,12 +229,12 @@ def maxima(x: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 def maxima_scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> np.ndarray:
     """dx[n,c,u,v] = sum of g[n,c,i,j] over the windows (i, j) whose maximum y is cell (u, v)."""
-    return _pool(pool.maxima_scatter, geometry, geometry.size, [g, x, y])
+    return _pool(pool.maxima_scatter, geometry, geometry.size, [g, x, y], like=1)
 
 
 def maxima_gather(u: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> np.ndarray:
     """What stands in u where the maxima y of x stood."""
-    return _pool(pool.maxima_gather, geometry, geometry.out, [u, x, y])
+    return _pool(pool.maxima_gather, geometry, geometry.out, [u, x, y], like=1)
 
 
 def averages(x: np.ndarray, divisor: np.ndarray, geometry: Geometry) -> np.ndarray:

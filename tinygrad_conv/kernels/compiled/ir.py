@@ -196,6 +196,13 @@ class Code:
         """a * b + c, rounded once."""
         return self.call(f"llvm.fma.{_suffix(c.type)}", c.type, a, b, c)
 
+    def widened(self, v: Value) -> Value:
+        """A number or vector as float64."""
+        if "double" in v.type:
+            return v
+        wide = v.type.replace("float", "double")
+        return self.emit(wide, f"fpext {v.type} {v} to {wide}")
+
     def total(self, v: Value) -> Value:
         """The sum of a vector's numbers, added up pairwise."""
         if lanes_of(v.type) == 1:

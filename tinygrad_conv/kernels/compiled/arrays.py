@@ -1,0 +1,53 @@
+"""From arrays to kernels: what a kernel is specialised on, where arrays lie, how they are laid out."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..geometry import REMEMBERED
+from .machine import compiled, target
+
+NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+
+
+@lru_cache(REMEMBERED)
+def made(generator: Callable[..., Any], *shape: Any) -> int:
+    """The kernel that `generator(*shape)` writes, made once."""
+    return compiled(generator(*shape))
+
+
+def addresses(*arrays: np.ndarray) -> list[int]:
+    """Where they lie: whoever calls a kernel keeps the arrays until it has ended."""
+    return [a.__array_interface__["data"][0] for a in arrays]
+
+
+def lanes_for(number: str, count: int) -> int:
+    """Numbers of a vector: all that a register holds, or half of it and less if that is enough."""
+    most = target().width // {"float": 4, "double": 8}[number]
+    while most // 2 >= count and most > 2:
+        most //= 2
+    return most
+
+
+def one_run(first: np.ndarray, *others: np.ndarray) -> bool:
+    """Whether all are of one shape and lie in memory alike, without gaps: number i is the same entry."""
+    if not all([a.flags.aligned for a in (first, *others)]):
+        return False
+    shape = first.shape
+    if first.flags.c_contiguous:
+        return all([a.flags.c_contiguous and a.shape == shape for a in others])
+    strides = first.strides
+    return (all([a.strides == strides and a.shape == shape for a in others])
+            and _dense(shape, strides, first.itemsize))
+
+
+@lru_cache(REMEMBERED)
+def _dense(shape: tuple[int, ...], strides: tuple[int, ...], expected: int) -> bool:
+    for n, stride in sorted(zip(shape, strides), key=lambda axis: axis[1]):
+        if n != 1 and stride != expected:
+            return False
+        expected *= n
+    return True
