@@ -159,6 +159,7 @@ def test_without_pytorch_there_are_times_and_no_ratios():
     (Row("r", "s", 1500.0, target=Target(most=1500)), True),
     (Row("r", "s", 1501.0, target=Target(most=1500)), False),
     (Row("r", "s", math.nan, ratio=math.nan, target=Target(most=1)), False),
+    (Row("r", "s", 1.0, ratio=0.1, target=Target(most=1), others=2 * BUSY), None),
     (Row("r", "s", 1.0), None)])
 def test_met(row, met):
     assert row.met is met
@@ -169,6 +170,8 @@ def test_the_geometric_mean_is_of_all_of_its_cases_or_of_none():
              for side in ("compiled", "PyTorch")]
     mean, = means("mean", found, ["a", "b", "c"], TARGETS)
     assert (mean.side, mean.ratio, mean.met) == ("compiled", pytest.approx(2.0), False)
+    busy = [row._replace(others=2 * BUSY) if row.name == "b" else row for row in found]
+    assert means("mean", busy, ["a", "b", "c"], TARGETS)[0].met is None
     assert means("mean", found, ["a", "b", "e"], TARGETS) == []
 
 
@@ -235,16 +238,17 @@ def test_a_process_that_fails_says_why():
 def test_a_line_says_everything_once():
     said = lines([row._replace(others=2 * BUSY) for row in rows()]).splitlines()
     assert [line.split() for line in said] == [
-        "a case compiled 1.00 ms 0.50x (0.25 to 0.75) at most 0.5: met 2.0 50% others took 0.2 CPUs".split(),
-        "numpy 4.00 ms 1.25x (1.00 to 1.50) at most 1.5: met 0.5 12% others took 0.2 CPUs".split(),
+        "a case compiled 1.00 ms 0.50x (0.25 to 0.75) at most 0.5: not judged 2.0 50% others took 0.2 CPUs".split(),
+        "numpy 4.00 ms 1.25x (1.00 to 1.50) at most 1.5: not judged 0.5 12% others took 0.2 CPUs".split(),
         "PyTorch 4.00 ms 0.5 12% others took 0.2 CPUs".split()]
 
 
-def test_the_summary_names_what_is_not_met_and_whether_the_machine_was_quiet():
-    missed = Row("b", "numpy", 5.0, ratio=1.6, target=Target(most=1.5), others=2 * BUSY)
-    assert summary([*rows(), missed]).splitlines() == [
-        "2 of 3 targets met", "  not met: b, numpy: 1.60, at most 1.5",
-        "1 of 4 rows were measured while other processes computed: measure them again"]
+def test_the_summary_names_what_is_not_met_and_what_cannot_be_judged():
+    missed = Row("b", "numpy", 5.0, ratio=1.6, target=Target(most=1.5))
+    unsure = [missed._replace(name="c", side=side, others=2 * BUSY) for side in ("compiled", "numpy")]
+    assert summary([*rows(), missed, *unsure]).splitlines() == [
+        "2 of 5 targets met", "  not met: b, numpy: 1.60, at most 1.5",
+        "2 not judged, since other processes computed meanwhile; measure them again:", "  c"]
     assert summary(rows()) == "2 of 2 targets met"
 
 
@@ -253,8 +257,8 @@ def test_csv():
     head, first, *_, last = csv.reader(io.StringIO(as_csv([*rows(), mean]).decode()))
     assert dict(zip(head, first)) == {
         "name": "a case", "side": "compiled", "figure": "1", "unit": "ms", "ratio": "0.5", "GFLOP/s": "2",
-        "share of peak": "0.5", "target": "at most 0.5", "met": "yes", "CPUs of others": "0.00"}
-    assert last == ["mean", "numpy", "", "", "1.6", "", "", "at most 1.5", "no", "0.00"]
+        "share of peak": "0.5", "target": "at most 0.5", "met": "met", "CPUs of others": "0.00"}
+    assert last == ["mean", "numpy", "", "", "1.6", "", "", "at most 1.5", "NOT MET", "0.00"]
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ Sides are `compiled` (what the library chooses by itself where llvmlite is insta
 of kernels alone), and PyTorch in its better memory format. A side runs for a short block, then the next; the
 first calls of a block are not counted, so that the other library's waiting threads have gone to sleep. Times are
 medians of blocks. Ratios are medians of the blocks' ratios to PyTorch: below 1.0 we are faster. A case during
-which other processes computed is measured once more; if they still did, its rows say how much.
+which other processes computed is measured once more; if they still did, its rows say how
+much, and are not judged.
 
 A reader begins with `cases.py`, where all that is measured is listed beside its target.
 """

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from .clock import BUSY
 
+VERDICTS = {True: "met", False: "NOT MET", None: "not judged"}
+
 
 class Target(NamedTuple):
     """What a figure, or where there is one its ratio, has to keep."""
@@ -50,9 +52,10 @@ class Row(NamedTuple):
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is; None where there is none."""
-        value = self.figure if self.ratio is None else self.ratio
-        return None if self.target is None else self.target.least <= value <= self.target.most
+        """Whether the target is; None where there is none, or where what others did may have changed the figure."""
+        if self.target is None or self.others > BUSY:
+            return None
+        return self.target.least <= (self.figure if self.ratio is None else self.ratio) <= self.target.most
 
 
 class Work(NamedTuple):
@@ -88,9 +91,10 @@ def means(name: str, rows: Sequence[Row], names: Sequence[str], targets: dict[st
     """The geometric mean of the ratios of these cases, for each side that has a ratio in all of them."""
     found = []
     for side, target in targets.items():
-        ratios = [row.ratio for row in rows if row.name in names and row.side == side and row.ratio]
-        if len(ratios) == len(names):
-            found.append(Row(name, side, math.nan, "", statistics.geometric_mean(ratios), None, target))
+        these = [row for row in rows if row.name in names and row.side == side and row.ratio]
+        if len(these) == len(names):
+            found.append(Row(name, side, math.nan, "", statistics.geometric_mean(row.ratio for row in these),
+                             target=target, others=max(row.others for row in these)))
     return found
 
 
@@ -108,7 +112,7 @@ def line(row: Row, name: str) -> str:
     figure = "" if math.isnan(row.figure) else f"{row.figure:.2f} {row.unit:3}"
     ratio = "" if row.ratio is None else f"{row.ratio:5.2f}x"
     spread = f" ({row.spread[0]:.2f} to {row.spread[1]:.2f})" if row.spread else ""
-    target = "" if row.target is None else f"{row.target}: {'met' if row.met else 'NOT MET'}"
+    target = "" if row.target is None else f"{row.target}: {VERDICTS[row.met]}"
     rates = f"{row.rate / 1e9:9.1f}{row.share:9.0%}" if row.work and not math.isnan(row.figure) else ""
     busy = f"   others took {row.others:.1f} CPUs" if row.others > BUSY else ""
     return f"{name:56} {row.side:14}{figure:>13}   {ratio + spread:23}{target:24}{rates}{busy}".rstrip()
@@ -117,14 +121,13 @@ def line(row: Row, name: str) -> str:
 def summary(rows: Sequence[Row]) -> str:
     """How many targets are met, and which are not."""
     judged = [row for row in rows if row.target]
-    missed = [row for row in judged if not row.met]
-    busy = [row for row in rows if row.others > BUSY]
+    missed, unsure = [[row for row in judged if row.met is answer] for answer in (False, None)]
     return "\n".join([
-        f"{len(judged) - len(missed)} of {len(judged)} targets met",
+        f"{len(judged) - len(missed) - len(unsure)} of {len(judged)} targets met",
         *[f"  not met: {row.name}, {row.side}: {row.figure if row.ratio is None else row.ratio:.2f}, {row.target}"
           for row in missed],
-        *[f"{len(busy)} of {len(rows)} rows were measured while other processes computed: measure them again"]
-        * bool(busy)])
+        *[f"{len(unsure)} not judged, since other processes computed meanwhile; measure them again:"] * bool(unsure),
+        *[f"  {name}" for name in dict.fromkeys(row.name for row in unsure)]])
 
 
 # ----- in a file -----
@@ -143,5 +146,5 @@ def as_csv(rows: Sequence[Row]) -> bytes:
         writer.writerow([
             row.name, row.side, "" if math.isnan(row.figure) else f"{row.figure:.5g}", row.unit,
             "" if row.ratio is None else f"{row.ratio:.4g}", *rates, row.target or "",
-            "" if row.met is None else "yes" if row.met else "no", f"{row.others:.2f}"])
+            VERDICTS[row.met] if row.target else "", f"{row.others:.2f}"])
     return text.getvalue().encode()
