@@ -13,6 +13,7 @@ Operations and their arguments, x (N, C, H, W), with a `Geometry`:
 
     relu(x)    relu_vjp(g, ans)            of any shape
     slabs(x)                               (groups, rows, numbers), dense: the sums over the rows
+    overwrite(rule, rows, numbers, written)    see overwrite.py; returns nothing
 """
 import os
 from collections.abc import Callable
@@ -40,7 +41,8 @@ class Kernel(NamedTuple):
 
 kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
     "conv2d", "input_adjoint", "weight_adjoint", "averages", "averages_adjoint",
-    "maxima", "maxima_scatter", "maxima_gather", "maxima_indices", "relu", "relu_vjp", "slabs")}
+    "maxima", "maxima_scatter", "maxima_gather", "maxima_indices", "relu", "relu_vjp", "slabs",
+    "overwrite")}
 
 
 SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {  # of the results
@@ -56,6 +58,7 @@ SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {  # of the results
     "relu": lambda x: x.shape,
     "relu_vjp": lambda g, ans: np.broadcast_shapes(g.shape, ans.shape),
     "slabs": lambda x: (len(x), x.shape[2]),
+    "overwrite": lambda *call: (),
 }
 
 

@@ -20,6 +20,7 @@ from ..table import register, unregister
 CONVOLUTION_WORTH = 1 << 16  # products; for fewer, NumPy takes about as long, and no kernel has to be made
 POOLING_WORTH = 1 << 10      # numbers
 NUMBERS_WORTH = 1 << 14       # of an elementwise op or a sum
+ENTRIES_WORTH = 1 << 12       # that are overwritten
 TAPS = 64                    # of a window that is pooled: all are written out
 PHASES = 16                  # of an input adjoint: each is written out
 
@@ -29,6 +30,7 @@ def _here() -> bool:
     """Whether LLVM can be loaded: if not, NumPy computes, and a warning says why."""
     try:
         _module("machine").target()
+        _module("arrays").check()
         return True
     except (ImportError, OSError, RuntimeError) as e:
         unregister("compiled")
@@ -94,6 +96,10 @@ def _worth_numbers(x: np.ndarray, *rest: np.ndarray) -> bool:
     return x.size >= NUMBERS_WORTH
 
 
+def _overwriting(*call: Any) -> bool:
+    return _here() and bool(_module("overwrite").serves(*call))
+
+
 HERE = importlib.util.find_spec("llvmlite") is not None
 if HERE:
     for operation in ("conv2d", "input_adjoint"):
@@ -107,3 +113,5 @@ if HERE:
     for operation in ("relu", "relu_vjp"):
         register("compiled", operation, _late("pointwise", "computed", operation), _one_run, _worth_numbers)
     register("compiled", "slabs", _late("sums", "slabs"), _known, _worth_numbers)
+    register("compiled", "overwrite", _late("overwrite", "overwrite"), _overwriting,
+             lambda rule, rows, *rest: sum([row[0].size for row in rows]) >= ENTRIES_WORTH)

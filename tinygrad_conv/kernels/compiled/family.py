@@ -17,7 +17,7 @@ from .. import patches
 from ..layout import compute_dtype, finite
 from ..parallel import get_num_threads
 from . import conv, plan as plans, pool
-from .arrays import NUMBERS, addresses, lanes_for, made
+from .arrays import NUMBERS, lanes_for, made, places
 from .conv import Shape
 from .launch import BYTES_WORTH_THREADS, WORTH_THREADS, launch, parts_of
 from .machine import target
@@ -120,12 +120,12 @@ def _convolve(make: Callable[..., plans.Plan], x: np.ndarray, w: np.ndarray, b: 
     w = np.ascontiguousarray(w, dtype)
     b = found.zeros if b is None else np.ascontiguousarray(b, dtype)
     packed = np.empty(found.packed, dtype)
-    px, pw, pb, py, pk, po, pp = addresses(x, w, b, y, packed, found.offsets, plan.numbers)
+    px, pw, pb, py, pk, po, pp = places(x, w, b, y, packed, found.offsets, plan.numbers)
     launch(found.pack, [pw, pk, po, *found.counts, *found.strides], 1)
     parts, room = parts_of(n * plan.bands, y.size * found.packed // max(1, shape.filters) > WORTH_THREADS
                            ), plan.cells * shape.scratch
     scratch, yh = np.empty(parts * room, dtype), size[1] * channels
-    launch(kernel, [px, pk, pb, py, *addresses(scratch), pp, room, plan.bands, plan.fields, sn, sh, sw, sc,
+    launch(kernel, [px, pk, pb, py, *places(scratch), pp, room, plan.bands, plan.fields, sn, sh, sw, sc,
                     size[0] * yh, yh], n * plan.bands, parts)
     return y.transpose(0, 3, 1, 2)
 
@@ -180,11 +180,11 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
     kernel, shape, plan, size, each = _correlation(geometry, o, c, dtype, bands)
     x, (sn, sc, sh, sw) = _readable(x, dtype)
     g = _last(g, dtype)
-    pg, px, pp = addresses(g, x, plan.numbers)
+    pg, px, pp = places(g, x, plan.numbers)
     gh = g.shape[2] * g.shape[3]
     parts, room = parts_of(n * plan.bands, g.size * kh * kw * c > WORTH_THREADS), plan.cells * shape.scratch
     dw, scratch = np.zeros((parts, *size), dtype), np.empty(parts * room, dtype)
-    ps, pd = addresses(dw, scratch)
+    ps, pd = places(dw, scratch)
     launch(kernel, [px, pg, ps, pd, pp, room, dw[0].size, plan.bands, plan.fields, sn, sh, sw, sc,
                     g.shape[1] * gh, gh], n * plan.bands, parts)
     dw = dw[0] if parts == 1 else np.add.reduce(dw)
@@ -216,7 +216,7 @@ def _pool(generator: Callable[..., Any], geometry: Geometry, size: tuple[int, ..
     if divisor is not None:
         arrays.append(np.ascontiguousarray(np.broadcast_to(divisor, geometry.out), dtype))
     result = np.empty((n, *size, c), dtype)
-    launch(kernel, [*addresses(*arrays, result), *rest], n,
+    launch(kernel, [*places(*arrays, result), *rest], n,
            parts_of(n, result.nbytes + arrays[0].nbytes > BYTES_WORTH_THREADS))
     result, last = result.transpose(0, 3, 1, 2), images[like].strides[1] == images[like].itemsize
     return result if last else np.ascontiguousarray(result)
