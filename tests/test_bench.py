@@ -209,12 +209,11 @@ def test_what_was_measured_while_others_computed_is_measured_again(monkeypatch):
 @pytest.mark.skipif("compiled" not in FAMILIES, reason="needs llvmlite")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_loop_of_the_peak_does_its_multiply_adds(dtype):
+    from tinygrad_conv.kernels.compiled.arrays import NUMBERS, made, places
     from tinygrad_conv.kernels.compiled.launch import launch
-    from tinygrad_conv.kernels.compiled.machine import compiled
     lanes, chains, turns = 2, 3, 1
     numbers = np.array([*range(lanes * chains), 2.0, 3.0, *[0.0] * lanes * 2], dtype)  # sums, factor, two parts
-    kernel = compiled(peak.fma_loop({"float32": "float", "float64": "double"}[dtype], lanes, chains))
-    launch(kernel, [numbers.__array_interface__["data"][0]], turns)
+    launch(made(peak.fma_loop, NUMBERS[numbers.dtype], lanes, chains), places(numbers), turns)
     for lane, a in enumerate([2.0, 3.0]):
         sums = [float(k * lanes + lane) for k in range(chains)]
         for _ in range(turns * peak.UNROLLED):

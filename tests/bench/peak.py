@@ -38,13 +38,13 @@ def fma_loop(number: str, lanes: int, chains: int):
 
 def multiply_and_add(dtype: str) -> tuple[Step, float]:
     """A call on all threads, and its operations."""
+    from tinygrad_conv.kernels.compiled.arrays import NUMBERS, made, places
     from tinygrad_conv.kernels.compiled.launch import launch
-    from tinygrad_conv.kernels.compiled.machine import compiled, target
+    from tinygrad_conv.kernels.compiled.machine import target
     lanes, chains, threads = target().width // np.dtype(dtype).itemsize, target().registers * 3 // 4, tg.get_num_threads()
-    kernel = compiled(fma_loop({"float32": "float", "float64": "double"}[dtype], lanes, chains))
+    kernel = made(fma_loop, NUMBERS[np.dtype(dtype)], lanes, chains)
     numbers = np.linspace(1, 0.5, chains * lanes + lanes * (1 + threads)).astype(dtype)
-    address = numbers.__array_interface__["data"][0]
-    return lambda: (launch(kernel, [address], TURNS, threads), numbers), 2.0 * TURNS * UNROLLED * chains * lanes
+    return lambda: launch(kernel, places(numbers), TURNS, threads), 2.0 * TURNS * UNROLLED * chains * lanes
 
 
 def matrix_product(dtype: str) -> tuple[Step, float]:
