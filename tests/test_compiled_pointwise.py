@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_conv as tg
+from tests.plant_errors import rewritten
 from tinygrad_conv.kernels import pointwise as plain
 from tinygrad_conv.kernels import table
 from tinygrad_conv.kernels.total import slabs, total
@@ -143,6 +144,15 @@ def test_sums_over_axes_of_images_take_that_way(rng, monkeypatch):
     np.testing.assert_allclose(total(x, (0, 2, 3), False), x.sum((0, 2, 3)), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(total(x, (2, 3), True), x.sum((2, 3), keepdims=True), rtol=1e-12, atol=1e-12)
     assert taken == [(1, 3200, 16), (8, 400, 16)]
+
+
+@pytest.mark.parametrize("old, new", [("range(1, UNROLLED)", "range(1, UNROLLED - 1)"), ("code.loop(whole, n, 1", "code.loop(whole, whole, 1"),
+                                      ("g * kept + k * width", "k * width"), ("(u % blocks) * BLOCK", "0 * BLOCK")])
+def test_an_error_in_the_kernel_of_sums_is_noticed(rng, old, new):
+    x = rng.standard_normal((3, 700, 20))
+    assert np.allclose(sums.slabs(x), x.sum(1))
+    with rewritten("sums", old, new):
+        assert not np.allclose(sums.slabs(x), x.sum(1))
 
 
 def test_results_are_the_same_bits_every_time(rng):
