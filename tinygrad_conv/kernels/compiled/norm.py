@@ -41,13 +41,18 @@ def _strips(code: Code, kept: int, width: int, most: int) -> Iterator[list[Colum
         yield [(kept - kept % width, kept % width)]
 
 
+def _finite(code: Code, v: Value, scale: float = 1.0) -> Value:
+    """v, but 0 where it is nan, or inf, or would be if it were multiplied."""
+    large, zero = v * code.constant(scale, v.type), code.constant(0.0, v.type)
+    return code.select(code.compare("ord", large - large, zero), v, zero)
+
+
 def _near(code: Code, x: Value, n: Value, step: int, used: int, type: str) -> Value:
-    """The mean of LOOKED of the n entries of each lane; 0 if nan, or so large that sums would be inf."""
-    total, zero = code.constant(0.0, type), code.constant(0.0, type)
+    """The mean of LOOKED of the n entries of each lane, but 0 if sums about it might be inf."""
+    total = code.constant(0.0, type)
     for j in range(LOOKED):
         total = total + code.load(x, n * j // LOOKED * step, type, used)
-    mean, large = [total * code.constant(a, type) for a in (1 / LOOKED, BLOCK * BLOCK)]
-    return code.select(code.compare("ord", large - large, zero), mean, zero)
+    return _finite(code, total * code.constant(1 / LOOKED, type), BLOCK * BLOCK)
 
 
 def _add_block(code: Code, arrays: Sequence[Value], n: Value, step: int, strip: Sequence[Column],
@@ -94,9 +99,9 @@ def sums_of_rows(number: str, width: int, arrays: int, kept: int) -> Code:
 
     Each part adds to its own `sums` (quantities, kept).
     """
-    code = Code(number, **dict.fromkeys(["x", "g"][:arrays], POINTER), origin=POINTER, sums=POINTER,
+    code = Code(number, **dict.fromkeys(["x", "g"][:arrays], POINTER), sums=POINTER,
                 count=INDEX, first=INDEX, last=INDEX, part=INDEX)
-    *pointers, origin, sums, count, first, last, part = code.arguments
+    *pointers, sums, count, first, last, part = code.arguments
     type, wide, own = code.vector(width), f"<{width} x double>", part * (2 * arrays * kept)
 
     def add(column: Value | int, q: int, value: Value, used: int) -> None:
@@ -106,7 +111,8 @@ def sums_of_rows(number: str, width: int, arrays: int, kept: int) -> Code:
         starts = [code.at(a, u * BLOCK * kept) for a in pointers]
         n = code.least(count - u * BLOCK, BLOCK)
         for strip in _strips(code, kept, width, SIDE // arrays):
-            origins = [code.load(code.at(origin, column, "double"), 0, wide, used) for column, used in strip]
+            origins = [code.widened(_finite(code, code.load(pointers[0], column, type, used)))
+                       for column, used in strip]
             _add_block(code, starts, n, kept, strip, origins, type, add)
     return code
 
@@ -116,13 +122,13 @@ def sums_of_runs(number: str, width: int, arrays: int) -> Code:
 
     There are `pieces` of each run along the inner axis. Each part adds to its own `sums` (quantities, kept).
     """
-    code = Code(number, **dict.fromkeys(["x", "g"][:arrays], POINTER), origin=POINTER, sums=POINTER,
+    code = Code(number, **dict.fromkeys(["x", "g"][:arrays], POINTER), sums=POINTER,
                 kept=INDEX, inner=INDEX, pieces=INDEX, first=INDEX, last=INDEX, part=INDEX)
-    *pointers, origin, sums, kept, inner, pieces, first, last, part = code.arguments
+    *pointers, sums, kept, inner, pieces, first, last, part = code.arguments
     for u in code.range(first, last):
         run, lo = u // pieces, (u % pieces) * (BLOCK * width)
         channel, n = run % kept, code.least(inner - lo, BLOCK * width)
-        about = code.load(code.at(origin, channel, "double"), 0, "double")
+        origin = code.widened(_finite(code, code.load(pointers[0], channel * inner, number)))
         own = code.at(sums, part * (2 * arrays) * kept + channel, "double")
 
         def add(column: int, q: int, value: Value, used: int, own: Value = own) -> None:
@@ -133,7 +139,7 @@ def sums_of_runs(number: str, width: int, arrays: int) -> Code:
             type = code.vector(lanes)
             for _ in code.range(0, code.least(count, 1)):  # none, or once
                 starts = [code.at(a, run * inner + begin) for a in pointers]
-                origins = [code.spread(about, type.replace("float", "double"))]
+                origins = [code.spread(origin, type.replace("float", "double"))]
                 _add_block(code, starts, count, lanes, [(0, lanes)], origins, type, add)
     return code
 
@@ -225,16 +231,15 @@ def _form(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int,
 def _sums(form: Form, *arrays: np.ndarray) -> Sums:
     """Of x, or of x and g, for each channel."""
     x, (outer, kept, inner), count = arrays[0], form[:3], len(arrays)
-    origin = x.transpose(form.order).reshape(outer, kept, inner)[0, :, 0].astype(np.float64)
-    origin[~np.isfinite(origin)] = 0.0
     kernel, units, sizes = _sums_of(outer, kept, inner, NUMBERS[x.dtype], count)
     parts = parts_of(units, x.nbytes * count > BYTES_WORTH_THREADS)
     sums = np.zeros((parts, 2 * count, kept))
-    launch(kernel, [*places(*arrays, origin, sums), *sizes], units, parts)
+    launch(kernel, [*places(*arrays, sums), *sizes], units, parts)
     n, (first, square, *more) = outer * inner, sums[0] if parts == 1 else np.add.reduce(sums)
     off = first / n
     if more:
         more[1] -= off * more[0]
+    origin = x.transpose(form.order).reshape(outer, kept, inner)[0, :, 0]
     return Sums(n, origin + off, np.maximum(square - off * first, 0.0), *more)
 
 
@@ -310,9 +315,10 @@ def normalize_adjoint(g: np.ndarray, x: np.ndarray, w: np.ndarray, axes: tuple[i
     slope = -scale * r * inner / found.n
     rest = (near - found.mean) * slope - scale * found.total / found.n
     dx = _passed(form, [near, slope, rest, scale], x, g)
-    summed = alike(range(x.ndim), x.ndim, shape)
-    dw, db = [np.add.reduce(form.shaped(a), axis=summed).reshape(shape).astype(x.dtype)
-              for a in (inner, found.total)]
+    small = [form.shaped(a) for a in (inner, found.total)]
+    if form.kept != math.prod(shape):
+        small = [np.add.reduce(a, axis=alike(range(x.ndim), x.ndim, shape)) for a in small]
+    dw, db = [a.reshape(shape).astype(x.dtype) for a in small]
     return dx, dw, db
 
 
