@@ -19,11 +19,14 @@ turn is a `phi`: "this, if we come from before the loop; that, if from its end".
 from __future__ import annotations
 
 import itertools
+import linecache
 import struct
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 INDEX, POINTER, TRUTH = "i64", "ptr", "i1"
+END = "  ; end"  # of the loop that was begun last
 GIVEN = "%first", "%last", "%part"  # to every kernel, if it asks for them
 
 
@@ -302,6 +305,7 @@ class Code:
         """A loop around what is written while this waits; `values` are `starts` first, and then `ends`."""
         head, inside, after = (f"b{next(self.names)}" for _ in range(3))
         before, i = self.block, Value(self, f"%v{next(self.names)}", INDEX)
+        self.lines.append(f"  ; {_written_as(sys._getframe())}")
         self._branch(head)
         self._begin(head)
         mark = len(self.lines)
@@ -311,6 +315,7 @@ class Code:
         yield i
         following, last = self.emit(INDEX, f"add i64 {i}, {step}"), self.block
         self._branch(head)
+        self.lines.append(END)
         self.lines[mark:mark] = [f"  {i} = phi i64 [{lo}, %{before}], [{following}, %{last}]", *[
             f"  {v} = phi {v.type} [{start}, %{before}], [{end}, %{last}]"
             for v, start, end in zip(values, starts, ends)]]
@@ -357,6 +362,13 @@ class Code:
     def _begin(self, label: str) -> None:
         self.block = label
         self.lines.append(f"{label}:")
+
+
+def _written_as(frame: Any) -> str:
+    """The line of the generator's source from which this file was called: a loop's name, for readers."""
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
 
 
 def _type_of(constant: str) -> str:
