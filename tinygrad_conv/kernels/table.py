@@ -13,6 +13,7 @@ Operations and their arguments, x (N, C, H, W), with a `Geometry`:
     averages_adjoint(g, divisor, geometry)
 
     relu(x)    relu_vjp(g, ans)            of any shape
+    log_softmax(x, axis)    log_softmax_vjp(g, ans, axis)
     matmul(x, y)    linear(x, w, b)        of matrices; x w^T + b
     slabs(x)                               (groups, rows, numbers), dense: the sums over the rows
     overwrite(rule, rows, numbers, written)    see overwrite.py; returns nothing
@@ -46,7 +47,8 @@ class Kernel(NamedTuple):
 
 kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
     "conv2d", "input_adjoint", "weight_adjoint", "averages", "averages_adjoint",
-    "maxima", "maxima_scatter", "maxima_gather", "maxima_indices", "relu", "relu_vjp", "slabs",
+    "maxima", "maxima_scatter", "maxima_gather", "maxima_indices", "relu", "relu_vjp",
+    "log_softmax", "log_softmax_vjp", "slabs",
     "matmul", "linear", "overwrite", "normalize", "normalize_adjoint", "scale")}
 
 
@@ -62,6 +64,8 @@ SHAPES: dict[str, Callable[..., Any]] = {  # of the results; a list if there are
     "maxima_indices": lambda x, y, geometry: y.shape,
     "relu": lambda x: x.shape,
     "relu_vjp": lambda g, ans: np.broadcast_shapes(g.shape, ans.shape),
+    "log_softmax": lambda x, axis: x.shape,
+    "log_softmax_vjp": lambda g, ans, axis: np.broadcast_shapes(g.shape, ans.shape),
     "slabs": lambda x: (len(x), x.shape[2]),
     "matmul": lambda x, y: (len(x), y.shape[1]),
     "linear": lambda x, w, b: (len(x), len(w)),

@@ -101,6 +101,11 @@ def _one_run(*arrays: np.ndarray) -> bool:
     return _known(*arrays) and bool(_module("arrays").one_run(*arrays))
 
 
+def _along_a_row(*call: Any) -> bool:
+    *arrays, axis = call
+    return arrays[0].strides[axis] == arrays[0].itemsize and _one_run(*arrays)
+
+
 def _worth_numbers(x: np.ndarray, *rest: np.ndarray) -> bool:
     return x.size >= NUMBERS_WORTH
 
@@ -129,6 +134,8 @@ if HERE:
                  lambda g, x, *rest: _worth_pooling(x))
     for operation in ("relu", "relu_vjp"):
         register("compiled", operation, _late("pointwise", "computed", operation), _one_run, _worth_numbers)
+    register("compiled", "log_softmax", _late("softmax", "forward"), _along_a_row, _worth_numbers)
+    register("compiled", "log_softmax_vjp", _late("softmax", "adjoint"), _along_a_row, _worth_numbers)
     register("compiled", "matmul", _late("product", "product"), _of_matrices,
              lambda x, y: x.size * y.shape[1] >= MATRICES_WORTH)
     register("compiled", "linear", _late("product", "linear"), _of_matrices,

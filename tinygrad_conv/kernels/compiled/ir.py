@@ -206,6 +206,32 @@ class Code:
         """The square root."""
         return self.call(f"llvm.sqrt.{_suffix(v.type)}", v.type, v)
 
+    def rounded(self, v: Value) -> Value:
+        """The nearest whole number; of two, the even one."""
+        return self.call(f"llvm.rint.{_suffix(v.type)}", v.type, v)
+
+    def power_of_two(self, v: Value) -> Value:
+        """2 to a power that is a whole number and whose result is neither 0 nor infinite; of nan, 1."""
+        kind, bias, bits = ("i64", 1023, 52) if "double" in v.type else ("i32", 127, 23)
+        whole, several = v.type.replace(self.number, kind), v.type.startswith("<")
+        n = self.call(f"llvm.fptosi.sat.{f'v{lanes_of(v.type)}' * several}{kind}.{_suffix(v.type)}", whole, v)
+        biased = self.emit(whole, f"add {whole} {n}, {f'splat ({kind} {bias})' if several else bias}")
+        shifted = self.emit(whole, f"shl {whole} {biased}, {f'splat ({kind} {bits})' if several else bits}")
+        return self.emit(v.type, f"bitcast {whole} {shifted} to {v.type}")
+
+    def kept(self, v: Value, other: Value, count: int) -> Value:
+        """The first `count` numbers of v, and else those of `other`."""
+        if count == lanes_of(v.type):
+            return v
+        return self.emit(v.type, f"select {self._first(count, v.type)}, {v.type} {v}, {v.type} {other}")
+
+    def largest(self, v: Value) -> Value:
+        """The largest of a vector's numbers; nan counts nothing."""
+        if not v.type.startswith("<"):
+            return v
+        name = f"llvm.vector.reduce.fmax.{_suffix(v.type)}"
+        return self.call(name, self.number, v)
+
     def widened(self, v: Value) -> Value:
         """A number or vector as float64."""
         if "double" in v.type:
