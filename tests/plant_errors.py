@@ -128,8 +128,14 @@ WITH_GEOMETRY = [(what, with_geometry(change), 1) for what, change in GEOMETRY_E
 @contextmanager
 def planted(primitive: Primitive, argnum: int, error: Callable) -> Iterator[None]:
     """Replace one VJP by a wrong one."""
-    vjps, variadic = primitive.vjps, primitive.variadic_vjp
-    if variadic is not None:
+    vjps, variadic, joint = primitive.vjps, primitive.variadic_vjp, primitive.joint_vjp
+    if joint is not None:
+        def wrong(*args, **params):
+            found = list(joint(*args, **params))
+            found[argnum] = error(lambda *a, **p: joint(*a, **p)[argnum], *args, **params)
+            return tuple(found)
+        primitive.joint_vjp = wrong
+    elif variadic is not None:
         def wrong(i, *args, **params):
             def right(*a, **p):
                 return variadic(i, *a, **p)
@@ -142,7 +148,7 @@ def planted(primitive: Primitive, argnum: int, error: Callable) -> Iterator[None
     try:
         yield
     finally:
-        primitive.vjps, primitive.variadic_vjp = vjps, variadic
+        primitive.vjps, primitive.variadic_vjp, primitive.joint_vjp = vjps, variadic, joint
 
 
 def vjp_plants(row: Row) -> Iterator[Plant]:
@@ -424,6 +430,24 @@ GENERATOR_ERRORS: dict[str, dict[str, tuple[str, str, str]]] = {  # op: error: (
     "log_softmax_vjp": {
         "the rest of a row left out": ("softmax", "total + code.load(at_g, whole, vector, rest)", "total"),
         "not times the sum": ("softmax", "code.load(at_ans, k, vector, count)) * total", "code.load(at_ans, k, vector, count))")},
+    "normalize": {
+        "the origin left out": ("norm", "code.widened(near[k]) - origins[k]", "code.widened(near[k])"),
+        "squares about another number": ("norm", "square + off * (first + moved)", "square + off * first"),
+        "running sums dropped": ("norm", "for j in range(1, many)", "for j in range(1, 1)"),
+        "the last entries dropped": ("norm", "rows(1, whole, n,", "rows(1, whole, whole,"),
+        "the end of a run dropped": ("norm", "(1, lo + whole, n % width)", "(1, lo + whole, n - n)"),
+        "blocks of rows at the first": ("norm", "code.at(a, u * BLOCK * kept)", "code.at(a, u * 0 * kept)"),
+        "all channels as the first": ("norm", "kept * k + run % kept", "kept * k + run * 0"),
+        "each period's first": ("norm", "code.load(row, i, type)", "code.load(row, 0, type)")},
+    "normalize_adjoint": {
+        "sum(g x) about another number": ("norm", "g[1] = g[1] + off * g[0]", "g[1] = g[1] + g[0]"),
+        "the mean of g dropped": ("norm", " - scale * found.total / found.n", ""),
+        "the slope dropped": ("norm", "slope = -scale * r * inner / found.n", "slope = 0 * r"),
+        "g dropped": ("norm", "if g else value, out", "if False else value, out"),
+        "g added up with itself": ("norm", "code.fma(a, off,", "code.fma(a, a,")},
+    "scale": {
+        "the bias dropped": ("norm", "form.flat(a), form.flat(b)], x)", "form.flat(a), 0 * form.flat(b)], x)"),
+        "each period's first": ("norm", "code.load(row, i, type)", "code.load(row, 0, type)")},
 }
 
 
@@ -436,7 +460,7 @@ def rewritten(file: str, old: str, new: str) -> Iterator[None]:
         raise Broken(f"{file}.py does not say {old!r}")
     right, wrong = dict(vars(module)), dict(vars(module))
     exec(compile(source.replace(old, new), module.__file__, "exec"), wrong)
-    made = [value for value in vars(family).values() if hasattr(value, "cache_clear")]
+    made = [value for value in (*vars(family).values(), *vars(module).values()) if hasattr(value, "cache_clear")]
     try:
         vars(module).update({k: f for k, f in wrong.items() if callable(f) and not isinstance(f, type)})
         for cache in made:

@@ -20,6 +20,7 @@ import tinygrad_conv as tg
 from tests.families import FAMILIES
 from tests.op_table import all_rows
 from tests.op_table.row import Row, Sample
+from tinygrad_conv.kernels.table import kernels
 from tinygrad_conv.primitive import Primitive
 
 ROWS = all_rows()
@@ -64,7 +65,11 @@ def has_geometry(row: Row) -> bool:
     return any("geometry" in params for _, params in samples(row))
 
 
-RUNS = [(row, family) for row in ROWS for family in (FAMILIES if has_geometry(row) else [None])]
+def has_kernels(row: Row) -> bool:
+    return has_geometry(row) or row.name in kernels
+
+
+RUNS = [(row, family) for row in ROWS for family in (FAMILIES if has_kernels(row) else [None])]
 every_row = pytest.mark.parametrize(("row", "kernels"), RUNS, indirect=["kernels"], ids=[
     row.name + f"-{family}" * bool(family) for row, family in RUNS])
 

@@ -134,6 +134,7 @@ class Primitive(Generic[P]):
         self.required = len(self.names) - len(getattr(fn, "__defaults__", None) or ())
         self.vjps: tuple[Callable[..., Any] | None, ...] = ()
         self.variadic_vjp: Callable[..., Any] | None = None
+        self.joint_vjp: Callable[..., Any] | None = None
         self.cost: Callable[..., int] | None = None
         self.label: Callable[..., str] | None = None
         self.notes: dict[str, str] = {}
@@ -167,6 +168,13 @@ class Primitive(Generic[P]):
         """One VJP for ops of any number of arguments: `vjp(argnum, g, ans, *inputs, **params)`."""
         self.variadic_vjp = vjp
 
+    def defvjp_joint(self, vjp: Callable[..., Any]) -> None:
+        """One VJP for all arguments, where their gradients come of the same work: it returns a tuple of them.
+
+        It runs once a call, if any of them is needed.
+        """
+        self.joint_vjp = vjp
+
     # ----- facets: what a reader of the tape may ask about a call -----
 
     def defcost(self, cost: Callable[..., int]) -> None:
@@ -194,12 +202,26 @@ class Primitive(Generic[P]):
         """The VJPs of a call with `count` inputs; of an argument without one, a function that says so."""
         if len(self.vjps) >= count:
             return self.vjps
-        given = self.variadic_vjp or self._no_vjp
+        given = self._joint() if self.joint_vjp else self.variadic_vjp or self._no_vjp
         return [*self.vjps, *[functools.partial(given, i) for i in range(len(self.vjps), count)]]
 
     def vjp_for(self, argnum: int) -> Callable[..., Any] | None:
         """The VJP of one argument."""
         return self.vjps_for(argnum + 1)[argnum]
+
+    def _joint(self) -> Callable[..., Any]:
+        """The VJPs of one call, by argument: the first that runs finds the gradients of all."""
+        found: list[Any] = []
+
+        def vjp(argnum: int, *call: Any, **params: Any) -> Any:
+            if not found:
+                gradients = self.joint_vjp(*call, **params)  # type: ignore[misc]
+                if not isinstance(gradients, tuple):
+                    raise TypeError(f"{self.name}: its joint VJP must return a tuple, a gradient for each "
+                                    f"argument, got {type(gradients).__name__}")
+                found.extend(gradients)
+            return found[argnum]
+        return vjp
 
     def _no_vjp(self, argnum: int, *call: Any, **params: Any) -> Any:
         label = f" ({self.names[argnum]!r})" if argnum < len(self.names) else ""
@@ -429,7 +451,8 @@ def primitive(fn: Callable[P, Any]) -> Primitive[P]:
     kept from the forward pass would make second derivatives silently wrong. Broadcasting need not be
     undone. `None` in place of a VJP says that no gradient flows. An op with several outputs returns a
     tuple; g and ans are then tuples. An op of any number of arrays takes one VJP, whose first argument is
-    the position of the array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Never write into an
+    the position of the array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Where the gradients come
+    of the same work, one function may return all, as a tuple: `op.defvjp_joint(...)`. Never write into an
     input. Numbers, words, arrays and their lists, tuples, dictionaries and data classes are copied for the
     VJPs where they could change; leave any other object that is a parameter as it is until `backward()`.
     `tg.check_grads` tests it all.

@@ -4,18 +4,16 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_conv.ops.dropout import _dropout
-from tinygrad_conv.ops.normalize import (
-    _scale, normalize, normalize_bias, normalize_input, normalize_weight,
-)
+from tinygrad_conv.ops.normalize import _scale, normalize, normalize_adjoint
 
 from .row import Row
 
 # (shape, axes, shape of w): batch norm of rows and images, group, layer and instance norm, none;
-# the last two are large enough to be cut, and their means are large beside their spread.
+# the last three are large enough to be cut, and their means are large beside their spread.
 GEOMETRIES = [((5, 3), (0,), (1, 3)), ((3, 2, 4, 3), (0, 2, 3), (1, 2, 1, 1)),
               ((2, 2, 2, 3, 2), (2, 3, 4), (1, 2, 2, 1, 1)), ((4, 6), (1,), (6,)),
               ((3, 2, 4), (1, 2), (2, 4)), ((2, 3, 5), (2,), (1, 3, 1)), ((4, 3), (0, 1), ()),
-              ((40, 7, 12, 10), (0, 2, 3), (1, 7, 1, 1)),
+              ((40, 7, 12, 10), (0, 2, 3), (1, 7, 1, 1)), ((300, 19), (0,), (1, 19)),
               ((40, 2, 3, 15, 10), (2, 3, 4), (1, 2, 3, 1, 1))]
 
 
@@ -32,16 +30,8 @@ def normalizes(rng):
     return [((x, w, b), how) for x, _, w, b, how in draws(rng)]
 
 
-def weights(rng):
-    return [((g, x), {**how, "shape": w.shape}) for x, g, w, _, how in draws(rng)]
-
-
-def biases(rng):
-    return [((g,), {"shape": b.shape}) for _, g, _, b, _ in draws(rng)]
-
-
-def inputs(rng):
-    return [((g, x, w), how) for x, g, w, _, how in draws(rng)]
+def adjoints(rng):
+    return [((g, x, w), {**how, "shape": w.shape}) for x, g, w, _, how in draws(rng)]
 
 
 def standard(x, axes, eps):
@@ -56,11 +46,12 @@ def normalized(x, w, b, *, axes, eps):
     return y * w + b, mean, var
 
 
-def weight_gradient(g, x, *, axes, eps, shape):
-    return bias_gradient(g * standard(x, axes, eps)[0], shape=shape)
+def gradients(g, x, w, *, axes, eps, shape):
+    return (input_gradient(g, x, w, axes=axes, eps=eps), summed_down(g * standard(x, axes, eps)[0], shape),
+            summed_down(g, shape))
 
 
-def bias_gradient(g, *, shape):
+def summed_down(g, shape):
     g = g.sum(axis=tuple(range(g.ndim - len(shape))))
     return g.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True)
 
@@ -99,9 +90,7 @@ def dropouts(rng):
 
 ROWS = [
     Row(normalize, normalizes, normalized, linear=(1, 2)),
-    Row(normalize_weight, weights, weight_gradient, linear=(0,)),
-    Row(normalize_bias, biases, bias_gradient, linear=(0,)),
-    Row(normalize_input, inputs, input_gradient, linear=(0, 2)),
+    Row(normalize_adjoint, adjoints, gradients, linear=(0, 2)),
     Row(_scale, scales, lambda x, a, b: x * a + b, linear=(0, 1, 2)),
     Row(_dropout, dropouts, lambda x, mask: np.where(mask != 0, 2.0, 0.0) * x,
         linear=(0, 1)),

@@ -161,9 +161,14 @@ def _backward_calls(outputs: Sequence[Tensor]) -> Iterator[tuple[Entry, list[Ten
         own = {i: reached[node.order, i] for i in range(len(entry.outputs)) if (node.order, i) in reached}
         if own:
             g, ans = vjp_arguments(entry.output, own)
-            vjps = [node.primitive.vjp_for(i) for i, t in enumerate(node.inputs) if t.requires_grad]
-            calls = [partial(vjp, g, ans, *node.inputs, **node.params) for vjp in vjps if vjp]
-            yield entry, [*own.values()], lambda calls=calls: [call() for call in calls]
+            yield entry, [*own.values()], partial(_pulled, node, g, ans)
+
+
+def _pulled(node: Node, g: Any, ans: Any) -> list[Any]:
+    """The gradients of a call's inputs."""
+    vjps = node.primitive.vjps_for(len(node.inputs))
+    return [vjp(g, ans, *node.inputs, **node.params) for vjp, t in zip(vjps, node.inputs)
+            if vjp and t.requires_grad]
 
 
 def _median_ms(call: Callable[[], Any], repeats: int) -> float:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .cut import Cut, Plain, cut_for
+from .table import register
 from .total import total
 
 CANCELS = 4.0  # mean**2 / var from which sum(x**2) loses more than two bits of the variance
@@ -102,7 +103,7 @@ def combine(cut: Cut | Plain, c: np.ndarray, *terms: tuple[np.ndarray, np.ndarra
     return cut.whole(out)
 
 
-def _alike(axes: Iterable[int], ndim: int, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+def alike(axes: Iterable[int], ndim: int, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """Those of the axes of an array along which small arrays of these shapes have length 1, or no axis."""
     return tuple([i for i in axes if all([ndim - i > len(s) or s[i - ndim] == 1 for s in shapes])])
 
@@ -113,7 +114,7 @@ def normalize(x: np.ndarray, w: np.ndarray, b: np.ndarray, axes: tuple[int, ...]
     if x.size == 0:
         stats = np.full([1 if i in axes else n for i, n in enumerate(x.shape)], np.nan, x.dtype)
         return np.empty_like(x), stats, stats
-    common = _alike(axes, x.ndim, w.shape, b.shape)
+    common = alike(axes, x.ndim, w.shape, b.shape)
     if not common:  # layer norm: weight and bias differ where the sums run
         y, mean, var = normalize(x, np.ones(()), np.zeros(()), axes, eps)
         y *= w
@@ -127,46 +128,40 @@ def normalize(x: np.ndarray, w: np.ndarray, b: np.ndarray, axes: tuple[int, ...]
     return y, (whole.mean + centre).astype(x.dtype), whole.var().astype(x.dtype)
 
 
-def weight_adjoint(g: np.ndarray, x: np.ndarray, axes: tuple[int, ...], eps: float,
-                   shape: tuple[int, ...]) -> np.ndarray:
-    """The sum of g xhat down to `shape`."""
+def normalize_adjoint(g: np.ndarray, x: np.ndarray, w: np.ndarray, axes: tuple[int, ...], eps: float,
+                      shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """r (u - mean(u) - xhat mean(u xhat)) for u = g w, r = 1/sqrt(var + eps); down to `shape`, the sums of
+    g xhat and of g.
+    """
+    summed, common = alike(range(x.ndim), x.ndim, shape), alike(axes, x.ndim, w.shape, shape)
     if x.size == 0:
-        return np.zeros(shape, x.dtype)
-    summed, common = _alike(range(x.ndim), x.ndim, shape), _alike(axes, x.ndim, shape)
-    if not common:
+        return np.empty_like(x), np.zeros(shape, x.dtype), np.zeros(shape, x.dtype)
+    if not common:  # layer norm
+        dx, _, _ = normalize_adjoint(g * w, x, np.ones((), x.dtype), axes, eps, ())
         xhat, _, _ = normalize(x, np.ones(()), np.zeros(()), axes, eps)
-        return np.add.reduce(np.multiply(g, xhat, out=xhat), axis=summed).reshape(shape)
-    cut = cut_for(x, common)
-    _, parts, _ = prepare(cut, axes, cut.dense(x), cut.dense(g))
-    whole = parts.merge(axes)
-    dw = np.add.reduce(parts.about(whole.mean) * whole.inverse_std(eps), axis=summed)
-    return dw.reshape(shape).astype(x.dtype)
-
-
-def bias_adjoint(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The sum of g down to `shape`."""
-    return total(g, _alike(range(g.ndim), g.ndim, shape), False).reshape(shape)
-
-
-def input_adjoint(g: np.ndarray, x: np.ndarray, w: np.ndarray, axes: tuple[int, ...],
-                  eps: float) -> np.ndarray:
-    """r (u - mean(u) - xhat mean(u xhat)) for u = g w, r = 1/sqrt(var + eps)."""
-    common = _alike(axes, x.ndim, w.shape)
-    if not common:
-        g, w, common = g * w, np.ones((), x.dtype), axes
+        dw = np.add.reduce(np.multiply(g, xhat, out=xhat), axis=summed)
+        return dx, dw.reshape(shape), total(g, summed, False).reshape(shape)
     cut = cut_for(x, common)
     u = cut.dense(g)
     near, parts, _ = prepare(cut, axes, cut.dense(x), u)
     whole = parts.merge(axes)
     r = whole.inverse_std(eps)
+    inner = r * parts.about(whole.mean)  # sum(g xhat)
 
     def mean(a):
         return np.add.reduce(a * w, axis=axes, keepdims=True) / whole.n
-    slope = r * r * r * mean(parts.about(whole.mean))
-    return combine(cut, slope * whole.mean - r * mean(parts.total), (u, r * w), (near, -slope))
+    slope = r * r * mean(inner)
+    dx = combine(cut, slope * whole.mean - r * mean(parts.total), (u, r * w), (near, -slope))
+    dw, db = [np.add.reduce(a, axis=summed).reshape(shape).astype(x.dtype) for a in (inner, parts.total)]
+    return dx, dw, db
 
 
 def scale(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """x * a + b."""
-    cut = cut_for(x, _alike(range(x.ndim), x.ndim, a.shape, b.shape))
+    cut = cut_for(x, alike(range(x.ndim), x.ndim, a.shape, b.shape))
     return combine(cut, b, (cut.dense(x), a))
+
+
+register("numpy", "normalize", normalize)
+register("numpy", "normalize_adjoint", normalize_adjoint)
+register("numpy", "scale", scale)

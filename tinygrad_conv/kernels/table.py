@@ -2,7 +2,8 @@
 
 A family of kernels (`numpy` and `compiled` come with this package) registers its functions, and touches no
 other file. The one registered last is asked first; `use_kernels` says which are. Inputs are read-only,
-of any strides, of float16, float32 or float64; b may be None; the result is an array of the inputs' dtype.
+of any strides, of float16, float32 or float64; b may be None; the result is an array of the inputs' dtype,
+or a tuple of them.
 Operations and their arguments, x (N, C, H, W), with a `Geometry`:
 
     conv2d(x, w, b, geometry)              maxima(x, geometry)
@@ -19,6 +20,9 @@ Operations and their arguments, x (N, C, H, W), with a `Geometry`:
     matmul(x, y)    linear(x, w, b)        of matrices; x w^T + b
     slabs(x)                               (groups, rows, numbers), dense: the sums over the rows
     overwrite(rule, rows, numbers, written)    see overwrite.py; returns nothing
+    normalize(x, w, b, axes, eps)          y, mean, var
+    normalize_adjoint(g, x, w, axes, eps, shape)    dx; dw and db, of `shape`
+    scale(x, a, b)                         x a + b, broadcast against x
 """
 import os
 from collections.abc import Callable
@@ -49,10 +53,10 @@ kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
     "maxima", "maxima_scatter", "maxima_gather", "maxima_indices", "relu", "relu_vjp",
     "leaky_relu", "leaky_relu_vjp", "hardtanh", "hardtanh_vjp", "sigmoid",
     "log_softmax", "log_softmax_vjp", "slabs",
-    "matmul", "linear", "overwrite")}
+    "matmul", "linear", "overwrite", "normalize", "normalize_adjoint", "scale")}
 
 
-SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {  # of the results
+SHAPES: dict[str, Callable[..., Any]] = {  # of the results; a list if there are several
     "conv2d": lambda x, w, b, geometry: (len(x), len(w), *geometry.out),
     "input_adjoint": lambda g, w, b, geometry: (len(g), w.shape[1] * geometry.groups, *geometry.size),
     "weight_adjoint": lambda g, x, geometry: (g.shape[1], x.shape[1] // geometry.groups, *geometry.kernel),
@@ -73,6 +77,10 @@ SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {  # of the results
     "matmul": lambda x, y: (len(x), y.shape[1]),
     "linear": lambda x, w, b: (len(x), len(w)),
     "overwrite": lambda *call: (),
+    "normalize": lambda x, w, b, axes, eps: [
+        x.shape, *[tuple([1 if i in axes else n for i, n in enumerate(x.shape)])] * 2],
+    "normalize_adjoint": lambda g, x, w, axes, eps, shape: [x.shape, shape, shape],
+    "scale": lambda x, a, b: x.shape,
 }
 
 
@@ -180,7 +188,12 @@ def kernels_in_use() -> str:
     return known[0] if chosen == "auto" and len(known) == 1 else chosen
 
 
-def run(operation: str, *call: Any) -> np.ndarray:
+def _shape(value: Any) -> Any:
+    """Of a result, or a list of those of several."""
+    return [*map(np.shape, value)] if isinstance(value, tuple) else np.shape(value)
+
+
+def run(operation: str, *call: Any) -> Any:
     """The operation, by the first kernel of the families in use that serves this call.
 
     Raises:
@@ -201,8 +214,8 @@ def run(operation: str, *call: Any) -> np.ndarray:
             try:
                 watch = watched  # another thread may close its profile now
                 value = kernel.function(*call) if watch is None else watch(operation, kernel, call)
-                if kernel.family not in BUILT_IN and np.shape(value) != (shape := SHAPES[operation](*call)):
-                    raise ValueError(f"{operation}: a result of shape {np.shape(value)}, expects {shape}")
+                if kernel.family not in BUILT_IN and _shape(value) != (shape := SHAPES[operation](*call)):
+                    raise ValueError(f"{operation}: a result of shape {_shape(value)}, expects {shape}")
                 return value
             except Exception as e:
                 e.add_note(f"in the kernel of family {kernel.family!r} for {operation}")

@@ -8,15 +8,18 @@ r = 1/sqrt(v + eps), let xhat = (x - m) r and look at the number
 
 which is linear in g and in (w, b). Read off what multiplies each, and differentiate with respect to x:
 
-    times g:   normalize(x, w, b)         w xhat + b
-    times w:   normalize_weight(g, x)     sum of g xhat
-    times b:   normalize_bias(g)          sum of g
-    d/dx:      normalize_input(g, x, w)   J(x)(g w),  J(x)h = r (h - mean(h) - xhat mean(h xhat))
+    times g:         normalize(x, w, b)          w xhat + b
+    d/dx:            normalize_adjoint(g, x, w)  J(x)(g w),  J(x)h = r (h - mean(h) - xhat mean(h xhat))
+    times w, b:                                  sum of g xhat, sum of g
 
-J is symmetric, so the derivatives of these maps in g and w are the same maps again. What is left
-is the derivative of <h, J(x)u> in x; since dr = -r^2/n <xhat, dx> and dxhat = J dx, it is
+Its three results come of the same sums, so one map returns them all. J is symmetric, and the derivatives of
 
-    -r/n [ r (<h,u> - n mean(h) mean(u) - <h,xhat><u,xhat>/n) xhat + <u,xhat> J h + <h,xhat> J u ].
+    <h, J(x)(g w)> + <u, sum of g xhat> + <v, sum of g>
+
+in g and w are the same maps again. What is left is the derivative of <h, J(x)f> in x; since
+dr = -r^2/n <xhat, dx> and dxhat = J dx, it is
+
+    -r/n [ r (<h,f> - n mean(h) mean(f) - <h,xhat><f,xhat>/n) xhat + <f,xhat> J h + <h,xhat> J f ].
 
 Each is computed from x itself, not from saved values, so every order follows. Running statistics are
 tensors outside the tape; they change through `core.change`.
@@ -28,81 +31,58 @@ import numpy as np
 
 from ..arguments import flag, is_whole, number, whole
 from ..core import change
-from ..kernels import norm as kernels
+from ..kernels.table import run
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
 from ..tensor import Tensor, share
 from .elementwise import astype
 from .reduce import count, mean, sum
-from .shape import _broadcast_to, _reshape
+from .shape import _reshape
 
 
 @primitive
 def normalize(x, w, b, *, axes, eps):
     """xhat w + b, and the mean and variance: three outputs. w and b broadcast against x."""
-    return kernels.normalize(x, w, b, axes, eps)
+    return run("normalize", x, w, b, axes, eps)
 
 
 @primitive
-def normalize_weight(g, x, *, axes, eps, shape):
-    """The sum of g xhat down to `shape`, that of w."""
-    return kernels.weight_adjoint(g, x, axes, eps, shape)
+def normalize_adjoint(g, x, w, *, axes, eps, shape):
+    """J(x)(g w), and down to `shape`, that of w and b, the sums of g xhat and of g: three outputs."""
+    return run("normalize_adjoint", g, x, w, axes, eps, shape)
 
 
-@primitive
-def normalize_bias(g, *, shape):
-    """The sum of g down to `shape`, that of b."""
-    return kernels.bias_adjoint(g, shape)
-
-
-@primitive
-def normalize_input(g, x, w, *, axes, eps):
-    """J(x)(g w)."""
-    return kernels.input_adjoint(g, x, w, axes, eps)
-
-
-def _normalize_x(g, ans, x, w, b, *, axes, eps):
+def _normalize_vjp(g, ans, x, w, b, *, axes, eps):
     g, g_mean, g_var = g
-    dx = normalize_input(g, x, w, axes=axes, eps=eps)
-    if not any(t.requires_grad or np.any(t._data) for t in (g_mean, g_var)):
-        return dx  # mean and variance were not used, or for the running statistics only
-    return dx + (g_mean + 2.0 * g_var * (x - ans[1])) * (1.0 / (count(x, axes) or 1))
+    shape = w.shape if w.shape == b.shape else np.broadcast_shapes(w.shape, b.shape)  # which takes long
+    dx, dw, db = normalize_adjoint(g, x, w, axes=axes, eps=eps, shape=shape)
+    if any(t.requires_grad or t._data.any() for t in (g_mean, g_var)):  # not for running statistics only
+        dx = dx + (g_mean + 2.0 * g_var * (x - ans[1])) * (1.0 / (count(x, axes) or 1))
+    return dx, dw, db
 
 
-normalize.defbroadcast()
-normalize.defvjp(
-    _normalize_x,
-    lambda g, ans, x, w, b, **where: normalize_weight(g[0], x, shape=w.shape, **where),
-    lambda g, ans, x, w, b, **where: normalize_bias(g[0], shape=b.shape))
+def _normalize_adjoint_vjp(cotangents, ans, g, x, w, *, axes, eps, shape):
+    """The last formula at the head of this file, with f = g w."""
+    h, u, v = cotangents
+    f, n = g * w, count(x, axes) or 1
+    xhat, _, var = normalize(x, 1.0, 0.0, axes=axes, eps=eps)
+    r = (var + eps) ** -0.5
 
-normalize_weight.defvjp(
-    lambda u, ans, g, x, *, shape, **where: normalize(x, u, 0.0, **where)[0],
-    lambda u, ans, g, x, *, shape, **where: normalize_input(g, x, u, **where))
-
-normalize_bias.defvjp(lambda u, ans, g, *, shape: _broadcast_to(u, shape=g.shape))
-
-
-def _normalize_input_x(h, ans, g, x, w, *, axes, eps):
-    """The last formula at the head of this file, with u = g w."""
-    n = count(x, axes) or 1
-    u = g * w
-    xhat, _, v = normalize(x, 1.0, 0.0, axes=axes, eps=eps)
-    r = (v + eps) ** -0.5
+    def jacobian(t):
+        return normalize_adjoint(t, x, 1.0, axes=axes, eps=eps, shape=())[0]
 
     def dot(s, t):
         return sum(s * t, axes, keepdims=True)
-    hx, ux = dot(h, xhat), dot(u, xhat)
-    means = mean(h, axes, keepdims=True) * mean(u, axes, keepdims=True)
-    along = r * (dot(h, u) - n * means - hx * ux * (1.0 / n)) * xhat
-    across = (ux * normalize_input(h, x, 1.0, axes=axes, eps=eps)
-              + hx * normalize_input(u, x, 1.0, axes=axes, eps=eps))
-    return (along + across) * (r * (-1.0 / n))
+    jh, hx, fx = jacobian(h), dot(h, xhat), dot(f, xhat)
+    means = mean(h, axes, keepdims=True) * mean(f, axes, keepdims=True)
+    along = r * (dot(h, f) - n * means - hx * fx * (1.0 / n)) * xhat
+    dx = (along + fx * jh + hx * jacobian(f)) * (r * (-1.0 / n))
+    return w * jh + u * xhat + v, dx + jacobian(g * u), g * jh
 
 
-normalize_input.defvjp(
-    lambda h, ans, g, x, w, **where: w * normalize_input(h, x, 1.0, **where),
-    _normalize_input_x,
-    lambda h, ans, g, x, w, **where: g * normalize_input(h, x, 1.0, **where))
+normalize.defbroadcast()
+normalize.defvjp_joint(_normalize_vjp)
+normalize_adjoint.defvjp_joint(_normalize_adjoint_vjp)
 
 
 # ----- the four choices of axes -----
@@ -110,7 +90,7 @@ normalize_input.defvjp(
 
 @primitive
 def _scale(x, a, b):
-    return kernels.scale(x, a, b)
+    return run("scale", x, a, b)
 
 
 _scale.defvjp(lambda g, ans, x, a, b: g * a,
@@ -172,8 +152,8 @@ def _by_channel(op: str, x: Any, per_sample: bool, running: dict[str, Any], weig
         raise ValueError(f"{op}: training needs more than one value per channel, got shape {x.shape}; use "
                          f"larger batches or images, or the running statistics (eval())")
     y, own_mean, own_var = normalize(x, weight, bias, axes=axes, eps=eps)
-    new = [(t, a.reshape(-1, c).mean(axis=0)) for t, a in zip(running.values(), (
-        own_mean._data, own_var._data * (n / max(n - 1, 1)))) if t is not None and x.size]
+    new = [(t, np.add.reduce(a._data.reshape(-1, c)) * (c / a.size * unbiased)) for t, a, unbiased in zip(
+        running.values(), (own_mean, own_var), (1.0, n / max(n - 1, 1))) if t is not None and x.size]
 
     def learned(old: list[np.ndarray]) -> Iterator[Any]:
         weight = 1 / (int(old[-1]) + 1) if momentum is None else momentum

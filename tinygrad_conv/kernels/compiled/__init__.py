@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from ..norm import alike
 from ..table import register, unregister
 
 CONVOLUTION_WORTH = 1 << 16  # products; for fewer, NumPy takes about as long, and no kernel has to be made
 POOLING_WORTH = 1 << 10      # numbers
 NUMBERS_WORTH = 1 << 14       # of an elementwise op or a sum
 MATRICES_WORTH = 1 << 18      # products
-ENTRIES_WORTH = 1 << 12       # that are overwritten
+ENTRIES_WORTH = 1 << 12       # that are overwritten or normalised
 TAPS = 64                    # of a window that is pooled: all are written out
 PHASES = 16                  # of an input adjoint: each is written out
 
@@ -110,8 +111,16 @@ def _worth_numbers(x: np.ndarray, *rest: Any) -> bool:
     return x.size >= NUMBERS_WORTH
 
 
+def _worth_entries(x: np.ndarray, *rest: Any) -> bool:
+    return x.size >= ENTRIES_WORTH
+
+
 def _overwriting(*call: Any) -> bool:
     return _here() and bool(_module("overwrite").serves(*call))
+
+
+def _normalizing(x: np.ndarray, *call: Any) -> bool:
+    return _known(x) and bool(_module("norm").serves(x, *call))
 
 
 HERE = importlib.util.find_spec("llvmlite") is not None
@@ -136,3 +145,10 @@ if HERE:
     register("compiled", "slabs", _late("sums", "slabs"), _known, _worth_numbers)
     register("compiled", "overwrite", _late("overwrite", "overwrite"), _overwriting,
              lambda rule, rows, *rest: sum([row[0].size for row in rows]) >= ENTRIES_WORTH)
+    register("compiled", "normalize", _late("norm", "normalize"),
+             lambda x, w, b, axes, eps: _normalizing(x, axes, w.shape, b.shape), _worth_entries)
+    register("compiled", "normalize_adjoint", _late("norm", "normalize_adjoint"),
+             lambda g, x, w, axes, eps, shape: _normalizing(x, axes, w.shape, shape) and g.dtype == x.dtype,
+             _worth_entries)
+    register("compiled", "scale", _late("norm", "scale"), lambda x, a, b: _normalizing(
+        x, alike(range(x.ndim), x.ndim, a.shape, b.shape), a.shape, b.shape), _worth_entries)

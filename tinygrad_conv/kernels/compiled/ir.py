@@ -243,9 +243,9 @@ class Code:
         """The sum of a vector's numbers, added up pairwise."""
         if lanes_of(v.type) == 1:
             return v
-        name = f"llvm.vector.reduce.fadd.{_suffix(v.type)}"
-        self.declared.add(f"declare {self.number} @{name}({self.number}, {v.type})")
-        return self.emit(self.number, f"call reassoc {self.number} @{name}({self.number} -0.0, {v.type} {v})")
+        name, kind = f"llvm.vector.reduce.fadd.{_suffix(v.type)}", v.type.split()[-1][:-1]
+        self.declared.add(f"declare {kind} @{name}({kind}, {v.type})")
+        return self.emit(kind, f"call reassoc {kind} @{name}({kind} -0.0, {v.type} {v})")
 
     # ----- memory: pointers count in numbers -----
 
