@@ -296,6 +296,29 @@ def test_winograds_algorithm_is_left_where_a_sum_might_overflow(bad):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("maps, groups", [(patch_maps, 1), (patch_maps, 2), (wide_maps, 1), (winograd_maps, 1)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_fewer_samples_than_threads_are_shared_by_bands(monkeypatch, maps, groups, count):
+    monkeypatch.setattr(layout, "BYTES_WORTH_THREADS", 0)
+    parts = []
+    monkeypatch.setattr(layout, "split", lambda n, *rest: parts.append(n) or parallel.split(n, *rest))
+    rng = np.random.default_rng(0)
+    forward, to_input, to_weight = maps()
+    x, w = rng.standard_normal((count, 4, 11, 8)), rng.standard_normal((6, 4 // groups, 3, 3))
+    window = Geometry((11, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), groups)
+    g = rng.standard_normal((count, 6, 11, 8))
+    y, dx, dw = seven_loops(x, w, g, (1, 1), ((1, 1), (1, 1)), (1, 1), groups)
+    threads = tg.get_num_threads()
+    try:
+        tg.set_num_threads(4)
+        close(forward(x, w, window), y)
+        close(to_input(g, w, window), dx)
+        close(to_weight(g, x, window), dw)
+    finally:
+        tg.set_num_threads(threads)
+    assert len(parts) >= 2 and set(parts) == {4}
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_conv2d_of_one_large_image_needs_little_more_than_the_image(stride):
     """Neither while it runs nor afterwards, when workspaces are kept for the next call."""

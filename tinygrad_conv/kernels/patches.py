@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 from .geometry import Geometry
-from .layout import compute_dtype, crop, fill, finite, fitting_bands, patches, tap
+from .layout import compute_dtype, crop, fill, finite, fitting_bands, in_bands, patches, tap
 from .parallel import in_chunks, workspace
 
 RUNS = 5  # how many times more adds of long runs are as fast as adds of single cells
@@ -81,13 +81,13 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometr
     y = np.empty((len(x), *geometry.out, len(w)), dtype)
     _, item, products = _sizes(geometry, x.shape[1], len(w), dtype.itemsize)
 
-    def work(slices, n):
-        for rows, cells, band in fitting_bands(geometry, item):
+    def work(slices, n, found):
+        for rows, cells, band in found:
             space = _Columns(band, n, x, int(b is not None), dtype)
             for s in slices:
                 np.matmul(space.of(x[s, :, cells]), wm, out=_rows(y[s, rows], groups, len(w)))
 
-    in_chunks(len(x), item, work, products)
+    in_bands(len(x), geometry, item, work, products)
     return y.transpose(0, 3, 1, 2)
 
 
@@ -97,16 +97,16 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
     o = math.prod(g.shape[1:]) // math.prod(geometry.out)  # numbers of g that belong to one window
     k, item, products = _sizes(geometry, c, o, dtype.itemsize)
 
-    def work(slices, n):
+    def work(slices, n, found):
         total = np.zeros((groups, k, o // groups), dtype)
-        for rows, cells, band in fitting_bands(geometry, item):
+        for rows, cells, band in found:
             space = _Columns(band, n, x, 0, dtype)
             for s in slices:
                 gl = _rows(_last(g[s, :, rows], dtype), groups, o)
                 total += np.matmul(space.of(x[s, :, cells]).transpose(0, 2, 1), gl)
         return total
 
-    parts = in_chunks(len(x), item, work, products)
+    parts = in_bands(len(x), geometry, item, work, products)
     total = parts[0] if len(parts) == 1 else np.add.reduce(parts)
     return np.ascontiguousarray(total.reshape(groups, kh, kw, c // groups, o // groups).transpose(
         0, 4, 3, 1, 2)).reshape(o, c // groups, kh, kw)

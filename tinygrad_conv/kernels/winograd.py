@@ -14,8 +14,8 @@ import math
 import numpy as np
 
 from .geometry import Geometry
-from .layout import compute_dtype, fitting_bands
-from .parallel import in_chunks, workspace
+from .layout import compute_dtype, in_bands
+from .parallel import workspace
 from .patches import rotated
 from .product import product
 
@@ -134,16 +134,16 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometr
     wm, item = _by_place(w, dtype), _item(geometry, c, o, dtype)
     y = np.empty((len(x), *geometry.out, o), dtype)
 
-    def work(slices, _):
+    def work(slices, _, found):
         for s in slices:
-            for rows, cells, band in fitting_bands(geometry, item):
+            for rows, cells, band in found:
                 d = _of_cells(x[s, :, cells], band, dtype)
                 m = np.matmul(d, wm, out=workspace("tiles", (*d.shape[:3], o), dtype))
                 if b is not None:
                     m[1, 1] += b  # which each of the four outputs holds once
                 _to_outputs(m, y[s, rows])
 
-    in_chunks(len(x), item, work)
+    in_bands(len(x), geometry, item, work)
     return y.transpose(0, 3, 1, 2)
 
 
@@ -152,15 +152,15 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
     dtype, c, o = compute_dtype(x, g), x.shape[1], g.shape[1]
     item = _item(geometry, c, o, dtype)
 
-    def work(slices, _):
+    def work(slices, _, found):
         total = np.zeros((4, 4, c, o), dtype)
         for s in slices:
-            for rows, cells, band in fitting_bands(geometry, item):
+            for rows, cells, band in found:
                 d = _of_cells(x[s, :, cells], band, dtype)
                 total += np.matmul(d.swapaxes(2, 3), _of_grads(g[s, :, rows], band, dtype))
         return total
 
-    total = np.add.reduce(in_chunks(len(x), item, work)).reshape(16, -1)
+    total = np.add.reduce(in_bands(len(x), geometry, item, work)).reshape(16, -1)
     taps = product(FILTER.T.astype(dtype), total)
     return np.ascontiguousarray(taps.reshape(3, 3, c, o).transpose(3, 2, 0, 1))
 
