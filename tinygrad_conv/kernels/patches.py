@@ -49,17 +49,27 @@ def _last(g: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 class _Columns:
-    """Workspace of one thread: the padded chunk and its columns, after them `ones` columns of 1."""
+    """Workspace of one thread: the padded chunk and its columns, after them `ones` columns of 1.
+
+    A patch is copied in KH runs of KW*C/G numbers or, where that makes fewer runs, a row of OW outputs in
+    KH*KW*C/G runs, one for each tap and channel: columns and image lie in memory with these outermost.
+    """
 
     def __init__(self, geometry: Geometry, n: int, x: np.ndarray, ones: int, dtype: np.dtype) -> None:
         self.geometry, groups, c = geometry, geometry.groups, x.shape[1]
-        k = math.prod(geometry.kernel) * c // groups
-        self.bare = geometry.bare and x.strides[1] == x.itemsize  # x serves as it is: pixels lie whole
-        self.columns = workspace("columns", (groups, n, *geometry.out, k + ones), dtype)
-        self.patches = self.columns[..., :k].reshape(groups, n, *geometry.out, *geometry.kernel, -1)
+        k, kw = math.prod(geometry.kernel) * c // groups, geometry.kernel[1]
+        by_taps = geometry.stride[1] == 1 < kw and kw * c // groups < geometry.out[1]
+        self.bare = geometry.bare and x.strides[3 if by_taps else 1] == x.itemsize  # x serves: runs lie whole
+        shape, padded = (n, *geometry.out), (n, *geometry.padded)
+        if by_taps:
+            self.columns = np.moveaxis(workspace("columns", (groups, k + ones, *shape), dtype), 1, -1)
+        else:
+            self.columns = workspace("columns", (groups, *shape, k + ones), dtype)
+        self.patches = self.columns[..., :k].reshape(groups, *shape, *geometry.kernel, -1)
         self.columns[..., k:] = 1
         if not self.bare:
-            self.padded = workspace("padded", (n, *geometry.padded, c), dtype)
+            self.padded = (np.moveaxis(workspace("padded", (c, *padded), dtype), 0, -1) if by_taps
+                           else workspace("padded", (*padded, c), dtype))
             self.padded.fill(0)
 
     def of(self, x: np.ndarray) -> np.ndarray:
