@@ -94,7 +94,7 @@ def _of_grads(g: np.ndarray, geometry: Geometry, dtype: np.dtype) -> np.ndarray:
     (n, o), (th, tw) = g.shape[:2], _tiles(geometry)
     apart = _apart("cotangent", g, 0, 0, 2 * th, tw, dtype)
     half = workspace("rows", (4, n, th, 2, tw, o), dtype)
-    grads = workspace("grads", (4, 4, n, th, tw, o), dtype)
+    grads = workspace("tiles", (4, 4, n, th, tw, o), dtype)
     for a, b, out in ((apart[:, ::2], apart[:, 1::2], half),
                       (half[:, :, :, 0], half[:, :, :, 1], grads.swapaxes(0, 1))):
         np.copyto(out[0], a)
@@ -109,7 +109,7 @@ def _to_outputs(tiles: np.ndarray, y: np.ndarray) -> None:
     (n, oh, ow, o), dtype = y.shape, y.dtype
     th, tw = -(-oh // 2), -(-ow // 2)
     m = tiles.reshape(4, 4, n, th, tw, o)
-    half = workspace("sums", (2, 4, n, th, tw, o), dtype)
+    half = workspace("rows", (2, 4, n, th, tw, o), dtype)
     np.add(np.add(m[1], m[2], out=half[0]), m[0], out=half[0])
     np.subtract(np.subtract(m[1], m[2], out=half[1]), m[3], out=half[1])
     both = workspace("both", (n, th, tw, o), dtype)
