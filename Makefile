@@ -2,13 +2,16 @@
 #                                 those of a second run in runs/digits-2
 # make train DATA=fashion-mnist EPOCHS=5
 # make questions                  five questions about the gradient, answered; pages in runs/questions
-# make test | bench | clean
+# make bench                      speed and memory beside PyTorch's, ten minutes; results in runs/bench
+# make bench PART=lenet           the cases whose name contains "lenet"
+# make test | clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= digits
 EPOCHS ?=
 SEED ?= 0
+PART ?=
 
 .PHONY: train questions test test-slow bench clean
 
@@ -25,7 +28,7 @@ test-slow: $(VENV)/test
 	$(BIN)/python -m pytest -q -m slow
 
 bench: $(VENV)/bench
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench '$(PART)'
 
 $(VENV)/train: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

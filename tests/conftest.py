@@ -39,7 +39,7 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 
 # ----- families of kernels -----
 
-ON_EVERY_FAMILY = {"test_conv", "test_conv_torch", "test_pool", "test_pool_torch", "test_geometry"}
+ON_EVERY_FAMILY = {"test_optim", "test_linalg", "test_conv", "test_conv_torch", "test_pool", "test_pool_torch", "test_geometry"}
 
 
 @pytest.fixture(autouse=True)

@@ -201,7 +201,7 @@ SCALE.store(SCALE.load(SCALE.arguments[0], 0, "double") * SCALE.constant(3.0), S
 
 def tripled() -> float:
     a = np.array([2.0])
-    launch.launch(machine.compiled(SCALE), [a.ctypes.data], 1)
+    launch.launch(machine.compiled(SCALE), arrays.places(a), 1)
     return float(a[0])
 
 

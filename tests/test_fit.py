@@ -262,7 +262,7 @@ def test_a_callback_stops_early_and_leaves_a_checkpoint(tmp_path):
     assert len(run(net, epochs=2, checkpoint=tmp_path, resume=True)) == 2
 
 
-PLACES = {"training": (nn.BatchNorm1d, "forward", 9), "step": (nn.Adam, "update", 30),
+PLACES = {"training": (nn.BatchNorm1d, "forward", 9), "step": (nn.Adam, "numbers", 5),
           "validation": (nn.Linear, "forward", 20), **{f"file {n}": (os, "replace", n) for n in (3, 4, 5)}}
 
 

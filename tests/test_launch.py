@@ -16,7 +16,7 @@ import tinygrad_conv as tg
 from tinygrad_conv.kernels import parallel
 
 pytest.importorskip("llvmlite")
-from tinygrad_conv.kernels.compiled import ir, launch, machine  # noqa: E402
+from tinygrad_conv.kernels.compiled import arrays, ir, launch, machine  # noqa: E402
 
 
 def written() -> ir.Code:
@@ -37,7 +37,7 @@ def kernel() -> int:
 
 def check(kernel: int, count: int, parts: int) -> None:
     x, done = np.zeros(count), np.zeros(parts)
-    launch.launch(kernel, [x.ctypes.data, done.ctypes.data], count, parts)
+    launch.launch(kernel, arrays.places(x, done), count, parts)
     expected = np.zeros(count)
     for k in range(parts):
         expected[count * k // parts:count * (k + 1) // parts] += k + 1
@@ -214,10 +214,10 @@ def test_interrupts_come_after_the_call(kernel):
     x, done = np.zeros(1 << 20), np.zeros(2)
     for _ in range(50):
         timer = threading.Timer(0.0005, signal.raise_signal, [signal.SIGINT])
-        timer.start()
         with pytest.raises(KeyboardInterrupt):
+            timer.start()
             while True:
-                launch.launch(kernel, [x.ctypes.data, done.ctypes.data], len(x), 2)
+                launch.launch(kernel, arrays.places(x, done), len(x), 2)
         timer.join()
         assert launch.team().fields[launch.CALL] == 0
         check(kernel, 20, 2)

@@ -19,6 +19,7 @@ from .creation import (
     randn, tensor, uniform, zeros, zeros_like,
 )
 from .files import write_atomically
+from .kernels.overwrite import overwrite
 from .kernels.parallel import get_num_threads, set_num_threads
 from .kernels.table import kernels_in_use, use_kernels
 from .ops import *
@@ -32,10 +33,9 @@ __all__ = [
     "Drawing", "Tensor", "advice", "arange", "arguments", "attach_failure", "change", "check_grads",
     "draw", "explain", "eye", "failed_graph", "from_numpy", "full", "full_like", "get_num_threads",
     "grad", "graph", "is_recording", "kernels_in_use", "linspace", "multiply_adds", "no_grad", "normal",
-    "ones", "ones_like", "permutation", "primitive", "rand", "randint", "randn", "scope", "set_num_threads",
-    "show_config", "state_kept", "tape", "tensor", "uniform", "use_kernels", "vjp", "write_atomically",
-    "zeros",
-    "zeros_like",
+    "ones", "ones_like", "overwrite", "permutation", "primitive", "rand", "randint", "randn", "scope",
+    "set_num_threads", "show_config", "state_kept", "tape", "tensor", "uniform", "use_kernels", "vjp",
+    "write_atomically", "zeros", "zeros_like",
 ]
 __all__ += ops.__all__
 

@@ -1,12 +1,13 @@
 """What all optimisers share: parameter groups, state by position, and the loop of a step.
 
-An optimiser names the arrays it keeps for each parameter (`slots`) and defines `update`, which
-changes one block of a parameter in place. Blocks fit in cache, so a rule may be written in plain
-array expressions: its temporaries are small. PyTorch's rules and defaults; float32 stays float32.
+An optimiser names the arrays it keeps for each parameter (`slots`), says what they become in an arithmetic
+`rule` of arrays and `numbers`, and so has all parameters of a group changed in one pass (`tg.overwrite`).
+What is no arithmetic of entries defines `update` instead, which changes one parameter in place. PyTorch's
+rules and defaults; float32 stays float32.
 """
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from ..layers.norm import Norm
 
 Group = dict[str, Any]
 Slots = dict[str, np.ndarray]
+Rule = Callable[..., tuple[Any, ...]]
 
-BLOCK = 1 << 16  # entries: with four arrays of float32, the size of a second-level cache
 COUNTS = 1 << 53  # steps; what a float64 counts exactly
 
 
@@ -47,6 +48,19 @@ class Optimizer:
         >>> Signs([p], lr=0.25).step()
         >>> p.item()
         0.75
+
+    The same with arithmetic only:
+
+        >>> def descend(p, g, rate):
+        ...     return (p - rate * g / (g * g) ** 0.5,)
+        >>> class Directions(Signs):
+        ...     def rule(self, group):
+        ...         return descend
+        ...     def numbers(self, t, group):
+        ...         return (group["lr"],)
+        >>> Directions([p], lr=0.25).step()
+        >>> p.item()
+        0.5
     """
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
@@ -67,8 +81,16 @@ class Optimizer:
         """Names of the arrays kept for each parameter, and their initial values."""
         return {}
 
+    def rule(self, group: Group) -> Rule | None:
+        """What `tg.overwrite` does to (p, *slots, g), for the options of a group; None: see `update`."""
+        return None
+
+    def numbers(self, t: int, group: Group) -> tuple[float, ...]:
+        """What the rule gets beside the arrays at step t = 1, 2, ..."""
+        return ()
+
     def update(self, p: np.ndarray, g: np.ndarray, slots: Slots, t: int, group: Group) -> None:
-        """Change a block `p` and its slots in place, given the gradient `g`, at step t = 1, 2, ..."""
+        """Without a rule: change `p` and its slots in place, given the gradient `g`, at step t = 1, 2, ..."""
         raise NotImplementedError(f"{type(self).__name__} has no update(); define it")
 
     def check(self, group: Group) -> None:
@@ -139,21 +161,33 @@ class Optimizer:
         Raises:
             ValueError: if a gradient has another shape than its parameter; nothing has changed.
         """
-        work = [(i, p, group,
-                 p.grad.numpy() if isinstance(p.grad, tg.Tensor) else np.asarray(p.grad))
-                for group, positions in zip(self.param_groups, self.positions())
-                for i, p in zip(positions, group["params"]) if p.grad is not None]
-        for i, p, _, g in work:
+        work = [[(i, p, p.grad.numpy() if isinstance(p.grad, tg.Tensor) else np.asarray(p.grad))
+                 for i, p in zip(positions, group["params"]) if p.grad is not None]
+                for group, positions in zip(self.param_groups, self.positions())]
+        for i, p, g in itertools.chain(*work):
             if g.shape != p.shape:
                 raise ValueError(f"{type(self).__name__}: the gradient of parameter {i}, "
                                  f"{p.name or 'unnamed'}, has shape {g.shape}, the parameter {p.shape}")
-        for i, p, group, g in work:
-            state, starts = self.state.setdefault(i, {"step": 0}), self.slots(group)
+        for group, part in zip(self.param_groups, work):
+            self._step(group, part)
+
+    def _step(self, group: Group, work: list[tuple[int, tg.Tensor, np.ndarray]]) -> None:
+        """The step of a group's parameters: (position, parameter, gradient)."""
+        starts, rule = self.slots(group), self.rule(group)
+        passes: dict[Any, list[tuple[np.ndarray, ...]]] = {}
+        for i, p, g in work:
+            state = self.state.setdefault(i, {"step": 0})
             if missing := [key for key in starts if key not in state]:
                 state.update({key: np.full(p.shape, starts[key], p.dtype) for key in missing}, step=0)
-            state["step"] += 1
-            for values, g_part, *parts in _blocks([p.mutate(), g, *(state[key] for key in starts)]):
-                self.update(values, g_part, dict(zip(starts, parts)), state["step"], group)
+            state["step"] = t = state["step"] + 1
+            values, slots = p.mutate(), [state[key] for key in starts]
+            if rule is None:
+                self.update(values, g, dict(zip(starts, slots)), t, group)
+            else:
+                g = g if g.dtype == values.dtype else g.astype(values.dtype)
+                passes.setdefault((t, values.dtype), []).append((values, *slots, g))
+        for (t, _), rows in passes.items():
+            tg.overwrite(rule, rows, self.numbers(t, group))
 
     # ----- state -----
 
@@ -238,16 +272,6 @@ def _listed(name: str, params: Any) -> list[Any]:
         raise TypeError(f"{name}: a set has no order, and saved states go by position; pass a list")
     tg.arguments.instance(params, Iterable, name, "tensors or groups", "; pass model.parameters()")
     return [params] if isinstance(params, tg.Tensor | dict) else list(params)
-
-
-def _blocks(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """Corresponding parts, small enough for the cache, of arrays of one shape; the first is written."""
-    if arrays[0].ndim and (arrays[0].size <= BLOCK or not arrays[0].flags.c_contiguous):
-        yield arrays  # fits, or would be a copy if it were flat
-    else:
-        flat = [a.reshape(-1) for a in arrays]
-        for i in range(0, flat[0].size, BLOCK):
-            yield [a[i:i + BLOCK] for a in flat]
 
 
 def no_decay(model: Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -1,16 +1,25 @@
-"""The update rules: SGD with momentum, Adam, AdamW, Adagrad and RMSprop, with PyTorch's arguments."""
+"""The update rules: SGD with momentum, Adam, AdamW, Adagrad and RMSprop, with PyTorch's arguments.
+
+A rule is made for those options that decide which terms it has, once; L2 decay is added to the gradient.
+"""
 import math
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
-import numpy as np
-
-from .optimizer import Group, Optimizer, Slots
+from .optimizer import Group, Optimizer, Rule
 
 
-def decayed(p: np.ndarray, g: np.ndarray, weight_decay: float) -> np.ndarray:
-    """The gradient with L2 decay in it."""
-    return g + weight_decay * p if weight_decay else g
+@cache
+def _sgd(momentum: bool, nesterov: bool, decay: bool) -> Rule:
+    def plain(p, g, lr, weight_decay):
+        return (p - lr * (g + weight_decay * p if decay else g),)
+
+    def moving(p, v, g, lr, weight_decay, momentum, gain):
+        g = g + weight_decay * p if decay else g
+        v = momentum * v + gain * g
+        return p - lr * (g + momentum * v if nesterov else v), v
+    return moving if momentum else plain
 
 
 class SGD(Optimizer):
@@ -50,14 +59,25 @@ class SGD(Optimizer):
     def slots(self, group: Group) -> dict[str, float]:
         return {"momentum": 0.0} if group["momentum"] else {}
 
-    def update(self, p: np.ndarray, g: np.ndarray, slots: Slots, t: int, group: Group) -> None:
-        g = decayed(p, g, group["weight_decay"])
-        if slots:
-            v = slots["momentum"]
-            v *= group["momentum"]
-            v += g if t == 1 or not group["dampening"] else (1 - group["dampening"]) * g
-            g = g + group["momentum"] * v if group["nesterov"] else v
-        p -= group["lr"] * g
+    def rule(self, group: Group) -> Rule:
+        return _sgd(bool(group["momentum"]), bool(group["nesterov"]), bool(group["weight_decay"]))
+
+    def numbers(self, t: int, group: Group) -> tuple[float, ...]:
+        momentum, gain = group["momentum"], 1.0 if t == 1 else 1 - group["dampening"]
+        return (group["lr"], group["weight_decay"], *((momentum, gain) if momentum else ()))
+
+
+@cache
+def _adam(l2: bool, decoupled: bool) -> Rule:
+    def rule(p, m, v, g, weight_decay, kept, beta1, rest1, beta2, rest2, root, eps, rate):
+        if decoupled:
+            p = p * kept
+        if l2:
+            g = g + weight_decay * p
+        m = m * beta1 + g * rest1
+        v = v * beta2 + g * g * rest2
+        return p - m / (v ** 0.5 * root + eps) * rate, m, v
+    return rule
 
 
 class Adam(Optimizer):
@@ -97,25 +117,13 @@ class Adam(Optimizer):
     def slots(self, group: Group) -> dict[str, float]:
         return {"mean": 0.0, "square": 0.0}
 
-    def update(self, p: np.ndarray, g: np.ndarray, slots: Slots, t: int, group: Group) -> None:
-        m, v, lr, (beta1, beta2) = slots["mean"], slots["square"], group["lr"], group["betas"]
-        if self.decoupled:
-            p *= 1 - lr * group["weight_decay"]
-        else:
-            g = decayed(p, g, group["weight_decay"])
-        m *= beta1
-        s = g * (1 - beta1)
-        m += s
-        v *= beta2
-        np.multiply(g, g, out=s)
-        s *= 1 - beta2
-        v += s
-        np.sqrt(v, out=s)
-        s *= 1 / math.sqrt(1 - beta2 ** t)
-        s += group["eps"]
-        np.divide(m, s, out=s)
-        s *= lr / (1 - beta1 ** t)
-        p -= s
+    def rule(self, group: Group) -> Rule:
+        return _adam(bool(group["weight_decay"]) and not self.decoupled, self.decoupled)
+
+    def numbers(self, t: int, group: Group) -> tuple[float, ...]:
+        lr, decay, (beta1, beta2) = group["lr"], group["weight_decay"], group["betas"]
+        return (decay, 1 - lr * decay, beta1, 1 - beta1, beta2, 1 - beta2, 1 / math.sqrt(1 - beta2 ** t),
+                group["eps"], lr / (1 - beta1 ** t))
 
 
 class AdamW(Adam):
@@ -137,6 +145,15 @@ class AdamW(Adam):
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 1e-2) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
+
+
+@cache
+def _adagrad(decay: bool) -> Rule:
+    def rule(p, s, g, weight_decay, rate, eps):
+        g = g + weight_decay * p if decay else g
+        s = s + g * g
+        return p - rate * g / (s ** 0.5 + eps), s
+    return rule
 
 
 class Adagrad(Optimizer):
@@ -169,11 +186,31 @@ class Adagrad(Optimizer):
     def slots(self, group: Group) -> dict[str, float]:
         return {"square": group["initial_accumulator_value"]}
 
-    def update(self, p: np.ndarray, g: np.ndarray, slots: Slots, t: int, group: Group) -> None:
-        g = decayed(p, g, group["weight_decay"])
-        slots["square"] += g * g
-        lr = group["lr"] / (1 + (t - 1) * group["lr_decay"])
-        p -= lr * g / (np.sqrt(slots["square"]) + group["eps"])
+    def rule(self, group: Group) -> Rule:
+        return _adagrad(bool(group["weight_decay"]))
+
+    def numbers(self, t: int, group: Group) -> tuple[float, ...]:
+        return group["weight_decay"], group["lr"] / (1 + (t - 1) * group["lr_decay"]), group["eps"]
+
+
+@cache
+def _rmsprop(centered: bool, momentum: bool, decay: bool) -> Rule:
+    def rule(p, v, *rest):
+        m, rest = (rest[0], rest[1:]) if centered else (None, rest)
+        b, rest = (rest[0], rest[1:]) if momentum else (None, rest)
+        g, lr, weight_decay, alpha, others, mu, eps = rest
+        g = g + weight_decay * p if decay else g
+        v = v * alpha + others * (g * g)
+        kept = [v]
+        if centered:
+            m = m * alpha + others * g
+            kept.append(m)
+        step = g / ((v - m * m if centered else v) ** 0.5 + eps)
+        if momentum:
+            step = b * mu + step
+            kept.append(step)
+        return (p - lr * step, *kept)
+    return rule
 
 
 class RMSprop(Optimizer):
@@ -208,19 +245,9 @@ class RMSprop(Optimizer):
         return {"square": 0.0, **({"mean": 0.0} if group["centered"] else {}),
                 **({"momentum": 0.0} if group["momentum"] else {})}
 
-    def update(self, p: np.ndarray, g: np.ndarray, slots: Slots, t: int, group: Group) -> None:
-        g, alpha, v = decayed(p, g, group["weight_decay"]), group["alpha"], slots["square"]
-        v *= alpha
-        v += (1 - alpha) * (g * g)
-        scale = v
-        if group["centered"]:
-            m = slots["mean"]
-            m *= alpha
-            m += (1 - alpha) * g
-            scale = v - m * m
-        step = g / (np.sqrt(scale) + group["eps"])
-        if group["momentum"]:
-            slots["momentum"] *= group["momentum"]
-            slots["momentum"] += step
-            step = slots["momentum"]
-        p -= group["lr"] * step
+    def rule(self, group: Group) -> Rule:
+        return _rmsprop(bool(group["centered"]), bool(group["momentum"]), bool(group["weight_decay"]))
+
+    def numbers(self, t: int, group: Group) -> tuple[float, ...]:
+        alpha = group["alpha"]
+        return group["lr"], group["weight_decay"], alpha, 1 - alpha, group["momentum"], group["eps"]

@@ -4,11 +4,23 @@ import math
 import numpy as np
 
 from .parallel import BLAS_ALONE, split
+from .table import register, run
 
 PRODUCTS_WORTH_THREADS = 1 << 23  # multiply-adds below which handing work over costs more than it saves
 
 
 def product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """np.matmul, by the table's kernels for two matrices."""
+    return run("matmul", x, y) if x.ndim == y.ndim == 2 else matmul(x, y)
+
+
+def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+    """x w^T + b, for x (rows, I) and w (O, I)."""
+    y = product(x, w.T)
+    return y if b is None else np.add(y, b, out=y if y.dtype == b.dtype else None)  # else wider
+
+
+def matmul(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """np.matmul, but five times faster for a column by a row (the weight gradient of a batch of
     1), where it leaves BLAS, and twice for a single row, where np.dot is better.
 
@@ -38,3 +50,7 @@ def product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         split(out.shape[1], work > PRODUCTS_WORTH_THREADS,
               lambda lo, hi: np.matmul(x, y[:, lo:hi], out=out[:, lo:hi]))
     return out
+
+
+register("numpy", "matmul", matmul)
+register("numpy", "linear", linear)

@@ -12,7 +12,9 @@ Operations and their arguments, x (N, C, H, W), with a `Geometry`:
     averages_adjoint(g, divisor, geometry)
 
     relu(x)    relu_vjp(g, ans)            of any shape
+    matmul(x, y)    linear(x, w, b)        of matrices; x w^T + b
     slabs(x)                               (groups, rows, numbers), dense: the sums over the rows
+    overwrite(rule, rows, numbers, written)    see overwrite.py; returns nothing
 """
 import os
 from collections.abc import Callable
@@ -40,7 +42,8 @@ class Kernel(NamedTuple):
 
 kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
     "conv2d", "input_adjoint", "weight_adjoint", "averages", "averages_adjoint",
-    "maxima", "maxima_scatter", "maxima_gather", "maxima_indices", "relu", "relu_vjp", "slabs")}
+    "maxima", "maxima_scatter", "maxima_gather", "maxima_indices", "relu", "relu_vjp", "slabs",
+    "matmul", "linear", "overwrite")}
 
 
 SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {  # of the results
@@ -56,6 +59,9 @@ SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {  # of the results
     "relu": lambda x: x.shape,
     "relu_vjp": lambda g, ans: np.broadcast_shapes(g.shape, ans.shape),
     "slabs": lambda x: (len(x), x.shape[2]),
+    "matmul": lambda x, y: (len(x), y.shape[1]),
+    "linear": lambda x, w, b: (len(x), len(w)),
+    "overwrite": lambda *call: (),
 }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..kernels.parallel import split
 from ..kernels.product import product
+from ..kernels.table import run
 from ..operands import tensors_of
 from ..primitive import primitive
 from ..tensor import Tensor, share
@@ -92,12 +93,10 @@ def _linear(x, w, b=None):
         got = f"the last axis of x has length {x.shape[-1]}" if x.ndim else "x is a single number"
         raise ValueError(f"linear: weight expects {w.shape[1]} inputs but {got} (x.shape={x.shape}, "
                          f"weight.shape={w.shape})")
-    y = product(_rows(x), w.T)                                   # (rows, I) @ (I, O)
-    if b is not None:
-        if b.shape != w.shape[:1]:
-            raise ValueError(f"linear: bias must have shape {w.shape[:1]}, one value per output, got "
-                             f"{b.shape} (weight.shape={w.shape})")
-        y = np.add(y, b, out=y if y.dtype == b.dtype else None)  # else wider, as x @ w.T + b
+    if b is not None and b.shape != w.shape[:1]:
+        raise ValueError(f"linear: bias must have shape {w.shape[:1]}, one value per output, got {b.shape} "
+                         f"(weight.shape={w.shape})")
+    y = run("linear", _rows(x), w, b)                            # (rows, I) @ (I, O)
     return y if x.ndim == 2 else y.reshape(*x.shape[:-1], len(w))
 
 

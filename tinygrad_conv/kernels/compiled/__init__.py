@@ -20,6 +20,8 @@ from ..table import register, unregister
 CONVOLUTION_WORTH = 1 << 16  # products; for fewer, NumPy takes about as long, and no kernel has to be made
 POOLING_WORTH = 1 << 10      # numbers
 NUMBERS_WORTH = 1 << 14       # of an elementwise op or a sum
+MATRICES_WORTH = 1 << 18      # products
+ENTRIES_WORTH = 1 << 12       # that are overwritten
 TAPS = 64                    # of a window that is pooled: all are written out
 PHASES = 16                  # of an input adjoint: each is written out
 
@@ -29,6 +31,7 @@ def _here() -> bool:
     """Whether LLVM can be loaded: if not, NumPy computes, and a warning says why."""
     try:
         _module("machine").target()
+        _module("arrays").check()
         return True
     except (ImportError, OSError, RuntimeError) as e:
         unregister("compiled")
@@ -86,12 +89,23 @@ def _worth_pooling(x: np.ndarray, *rest: Any) -> bool:
     return x.strides[1] == x.itemsize and x.size >= POOLING_WORTH
 
 
+def _of_matrices(x: np.ndarray, y: np.ndarray, *b: np.ndarray | None) -> bool:
+    """Of one kind and aligned: strides are counted in numbers."""
+    arrays = [x, y, *[a for a in b if a is not None]]
+    return _known(*arrays) and all([
+        a.flags.aligned and not any([s % a.itemsize for s in a.strides]) for a in arrays])
+
+
 def _one_run(*arrays: np.ndarray) -> bool:
     return _known(*arrays) and bool(_module("arrays").one_run(*arrays))
 
 
 def _worth_numbers(x: np.ndarray, *rest: np.ndarray) -> bool:
     return x.size >= NUMBERS_WORTH
+
+
+def _overwriting(*call: Any) -> bool:
+    return _here() and bool(_module("overwrite").serves(*call))
 
 
 HERE = importlib.util.find_spec("llvmlite") is not None
@@ -106,4 +120,10 @@ if HERE:
                  lambda g, x, *rest: _worth_pooling(x))
     for operation in ("relu", "relu_vjp"):
         register("compiled", operation, _late("pointwise", "computed", operation), _one_run, _worth_numbers)
+    register("compiled", "matmul", _late("product", "product"), _of_matrices,
+             lambda x, y: x.size * y.shape[1] >= MATRICES_WORTH)
+    register("compiled", "linear", _late("product", "linear"), _of_matrices,
+             lambda x, w, b: x.size * len(w) >= MATRICES_WORTH)
     register("compiled", "slabs", _late("sums", "slabs"), _known, _worth_numbers)
+    register("compiled", "overwrite", _late("overwrite", "overwrite"), _overwriting,
+             lambda rule, rows, *rest: sum([row[0].size for row in rows]) >= ENTRIES_WORTH)

@@ -1,6 +1,8 @@
 """From arrays to kernels: what a kernel is specialised on, where arrays lie, how they are laid out."""
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 from ..geometry import REMEMBERED
 from .machine import compiled, target
 
+HEAD = object.__basicsize__
 NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
@@ -19,9 +22,25 @@ def made(generator: Callable[..., Any], *shape: Any) -> int:
     return compiled(generator(*shape))
 
 
-def addresses(*arrays: np.ndarray) -> list[int]:
-    """Where they lie: whoever calls a kernel keeps the arrays until it has ended."""
-    return [a.__array_interface__["data"][0] for a in arrays]
+def places(*arrays: np.ndarray) -> list[int]:
+    """Where it stands where they lie: in the array object, right after what all of Python's objects have.
+
+    That is NumPy's binary interface; to ask an array for the address takes as long as a small kernel. Whoever
+    calls a kernel keeps the arrays until it has ended.
+    """
+    return [id(a) + HEAD for a in arrays]
+
+
+def check() -> None:
+    """Whether addresses stand where we think.
+
+    Raises:
+        RuntimeError: if not.
+    """
+    array = np.zeros(3)
+    if (sys.implementation.name != "cpython"
+            or ctypes.c_void_p.from_address(*places(array)).value != array.ctypes.data):
+        raise RuntimeError("arrays of this NumPy, or objects of this Python, are of another form")
 
 
 def lanes_for(number: str, count: int) -> int:

@@ -16,8 +16,8 @@ from ..geometry import REMEMBERED, Geometry
 from .. import patches
 from ..layout import compute_dtype, finite
 from ..parallel import get_num_threads
-from . import conv, plan as plans, pool
-from .arrays import NUMBERS, addresses, lanes_for, made
+from . import conv, plan as plans, pool, tiled
+from .arrays import NUMBERS, lanes_for, made, places
 from .conv import Shape
 from .launch import BYTES_WORTH_THREADS, WORTH_THREADS, launch, parts_of
 from .machine import target
@@ -120,23 +120,31 @@ def _convolve(make: Callable[..., plans.Plan], x: np.ndarray, w: np.ndarray, b: 
     w = np.ascontiguousarray(w, dtype)
     b = found.zeros if b is None else np.ascontiguousarray(b, dtype)
     packed = np.empty(found.packed, dtype)
-    px, pw, pb, py, pk, po, pp = addresses(x, w, b, y, packed, found.offsets, plan.numbers)
+    px, pw, pb, py, pk, po, pp = places(x, w, b, y, packed, found.offsets, plan.numbers)
     launch(found.pack, [pw, pk, po, *found.counts, *found.strides], 1)
     parts, room = parts_of(n * plan.bands, y.size * found.packed // max(1, shape.filters) > WORTH_THREADS
                            ), plan.cells * shape.scratch
     scratch, yh = np.empty(parts * room, dtype), size[1] * channels
-    launch(kernel, [px, pk, pb, py, *addresses(scratch), pp, room, plan.bands, plan.fields, sn, sh, sw, sc,
+    launch(kernel, [px, pk, pb, py, *places(scratch), pp, room, plan.bands, plan.fields, sn, sh, sw, sc,
                     size[0] * yh, yh], n * plan.bands, parts)
     return y.transpose(0, 3, 1, 2)
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """y[n,o,i,j] = b[o] + sum over c,a,b of xp[n,c,i*s+a*d,j*s+b*d] w[o,c,a,b]."""
+    if tiled.worth(geometry, len(x), x.shape[1], len(w), x.dtype):
+        y = tiled.conv2d(x, w, b, geometry)
+        if y is not None:
+            return y
     return _convolve(plans.forward, x, w, b, geometry, len(w), geometry.out)
 
 
 def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """dx[n,c,u,v] = b[c] + sum over o,i,j,a,b with i*s+a*d = u+p of g[n,o,i,j] w[o,c,a,b]."""
+    if geometry.stride == (1, 1) and tiled.worth(geometry.turned, len(g), g.shape[1], w.shape[1], g.dtype):
+        dx = tiled.input_adjoint(g, w, b, geometry)
+        if dx is not None:
+            return dx
     if not finite(w):  # the zeros around g would meet it
         return patches.scatter(g, w, b, geometry)
     return _convolve(plans.backward, g, w, b, geometry, w.shape[1] * geometry.groups, geometry.size)
@@ -174,17 +182,21 @@ def _correlation(geometry: Geometry, o: int, c: int, dtype: np.dtype, bands: int
 
 def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarray:
     """dw[o,c,a,b] = sum over n,i,j of g[n,o,i,j] xp[n,c,i*s+a*d,j*s+b*d]."""
+    if tiled.worth(geometry, len(x), x.shape[1], g.shape[1], x.dtype):
+        dw = tiled.weight_adjoint(g, x, geometry)
+        if dw is not None:
+            return dw
     dtype, n, groups, (kh, kw) = compute_dtype(g, x), len(x), geometry.groups, geometry.kernel
     o, c = g.shape[1] // groups, x.shape[1] // groups
     bands = max(1, -(-get_num_threads() // max(n, 1)))
     kernel, shape, plan, size, each = _correlation(geometry, o, c, dtype, bands)
     x, (sn, sc, sh, sw) = _readable(x, dtype)
     g = _last(g, dtype)
-    pg, px, pp = addresses(g, x, plan.numbers)
+    pg, px, pp = places(g, x, plan.numbers)
     gh = g.shape[2] * g.shape[3]
     parts, room = parts_of(n * plan.bands, g.size * kh * kw * c > WORTH_THREADS), plan.cells * shape.scratch
     dw, scratch = np.zeros((parts, *size), dtype), np.empty(parts * room, dtype)
-    ps, pd = addresses(dw, scratch)
+    ps, pd = places(dw, scratch)
     launch(kernel, [px, pg, ps, pd, pp, room, dw[0].size, plan.bands, plan.fields, sn, sh, sw, sc,
                     g.shape[1] * gh, gh], n * plan.bands, parts)
     dw = dw[0] if parts == 1 else np.add.reduce(dw)
@@ -216,7 +228,7 @@ def _pool(generator: Callable[..., Any], geometry: Geometry, size: tuple[int, ..
     if divisor is not None:
         arrays.append(np.ascontiguousarray(np.broadcast_to(divisor, geometry.out), dtype))
     result = np.empty((n, *size, c), dtype)
-    launch(kernel, [*addresses(*arrays, result), *rest], n,
+    launch(kernel, [*places(*arrays, result), *rest], n,
            parts_of(n, result.nbytes + arrays[0].nbytes > BYTES_WORTH_THREADS))
     result, last = result.transpose(0, 3, 1, 2), images[like].strides[1] == images[like].itemsize
     return result if last else np.ascontiguousarray(result)

@@ -99,13 +99,15 @@ class Code:
         }
         define void @first_is_third_and_one(ptr %given, i64 %first, i64 %last, i64 %part) {
           %at0 = getelementptr i64, ptr %given, i64 0
-          %x = load ptr, ptr %at0
+          %place0 = load ptr, ptr %at0
+          %x = load ptr, ptr %place0
           call void @body(ptr %x)
           ret void
         }
         <BLANKLINE>
 
-    The arguments first, last and part are given to every kernel: see `launch`. All others lie in one array.
+    The arguments first, last and part are given to every kernel: see `launch`. All others lie in one array;
+    for a pointer, the place where it stands: see `arrays.places`.
     """
 
     def __init__(self, number: str, **arguments: str) -> None:
@@ -120,8 +122,9 @@ class Code:
         return "\n".join([
             *sorted(self.declared), f"define internal void @body({arguments}) {{", *self.lines, "  ret void",
             "}", f"define void @{name}(ptr %given, {', '.join(f'{INDEX} {key}' for key in GIVEN)}) {{",
-            *[f"  %at{k} = getelementptr i64, ptr %given, i64 {k}\n  {v} = load {v.type}, ptr %at{k}"
-              for k, v in enumerate(given)],
+            *[f"  %at{k} = getelementptr i64, ptr %given, i64 {k}\n" + (
+                f"  %place{k} = load ptr, ptr %at{k}\n  {v} = load ptr, ptr %place{k}" if v.type == POINTER
+                else f"  {v} = load {v.type}, ptr %at{k}") for k, v in enumerate(given)],
             f"  call void @body({', '.join(f'{v.type} {v}' for v in self.arguments)})", "  ret void", "}",
             ""])
 
@@ -196,6 +199,10 @@ class Code:
         """a * b + c, rounded once."""
         return self.call(f"llvm.fma.{_suffix(c.type)}", c.type, a, b, c)
 
+    def root(self, v: Value) -> Value:
+        """The square root."""
+        return self.call(f"llvm.sqrt.{_suffix(v.type)}", v.type, v)
+
     def widened(self, v: Value) -> Value:
         """A number or vector as float64."""
         if "double" in v.type:
@@ -239,6 +246,11 @@ class Code:
     def read(self, table: Value, index: Any) -> Value:
         """An entry of an array of indices."""
         return self.emit(INDEX, f"load i64, ptr {self.at(table, index, INDEX)}, align 8")
+
+    def pointer(self, table: Value, index: Any) -> Value:
+        """The pointer that stands at a place, an entry of an array of places."""
+        place = self.emit(POINTER, f"load ptr, ptr {self.at(table, index, INDEX)}, align 8")
+        return self.emit(POINTER, f"load ptr, ptr {place}, align 8")
 
     def copy(self, to: Value, source: Value, count: Any) -> None:
         """So many numbers from one place to another."""

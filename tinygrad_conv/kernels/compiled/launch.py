@@ -205,10 +205,9 @@ def parts_of(count: int, worth: bool) -> int:
 
 
 def launch(kernel: int, arguments: Sequence[int], count: int, parts: int = 1) -> None:
-    """Let a kernel do range(count), cut into parts; `arguments` are its addresses and whole numbers.
+    """Let a kernel do range(count), cut into parts; `arguments` are places of arrays, and whole numbers.
 
-    It gets its part's `first` and `last` of range(count), and the part's own number. The arrays behind the
-    addresses must stay until this returns.
+    It gets its part's `first` and `last` of range(count), and the part's own number.
     """
     made = team()
     if parts > 1 and made.fields[AWAKE] < parallel.get_num_threads() - 1:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .arrays import NUMBERS, addresses, lanes_for, made
+from .arrays import NUMBERS, lanes_for, made, places
 from .ir import INDEX, POINTER, Code, Value
 from .launch import BYTES_WORTH_THREADS, launch, parts_of
 
@@ -56,6 +56,6 @@ def computed(name: str, *arrays: np.ndarray) -> np.ndarray:
     """The op's result, which lies in memory as the arrays do, of one dtype and in one run."""
     out = np.empty_like(arrays[0])
     number = NUMBERS[out.dtype]
-    launch(made(elementwise, name, number, lanes_for(number, out.size)), [*addresses(*arrays, out), out.size],
+    launch(made(elementwise, name, number, lanes_for(number, out.size)), [*places(*arrays, out), out.size],
            blocks := -(-out.size // BLOCK), parts_of(blocks, out.nbytes * len(arrays) > BYTES_WORTH_THREADS))
     return out

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import NUMBERS, addresses, lanes_for, made
+from .arrays import NUMBERS, lanes_for, made, places
 from .ir import INDEX, POINTER, Code, Value
 from .launch import BYTES_WORTH_THREADS, launch, parts_of
 
@@ -51,5 +51,5 @@ def slabs(x: np.ndarray) -> np.ndarray:
     parts = parts_of(groups * blocks, x.nbytes > BYTES_WORTH_THREADS)
     sums = np.zeros((parts, groups, kept))
     launch(made(rows, number, lanes_for(number, kept), kept),
-           [*addresses(x, sums), count, blocks, groups * kept], groups * blocks, parts)
+           [*places(x, sums), count, blocks, groups * kept], groups * blocks, parts)
     return (sums[0] if parts == 1 else np.add.reduce(sums)).astype(x.dtype)
