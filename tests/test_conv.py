@@ -296,7 +296,8 @@ def test_winograds_algorithm_is_left_where_a_sum_might_overflow(bad):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("maps, groups", [(patch_maps, 1), (patch_maps, 2), (wide_maps, 1), (winograd_maps, 1)])
+@pytest.mark.parametrize("maps, groups", [(patch_maps, 1), (patch_maps, 2), (wide_maps, 1), (winograd_maps, 1),
+                                          (depthwise_maps, 4)])
 @pytest.mark.parametrize("count", [1, 3])
 def test_fewer_samples_than_threads_are_shared_by_bands(monkeypatch, maps, groups, count):
     monkeypatch.setattr(layout, "BYTES_WORTH_THREADS", 0)
@@ -304,9 +305,9 @@ def test_fewer_samples_than_threads_are_shared_by_bands(monkeypatch, maps, group
     monkeypatch.setattr(layout, "split", lambda n, *rest: parts.append(n) or parallel.split(n, *rest))
     rng = np.random.default_rng(0)
     forward, to_input, to_weight = maps()
-    x, w = rng.standard_normal((count, 4, 11, 8)), rng.standard_normal((6, 4 // groups, 3, 3))
+    x, w = rng.standard_normal((count, 4, 11, 8)), rng.standard_normal((8, 4 // groups, 3, 3))
     window = Geometry((11, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), groups)
-    g = rng.standard_normal((count, 6, 11, 8))
+    g = rng.standard_normal((count, 8, 11, 8))
     y, dx, dw = seven_loops(x, w, g, (1, 1), ((1, 1), (1, 1)), (1, 1), groups)
     threads = tg.get_num_threads()
     try:

@@ -95,4 +95,4 @@ def in_bands(count: int, geometry: Geometry, item: int, work: Callable[[list[sli
     if len(found) < threads:
         found = bands(geometry, -(-geometry.out[0] // threads))
     samples = [slice(i, i + 1) for i in range(count)]
-    return split(len(found), True, lambda lo, hi: work(samples, 1, found[lo:hi]))
+    return split(len(found), True, lambda lo, hi: work(samples, 1, found[lo:hi]), products > 0)
