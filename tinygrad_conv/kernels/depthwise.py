@@ -1,8 +1,9 @@
 """The three bilinear maps of convolution for several groups of one input channel each.
 
-A GEMM for one channel is mostly overhead. Here channels lie innermost, so a row of outputs of all of them is
-one run of multiply-adds for each kernel tap, and `einsum` makes them while the row is in cache. M is the
-number of filters per channel: images are laid out with each channel M times, weights for each output of a row.
+A GEMM for one channel is mostly overhead. Here channels lie innermost, so a row of outputs of all of
+them is one run of multiply-adds for each kernel tap, and `einsum` makes them while the row is in cache.
+M is the number of filters per channel: images are laid out with each channel M times, weights for each
+output of a row.
 """
 import numpy as np
 
@@ -12,7 +13,7 @@ from .parallel import in_chunks
 
 
 def _runs(geometry: Geometry, o: int) -> tuple[int, int]:
-    """A row of outputs as so many runs of so many numbers: one, at stride 1, where neighbours see neighbours."""
+    """A row of outputs as so many runs of so many numbers; at stride 1, neighbours see neighbours: one run."""
     ow = geometry.out[1]
     return (1, ow * o) if geometry.stride[1] == 1 else (ow, o)
 
