@@ -13,7 +13,7 @@ from .parallel import in_chunks
 
 
 def _runs(geometry: Geometry, o: int) -> tuple[int, int]:
-    """A row of outputs as so many runs of so many numbers; at stride 1, neighbours see neighbours: one run."""
+    """A row of outputs as so many runs of so many numbers; at stride 1 neighbours see neighbours: one run."""
     ow = geometry.out[1]
     return (1, ow * o) if geometry.stride[1] == 1 else (ow, o)
 
@@ -36,7 +36,7 @@ def _fill(geometry: Geometry, padded: np.ndarray, x: np.ndarray) -> None:
     """Copy x (n, C, H, W) into padded (n, Hp, Wp, C*M), each channel M times."""
     times = padded.shape[3] // x.shape[1]
     for k in range(times):
-        fill(geometry, padded[..., k::times], x)
+        fill(geometry, padded[..., k::times], x.transpose(0, 2, 3, 1))
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:

@@ -32,9 +32,9 @@ def finite(a: np.ndarray) -> bool:
 
 
 def fill(geometry: Geometry, xp: np.ndarray, x: np.ndarray) -> None:
-    """Copy x (n, C, H, W) into the middle of xp, whose border is zero."""
+    """Copy x (..., H, W, C) into the middle of xp, whose border is zero."""
     (rows, columns), (rows_p, columns_p) = geometry.copied
-    xp[:, rows_p, columns_p] = x[:, :, rows, columns].transpose(0, 2, 3, 1)
+    xp[..., rows_p, columns_p, :] = x[..., rows, columns, :]
 
 
 def crop(geometry: Geometry, x: np.ndarray, xp: np.ndarray) -> None:
@@ -44,13 +44,12 @@ def crop(geometry: Geometry, x: np.ndarray, xp: np.ndarray) -> None:
 
 
 def patches(geometry: Geometry, xp: np.ndarray) -> np.ndarray:
-    """All windows of xp as a view (G, n, OH, OW, KH, KW, C/G)."""
-    n, _, _, c = xp.shape
-    sn, sh, sw, sc = xp.strides
-    (dh, dw), cg = geometry.dilation, c // geometry.groups
+    """All windows of xp (G, n, Hp, Wp, C/G) as a view (G, n, OH, OW, KH, KW, C/G)."""
+    sg, sn, sh, sw, sc = xp.strides
+    dh, dw = geometry.dilation
     ah, aw = map(min, geometry.stride, geometry.padded)  # beyond, there is one window
-    shape = geometry.groups, n, *geometry.out, *geometry.kernel, cg
-    strides = cg * sc, sn, ah * sh, aw * sw, dh * sh, dw * sw, sc
+    shape = *xp.shape[:2], *geometry.out, *geometry.kernel, xp.shape[4]
+    strides = sg, sn, ah * sh, aw * sw, dh * sh, dw * sw, sc
     if xp.flags.c_contiguous:  # the same, five times faster
         return np.ndarray(shape, xp.dtype, xp, 0, strides)
     return as_strided(xp, shape, strides, writeable=False)

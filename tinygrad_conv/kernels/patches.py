@@ -56,28 +56,30 @@ class _Columns:
     """
 
     def __init__(self, geometry: Geometry, n: int, x: np.ndarray, ones: int, dtype: np.dtype) -> None:
-        self.geometry, groups, c = geometry, geometry.groups, x.shape[1]
-        k, kw = math.prod(geometry.kernel) * c // groups, geometry.kernel[1]
-        by_taps = geometry.stride[1] == 1 < kw and kw * c // groups < geometry.out[1]
+        self.geometry, groups, cg = geometry, geometry.groups, x.shape[1] // geometry.groups
+        k, kw = math.prod(geometry.kernel) * cg, geometry.kernel[1]
+        by_taps = geometry.stride[1] == 1 < kw and kw * cg < geometry.out[1]
         self.bare = geometry.bare and x.strides[3 if by_taps else 1] == x.itemsize  # x serves: runs lie whole
-        shape, padded = (n, *geometry.out), (n, *geometry.padded)
-        if by_taps:
-            self.columns = np.moveaxis(workspace("columns", (groups, k + ones, *shape), dtype), 1, -1)
-        else:
-            self.columns = workspace("columns", (groups, *shape, k + ones), dtype)
-        self.patches = self.columns[..., :k].reshape(groups, *shape, *geometry.kernel, -1)
+
+        def space(role: str, size: tuple[int, ...], last: int) -> np.ndarray:
+            if by_taps:
+                return workspace(role, (groups, last, n, *size), dtype).transpose(0, 2, 3, 4, 1)
+            return workspace(role, (groups, n, *size, last), dtype)
+
+        self.columns = space("columns", geometry.out, k + ones)
+        self.patches = self.columns[..., :k].reshape(groups, n, *geometry.out, *geometry.kernel, cg)
         self.columns[..., k:] = 1
         if not self.bare:
-            self.padded = (np.moveaxis(workspace("padded", (c, *padded), dtype), 0, -1) if by_taps
-                           else workspace("padded", (*padded, c), dtype))
+            self.padded = space("padded", geometry.padded, cg)
             self.padded.fill(0)
 
     def of(self, x: np.ndarray) -> np.ndarray:
         """The columns (G, n*OH*OW, KH*KW*C/G + ones) of a chunk x (n, C, H, W)."""
-        n = len(x)
-        xp = x.transpose(0, 2, 3, 1) if self.bare else self.padded[:n]
+        (n, c, h, w), groups = x.shape, self.geometry.groups
+        xp = x.reshape(n, groups, c // groups, h, w).transpose(1, 0, 3, 4, 2)  # (G, n, H, W, C/G)
         if not self.bare:
-            fill(self.geometry, xp, x)
+            fill(self.geometry, self.padded[:, :n], xp)
+            xp = self.padded[:, :n]
         np.copyto(self.patches[:, :n], patches(self.geometry, xp))
         return self.columns[:, :n].reshape(len(self.columns), -1, self.columns.shape[-1])
 
