@@ -21,7 +21,7 @@ from .product import product
 
 G = np.array([[1, 0, 0], [.5, .5, .5], [.5, -.5, .5], [0, 0, 1]])
 FILTER = np.kron(G, G)  # on filters as (9, C*O)
-SUMS = 400       # multiply-adds of a large product in the time that the sums of a tile's channel take
+SUMS = 500       # multiply-adds of a large product in the time that the sums of a tile's channel take
 FEW = 256        # tiles, below which calls cost more than they save
 ROOM = 2.0 ** 10  # how many times larger than products of the operands a term may be
 
@@ -50,8 +50,8 @@ def _tiles(geometry: Geometry) -> tuple[int, int]:
 
 
 def _item(geometry: Geometry, c: int, o: int, dtype: np.dtype) -> int:
-    """Bytes of a sample's tiles."""
-    return 16 * (c + o) * math.prod(_tiles(geometry)) * dtype.itemsize
+    """Half the bytes of a sample's tiles: many calls cost more, on several threads, than the cache saves."""
+    return 8 * (c + o) * math.prod(_tiles(geometry)) * dtype.itemsize
 
 
 def _apart(role: str, image: np.ndarray, top: int, left: int, rows: int, pairs: int,
