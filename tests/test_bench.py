@@ -11,7 +11,7 @@ import pytest
 
 import nn
 from tests.bench import __main__ as program
-from tests.bench import cases, clock, curves, nets, peak, processes, rivals
+from tests.bench import cases, clock, curves, nets, processes, rivals
 from tests.bench.convs import EIGHT, SINGLE, Conv, our_conv, torch_conv
 from tests.bench.clock import BUSY
 from tests.bench.rows import Row, Target, Work, as_csv, compared, fastest_rival, lines, means, summary
@@ -209,14 +209,15 @@ def test_what_was_measured_while_others_computed_is_measured_again(monkeypatch):
 @pytest.mark.skipif("compiled" not in FAMILIES, reason="needs llvmlite")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_loop_of_the_peak_does_its_multiply_adds(dtype):
+    from tinygrad_conv.kernels.compiled import anatomy
     from tinygrad_conv.kernels.compiled.arrays import NUMBERS, made, places
     from tinygrad_conv.kernels.compiled.launch import launch
     lanes, chains, turns = 2, 3, 1
     numbers = np.array([*range(lanes * chains), 2.0, 3.0, *[0.0] * lanes * 2], dtype)  # sums, factor, two parts
-    launch(made(peak.fma_loop, NUMBERS[numbers.dtype], lanes, chains), places(numbers), turns)
+    launch(made(anatomy.fma_loop, NUMBERS[numbers.dtype], lanes, chains), places(numbers), turns)
     for lane, a in enumerate([2.0, 3.0]):
         sums = [float(k * lanes + lane) for k in range(chains)]
-        for _ in range(turns * peak.UNROLLED):
+        for _ in range(turns * anatomy.UNROLLED):
             sums = [s * a + a for s in sums]
         assert numbers[(chains + 1) * lanes + lane] == sum(sums)
 

@@ -33,9 +33,9 @@ __all__ = [
     "Drawing", "Tensor", "advice", "arange", "arguments", "attach_failure", "change", "check_grads",
     "draw", "explain", "eye", "failed_graph", "from_numpy", "full", "full_like", "get_num_threads",
     "grad", "graph", "is_recording", "kernels_in_use", "linspace", "multiply_adds", "no_grad", "normal",
-    "ones", "ones_like", "overwrite", "permutation", "primitive", "rand", "randint", "randn", "scope",
-    "set_num_threads", "show_config", "state_kept", "tape", "tensor", "uniform", "use_kernels", "vjp",
-    "write_atomically", "zeros", "zeros_like",
+    "ones", "ones_like", "overwrite", "permutation", "primitive", "profile", "rand", "randint", "randn",
+    "scope", "set_num_threads", "show_config", "state_kept", "tape", "tensor", "uniform", "use_kernels",
+    "vjp", "write_atomically", "zeros", "zeros_like",
 ]
 __all__ += ops.__all__
 
@@ -48,10 +48,11 @@ if _typing.TYPE_CHECKING:
     from .draw.failure import attach_failure, failed_graph
     from .draw.graph import graph
     from .draw.measure import multiply_adds
+    from .draw.profiling import profile
     from .gradcheck import check_grads
 
 advice.late(__name__, {
     "Drawing": "draw.drawing", "draw": "draw.drawing", "graph": "draw.graph", "multiply_adds": "draw.measure",
     "attach_failure": "draw.failure", "failed_graph": "draw.failure", "explain": "",
-    "check_grads": "gradcheck", "show_config": "config",
+    "check_grads": "gradcheck", "show_config": "config", "profile": "draw.profiling",
 }, advice.FUNCTIONS, [name for name, value in vars(Tensor).items() if callable(value)], "t.{}(...)")

@@ -69,7 +69,7 @@ def register(show: Show) -> None:
     SHOW[show.word] = show
 
 
-def annotate(graph: Graph, show: str | Iterable[str]) -> Graph:
+def annotate(graph: Graph, show: str | Show | Iterable[str | Show]) -> Graph:
     """The same graph with `figures`; collapse it, if at all, afterwards, and call `write_figures` last.
 
     Args:
@@ -77,7 +77,8 @@ def annotate(graph: Graph, show: str | Iterable[str]) -> Graph:
         show: any of "parameters" (how many), "flops" (multiply-adds), "memory" (bytes kept for
             the backward), "time" (measured ms), "grad" (norms: of parameters their `.grad`, of
             results the gradient of the drawn loss) and "nan" (the first value that is not finite).
-            "time", "grad" of results and "nan" need a live tape; otherwise the legend says so.
+            "time", "grad" of results and "nan" need a live tape; otherwise the legend says so. A record
+            instead of a word is read in its place: `tg.profile().time`.
 
     Raises:
         ValueError: for an unknown word; lists the known ones.
@@ -89,15 +90,18 @@ def annotate(graph: Graph, show: str | Iterable[str]) -> Graph:
         >>> [(box.label, g.figures.get(box.id)) for box in g.boxes]
         [('x', None), ('w', {'parameters': 6}), ('linear', {'flops': 6})]
     """
-    words = [one_of(word, "draw", "show", [*SHOW]) for word in ([show] if isinstance(show, str) else show)]
+    asked = [show] if isinstance(show, str | Show) else show
+    records = [word if isinstance(word, Show) else SHOW[one_of(word, "draw", "show", [*SHOW])]
+               for word in asked]
+    words = {record.word: record for record in records}
     figures: Figures = {}
     legend: Legend = [*graph.legend]
     for word in (word for word in SHOW if word in words):
-        if not (graph.sources or SHOW[word].shapes_suffice):
+        if not (graph.sources or words[word].shapes_suffice):
             legend.append(("", f"{word}: not known, an error keeps no values alive"))
             continue
         try:
-            for box, own in SHOW[word].read(graph, legend).items():
+            for box, own in words[word].read(graph, legend).items():
                 figures.setdefault(box, {}).update(own)
         except Exception as e:  # used up, changed since, or a derivative of the user's that fails
             legend.append(("", f"{word}: {str(e).removeprefix('backward: ')}"))

@@ -20,7 +20,7 @@ from ..primitive import OURS
 from ..state import Block
 from ..tensor import Tensor
 from ..files import write_atomically
-from .annotate import annotate, write_figures
+from .annotate import Show, annotate, write_figures
 from .collapse import collapse, fold as folded, frame_each_call, without
 from .failure import failed_graph
 from .formats import dot, listing, simpler
@@ -112,8 +112,8 @@ class Drawing:
                                      f'"{escape(self.html())}" style="width: 100%; height: 40em"></iframe>')
 
 
-def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth: int | None = None,
-         fold: bool = True, hide: Iterable[str] = ("constant",)) -> Drawing:
+def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Show] = (),
+         depth: int | None = None, fold: bool = True, hide: Iterable[str] = ("constant",)) -> Drawing:
     """Draw what was computed to get `outputs`; or, given an error, what failed.
 
     Each call of a module is a frame; the second call of `relu` is named "relu#2". Of several models each has
@@ -123,7 +123,8 @@ def draw(*outputs: Tensor | BaseException, show: str | Iterable[str] = (), depth
         outputs: tensors that were recorded: results, a loss, gradients made with
             `create_graph=True` (each is drawn beside the call it belongs to); or one exception.
         show: numbers to write into the boxes: any of "parameters", "flops", "memory", "time",
-            "grad", "nan", and what was registered (annotate.py).
+            "grad", "nan", and what was registered (annotate.py); or the times of a profile,
+            `profile.time` of `tg.profile()`.
         depth: modules nested deeper than this become one box each: 0 closes every module, None none.
         fold: whether runs of equal modules are drawn once, as "x8".
         hide: kinds of leaves to leave out: "constant", "input", "parameter", "seed" (which a backward

@@ -1,3 +1,3 @@
 """Arrays in, arrays out: where speed lives. Nothing here knows a Tensor."""
-from . import conv, overwrite, pointwise, pool, product, total
+from . import conv, overwrite, pointwise, pool, product, softmax, total
 from . import compiled  # each registers its functions in the table; the last one is asked first

@@ -12,6 +12,10 @@ Operations and their arguments, x (N, C, H, W), with a `Geometry`:
     averages_adjoint(g, divisor, geometry)
 
     relu(x)    relu_vjp(g, ans)            of any shape
+    leaky_relu(x, slope)                   leaky_relu_vjp(g, x, slope)
+    hardtanh(x, least, most)               hardtanh_vjp(g, x, least, most)
+    sigmoid(x)
+    log_softmax(x, axis)    log_softmax_vjp(g, ans, axis)
     matmul(x, y)    linear(x, w, b)        of matrices; x w^T + b
     slabs(x)                               (groups, rows, numbers), dense: the sums over the rows
     overwrite(rule, rows, numbers, written)    see overwrite.py; returns nothing
@@ -42,7 +46,9 @@ class Kernel(NamedTuple):
 
 kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
     "conv2d", "input_adjoint", "weight_adjoint", "averages", "averages_adjoint",
-    "maxima", "maxima_scatter", "maxima_gather", "maxima_indices", "relu", "relu_vjp", "slabs",
+    "maxima", "maxima_scatter", "maxima_gather", "maxima_indices", "relu", "relu_vjp",
+    "leaky_relu", "leaky_relu_vjp", "hardtanh", "hardtanh_vjp", "sigmoid",
+    "log_softmax", "log_softmax_vjp", "slabs",
     "matmul", "linear", "overwrite")}
 
 
@@ -58,6 +64,11 @@ SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {  # of the results
     "maxima_indices": lambda x, y, geometry: y.shape,
     "relu": lambda x: x.shape,
     "relu_vjp": lambda g, ans: np.broadcast_shapes(g.shape, ans.shape),
+    **{name: lambda x, *numbers: x.shape for name in ("leaky_relu", "hardtanh", "sigmoid")},
+    **{name: lambda g, x, *numbers: np.broadcast_shapes(g.shape, x.shape)
+       for name in ("leaky_relu_vjp", "hardtanh_vjp")},
+    "log_softmax": lambda x, axis: x.shape,
+    "log_softmax_vjp": lambda g, ans, axis: np.broadcast_shapes(g.shape, ans.shape),
     "slabs": lambda x: (len(x), x.shape[2]),
     "matmul": lambda x, y: (len(x), y.shape[1]),
     "linear": lambda x, w, b: (len(x), len(w)),
@@ -88,6 +99,9 @@ def families() -> list[str]:
     """The families that are registered."""
     return list(dict.fromkeys(row.family for rows in kernels.values() for row in rows))
 
+
+# While a profile is open: calls the kernel, and notes its family and time
+watched: Callable[[str, Kernel, tuple[Any, ...]], np.ndarray] | None = None
 
 _process: list["Choice"] = []  # of the whole process; the last one holds
 _here: ContextVar[str | None] = ContextVar("kernels", default=None)
@@ -185,7 +199,8 @@ def run(operation: str, *call: Any) -> np.ndarray:
                 kernel.worth is None or kernel.worth(*call))) and (
                 kernel.serves is None or kernel.serves(*call)):
             try:
-                value = kernel.function(*call)
+                watch = watched  # another thread may close its profile now
+                value = kernel.function(*call) if watch is None else watch(operation, kernel, call)
                 if kernel.family not in BUILT_IN and np.shape(value) != (shape := SHAPES[operation](*call)):
                     raise ValueError(f"{operation}: a result of shape {np.shape(value)}, expects {shape}")
                 return value

@@ -96,11 +96,17 @@ def _of_matrices(x: np.ndarray, y: np.ndarray, *b: np.ndarray | None) -> bool:
         a.flags.aligned and not any([s % a.itemsize for s in a.strides]) for a in arrays])
 
 
-def _one_run(*arrays: np.ndarray) -> bool:
+def _one_run(*call: Any) -> bool:
+    arrays = [a for a in call if isinstance(a, np.ndarray)]
     return _known(*arrays) and bool(_module("arrays").one_run(*arrays))
 
 
-def _worth_numbers(x: np.ndarray, *rest: np.ndarray) -> bool:
+def _along_a_row(*call: Any) -> bool:
+    *arrays, axis = call
+    return arrays[0].strides[axis] == arrays[0].itemsize and _one_run(*arrays)
+
+
+def _worth_numbers(x: np.ndarray, *rest: Any) -> bool:
     return x.size >= NUMBERS_WORTH
 
 
@@ -118,8 +124,11 @@ if HERE:
     for operation in ("maxima_scatter", "maxima_gather"):
         register("compiled", operation, _late("family", operation), _pooling,
                  lambda g, x, *rest: _worth_pooling(x))
-    for operation in ("relu", "relu_vjp"):
+    for operation in ("relu", "relu_vjp", "leaky_relu", "leaky_relu_vjp", "hardtanh", "hardtanh_vjp",
+                      "sigmoid"):
         register("compiled", operation, _late("pointwise", "computed", operation), _one_run, _worth_numbers)
+    register("compiled", "log_softmax", _late("softmax", "forward"), _along_a_row, _worth_numbers)
+    register("compiled", "log_softmax_vjp", _late("softmax", "adjoint"), _along_a_row, _worth_numbers)
     register("compiled", "matmul", _late("product", "product"), _of_matrices,
              lambda x, y: x.size * y.shape[1] >= MATRICES_WORTH)
     register("compiled", "linear", _late("product", "linear"), _of_matrices,

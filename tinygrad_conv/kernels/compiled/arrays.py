@@ -13,13 +13,16 @@ from ..geometry import REMEMBERED
 from .machine import compiled, target
 
 HEAD = object.__basicsize__
+MADE: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []  # in this order
 NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
 @lru_cache(REMEMBERED)
 def made(generator: Callable[..., Any], *shape: Any) -> int:
     """The kernel that `generator(*shape)` writes, made once."""
-    return compiled(generator(*shape))
+    address = compiled(generator(*shape))
+    MADE.append((generator, shape))
+    return address
 
 
 def places(*arrays: np.ndarray) -> list[int]:

@@ -100,7 +100,8 @@ def _convolution(make: Callable[..., plans.Plan], geometry: Geometry, o: int, c:
         lanes = lanes_for(number, o)
         vectors = _vectors(-(-o // lanes))
         kind = conv.gather
-        found = shape(lanes, vectors, 24 // vectors if wide else 12 // vectors - (vectors == 1))
+        most = (24 if vectors == 1 else 20) if wide else 12  # sums; beside them, T numbers wait to be spread
+        found = shape(lanes, vectors, most // vectors - (not wide and vectors == 1))
         counts, strides, block = (groups, found.taps, c, o), (sg, sc, so), found.block
     packed = counts[0] * -(-counts[3] // block) * block * counts[1] * counts[2]
     offsets = plan.taps[0] * kw + plan.taps[1]

@@ -19,11 +19,14 @@ turn is a `phi`: "this, if we come from before the loop; that, if from its end".
 from __future__ import annotations
 
 import itertools
+import linecache
 import struct
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 INDEX, POINTER, TRUTH = "i64", "ptr", "i1"
+END = "  ; end"  # of the loop that was begun last
 GIVEN = "%first", "%last", "%part"  # to every kernel, if it asks for them
 
 
@@ -203,6 +206,32 @@ class Code:
         """The square root."""
         return self.call(f"llvm.sqrt.{_suffix(v.type)}", v.type, v)
 
+    def rounded(self, v: Value) -> Value:
+        """The nearest whole number; of two, the even one."""
+        return self.call(f"llvm.rint.{_suffix(v.type)}", v.type, v)
+
+    def power_of_two(self, v: Value) -> Value:
+        """2 to a power that is a whole number and whose result is neither 0 nor infinite; of nan, 1."""
+        kind, bias, bits = ("i64", 1023, 52) if "double" in v.type else ("i32", 127, 23)
+        whole, several = v.type.replace(self.number, kind), v.type.startswith("<")
+        n = self.call(f"llvm.fptosi.sat.{f'v{lanes_of(v.type)}' * several}{kind}.{_suffix(v.type)}", whole, v)
+        biased = self.emit(whole, f"add {whole} {n}, {f'splat ({kind} {bias})' if several else bias}")
+        shifted = self.emit(whole, f"shl {whole} {biased}, {f'splat ({kind} {bits})' if several else bits}")
+        return self.emit(v.type, f"bitcast {whole} {shifted} to {v.type}")
+
+    def kept(self, v: Value, other: Value, count: int) -> Value:
+        """The first `count` numbers of v, and else those of `other`."""
+        if count == lanes_of(v.type):
+            return v
+        return self.emit(v.type, f"select {self._first(count, v.type)}, {v.type} {v}, {v.type} {other}")
+
+    def largest(self, v: Value) -> Value:
+        """The largest of a vector's numbers; nan counts nothing."""
+        if not v.type.startswith("<"):
+            return v
+        name = f"llvm.vector.reduce.fmax.{_suffix(v.type)}"
+        return self.call(name, self.number, v)
+
     def widened(self, v: Value) -> Value:
         """A number or vector as float64."""
         if "double" in v.type:
@@ -302,6 +331,7 @@ class Code:
         """A loop around what is written while this waits; `values` are `starts` first, and then `ends`."""
         head, inside, after = (f"b{next(self.names)}" for _ in range(3))
         before, i = self.block, Value(self, f"%v{next(self.names)}", INDEX)
+        self.lines.append(f"  ; {_written_as(sys._getframe())}")
         self._branch(head)
         self._begin(head)
         mark = len(self.lines)
@@ -311,6 +341,7 @@ class Code:
         yield i
         following, last = self.emit(INDEX, f"add i64 {i}, {step}"), self.block
         self._branch(head)
+        self.lines.append(END)
         self.lines[mark:mark] = [f"  {i} = phi i64 [{lo}, %{before}], [{following}, %{last}]", *[
             f"  {v} = phi {v.type} [{start}, %{before}], [{end}, %{last}]"
             for v, start, end in zip(values, starts, ends)]]
@@ -357,6 +388,13 @@ class Code:
     def _begin(self, label: str) -> None:
         self.block = label
         self.lines.append(f"{label}:")
+
+
+def _written_as(frame: Any) -> str:
+    """The line of the generator's source from which this file was called: a loop's name, for readers."""
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
 
 
 def _type_of(constant: str) -> str:

@@ -95,6 +95,14 @@ def compiled(code: Code) -> int:
     return loaded(code.text(NAME), NAME)[0]
 
 
+def assembly_of(text: str) -> str:
+    """The same as the CPU's instructions, to be read."""
+    with _lock:
+        machine = _machine()
+        assembly: str = machine.emit_assembly(_optimised(text, machine))
+    return assembly
+
+
 def loaded(text: str, *names: str) -> list[int]:
     """The addresses of functions and variables of a module.
 

@@ -62,7 +62,7 @@ def outer(shape: Tile) -> Code:
             r, v = divmod(p, len(counts))
             code.store(value, out, r * N + v * shape.lanes, counts[v])
     for i, j in _tiles(code, first, last, m, T, width):
-        if N % width and N > width:
+        if N % width and width < N:
             for whole in code.when(j < N // width * width):
                 tile(i, j, width if whole else N % width)
         else:

@@ -1,0 +1,258 @@
+"""Where the time of a training step goes: every op and its derivative timed while a block runs.
+
+Nothing is added to an op when no profile is open. While one is, the class `Primitive` calls and
+differentiates by functions that look at the clock, for the whole process; of several open profiles each sees
+everything.
+"""
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ..files import write_atomically
+from ..kernels import table
+from ..primitive import Node, Primitive
+from ..state import current
+from ..tensor import Tensor
+from . import annotate
+from .graph import Graph
+from .measure import multiply_adds
+
+FORWARD, BACKWARD, KERNEL = "forward", "backward", "kernel"
+
+
+@dataclass
+class Event:
+    """One stretch of time.
+
+    Its `kind` is "forward", an op; "backward", all that one derivative of an op does, or an op that the
+    backward pass calls itself; "kernel", outside of both: what an optimiser does. Ops that a derivative is
+    made of are events of their own, `inside` it. Times are in seconds, `start` since the profile was opened;
+    `bytes` are read and written, at least; `order` is the call's number on the tape.
+    """
+
+    name: str
+    kind: str
+    start: float
+    seconds: float = 0.0
+    scope: str = ""
+    thread: int = 0
+    inside: bool = False
+    multiply_adds: int = 0
+    bytes: int = 0
+    families: set[str] = field(default_factory=set)
+    order: int | None = None
+
+
+class Profile:
+    """What `tg.profile()` makes: a context manager, then a table (`print`), rows, events and a trace."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.seconds = 0.0
+
+    def __enter__(self) -> Profile:
+        self._began = time.perf_counter()
+        with _lock:
+            _open.append(self)
+            _watch()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        self.seconds += time.perf_counter() - self._began
+        with _lock:
+            _open.remove(self)
+            _watch()
+
+    # ----- what was seen -----
+
+    def rows(self, by: str = "op") -> list[dict[str, Any]]:
+        """A dictionary for each op, or scope ("scope"): calls, milliseconds both ways, costs; slowest first.
+
+        The multiply-adds and bytes of the derivatives are those of the ops that they are made of. GFLOP/s are
+        two operations a multiply-add, over the time both ways.
+
+        Raises:
+            ValueError: for anything else in `by`.
+        """
+        if by not in ("op", "scope"):
+            raise ValueError(f"profile: by must be 'op' or 'scope', got {by!r}")
+        found: dict[str, dict[str, Any]] = {}
+        for event in self.events:
+            key = (event.name if by == "op" else event.scope or "(no module)")
+            if event.inside:
+                continue
+            row = found.setdefault(key, {by: key, "calls": 0, FORWARD: 0.0, BACKWARD: 0.0, "multiply_adds": 0,
+                                         "bytes": 0, "families": set()})
+            row["calls"] += event.kind != BACKWARD
+            row[BACKWARD if event.kind == BACKWARD else FORWARD] += 1e3 * event.seconds
+            row["multiply_adds"] += event.multiply_adds
+            row["bytes"] += event.bytes
+            row["families"] |= event.families
+        for row in found.values():
+            total = row[FORWARD] + row[BACKWARD]
+            row["milliseconds"], row["families"] = total, " ".join(sorted(row["families"]))
+            row["gflops"] = 2e-6 * row["multiply_adds"] / total if total else 0.0
+            row["share"] = total / (1e3 * self.seconds) if self.seconds else 0.0
+        return sorted(found.values(), key=lambda row: -row["milliseconds"])
+
+    def table(self, by: str = "op") -> str:
+        """The rows as text, and what lies between the ops: recording, modules, the data."""
+        rows = self.rows(by)
+        width = max([len(str(row[by])) for row in rows] + [len("between the ops")])
+        lines = [f"{by:{width}}  calls  forward ms  backward ms  share  GFLOP/s   MB moved  kernels"]
+        for row in rows:
+            rate = f"{row['gflops']:.1f}" if row["gflops"] else ""
+            line = (f"{row[by]:{width}} {row['calls']:6} {row[FORWARD]:11.3f} {row[BACKWARD]:12.3f} "
+                    f"{row['share']:6.1%}  {rate:>7} {row['bytes'] / 1e6:10.2f}  {row['families']}")
+            lines.append(line.rstrip())
+        total, between = 1e3 * self.seconds, max(0.0, 1 - sum(row["share"] for row in rows))
+        lines += [f"{'between the ops':{width}} {'':6} {between * total:11.3f} {'':12} {between:6.1%}",
+                  f"{'in all':{width}} {'':6} {total:11.3f} {'':12} {1:6.1%}"]
+        return "\n".join(lines)
+
+    __str__ = __repr__ = lambda self: self.table()
+
+    def _repr_html_(self) -> str:
+        """The table for a notebook."""
+        return f"<pre>{escape(self.table())}</pre>"
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a trace for chrome://tracing or ui.perfetto.dev (.json), or the tables (.txt).
+
+        Raises:
+            ValueError: for another ending.
+        """
+        path = Path(path)
+        texts = {".json": lambda: json.dumps({"traceEvents": self._trace(), "displayTimeUnit": "ms"}),
+                 ".txt": lambda: f"{self.table()}\n\n{self.table('scope')}\n"}
+        if path.suffix not in texts:
+            raise ValueError(f"save: a profile's file ends in .json (a trace) or .txt, got {path.name!r}")
+        write_atomically(path, texts[path.suffix]().encode())
+        return path
+
+    def _trace(self) -> list[dict[str, Any]]:
+        """Complete events ("X") of the Trace Event Format, in microseconds."""
+        return [{"name": e.name + (" (derivative)" if e.kind == BACKWARD else ""), "cat": e.kind, "ph": "X",
+                 "ts": 1e6 * e.start, "dur": 1e6 * e.seconds, "pid": os.getpid(), "tid": e.thread,
+                 "args": {"scope": e.scope, "multiply_adds": e.multiply_adds, "bytes": e.bytes,
+                          "kernels": " ".join(sorted(e.families))}} for e in self.events]
+
+    @property
+    def time(self) -> annotate.Show:
+        """These times for a drawing, also after `backward()`: `tg.draw(loss, show=profile.time)`."""
+        def read(graph: Graph, legend: annotate.Legend) -> annotate.Figures:
+            times: dict[int | None, dict[str, float]] = {}
+            for event in self.events:
+                if event.kind != KERNEL and not event.inside:
+                    own = times.setdefault(event.order, {FORWARD: 0.0, BACKWARD: 0.0})
+                    own[event.kind] += 1e3 * event.seconds
+            return {box: times[e.node.order] for box, e in annotate.calls(graph).items()
+                    if e.node.order in times}
+        usual = annotate.SHOW["time"]
+        return annotate.Show("time", read, usual.lines, usual.hot, usual.marks)
+
+
+def profile() -> Profile:
+    """Time every op and its derivative inside a `with` block, of all threads.
+
+    What is timed is the call of an op with its recording, about a microsecond more than without a profile.
+    Values and graphs stay the same. Costs are those of `tg.multiply_adds`.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> w = tg.ones(3, 2, requires_grad=True)
+        >>> with tg.profile() as p:
+        ...     tg.linear(tg.ones(4, 2), w).sum().backward()
+        >>> sorted((row["op"], row["calls"], row["multiply_adds"]) for row in p.rows())
+        [('linear', 1, 48), ('sum', 1, 0)]
+        >>> print(p.table().splitlines()[0])
+        op               calls  forward ms  backward ms  share  GFLOP/s   MB moved  kernels
+    """
+    return Profile()
+
+
+# ----- watching: what the class does while a profile is open -----
+
+_lock = threading.RLock()
+_open: list[Profile] = []
+_mine = threading.local()  # `events` under way in this thread, innermost last
+_call, _vjps_for = Primitive.__call__, Primitive.vjps_for
+
+
+def _watch() -> None:
+    """Let the class and the table of kernels be watched, or not, as there are open profiles."""
+    Primitive.__call__ = _timed_call if _open else _call  # type: ignore[method-assign]
+    Primitive.vjps_for = _timed_vjps_for if _open else _vjps_for  # type: ignore[method-assign]
+    table.watched = _timed_kernel if _open else None
+
+
+def _timed(name: str, kind: str, scope: Iterable[str], work: Callable[[Event], Any]) -> Any:
+    under_way = vars(_mine).setdefault("events", [])
+    depth, began = len(under_way), time.perf_counter()
+    event = Event(name, kind, 0.0, scope=".".join(scope), thread=threading.get_ident(), inside=depth > 0)
+    try:
+        under_way.append(event)
+        return work(event)
+    finally:
+        event.seconds = time.perf_counter() - began
+        del under_way[depth:]  # also what an interrupt left there
+        if under_way:  # what a derivative is made of
+            under_way[-1].multiply_adds += event.multiply_adds
+            under_way[-1].bytes += event.bytes
+            under_way[-1].families |= event.families
+        for seen in [*_open]:
+            event.start = began - seen._began
+            seen.events.append(event if len(_open) == 1 else Event(**vars(event)))
+
+
+def _timed_call(self: Primitive[Any], *args: Any, **params: Any) -> Any:
+    def work(event: Event) -> Any:
+        made = _call(self, *args, **params)
+        outs = made if isinstance(made, tuple) else (made,)
+        arrays = [t._data for t in args if isinstance(t, Tensor)]
+        event.bytes = sum([a.nbytes for a in (*arrays, *[out._data for out in outs])])
+        node = outs[0].node
+        if node is not None:
+            event.order = node.order
+        if self.cost is not None and len(arrays) == len(args):
+            event.multiply_adds = multiply_adds(self, [a.shape for a in arrays], outs[0].shape, params)
+        return made
+    state = current()
+    return _timed(self.name, BACKWARD if state.backward else FORWARD, filter(None, state.calls), work)
+
+
+def _timed_vjps_for(self: Primitive[Any], count: int) -> list[Any]:
+    def timed(vjp: Callable[..., Any]) -> Callable[..., Any]:
+        def call(g: Any, ans: Any, *inputs: Any, **params: Any) -> Any:
+            node: Node = (ans[0] if isinstance(ans, tuple) else ans).node
+
+            def work(event: Event) -> Any:
+                event.order = node.order
+                return vjp(g, ans, *inputs, **params)
+            return _timed(self.name, BACKWARD, node.scope, work)
+        return call
+    return [vjp and timed(vjp) for vjp in _vjps_for(self, count)]
+
+
+def _timed_kernel(operation: str, kernel: table.Kernel, call: tuple[Any, ...]) -> np.ndarray:
+    under_way = vars(_mine).get("events")
+    if under_way:
+        under_way[-1].families.add(kernel.family)
+        return kernel.function(*call)
+
+    def work(event: Event) -> Any:
+        event.families.add(kernel.family)
+        return kernel.function(*call)
+    return _timed(operation, KERNEL, (), work)
