@@ -10,7 +10,7 @@ import pytest
 import tinygrad_conv as tg
 from tests.conv_reference import out_size, seven_loops
 from tinygrad_conv.kernels import conv as kernels
-from tinygrad_conv.kernels import depthwise, layout, parallel, patches, wide
+from tinygrad_conv.kernels import depthwise, layout, parallel, patches, wide, winograd
 from tinygrad_conv.kernels.geometry import Geometry
 from tinygrad_conv.kernels.layout import bands
 
@@ -44,6 +44,11 @@ def patch_maps():
 def wide_maps():
     return (lambda x, w, win: wide.conv2d(x, w, None, win),
             lambda g, w, win: wide.input_adjoint(g, w, None, win), wide.weight_adjoint)
+
+
+def winograd_maps():
+    return (lambda x, w, win: winograd.conv2d(x, w, None, win),
+            lambda g, w, win: winograd.input_adjoint(g, w, None, win), winograd.weight_adjoint)
 
 
 def depthwise_maps():
@@ -253,6 +258,66 @@ def test_conv2d_in_bands_equals_seven_loops(monkeypatch, maps, groups):
         close(forward(x, w, window), y)
         close(to_input(g, w, window), dx)
         close(to_weight(g, x, window), dw)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 1 << 20])
+@pytest.mark.parametrize("padding", [*PADDINGS, ((-2, -1), (0, 1)), ((0, 1), (-1, -2))], ids=str)
+def test_winograds_algorithm_equals_seven_loops(monkeypatch, padding, chunk_bytes):
+    """Whole samples and bands, odd and even sizes, images with padding or cropped."""
+    monkeypatch.setattr(parallel, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(layout, "LEAST", 1)
+    rng = np.random.default_rng(0)
+    forward, to_input, to_weight = winograd_maps()
+    for size in ((9, 6), (10, 7), (6, 9), (7, 6)):
+        window = Geometry(size, (3, 3), (1, 1), padding, (1, 1))
+        x, w = rng.standard_normal((3, 4, *size)), rng.standard_normal((5, 4, 3, 3))
+        g = rng.standard_normal((3, 5, *window.out))
+        y, dx, dw = seven_loops(x, w, g, (1, 1), padding, (1, 1), 1)
+        close(forward(x, w, window), y)
+        close(winograd.conv2d(x, w, np.arange(5.0), window), y + np.arange(5.0)[:, None, None])
+        close(to_input(g, w, window), dx)
+        close(to_weight(g, x, window), dw)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan, 3e38])
+def test_winograds_algorithm_is_left_where_a_sum_might_overflow(bad):
+    """Among its terms, inf less inf would be nan where the result is inf or even finite."""
+    rng = np.random.default_rng(0)
+    window = Geometry((16, 16), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    x, g = rng.standard_normal((2, 4, 64, 16, 16), np.float32)
+    w = rng.standard_normal((64, 64, 3, 3), np.float32)
+    assert winograd.serves(x, w, 64, 64, window) and winograd.serves(g, w, 64, 64, window.turned)
+    assert winograd.serves(x, g, 64, 64, window)
+    x[0, 0, 4, 4] = g[1, 2, 0, 0] = bad
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = [f(*arrays, window) for f, arrays in zip(chosen_maps(), ((x, w), (g, w), (g, x)))]
+        expected = [f(*arrays, window) for f, arrays in zip(patch_maps(), ((x, w), (g, w), (g, x)))]
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("maps, groups", [(patch_maps, 1), (patch_maps, 2), (wide_maps, 1), (winograd_maps, 1),
+                                          (depthwise_maps, 4)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_fewer_samples_than_threads_are_shared_by_bands(monkeypatch, maps, groups, count):
+    monkeypatch.setattr(layout, "BYTES_WORTH_THREADS", 0)
+    parts = []
+    monkeypatch.setattr(layout, "split", lambda n, *rest: parts.append(n) or parallel.split(n, *rest))
+    rng = np.random.default_rng(0)
+    forward, to_input, to_weight = maps()
+    x, w = rng.standard_normal((count, 4, 11, 8)), rng.standard_normal((8, 4 // groups, 3, 3))
+    window = Geometry((11, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), groups)
+    g = rng.standard_normal((count, 8, 11, 8))
+    y, dx, dw = seven_loops(x, w, g, (1, 1), ((1, 1), (1, 1)), (1, 1), groups)
+    threads = tg.get_num_threads()
+    try:
+        tg.set_num_threads(4)
+        close(forward(x, w, window), y)
+        close(to_input(g, w, window), dx)
+        close(to_weight(g, x, window), dw)
+    finally:
+        tg.set_num_threads(threads)
+    assert len(parts) >= 2 and set(parts) == {4}
 
 
 @pytest.mark.parametrize("stride", [1, 2])

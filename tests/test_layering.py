@@ -119,7 +119,7 @@ def test_imports_go_downwards_only(name):
 
 # ----- kernels: geometry apart from strategy, and one table between families and ops -----
 
-FAMILIES = {"conv", "pool", "patches", "wide", "depthwise"}  # what the table chooses among
+FAMILIES = {"conv", "pool", "patches", "wide", "winograd", "depthwise"}  # what the table chooses among
 
 
 def kernels_imported(name: str) -> set[str]:

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from . import depthwise, patches, wide
+from . import depthwise, patches, wide, winograd
 from .geometry import Geometry
 from .layout import compute_dtype
 from .table import register
@@ -20,11 +20,15 @@ def _strategy(one_channel: bool, geometry: Geometry) -> ModuleType:
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometry) -> np.ndarray:
     """y[n,o,i,j] = b[o] + sum over c,a,b of xp[n,c,i*s+a*d,j*s+b*d] w[o,c,a,b]."""
+    if winograd.serves(x, w, w.shape[1], len(w), geometry):
+        return winograd.conv2d(x, w, b, geometry)
     return _strategy(w.shape[1] == 1, geometry).conv2d(x, w, b, geometry)
 
 
 def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarray:
     """dw[o,c,a,b] = sum over n,i,j of g[n,o,i,j] xp[n,c,i*s+a*d,j*s+b*d]."""
+    if winograd.serves(x, g, x.shape[1], g.shape[1], geometry):
+        return winograd.weight_adjoint(g, x, geometry)
     return _strategy(x.shape[1] == geometry.groups, geometry).weight_adjoint(g, x, geometry)
 
 
@@ -32,6 +36,8 @@ def input_adjoint(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: 
     """dx[n,c,u,v] = b[c] + sum over o,i,j,a,b with i*s+a*d = u+p of g[n,o,i,j] w[o,c,a,b]."""
     if 0 in geometry.size:  # windows of padding only
         return np.zeros((len(g), w.shape[1] * geometry.groups, *geometry.size), compute_dtype(g, w, b))
+    if winograd.serves(g, w, len(w), w.shape[1], geometry.turned):
+        return winograd.input_adjoint(g, w, b, geometry)
     return _strategy(w.shape[1] == 1, geometry).input_adjoint(g, w, b, geometry)
 
 

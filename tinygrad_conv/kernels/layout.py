@@ -2,16 +2,20 @@
 
 Physical layout is channels-last; a padded image xp is (n, Hp, Wp, C).
 """
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .geometry import REMEMBERED, Geometry
-from .parallel import fitting
+from .parallel import BYTES_WORTH_THREADS, fitting, get_num_threads, in_chunks, split
 
+Band = tuple[slice, slice, Geometry]
 LEAST = 1024  # windows a band should have: every product reads all weights
 
 
@@ -28,9 +32,9 @@ def finite(a: np.ndarray) -> bool:
 
 
 def fill(geometry: Geometry, xp: np.ndarray, x: np.ndarray) -> None:
-    """Copy x (n, C, H, W) into the middle of xp, whose border is zero."""
+    """Copy x (..., H, W, C) into the middle of xp, whose border is zero."""
     (rows, columns), (rows_p, columns_p) = geometry.copied
-    xp[:, rows_p, columns_p] = x[:, :, rows, columns].transpose(0, 2, 3, 1)
+    xp[..., rows_p, columns_p, :] = x[..., rows, columns, :]
 
 
 def crop(geometry: Geometry, x: np.ndarray, xp: np.ndarray) -> None:
@@ -40,13 +44,12 @@ def crop(geometry: Geometry, x: np.ndarray, xp: np.ndarray) -> None:
 
 
 def patches(geometry: Geometry, xp: np.ndarray) -> np.ndarray:
-    """All windows of xp as a view (G, n, OH, OW, KH, KW, C/G)."""
-    n, _, _, c = xp.shape
-    sn, sh, sw, sc = xp.strides
-    (dh, dw), cg = geometry.dilation, c // geometry.groups
+    """All windows of xp (G, n, Hp, Wp, C/G) as a view (G, n, OH, OW, KH, KW, C/G)."""
+    sg, sn, sh, sw, sc = xp.strides
+    dh, dw = geometry.dilation
     ah, aw = map(min, geometry.stride, geometry.padded)  # beyond, there is one window
-    shape = geometry.groups, n, *geometry.out, *geometry.kernel, cg
-    strides = cg * sc, sn, ah * sh, aw * sw, dh * sh, dw * sw, sc
+    shape = *xp.shape[:2], *geometry.out, *geometry.kernel, xp.shape[4]
+    strides = sg, sn, ah * sh, aw * sw, dh * sh, dw * sw, sc
     if xp.flags.c_contiguous:  # the same, five times faster
         return np.ndarray(shape, xp.dtype, xp, 0, strides)
     return as_strided(xp, shape, strides, writeable=False)
@@ -58,7 +61,7 @@ def tap(geometry: Geometry, xp: np.ndarray, a: int, b: int) -> np.ndarray:
     return xp[:, a * dh:a * dh + (oh - 1) * sh + 1:sh, b * dw:b * dw + (ow - 1) * sw + 1:sw]
 
 
-def fitting_bands(geometry: Geometry, item: int) -> list[tuple[slice, slice, Geometry]]:
+def fitting_bands(geometry: Geometry, item: int) -> list[Band]:
     """Bands that fit the cache, if a sample takes `item` bytes: one, or chunks hold one sample."""
     oh, ow = geometry.out
     twice = 2 * geometry.kernel[0]  # neighbours share the rows that one kernel sees
@@ -66,7 +69,7 @@ def fitting_bands(geometry: Geometry, item: int) -> list[tuple[slice, slice, Geo
 
 
 @lru_cache(maxsize=REMEMBERED)
-def bands(geometry: Geometry, rows: int) -> list[tuple[slice, slice, Geometry]]:
+def bands(geometry: Geometry, rows: int) -> list[Band]:
     """Bands of at most `rows` output rows: those, the input rows they see, their own geometry."""
     s, (before, _), h = geometry.stride[0], geometry.padding[0], geometry.size[0]
     count, found = -(-geometry.out[0] // rows), []
@@ -77,3 +80,18 @@ def bands(geometry: Geometry, rows: int) -> list[tuple[slice, slice, Geometry]]:
             geometry, size=(b - a, *geometry.size[1:]),
             padding=((a - first, last - b), *geometry.padding[1:]))))
     return found
+
+
+def in_bands(count: int, geometry: Geometry, item: int, work: Callable[[list[slice], int, list[Band]], Any],
+             products: float = math.inf) -> list[Any]:
+    """`in_chunks` with `work(slices, n, bands)`, for work whose bands do not meet.
+
+    All bands of some samples are a part or, where there are fewer samples than threads, some bands of all.
+    """
+    found, threads = fitting_bands(geometry, item), get_num_threads()
+    if count >= threads or count * item <= BYTES_WORTH_THREADS:
+        return in_chunks(count, item, lambda slices, n: work(slices, n, found), products)
+    if len(found) < threads:
+        found = bands(geometry, -(-geometry.out[0] // threads))
+    samples = [slice(i, i + 1) for i in range(count)]
+    return split(len(found), True, lambda lo, hi: work(samples, 1, found[lo:hi]), products > 0)

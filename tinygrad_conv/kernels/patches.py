@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 from .geometry import Geometry
-from .layout import compute_dtype, crop, fill, finite, fitting_bands, patches, tap
+from .layout import compute_dtype, crop, fill, finite, fitting_bands, in_bands, patches, tap
 from .parallel import in_chunks, workspace
 
 RUNS = 5  # how many times more adds of long runs are as fast as adds of single cells
@@ -49,25 +49,37 @@ def _last(g: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 class _Columns:
-    """Workspace of one thread: the padded chunk and its columns, after them `ones` columns of 1."""
+    """Workspace of one thread: the padded chunk and its columns, after them `ones` columns of 1.
+
+    A patch is copied in KH runs of KW*C/G numbers or, where that makes fewer runs, a row of OW outputs in
+    KH*KW*C/G runs, one for each tap and channel: columns and image lie in memory with these outermost.
+    """
 
     def __init__(self, geometry: Geometry, n: int, x: np.ndarray, ones: int, dtype: np.dtype) -> None:
-        self.geometry, groups, c = geometry, geometry.groups, x.shape[1]
-        k = math.prod(geometry.kernel) * c // groups
-        self.bare = geometry.bare and x.strides[1] == x.itemsize  # x serves as it is: pixels lie whole
-        self.columns = workspace("columns", (groups, n, *geometry.out, k + ones), dtype)
-        self.patches = self.columns[..., :k].reshape(groups, n, *geometry.out, *geometry.kernel, -1)
+        self.geometry, groups, cg = geometry, geometry.groups, x.shape[1] // geometry.groups
+        k, kw = math.prod(geometry.kernel) * cg, geometry.kernel[1]
+        by_taps = geometry.stride[1] == 1 < kw and kw * cg < geometry.out[1]
+        self.bare = geometry.bare and x.strides[3 if by_taps else 1] == x.itemsize  # x serves: runs lie whole
+
+        def space(role: str, size: tuple[int, ...], last: int) -> np.ndarray:
+            if by_taps:
+                return workspace(role, (groups, last, n, *size), dtype).transpose(0, 2, 3, 4, 1)
+            return workspace(role, (groups, n, *size, last), dtype)
+
+        self.columns = space("columns", geometry.out, k + ones)
+        self.patches = self.columns[..., :k].reshape(groups, n, *geometry.out, *geometry.kernel, cg)
         self.columns[..., k:] = 1
         if not self.bare:
-            self.padded = workspace("padded", (n, *geometry.padded, c), dtype)
+            self.padded = space("padded", geometry.padded, cg)
             self.padded.fill(0)
 
     def of(self, x: np.ndarray) -> np.ndarray:
         """The columns (G, n*OH*OW, KH*KW*C/G + ones) of a chunk x (n, C, H, W)."""
-        n = len(x)
-        xp = x.transpose(0, 2, 3, 1) if self.bare else self.padded[:n]
+        (n, c, h, w), groups = x.shape, self.geometry.groups
+        xp = x.reshape(n, groups, c // groups, h, w).transpose(1, 0, 3, 4, 2)  # (G, n, H, W, C/G)
         if not self.bare:
-            fill(self.geometry, xp, x)
+            fill(self.geometry, self.padded[:, :n], xp)
+            xp = self.padded[:, :n]
         np.copyto(self.patches[:, :n], patches(self.geometry, xp))
         return self.columns[:, :n].reshape(len(self.columns), -1, self.columns.shape[-1])
 
@@ -81,13 +93,13 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: Geometr
     y = np.empty((len(x), *geometry.out, len(w)), dtype)
     _, item, products = _sizes(geometry, x.shape[1], len(w), dtype.itemsize)
 
-    def work(slices, n):
-        for rows, cells, band in fitting_bands(geometry, item):
+    def work(slices, n, found):
+        for rows, cells, band in found:
             space = _Columns(band, n, x, int(b is not None), dtype)
             for s in slices:
                 np.matmul(space.of(x[s, :, cells]), wm, out=_rows(y[s, rows], groups, len(w)))
 
-    in_chunks(len(x), item, work, products)
+    in_bands(len(x), geometry, item, work, products)
     return y.transpose(0, 3, 1, 2)
 
 
@@ -97,16 +109,16 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
     o = math.prod(g.shape[1:]) // math.prod(geometry.out)  # numbers of g that belong to one window
     k, item, products = _sizes(geometry, c, o, dtype.itemsize)
 
-    def work(slices, n):
+    def work(slices, n, found):
         total = np.zeros((groups, k, o // groups), dtype)
-        for rows, cells, band in fitting_bands(geometry, item):
+        for rows, cells, band in found:
             space = _Columns(band, n, x, 0, dtype)
             for s in slices:
                 gl = _rows(_last(g[s, :, rows], dtype), groups, o)
                 total += np.matmul(space.of(x[s, :, cells]).transpose(0, 2, 1), gl)
         return total
 
-    parts = in_chunks(len(x), item, work, products)
+    parts = in_bands(len(x), geometry, item, work, products)
     total = parts[0] if len(parts) == 1 else np.add.reduce(parts)
     return np.ascontiguousarray(total.reshape(groups, kh, kw, c // groups, o // groups).transpose(
         0, 4, 3, 1, 2)).reshape(o, c // groups, kh, kw)

@@ -31,18 +31,39 @@ def _on(axis: int, s: slice) -> tuple:
     return (..., s, slice(None)) if axis == 0 else (..., s)
 
 
+def _pixels(*arrays: np.ndarray) -> list[np.ndarray] | None:
+    """Channels-last arrays (n, C, ., .) as n*.*. items of C numbers; None if one lies otherwise.
+
+    NumPy copies short runs a number at a time, items whole.
+    """
+    itemsize, c = arrays[0].itemsize, arrays[0].shape[1]
+    few = arrays[0].size < MANY or c == 1 or c * itemsize > SHORT
+    if few or any(a.strides[1] != itemsize for a in arrays):
+        return None
+    return [a.transpose(0, 2, 3, 1).view(np.dtype((np.void, c * itemsize)))[..., 0] for a in arrays]
+
+
+def _in_run(x: np.ndarray, run: np.ndarray) -> np.ndarray:
+    """x, copied to `run` where that makes one long run of many short ones."""
+    pixels = _pixels(run, x)
+    if pixels is None or x.strides[3] == x.strides[1] * x.shape[1]:
+        return x
+    np.copyto(*pixels)
+    return run
+
+
 def _reduce(ufunc: np.ufunc, empty: float, x: np.ndarray, y: np.ndarray, taps: Taps, axis: int) -> None:
     """y = ufunc over the taps of one axis of x, `empty` where there are none."""
-    whole = [outs == slice(0, y.shape[axis - 2]) for outs, _ in taps[:2]]
+    whole, run = [outs == slice(0, y.shape[axis - 2]) for outs, _ in taps[:2]], np.empty_like(y)
     if whole == [True, True]:
-        a, b = (x[_on(axis, cells)] for _, cells in taps[:2])
+        a, b = (_in_run(x[_on(axis, cells)], to) for (_, cells), to in zip(taps, (y, run)))
         ufunc(a, b, out=y)
         taps = taps[2:]
     else:
         y.fill(empty)
     for outs, cells in taps:
         part = y[_on(axis, outs)]
-        ufunc(part, x[_on(axis, cells)], out=part)
+        ufunc(part, _in_run(x[_on(axis, cells)], run[_on(axis, outs)]), out=part)
 
 
 def _windows(ufunc: np.ufunc, empty: float, x: np.ndarray, geometry: Geometry, dtype: np.dtype,
@@ -59,7 +80,7 @@ def _windows(ufunc: np.ufunc, empty: float, x: np.ndarray, geometry: Geometry, d
             if divisor is not None:
                 y[s] /= divisor
 
-    in_chunks(len(x), 2 * x[:1].nbytes, work, products=0)
+    in_chunks(len(x), x[:1].nbytes, work, products=0)
     return y
 
 
@@ -101,29 +122,13 @@ def averages_adjoint(g: np.ndarray, divisor: np.ndarray, geometry: Geometry) -> 
     return dx
 
 
-def _pixels(*arrays: np.ndarray) -> list[np.ndarray] | None:
-    """Channels-last arrays (n, C, ., .) as n*.*. items of C numbers; None if one lies otherwise.
-
-    NumPy copies short runs a number at a time, items whole.
-    """
-    itemsize, c = arrays[0].itemsize, arrays[0].shape[1]
-    few = arrays[0].size < MANY or c == 1 or c * itemsize > SHORT
-    if few or any(a.strides[1] != itemsize for a in arrays):
-        return None
-    return [a.transpose(0, 2, 3, 1).view(np.dtype((np.void, c * itemsize)))[..., 0] for a in arrays]
-
-
 def _winners(x: np.ndarray, y: np.ndarray, geometry: Geometry) -> Iterator[tuple[tuple, tuple, np.ndarray]]:
     """For each tap (outputs, cells, mask): -1 where it is the first to equal the maximum y, else 0."""
     hits, taken = np.empty_like(y, np.int8), np.zeros_like(y, np.int8)
     run, nan = np.empty_like(y, x.dtype), np.isnan(np.maximum.reduce(y, None, initial=-np.inf))
     *taps, (last, last_cells) = geometry.taps
     for outs, cells in taps:
-        mask, before, seen = hits[outs], taken[outs], x[cells]
-        pixels = _pixels(run[outs], seen)
-        if pixels is not None:  # many short runs: as one
-            np.copyto(*pixels)
-            seen = run[outs]
+        mask, before, seen = hits[outs], taken[outs], _in_run(x[cells], run[outs])
         np.equal(seen, y[outs], out=mask.view(bool))
         if nan:
             mask |= np.isnan(seen)
@@ -161,7 +166,7 @@ def scatter(g: np.ndarray, x: np.ndarray, y: np.ndarray, geometry: Geometry) -> 
                 elif not direct:
                     np.copyto(*(_pixels(part[cells], to) or (part[cells], to)))
 
-    in_chunks(len(x), 4 * x[:1].nbytes, work, products=0)
+    in_chunks(len(x), x[:1].nbytes, work, products=0)
     return dx
 
 

@@ -34,8 +34,8 @@ def _plan(width: int, kernel: tuple[int, int], stride: int, channels: int, filte
     def cost(t: int) -> float:
         run = (kw + (t - 1) * stride) * channels
         copies = kh / t * moves * (RUN + NUMBER * run)
-        if moves == ADDS and channels == t == 1:  # added by taps, a row of outputs in a run
-            copies = kh * kw * moves * (RUN / width + NUMBER)
+        if t == 1 and (channels == 1 or moves == stride == 1):  # by taps, a row of outputs in a run
+            copies = min(copies, kh * run * moves * (RUN / width + NUMBER))
         return width * (copies + kh * run * filters / PRODUCTS * (1 + THIN / (t * filters)))
 
     least, t = min((cost(t), t) for t in range(1, min(width, WIDEST) + 1) if width % t == 0)
