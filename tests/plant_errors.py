@@ -428,6 +428,26 @@ GENERATOR_ERRORS: dict[str, dict[str, tuple[str, str, str]]] = {  # op: error: (
     "scale": {
         "the bias dropped": ("norm", "form.flat(a), form.flat(b)], x)", "form.flat(a), 0 * form.flat(b)], x)"),
         "each period's first": ("norm", "code.load(row, i, type)", "code.load(row, 0, type)")},
+    "matmul": {
+        "the first of K dropped": ("product", "code.loop(0, length, 1, step", "code.loop(1, length, 1, step"),
+        "strides swapped": ("product", "code.at(a, (i + r) * am) for r in range(T)", "code.at(a, (i + r) * ak) for r in range(T)")},
+    "linear": {
+        "the bias dropped": ("product", " + code.load(bias, j + s, shape.number)", ""),
+        "the first filter for all": ("product", "code.at(b, (j + s) * bn)", "code.at(b, j * bn)")},
+    "relu": {"everything kept": ("pointwise", '"olt", x, zero), zero, x)', '"olt", x, zero), x, x)')},
+    "relu_vjp": {"everything kept": ("pointwise", '"ole", ans, zero), zero, g)', '"ole", ans, zero), g, g)')},
+    "leaky_relu": {"the slope dropped": ("pointwise", "x, x * slope)", "x, x)")},
+    "leaky_relu_vjp": {"the slope dropped": ("pointwise", "g, g * slope)", "g, g)")},
+    "hardtanh": {"no upper bound": ("pointwise", '"ogt", x, most), most, x)', '"ogt", x, most), x, x)')},
+    "hardtanh_vjp": {"no upper bound": ("pointwise", 'code.compare("oge", x, most)', 'code.compare("ole", x, least)')},
+    "sigmoid": {"the sign lost": ("pointwise", "code.constant(-0.0, x.type) - x", "x")},
+    "log_softmax": {
+        "lanes counted that are not there": ("softmax", "code.kept(exponential(code, shifted), zero, count)",
+                                             "exponential(code, shifted)"),
+        "a series of ones": ("softmax", "constant(1 / math.factorial(k)))", "constant(1.0))")},
+    "log_softmax_vjp": {
+        "the rest of a row left out": ("softmax", "total + code.load(at_g, whole, vector, rest)", "total"),
+        "not times the sum": ("softmax", "code.load(at_ans, k, vector, count)) * total", "code.load(at_ans, k, vector, count))")},
 }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_conv as tg
+from tests.plant_errors import rewritten
 from tinygrad_conv.kernels import pointwise as plain
 from tinygrad_conv.kernels import table
 from tinygrad_conv.kernels.total import slabs, total
@@ -16,7 +17,9 @@ pytest.importorskip("llvmlite")
 from tinygrad_conv.kernels.compiled import arrays, pointwise, sums  # noqa: E402
 
 SIZES = [1, 2, 3, 7, 8, 15, 16, 17, 63, 64, 65, 4095, 4096, 4097, 70_001]
-OPS = {"relu": (plain.relu, 1), "relu_vjp": (plain.relu_vjp, 2)}
+OPS = {"relu": (plain.relu, 1, ()), "relu_vjp": (plain.relu_vjp, 2, ()), "leaky_relu": (plain.leaky_relu, 1, (0.01,)),
+       "leaky_relu_vjp": (plain.leaky_relu_vjp, 2, (0.3,)), "hardtanh": (np.clip, 1, (-1.0, 0.5)),
+       "hardtanh_vjp": (plain.hardtanh_vjp, 2, (0.0, 6.0))}
 ODD = [0.0, -0.0, np.nan, np.inf, -np.inf, 1e-300, -1e-300]
 
 
@@ -38,10 +41,31 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> None:
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("name", OPS)
 def test_compiled_elementwise_ops_equal_those_of_numpy(rng, name, kind):
-    right, count = OPS[name]
+    right, count, parameters = OPS[name]
     for size in SIZES:
         operands = [numbers(rng, kind, size) for _ in range(count)]
-        same_bits(pointwise.computed(name, *operands), right(*operands))
+        same_bits(pointwise.computed(name, *operands, *parameters), right(*operands, *parameters))
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 1.5, -0.5])
+def test_a_slope_may_be_any_number(rng, slope):
+    x, g = numbers(rng, np.float64, 500), numbers(rng, np.float64, 500)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(pointwise.computed("leaky_relu", x, slope), plain.leaky_relu(x, slope))
+        same_bits(pointwise.computed("leaky_relu_vjp", g, x, slope), plain.leaky_relu_vjp(g, x, slope))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_sigmoid_equals_numpys_to_rounding(rng, kind):
+    for size in SIZES:
+        x = (numbers(rng, kind, size) * 30).astype(kind)
+        found, right = pointwise.computed("sigmoid", x), plain.sigmoid(x)
+        assert found.dtype == kind
+        np.testing.assert_allclose(found, right, rtol=8 * np.finfo(kind).eps, atol=np.finfo(kind).tiny)
+
+
+def test_every_op_of_the_table_is_tested_here():
+    assert {*OPS, "sigmoid"} == set(pointwise.EXPRESSIONS)
 
 
 LAYOUTS = {
@@ -120,6 +144,15 @@ def test_sums_over_axes_of_images_take_that_way(rng, monkeypatch):
     np.testing.assert_allclose(total(x, (0, 2, 3), False), x.sum((0, 2, 3)), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(total(x, (2, 3), True), x.sum((2, 3), keepdims=True), rtol=1e-12, atol=1e-12)
     assert taken == [(1, 3200, 16), (8, 400, 16)]
+
+
+@pytest.mark.parametrize("old, new", [("range(1, UNROLLED)", "range(1, UNROLLED - 1)"), ("code.loop(whole, n, 1", "code.loop(whole, whole, 1"),
+                                      ("g * kept + k * width", "k * width"), ("(u % blocks) * BLOCK", "0 * BLOCK")])
+def test_an_error_in_the_kernel_of_sums_is_noticed(rng, old, new):
+    x = rng.standard_normal((3, 700, 20))
+    assert np.allclose(sums.slabs(x), x.sum(1))
+    with rewritten("sums", old, new):
+        assert not np.allclose(sums.slabs(x), x.sum(1))
 
 
 def test_results_are_the_same_bits_every_time(rng):

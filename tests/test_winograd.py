@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_conv as tg
+from tests.plant_errors import rewritten
 from tinygrad_conv.kernels import conv as plain
 from tinygrad_conv.kernels.geometry import conv_geometry
 
@@ -157,6 +158,26 @@ def test_results_are_the_same_bits_every_time(rng):
     for _ in range(20):
         assert np.array_equal(tiled.conv2d(x, w, b, LARGE), first[0])
         assert np.array_equal(tiled.weight_adjoint(g, x, LARGE), first[1])
+
+
+ERRORS = {  # in the text of the kernels
+    "the bias dropped": ("value = value + bias", "value = value"), "a product dropped": ("range(whole, length)", "range(whole, length - 1)"),
+    "factors of the transforms dropped": ("if abs(factor) == 1 else", "if True else"),
+    "signs of the transforms dropped": ("if factor > 0 else total - term", "if factor > 0 else total + term"),
+    "a tap of the filter twice": ("(3 * a + b) * c * width", "(3 * a + a) * c * width"),
+    "the first tile's gradient for all": ("n, i, j = tiles.place(start + t)", "n, i, j = tiles.place(start + 0)")}
+
+
+@pytest.mark.parametrize("what", ERRORS)
+def test_an_error_in_a_kernel_is_noticed(rng, what):
+    x, w, b, g = operands(rng, 2, 18, 33, LARGE, np.float64)
+
+    def differ() -> bool:
+        return not (np.allclose(tiled.conv2d(x, w, b, LARGE), plain.conv2d(x, w, b, LARGE), rtol=1e-9)
+                    and np.allclose(tiled.weight_adjoint(g, x, LARGE), plain.weight_adjoint(g, x, LARGE), rtol=1e-9))
+    assert not differ()
+    with rewritten("winograd", *ERRORS[what]):
+        assert differ()
 
 
 PROTECTED = """

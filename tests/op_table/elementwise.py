@@ -90,6 +90,14 @@ def masked(rng):
     return [((normal(rng, s), normal(rng, s, (0.0,))), {}) for s in SHAPES]
 
 
+def sloped(rng):
+    return [(args, {"negative_slope": slope}) for (args, _), slope in zip(masked(rng), (0.01, 0.0, 1.5, -0.5, 0.3))]
+
+
+def bounded(rng):
+    return [((normal(rng, s), normal(rng, s, (-1.0, 0.5))), {"min_val": -1.0, "max_val": 0.5}) for s in SHAPES]
+
+
 def relu6_or_so(x, *, min_val, max_val):
     return np.minimum(np.maximum(x, min_val), max_val)
 
@@ -162,6 +170,8 @@ ROWS = [
     Row(activation._leaky_relu, unary(away=(0.0,), params=[
         {"negative_slope": s} for s in (0.01, 0.0, 1.5, -0.5)]),
         lambda x, *, negative_slope: np.where(x > 0, x, x * negative_slope)),
+    Row(activation.leaky_relu_vjp, sloped, lambda g, x, *, negative_slope: g * np.where(x > 0, 1, negative_slope),
+        linear=(0,)),
     Row(activation._elu, unary(away=(0.0,), params=({"alpha": 1.0}, {"alpha": 0.3})), elu),
     Row(activation.silu, unary(), lambda x: x * special.expit(x)),
     Row(activation._softplus, unary(away=(0.8,), params=(
@@ -169,4 +179,6 @@ ROWS = [
     Row(activation._gelu, unary(params=({"approximate": "none"}, {"approximate": "tanh"})), gelu),
     Row(activation._hardtanh, unary(away=(-1.0, 0.5), params=(
         {"min_val": -1.0, "max_val": 0.5},)), relu6_or_so),
+    Row(activation.hardtanh_vjp, bounded, lambda g, x, *, min_val, max_val: g * ((min_val < x) & (x < max_val)),
+        linear=(0,)),
 ]

@@ -43,8 +43,23 @@ def relu_vjp(g: np.ndarray, ans: np.ndarray) -> np.ndarray:
     return keep(np.logical_not(np.less_equal(ans, 0)), g)
 
 
-register("numpy", "relu", relu)
-register("numpy", "relu_vjp", relu_vjp)
+def leaky_relu(x: np.ndarray, slope: float) -> np.ndarray:
+    """x where x > 0, else slope x."""
+    if 0 < slope <= 1:
+        return np.maximum(x, x * slope)
+    return np.where(x > 0, x, np.minimum(x, 0) * slope)
+
+
+def leaky_relu_vjp(g: np.ndarray, x: np.ndarray, slope: float) -> np.ndarray:
+    """g where x > 0, else slope g."""
+    return np.where(x > 0, g, g * slope)
+
+
+def hardtanh_vjp(g: np.ndarray, x: np.ndarray, least: float, most: float) -> np.ndarray:
+    """g where least < x < most (or x is nan), else 0."""
+    return keep(np.logical_not((x <= least) | (x >= most)), g)
+
+
 
 
 def choose(mask: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -104,3 +119,9 @@ def erf(x: np.ndarray) -> np.ndarray:
         np.bitwise_or(sign, np.iinfo(bits).max, out=sign)
         np.bitwise_and(sign, y.view(bits), out=sign)  # keep y's sign bit where x is negative
     return out
+
+
+for operation, function in (("relu", relu), ("relu_vjp", relu_vjp), ("leaky_relu", leaky_relu),
+                            ("leaky_relu_vjp", leaky_relu_vjp), ("hardtanh", np.clip),
+                            ("hardtanh_vjp", hardtanh_vjp), ("sigmoid", sigmoid)):
+    register("numpy", operation, function)

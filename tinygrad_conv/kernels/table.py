@@ -13,6 +13,9 @@ Operations and their arguments, x (N, C, H, W), with a `Geometry`:
     averages_adjoint(g, divisor, geometry)
 
     relu(x)    relu_vjp(g, ans)            of any shape
+    leaky_relu(x, slope)                   leaky_relu_vjp(g, x, slope)
+    hardtanh(x, least, most)               hardtanh_vjp(g, x, least, most)
+    sigmoid(x)
     log_softmax(x, axis)    log_softmax_vjp(g, ans, axis)
     matmul(x, y)    linear(x, w, b)        of matrices; x w^T + b
     slabs(x)                               (groups, rows, numbers), dense: the sums over the rows
@@ -48,6 +51,7 @@ class Kernel(NamedTuple):
 kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
     "conv2d", "input_adjoint", "weight_adjoint", "averages", "averages_adjoint",
     "maxima", "maxima_scatter", "maxima_gather", "maxima_indices", "relu", "relu_vjp",
+    "leaky_relu", "leaky_relu_vjp", "hardtanh", "hardtanh_vjp", "sigmoid",
     "log_softmax", "log_softmax_vjp", "slabs",
     "matmul", "linear", "overwrite", "normalize", "normalize_adjoint", "scale")}
 
@@ -64,6 +68,9 @@ SHAPES: dict[str, Callable[..., Any]] = {  # of the results; a list if there are
     "maxima_indices": lambda x, y, geometry: y.shape,
     "relu": lambda x: x.shape,
     "relu_vjp": lambda g, ans: np.broadcast_shapes(g.shape, ans.shape),
+    **{name: lambda x, *numbers: x.shape for name in ("leaky_relu", "hardtanh", "sigmoid")},
+    **{name: lambda g, x, *numbers: np.broadcast_shapes(g.shape, x.shape)
+       for name in ("leaky_relu_vjp", "hardtanh_vjp")},
     "log_softmax": lambda x, axis: x.shape,
     "log_softmax_vjp": lambda g, ans, axis: np.broadcast_shapes(g.shape, ans.shape),
     "slabs": lambda x: (len(x), x.shape[2]),

@@ -38,12 +38,21 @@ relu = unary("relu", lambda x: run("relu", x),
 
 @primitive
 def _leaky_relu(x, *, negative_slope=0.01):  # the default is left out of pictures
-    if 0 < negative_slope <= 1:
-        return np.maximum(x, x * negative_slope)
-    return np.where(x > 0, x, np.minimum(x, 0) * negative_slope)
+    return run("leaky_relu", x, negative_slope)
 
 
-_leaky_relu.defvjp(lambda g, ans, x, *, negative_slope: where(x > 0, g, g * negative_slope))
+@primitive
+def leaky_relu_vjp(g, x, *, negative_slope):
+    """g where x > 0, else negative_slope * g: the derivative of leaky_relu, in one pass.
+
+    >>> leaky_relu_vjp([3.0, 4.0], [0.0, 2.0], negative_slope=0.5).data.tolist()
+    [1.5, 4.0]
+    """
+    return run("leaky_relu_vjp", g, x, negative_slope)
+
+
+_leaky_relu.defvjp(lambda g, ans, x, **slope: leaky_relu_vjp(g, x, **slope))
+leaky_relu_vjp.defvjp(lambda h, out, g, x, **slope: leaky_relu_vjp(h, x, **slope), None)
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
@@ -162,11 +171,21 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
 
 @primitive
 def _hardtanh(x, *, min_val, max_val):
-    return np.clip(x, min_val, max_val)
+    return run("hardtanh", x, min_val, max_val)
 
 
-_hardtanh.defvjp(lambda g, ans, x, *, min_val, max_val:
-                 where(x <= min_val, 0.0, where(x >= max_val, 0.0, g)))
+@primitive
+def hardtanh_vjp(g, x, *, min_val, max_val):
+    """g where min_val < x < max_val (or x is nan), else 0: the derivative of hardtanh, in one pass.
+
+    >>> hardtanh_vjp([3.0, 4.0], [1.0, 0.5], min_val=-1.0, max_val=1.0).data.tolist()
+    [0.0, 4.0]
+    """
+    return run("hardtanh_vjp", g, x, min_val, max_val)
+
+
+_hardtanh.defvjp(lambda g, ans, x, **bounds: hardtanh_vjp(g, x, **bounds))
+hardtanh_vjp.defvjp(lambda h, out, g, x, **bounds: hardtanh_vjp(h, x, **bounds), None)
 
 
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:

@@ -97,7 +97,8 @@ def _of_matrices(x: np.ndarray, y: np.ndarray, *b: np.ndarray | None) -> bool:
         a.flags.aligned and not any([s % a.itemsize for s in a.strides]) for a in arrays])
 
 
-def _one_run(*arrays: np.ndarray) -> bool:
+def _one_run(*call: Any) -> bool:
+    arrays = [a for a in call if isinstance(a, np.ndarray)]
     return _known(*arrays) and bool(_module("arrays").one_run(*arrays))
 
 
@@ -106,7 +107,7 @@ def _along_a_row(*call: Any) -> bool:
     return arrays[0].strides[axis] == arrays[0].itemsize and _one_run(*arrays)
 
 
-def _worth_numbers(x: np.ndarray, *rest: np.ndarray) -> bool:
+def _worth_numbers(x: np.ndarray, *rest: Any) -> bool:
     return x.size >= NUMBERS_WORTH
 
 
@@ -132,7 +133,8 @@ if HERE:
     for operation in ("maxima_scatter", "maxima_gather"):
         register("compiled", operation, _late("family", operation), _pooling,
                  lambda g, x, *rest: _worth_pooling(x))
-    for operation in ("relu", "relu_vjp"):
+    for operation in ("relu", "relu_vjp", "leaky_relu", "leaky_relu_vjp", "hardtanh", "hardtanh_vjp",
+                      "sigmoid"):
         register("compiled", operation, _late("pointwise", "computed", operation), _one_run, _worth_numbers)
     register("compiled", "log_softmax", _late("softmax", "forward"), _along_a_row, _worth_numbers)
     register("compiled", "log_softmax_vjp", _late("softmax", "adjoint"), _along_a_row, _worth_numbers)
