@@ -39,7 +39,8 @@ def test_every_geometry_is_planted_with_each_error_of_a_geometry(row):
 
 def test_every_kernel_of_the_table_has_planted_errors():
     others = {"relu", "relu_vjp", "leaky_relu", "leaky_relu_vjp", "hardtanh", "hardtanh_vjp", "sigmoid", "log_softmax",
-              "log_softmax_vjp", "slabs", "matmul", "linear", "overwrite", "normalize", "normalize_adjoint", "scale"}  # of machine code only; NumPy's is the op itself
+              "log_softmax_vjp", "slabs", "matmul", "linear", "overwrite",
+              "normalize", "normalize_adjoint", "scale"}  # of machine code only; NumPy's is the op itself
     assert set(plant_errors.KERNEL_ERRORS) == set(plant_errors.kernels.kernels) - others
     assert {op for op, _ in plant_errors.KERNEL_ERRORS.values()} == {row.name for row in GEOMETRICAL}
 
