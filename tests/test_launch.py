@@ -197,7 +197,7 @@ def test_one_thread_asks_no_worker(kernel):
     assert away()
     tg.set_num_threads(1)
     try:
-        assert launch.parts_of(100, True) == 1
+        assert launch.parts_of(100, 9) == 1
         check(kernel, 10, 3)  # parts by number all the same
         assert launch.team().fields[launch.AWAKE] == 0
     finally:
@@ -205,8 +205,13 @@ def test_one_thread_asks_no_worker(kernel):
 
 
 def test_parts_are_no_more_than_there_is_to_do():
-    assert launch.parts_of(0, True) == launch.parts_of(1, True) == launch.parts_of(100, False) == 1
-    assert launch.parts_of(2, True) == 2 == tg.get_num_threads()
+    assert launch.parts_of(0, 9) == launch.parts_of(1, 9) == launch.parts_of(100, 0.9) == 1
+    assert launch.parts_of(2, 9) == launch.parts_of(100, 1) == 2 == tg.get_num_threads()
+    tg.set_num_threads(16)
+    try:
+        assert launch.parts_of(100, 5.5) == 6 and launch.parts_of(100, 1e9) == 16  # no more than it is worth
+    finally:
+        tg.set_num_threads(2)
 
 
 def test_interrupts_come_after_the_call(kernel):

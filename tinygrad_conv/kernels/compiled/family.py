@@ -123,7 +123,7 @@ def _convolve(make: Callable[..., plans.Plan], x: np.ndarray, w: np.ndarray, b: 
     packed = np.empty(found.packed, dtype)
     px, pw, pb, py, pk, po, pp = places(x, w, b, y, packed, found.offsets, plan.numbers)
     launch(found.pack, [pw, pk, po, *found.counts, *found.strides], 1)
-    parts, room = parts_of(n * plan.bands, y.size * found.packed // max(1, shape.filters) > WORTH_THREADS
+    parts, room = parts_of(n * plan.bands, y.size * found.packed // max(1, shape.filters) / WORTH_THREADS
                            ), plan.cells * shape.scratch
     scratch, yh = np.empty(parts * room, dtype), size[1] * channels
     launch(kernel, [px, pk, pb, py, *places(scratch), pp, room, plan.bands, plan.fields, sn, sh, sw, sc,
@@ -195,7 +195,7 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
     g = _last(g, dtype)
     pg, px, pp = places(g, x, plan.numbers)
     gh = g.shape[2] * g.shape[3]
-    parts, room = parts_of(n * plan.bands, g.size * kh * kw * c > WORTH_THREADS), plan.cells * shape.scratch
+    parts, room = parts_of(n * plan.bands, g.size * kh * kw * c / WORTH_THREADS), plan.cells * shape.scratch
     dw, scratch = np.zeros((parts, *size), dtype), np.empty(parts * room, dtype)
     ps, pd = places(dw, scratch)
     launch(kernel, [px, pg, ps, pd, pp, room, dw[0].size, plan.bands, plan.fields, sn, sh, sw, sc,
@@ -230,7 +230,7 @@ def _pool(generator: Callable[..., Any], geometry: Geometry, size: tuple[int, ..
         arrays.append(np.ascontiguousarray(np.broadcast_to(divisor, geometry.out), dtype))
     result = np.empty((n, *size, c), dtype)
     launch(kernel, [*places(*arrays, result), *rest], n,
-           parts_of(n, result.nbytes + arrays[0].nbytes > BYTES_WORTH_THREADS))
+           parts_of(n, (result.nbytes + arrays[0].nbytes) / BYTES_WORTH_THREADS))
     result, last = result.transpose(0, 3, 1, 2), images[like].strides[1] == images[like].itemsize
     return result if last else np.ascontiguousarray(result)
 

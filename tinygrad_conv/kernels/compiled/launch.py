@@ -199,9 +199,9 @@ def team() -> Team:
     return made
 
 
-def parts_of(count: int, worth: bool) -> int:
-    """Into how many parts a call is cut: one a thread, if it is worth it."""
-    return max(1, min(parallel.get_num_threads(), count, PARTS)) if worth else 1
+def parts_of(count: int, worth: float) -> int:
+    """Into how many parts a call is cut: one a thread, if it is so many times worth handing one over."""
+    return max(1, min(parallel.get_num_threads(), count, PARTS, 1 + int(worth)))
 
 
 def launch(kernel: int, arguments: Sequence[int], count: int, parts: int = 1) -> None:

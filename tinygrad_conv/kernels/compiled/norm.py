@@ -232,7 +232,7 @@ def _sums(form: Form, *arrays: np.ndarray) -> Sums:
     """Of x, or of x and g, for each channel."""
     x, (outer, kept, inner), count = arrays[0], form[:3], len(arrays)
     kernel, units, sizes = _sums_of(outer, kept, inner, NUMBERS[x.dtype], count)
-    parts = parts_of(units, x.nbytes * count > BYTES_WORTH_THREADS)
+    parts = parts_of(units, x.nbytes * count / BYTES_WORTH_THREADS)
     sums = np.zeros((parts, 2 * count, kept))
     launch(kernel, [*places(*arrays, sums), *sizes], units, parts)
     n, (first, square, *more) = outer * inner, sums[0] if parts == 1 else np.add.reduce(sums)
@@ -261,7 +261,7 @@ def _passed(form: Form, table: Sequence[np.ndarray], *arrays: np.ndarray) -> np.
     for row, coefficient in zip(rows, table):
         row[...] = coefficient
     launch(kernel, [*places(*arrays, rows, out), *sizes], units,
-           parts_of(units, x.nbytes * (len(arrays) + 1) > BYTES_WORTH_THREADS))
+           parts_of(units, x.nbytes * (len(arrays) + 1) / BYTES_WORTH_THREADS))
     return out
 
 

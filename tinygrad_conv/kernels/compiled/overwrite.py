@@ -112,7 +112,7 @@ def overwrite(rule: Rule, rows: Sequence[Sequence[np.ndarray]], numbers: Sequenc
     number = NUMBERS[dtype]
     launch(made(ruled, rule, number, lanes_for(number, BLOCK), count, len(numbers)),
            places(table, blocks, given), len(blocks),
-           parts_of(len(blocks), BLOCK * len(blocks) * count * dtype.itemsize > BYTES_WORTH_THREADS))
+           parts_of(len(blocks), BLOCK * len(blocks) * count * dtype.itemsize / BYTES_WORTH_THREADS))
 
 
 def serves(rule: Rule, rows: Sequence[Sequence[np.ndarray]], numbers: Sequence[float], written: int) -> bool:

@@ -92,5 +92,5 @@ def computed(name: str, *call: Any) -> np.ndarray:
     number, given = NUMBERS[out.dtype], np.array(numbers, out.dtype)
     launch(made(elementwise, name, number, lanes_for(number, out.size)),
            [*places(*arrays, out, given), out.size],
-           blocks := -(-out.size // BLOCK), parts_of(blocks, out.nbytes * len(arrays) > BYTES_WORTH_THREADS))
+           blocks := -(-out.size // BLOCK), parts_of(blocks, out.nbytes * len(arrays) / BYTES_WORTH_THREADS))
     return out

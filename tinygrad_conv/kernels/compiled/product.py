@@ -117,7 +117,7 @@ def _outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     shape = Tile(number, lanes, _even(m, registers // vectors), vectors, n)
     count = -(-m // shape.rows) * -(-n // (vectors * lanes))
     launch(made(outer, shape), [*places(a, b, c), m, k, *_strides(a), _strides(b)[0]], count,
-           parts_of(count, m * n * k > WORTH_THREADS))
+           parts_of(count, m * n * k / WORTH_THREADS))
     return c
 
 
@@ -128,7 +128,7 @@ def _inner(a: np.ndarray, b: np.ndarray, bias: np.ndarray) -> np.ndarray:
     shape = Tile(number, lanes, _even(m, min(4, registers // columns)), columns, k)
     count = -(-m // shape.rows) * -(-n // columns)
     launch(made(inner, shape), [*places(a, b, bias, c), m, n, _strides(a)[0], _strides(b)[0]], count,
-           parts_of(count, m * n * k > WORTH_THREADS))
+           parts_of(count, m * n * k / WORTH_THREADS))
     return c
 
 

@@ -91,7 +91,7 @@ def _run(generator: Callable[..., Code], axis: int, inputs: list[np.ndarray], *r
     size, number = inputs[0].shape[axis], NUMBERS[inputs[0].dtype]
     rows = inputs[0].size // size
     launch(made(generator, number, lanes_for(number, size), size), places(*inputs, *results), rows,
-           parts_of(rows, inputs[0].nbytes * 2 > BYTES_WORTH_THREADS))
+           parts_of(rows, inputs[0].nbytes * 2 / BYTES_WORTH_THREADS))
 
 
 def forward(x: np.ndarray, axis: int) -> np.ndarray:

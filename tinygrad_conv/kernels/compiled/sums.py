@@ -48,7 +48,7 @@ def slabs(x: np.ndarray) -> np.ndarray:
     """The sums (groups, kept) over the rows of x (groups, rows, kept), dense."""
     groups, count, kept = x.shape
     number, blocks = NUMBERS[x.dtype], -(-count // BLOCK)
-    parts = parts_of(groups * blocks, x.nbytes > BYTES_WORTH_THREADS)
+    parts = parts_of(groups * blocks, x.nbytes / BYTES_WORTH_THREADS)
     sums = np.zeros((parts, groups, kept))
     launch(made(rows, number, lanes_for(number, kept), kept),
            [*places(x, sums), count, blocks, groups * kept], groups * blocks, parts)

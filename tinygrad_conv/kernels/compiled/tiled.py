@@ -57,7 +57,7 @@ def _convolved(x: np.ndarray, u: np.ndarray, b: np.ndarray | None, shape: Tiling
     y, x = np.empty((len(x), *geometry.out, shape.filters), x.dtype), _last(x)
     b = np.zeros(shape.filters, x.dtype) if b is None else np.ascontiguousarray(b)
     count = -(-sizes[6] // shape.tile)
-    parts = parts_of(count, sizes[6] * 16 * shape.channels * shape.filters > WORTH_THREADS)
+    parts = parts_of(count, sizes[6] * 16 * shape.channels * shape.filters / WORTH_THREADS)
     bad, scratch = np.zeros((parts, shape.lanes), x.dtype), np.empty(parts * shape.room, x.dtype)
     launch(made(winograd.forward, shape), [*places(x, u, b, y, bad, scratch), *sizes], count, parts)
     return y.transpose(0, 3, 1, 2) if np.isfinite(bad).all() else None
@@ -70,7 +70,7 @@ def _transformed(w: np.ndarray, shape: Tiling, taps: np.ndarray, channel: int, f
     launch(made(conv.pack, shape.number, shape.width),
            [*places(w, packed, taps), 1, 9, shape.channels, shape.filters, 0, channel, filter], 1)
     launch(made(winograd.weights, shape), places(packed, u), rows,
-           parts_of(rows, u.nbytes > BYTES_WORTH_THREADS))
+           parts_of(rows, u.nbytes / BYTES_WORTH_THREADS))
     return u
 
 
@@ -94,13 +94,13 @@ def weight_adjoint(g: np.ndarray, x: np.ndarray, geometry: Geometry) -> np.ndarr
     o, c, sizes, dtype = g.shape[1], x.shape[1], _sizes(geometry, len(x)), x.dtype
     shape = _tiling(NUMBERS[dtype], c, o)
     count = -(-sizes[6] // shape.tile)
-    parts = parts_of(count, sizes[6] * 16 * c * o > WORTH_THREADS)
+    parts = parts_of(count, sizes[6] * 16 * c * o / WORTH_THREADS)
     g, x, scratch = _last(g), _last(x), np.empty(parts * shape.room, dtype)
     sums, dw = np.zeros((parts, ENTRIES, c, shape.padded), dtype), np.empty((3, 3, c, shape.padded), dtype)
     launch(made(winograd.adjoint, shape), [*places(x, g, sums, scratch), *sizes], count, parts)
     total = sums[0] if parts == 1 else np.add.reduce(sums)
     rows = c * shape.padded // shape.lanes
     launch(made(winograd.filters, shape), places(total, dw), rows,
-           parts_of(rows, total.nbytes > BYTES_WORTH_THREADS))
+           parts_of(rows, total.nbytes / BYTES_WORTH_THREADS))
     dw = np.ascontiguousarray(dw[..., :o].transpose(3, 2, 0, 1))
     return dw if np.isfinite(dw).all() else None
