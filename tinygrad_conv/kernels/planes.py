@@ -72,8 +72,11 @@ def bin_averages(x: np.ndarray, out: Pair) -> np.ndarray:
 
 def bin_averages_adjoint(g: np.ndarray, size: Pair) -> np.ndarray:
     """dx[n,c,u,v] = the sum of g over the bins that hold cell (u, v), each by its number of cells."""
-    if g.shape[2:] == (1, 1):  # lies both ways; the images that were averaged have channels last
-        g = np.ascontiguousarray(g.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    if g.shape[2:] == (1, 1):  # lies both ways; the images that were averaged had channels last
+        g = g.transpose(0, 2, 3, 1).astype(compute_dtype(g), copy=False)
+        dx = np.empty((len(g), *size, g.shape[3]), g.dtype)
+        dx[...] = g / g.dtype.type(size[0]) / g.dtype.type(size[1])
+        return dx.transpose(0, 3, 1, 2)
     for n in size:
         dx = _like(g, (n, g.shape[3]), compute_dtype(g))
         for i, rows in enumerate(bins(n, g.shape[2])):
