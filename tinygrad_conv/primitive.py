@@ -12,6 +12,7 @@ import copy
 import functools
 import inspect
 import itertools
+import operator
 import os
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from .tensor import Tensor, share
 P = ParamSpec("P")
 _home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = tuple(os.path.join(_home, package, "") for package in ("tinygrad_conv", "nn"))
+SMALL = 1024  # numbers: to drop fewer from the tape takes longer than it is worth
 _new = object.__new__  # here a constructor's own call would cost more than the rest of it
 ndarray = np.ndarray
 
@@ -71,16 +73,33 @@ class Node:
         return self.code.co_filename, line or self.code.co_firstlineno
 
 
-class Freed:
-    """What is left of a tensor once `backward()` has used it: all but its values."""
+class Outline:
+    """What is left of an array when its values are gone."""
 
-    __slots__ = ("node", "index", "shape", "dtype", "name", "requires_grad", "memory")
+    __slots__ = ("shape", "dtype", "ndim", "size")
+
+
+class Freed:
+    """What is left of a tensor that the tape no longer keeps: all but its values.
+
+    `backward()` frees what it has used; a call keeps no values that no derivative needs (`defsaved`).
+    """
+
+    __slots__ = ("node", "index", "_data", "name", "_requires_grad", "memory")
+    shape, dtype, ndim, size = [property(operator.attrgetter(f"_data.{part}")) for part in Outline.__slots__]
+    requires_grad = property(operator.attrgetter("_requires_grad"))
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise RuntimeError("the tape has not kept these values: backward() has freed them, or their op says "
+                           "by defsaved that its VJPs need only shape and dtype")
 
 
 def _freed(t: Any) -> Freed:
-    left, array = _new(Freed), t._data
+    left, outline, array = _new(Freed), _new(Outline), t._data
+    outline.shape, outline.dtype = array.shape, array.dtype
+    outline.ndim, outline.size = array.ndim, array.size
     left.node, left.index, left.name, left.memory = t.node, t.index, t.name, t.memory
-    left.shape, left.dtype, left.requires_grad = array.shape, array.dtype, t._requires_grad
+    left._data, left._requires_grad = outline, t._requires_grad
     return left
 
 
@@ -135,6 +154,8 @@ class Primitive(Generic[P]):
         self.vjps: tuple[Callable[..., Any] | None, ...] = ()
         self.variadic_vjp: Callable[..., Any] | None = None
         self.joint_vjp: Callable[..., Any] | None = None
+        self.unsaved: tuple[int, ...] = ()  # the arguments whose values no derivative needs
+        self.saves_ans = True
         self.cost: Callable[..., int] | None = None
         self.label: Callable[..., str] | None = None
         self.notes: dict[str, str] = {}
@@ -174,6 +195,21 @@ class Primitive(Generic[P]):
         It runs once a call, if any of them is needed.
         """
         self.joint_vjp = vjp
+
+    def defsaved(self, *names: str) -> None:
+        """Whose values the VJPs need: arguments by name, and "ans"; by default all. The tape keeps no others.
+
+        Of the rest the VJPs get shape and dtype.
+
+        Raises:
+            TypeError: for a name that is none of these.
+        """
+        known = {*self.names, "ans"}
+        if not known.issuperset(names):
+            raise TypeError(f"{self.name}.defsaved: expects names among {', '.join(sorted(known))}, got "
+                            f"{names}")
+        self.unsaved = tuple([i for i, name in enumerate(self.names) if name not in names])
+        self.saves_ans = "ans" in names
 
     # ----- facets: what a reader of the tape may ask about a call -----
 
@@ -238,7 +274,7 @@ class Primitive(Generic[P]):
                 break
             args += (params.pop(self.names[i]),)
         for name, value in params.items():
-            if value.__class__ in FIXED:
+            if value.__class__ in FIXED or value.__class__ is tuple and FIXED.issuperset(map(type, value)):
                 continue
             if isinstance(value, Iterator):
                 raise TypeError(f"{self.name}: parameter {name!r} is an iterator, used up when the "
@@ -300,6 +336,8 @@ class Primitive(Generic[P]):
             for t in args:
                 if t.memory.unsettled:
                     t.memory.record()
+        if node is not None and self.unsaved and arrays[0].size > SMALL:
+            node.inputs = self._kept(args)
         if value.__class__ is list:
             return self._several(value, node, args, backward)  # type: ignore[return-value]
         memory = None
@@ -318,6 +356,16 @@ class Primitive(Generic[P]):
         out.memory = memory or (Fixed() if backward else Memory())
         return out
 
+    def _kept(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The inputs of a call as the tape keeps them: without large values that no derivative needs."""
+        for i in self.unsaved:
+            if i < len(args):
+                t = args[i]
+                if t._data.size > SMALL and t.node is not None and t.memory.__class__ is Fixed and (
+                        not t.node.primitive.saves_ans):
+                    args = args[:i] + (_freed(t),) + args[i + 1:]
+        return args
+
     def _several(self, values: list[np.ndarray], node: Node | None, inputs: tuple[Any, ...],
                  fixed: bool) -> tuple[Tensor, ...]:
         """Wrap the outputs of an op that has several; also the integer ones are kept for the derivative."""
@@ -332,7 +380,7 @@ class Primitive(Generic[P]):
                 out.node, out.index, out._requires_grad = node, i, True
             outputs.append(out)
         if node is not None:
-            node.values = tuple([t.detach() for t in outputs])
+            node.values = tuple([t.detach() if self.saves_ans else _freed(t.detach()) for t in outputs])
         return tuple(outputs)
 
     def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:
@@ -400,7 +448,7 @@ def _frozen(value: Any) -> Any:
         return value
     if isinstance(value, PLAIN):
         return copy.deepcopy(value)
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not FIXED.issuperset(map(type, value)):
         parts = [part if part.__class__ in FIXED else _frozen(part) for part in value]
         if any(part is not given for part, given in zip(parts, value)):
             return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
@@ -447,14 +495,15 @@ def primitive(fn: Callable[P, Any]) -> Primitive[P]:
 
     Arrays are positional; everything else is keyword-only (`def op(x, y, *, axis)`) and reaches the VJPs
     under the same keyword. There is one VJP for each array, `vjp(g, ans, *inputs, **params)`: g is the
-    cotangent, ans the result, and all of them are tensors. It uses only these and constants: an array
-    kept from the forward pass would make second derivatives silently wrong. Broadcasting need not be
-    undone. `None` in place of a VJP says that no gradient flows. An op with several outputs returns a
-    tuple; g and ans are then tuples. An op of any number of arrays takes one VJP, whose first argument is
-    the position of the array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Where the gradients come
-    of the same work, one function may return all, as a tuple: `op.defvjp_joint(...)`. Never write into an
-    input. Numbers, words, arrays and their lists, tuples, dictionaries and data classes are copied for the
-    VJPs where they could change; leave any other object that is a parameter as it is until `backward()`.
+    cotangent, ans the result, and all of them are tensors. It uses only these and constants: an array kept
+    from the forward pass would make second derivatives silently wrong. Broadcasting need not be undone.
+    `None` in place of a VJP says that no gradient flows. An op with several outputs returns a tuple; g and
+    ans are then tuples. An op of any number of arrays takes one VJP, whose first argument is the position
+    of the array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Where the gradients come of the same
+    work, one function may return all, as a tuple: `op.defvjp_joint(...)`. VJPs that need only the shapes of
+    some arguments may say so: `op.defsaved("x")` keeps x alone. Never write into an input. Numbers, words,
+    arrays and their lists, tuples, dictionaries and data classes are copied for the VJPs where they could
+    change; leave any other object that is a parameter as it is until `backward()`.
     `tg.check_grads` tests it all.
 
     Example:

@@ -97,11 +97,11 @@ def vjp_arguments(output: Made, parts: dict[int, Tensor]) -> tuple[Any, Any]:
         check_usable(node)
     answers = []
     for i, value in enumerate(values):
-        t = value.detach()
-        if t.dtype.kind == "f":
+        t = value.detach() if isinstance(value, Tensor) else value  # without values, no VJP looks at it
+        if t.dtype.kind == "f" and t is not value:
             t.node, t.index, t._requires_grad = node, i, True
         answers.append(t)
-    g = tuple([parts[i] if i in parts else share(np.zeros_like(v._data)) for i, v in enumerate(values)])
+    g = tuple([parts[i] if i in parts else share(np.zeros(v.shape, v.dtype)) for i, v in enumerate(values)])
     return g, tuple(answers)
 
 

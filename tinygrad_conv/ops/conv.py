@@ -71,6 +71,9 @@ _conv2d_weight.defvjp(
     lambda v, ans, g, x, *, geometry: _conv2d(x, v, geometry=geometry),
     lambda v, ans, g, x, *, geometry: _conv_transpose2d(g, v, geometry=geometry))
 
+for _op in (_conv2d, _conv_transpose2d, _conv2d_weight):
+    _op.defsaved(*_op.names[:2])
+
 # What a reader of the tape asks. The sums are those of the derivation; products with padding count.
 _SUM_Y, _SUM_DX, _SUM_DW = "summed over c, kh, kw", "summed over o, kh, kw", "summed over n, oh, ow"
 _conv2d.defnotes(_SUM_Y, x=_SUM_DX, w=_SUM_DW, b="summed over n, oh, ow")
