@@ -30,7 +30,8 @@ from .tape import tape
 _tensor.ops, _tensor.autodiff, _tensor.numpy_protocol = ops, _autodiff, _numpy_protocol  # what methods call
 
 __all__ = [
-    "Drawing", "Tensor", "advice", "arange", "arguments", "attach_failure", "change", "check_grads",
+    "Drawing", "Tensor", "advice", "arange", "arguments", "attach_failure", "certify", "change",
+    "check_grads",
     "draw", "explain", "eye", "failed_graph", "from_numpy", "full", "full_like", "get_num_threads",
     "grad", "graph", "is_recording", "kernels_in_use", "linspace", "multiply_adds", "no_grad", "normal",
     "ones", "ones_like", "overwrite", "permutation", "primitive", "profile", "rand", "randint", "randn",
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 
 if _typing.TYPE_CHECKING:
     from . import explain
+    from .certify.certificate import certify
     from .config import show_config
     from .draw.drawing import Drawing, draw
     from .draw.failure import attach_failure, failed_graph
@@ -54,5 +56,5 @@ if _typing.TYPE_CHECKING:
 advice.late(__name__, {
     "Drawing": "draw.drawing", "draw": "draw.drawing", "graph": "draw.graph", "multiply_adds": "draw.measure",
     "attach_failure": "draw.failure", "failed_graph": "draw.failure", "explain": "",
-    "check_grads": "gradcheck", "show_config": "config", "profile": "draw.profiling",
+    "certify": "certify.certificate", "check_grads": "gradcheck", "show_config": "config", "profile": "draw.profiling",
 }, advice.FUNCTIONS, [name for name, value in vars(Tensor).items() if callable(value)], "t.{}(...)")

@@ -15,9 +15,10 @@ import itertools
 import operator
 import os
 import types
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from sys import _getframe, getrefcount
-from typing import Any, Generic, ParamSpec
+from typing import Any, Generic, ParamSpec, overload
 
 import numpy as np
 
@@ -33,6 +34,7 @@ OURS = tuple(os.path.join(_home, package, "") for package in ("tinygrad_conv", "
 SMALL = 1024  # numbers: to drop fewer from the tape takes longer than it is worth
 _new = object.__new__  # here a constructor's own call would cost more than the rest of it
 ndarray = np.ndarray
+registered: weakref.WeakSet[Primitive[Any]] = weakref.WeakSet()  # all there are
 
 
 class _Files(dict[str, bool]):
@@ -160,6 +162,10 @@ class Primitive(Generic[P]):
         self.label: Callable[..., str] | None = None
         self.notes: dict[str, str] = {}
         self.broadcasts = False
+        self.samples: list[tuple[Any, ...]] = []
+        self.axes: dict[str, tuple[str, ...]] = {}
+        self.certificate: Any = None  # of the last `tg.certify`
+        registered.add(self)
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -231,6 +237,24 @@ class Primitive(Generic[P]):
     def defbroadcast(self) -> None:
         """The op works entry by entry: its arguments broadcast, their gradients are summed back."""
         self.broadcasts = True
+
+    def defsamples(self, samples: Iterable[tuple[Any, ...]], **axes: str) -> None:
+        """Calls with which `tg.certify` checks the op: tuples of arguments; a dict at the end goes by keyword.
+
+        `axes` are the names of an argument's axes, for reports: `defsamples(samples, w="out in kh kw")`.
+
+        Raises:
+            TypeError: for a sample that is no tuple, or the axes of what is no argument.
+        """
+        samples = list(samples)
+        for sample in samples:
+            if not isinstance(sample, tuple):
+                raise TypeError(f"{self.name}.defsamples: expects a list of tuples of arguments, got "
+                                f"{type(sample).__name__}; write [(x,)]")
+        if not axes.keys() <= {*self.names}:
+            raise TypeError(f"{self.name}.defsamples: expects axes of {', '.join(self.names)}, got "
+                            f"{', '.join(axes)}")
+        self.samples, self.axes = samples, {name: tuple(words.split()) for name, words in axes.items()}
 
     # ----- calling -----
 
@@ -490,7 +514,11 @@ def _placed(value: np.ndarray, inputs: tuple[Any, ...]) -> tuple[np.ndarray, Any
     return value.copy(order="K"), None
 
 
-def primitive(fn: Callable[P, Any]) -> Primitive[P]:
+@overload
+def primitive(fn: Callable[P, Any]) -> Primitive[P]: ...
+@overload
+def primitive(*, samples: Iterable[tuple[Any, ...]]) -> Callable[[Callable[P, Any]], Primitive[P]]: ...
+def primitive(fn: Any = None, *, samples: Iterable[tuple[Any, ...]] = ()) -> Any:
     """Make a function on arrays an op, which `defvjp` gives derivatives of every order.
 
     Arrays are positional; everything else is keyword-only (`def op(x, y, *, axis)`) and reaches the VJPs
@@ -504,7 +532,7 @@ def primitive(fn: Callable[P, Any]) -> Primitive[P]:
     some arguments may say so: `op.defsaved("x")` keeps x alone. Never write into an input. Numbers, words,
     arrays and their lists, tuples, dictionaries and data classes are copied for the VJPs where they could
     change; leave any other object that is a parameter as it is until `backward()`.
-    `tg.check_grads` tests it all.
+    `tg.certify` tests it all, with `@tg.primitive(samples=[(x,)])` or `op.defsamples([(x,)])`.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -516,4 +544,8 @@ def primitive(fn: Callable[P, Any]) -> Primitive[P]:
         >>> round(tg.grad(tg.grad(softplus2))(0.0).item(), 6)
         0.173287
     """
-    return Primitive(fn)
+    if fn is None:
+        return functools.partial(primitive, samples=samples)
+    op: Primitive[Any] = Primitive(fn)
+    op.defsamples(samples)
+    return op
