@@ -246,13 +246,14 @@ def _timed_vjps_for(self: Primitive[Any], count: int) -> list[Any]:
     return [vjp and timed(vjp) for vjp in _vjps_for(self, count)]
 
 
-def _timed_kernel(operation: str, kernel: table.Kernel, call: tuple[Any, ...]) -> np.ndarray:
+def _timed_kernel(operation: Any, kernel: table.Kernel, call: tuple[Any, ...],
+                  params: dict[str, Any]) -> np.ndarray:
     under_way = vars(_mine).get("events")
     if under_way:
         under_way[-1].families.add(kernel.family)
-        return kernel.function(*call)
+        return kernel.function(*call, **params)
 
     def work(event: Event) -> Any:
         event.families.add(kernel.family)
-        return kernel.function(*call)
-    return _timed(operation, KERNEL, (), work)
+        return kernel.function(*call, **params)
+    return _timed(str(operation), KERNEL, (), work)
