@@ -176,7 +176,7 @@ class Primitive(Generic[P]):
         nothing but its arguments can be differentiated again.
 
         Raises:
-            TypeError: for what is no function, or for more VJPs than there are arguments.
+            TypeError: for anything but functions, or for more VJPs than there are arguments.
         """
         for vjp in vjps:
             if vjp is not None and not callable(vjp):

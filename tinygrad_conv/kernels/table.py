@@ -111,6 +111,8 @@ def families() -> list[str]:
 # While a profile is open: calls the kernel, and notes its family and time
 watched: Callable[[Any, Kernel, tuple[Any, ...], dict[str, Any]], np.ndarray] | None = None
 
+making: list[float] = []  # seconds that each kernel of this process took to be made, or read from disk
+
 _process: list["Choice"] = []  # of the whole process; the last one holds
 _here: ContextVar[str | None] = ContextVar("kernels", default=None)
 
