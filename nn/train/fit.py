@@ -250,8 +250,8 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
                         closing.callback(c.close)
                     for epoch in range(len(history) + 1, epochs + 1):
                         ctrl_c.check()
-                        row = _epoch(run, epoch, epochs, train, valid, loss, clip_grad_norm, callbacks, ctrl_c)
-                        _keep(run, row, last)
+                        _keep(run, _epoch(run, epoch, epochs, train, valid, loss, clip_grad_norm,
+                                          callbacks, ctrl_c), last)
                         _tell(callbacks, "epoch_end", ctrl_c, history.last)
             except KeyboardInterrupt:
                 history.interrupted = True
