@@ -231,14 +231,14 @@ def roughness(call: Call) -> dict[int | None, float]:
     v = [1e-6 * direction(x.shape, rng) for x in call.values]
     g, u = _cotangents(call), [1e-6 * c for c in _cotangents(call, 4)]
     points = []
-    for t in (-1.0, 0.0, 1.0):
+    for t in range(-3, 4):
         at = replace(call, args=call.given(*[np.asarray(x + t * step) for x, step in zip(call.values, v)]))
         points.append([np.concatenate([*[y.ravel() for y in at.outputs], np.zeros(1)]),
                        *at.pull([np.asarray(c + t * step) for c, step in zip(g, u)])])
     rough = {}
-    for i, back, here, on in zip((None, *call.active), *points):
-        scale = np.max(np.abs(here), initial=0.0)
-        bend = np.max(np.abs(on - 2.0 * here + back), initial=0.0)
+    for i, *line in zip((None, *call.active), *points):
+        scale = np.max(np.abs(line), initial=0.0)
+        bend = np.max(np.abs(np.diff(line, 2, axis=0)), initial=0.0)
         rough[i] = float(bend / scale) if scale and np.isfinite(scale) else 0.0
     return rough
 
