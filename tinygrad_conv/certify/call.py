@@ -69,7 +69,7 @@ class Call:
     def run(self) -> tuple[Tensor, ...]:
         """All outputs."""
         with no_grad():
-            return tensors(self.op(*self.args, **self.params))
+            return tensors(self.op(*self.given(*map(share, self.values)), **self.params))
 
     @cached_property
     def outputs(self) -> list[np.ndarray]:
@@ -87,7 +87,7 @@ class Call:
                     ATOL * (1.0 + size * np.isfinite(size)), RTOL, np.random.default_rng(0))
 
     def jacobian(self, i: int) -> np.ndarray:
-        """By differences, d outputs / d argument i: (all outputs' numbers, *its shape)."""
+        """By differences, d outputs / d argument i: (all outputs' numbers, *its shape); nan where there is a kink."""
         x, rng = self.args[i], np.random.default_rng(5)
 
         def rise(step: np.ndarray) -> np.ndarray:
@@ -101,7 +101,8 @@ class Call:
         columns = []
         for k in range(x.size):
             e = np.eye(1, x.size, k).reshape(x.shape)
-            columns.append(rise(e) if linear else slope(lambda t, e=e: rise(t * e), STEP, 1e-8)[0])
+            column, kink = (rise(e), False) if linear else slope(lambda t, e=e: rise(t * e), STEP, 1e-8)
+            columns.append(np.where(kink, np.nan, column))
         return np.array(columns, float).reshape(x.size, -1).T.reshape(-1, *x.shape)
 
     # ----- names -----

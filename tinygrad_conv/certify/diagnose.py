@@ -62,7 +62,7 @@ class Evidence:
         return [self.right_for(g) for g in self.cotangents]
 
     def right_for(self, cotangents: Sequence[np.ndarray]) -> np.ndarray:
-        """J'g."""
+        """J'g; nan at kinks."""
         g = np.concatenate([c.ravel() for c in cotangents])
         return np.tensordot(g, self.jacobian, 1)
 
@@ -107,8 +107,8 @@ class Evidence:
     def close(self, a: Any, b: Any, tolerance: float = FITS) -> bool:
         if a is None or b is None or np.shape(a) != np.shape(b):
             return False
-        scale = max(np.max(np.abs(b), initial=0.0), 1e-3 * np.max(np.abs(self.right[0]), initial=0.0))
-        return bool(np.all(np.abs(a - b) <= tolerance * scale + 1e-9))
+        size = [np.nanmax(np.abs(c), initial=0.0) for c in (b, self.right[0])]
+        return bool(np.all((np.abs(a - b) <= tolerance * max(size[0], 1e-3 * size[1]) + 1e-9) | np.isnan(b)))
 
     def foretold(self, f: Callable[[np.ndarray], np.ndarray]) -> bool:
         """Whether the given gradients are `f` of the right ones."""
@@ -143,6 +143,7 @@ def factors(cases: list[Evidence]) -> Iterator[tuple[str, str]]:
         if any([a is None for a in given]):
             return
         g, right = np.concatenate([np.ravel(a) for a in given]), np.concatenate([r.ravel() for r in case.right])
+        g, right = g[~np.isnan(right)], right[~np.isnan(right)]
         if not np.any(right):
             return
         c = float(g @ right / (right @ right))
