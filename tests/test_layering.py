@@ -29,9 +29,10 @@ LAYERS = [
     ["gradcheck", "creation", "numpy_protocol"],
     ["draw"],
     ["explain"],
+    ["certify"],
     ["__init__"],
 ]
-FOLDERS = {"kernels", "ops", "draw", "explain"}
+FOLDERS = {"kernels", "ops", "draw", "explain", "certify"}
 # The record knows no op and no derivative; kernels know no tensor; ops know no derivative.
 ONLY = {"arguments": set(), "files": set(), "state": set(), "advice": set(), "kernels": {"arguments"},
         "core": {"state"}, "tensor": {"core", "state", "arguments", "advice"}, "operands": {"core", "tensor"},

@@ -214,23 +214,23 @@ AVERAGES = [(x, {"geometry": geometry, **COUNTS[i % 4]}) for i, (x, geometry) in
 pool._avg_pool2d.defsamples([(_normal(*x.shape), given) for x, given in AVERAGES], x=CELLS)
 pool.avg_pool2d_spread.defsamples([(_normal(*x.shape[:2], *given["geometry"].out), given)
                                    for x, given in AVERAGES], g=WINDOWS)
-BINS: list[tuple[Sizes, Sizes]] = [((7, 5), (3, 4)), ((3, 4), (5, 2)), ((4, 6), (2, 3))]
-pool._adaptive_avg_pool2d.defsamples([(_normal(3, 2, *n), {"output_size": out}) for n, out in BINS], x=CELLS)
-pool.adaptive_avg_pool2d_spread.defsamples([(_normal(3, 2, *out), {"size": n}) for n, out in BINS], g=WINDOWS)
-pool._adaptive_max_pool2d.defsamples([(_distinct(3, 2, *n), {"output_size": out}) for n, out in BINS], x=CELLS)
-PLACES: list[tuple[Sizes, Sizes]] = [((3, 4), (2, 3)), ((5, 2), (2, 2))]
+BINS: list[tuple[Sizes, Sizes, Sizes]] = [((3, 2), (7, 5), (3, 4)), ((2, 5), (3, 4), (5, 2)), ((1, 3), (4, 6), (2, 3))]
+pool._adaptive_avg_pool2d.defsamples([(_normal(*nc, *n), {"output_size": out}) for nc, n, out in BINS], x=CELLS)
+pool.adaptive_avg_pool2d_spread.defsamples([(_normal(*nc, *out), {"size": n}) for nc, n, out in BINS], g=WINDOWS)
+pool._adaptive_max_pool2d.defsamples([(_distinct(*nc, *n), {"output_size": out}) for nc, n, out in BINS], x=CELLS)
+PLACES: list[tuple[Sizes, Sizes, Sizes]] = [((3, 2), (3, 4), (2, 3)), ((2, 5), (5, 2), (2, 2)), ((1, 3), (4, 5), (3, 1))]
 
 
-def _places(size: Sizes, out: Sizes) -> np.ndarray:
-    """Cells of planes (3, 2, *size), one or none several times."""
+def _places(batch: Sizes, size: Sizes, out: Sizes) -> np.ndarray:
+    """Cells of planes, one or none several times."""
     cells, count = size[0] * size[1], out[0] * out[1]
-    return np.array([_rng.choice(cells, count) for _ in range(6)]).reshape(3, 2, *out)
+    return np.array([_rng.choice(cells, count) for _ in range(batch[0] * batch[1])]).reshape(*batch, *out)
 
 
 for _op in (pool.pile2d, pool._max_unpool2d):
-    _op.defsamples([(_normal(3, 2, *out), _places(size, out), {"size": size}) for size, out in PLACES])
+    _op.defsamples([(_normal(*nc, *out), _places(nc, size, out), {"size": size}) for nc, size, out in PLACES])
 for _op in (pool.pick2d, pool.max_unpool2d_pick):
-    _op.defsamples([(_normal(3, 2, *size), _places(size, out)) for size, out in PLACES])
+    _op.defsamples([(_normal(*nc, *size), _places(nc, size, out)) for nc, size, out in PLACES])
 
 # ----- normalisation: x, axes, w -----
 

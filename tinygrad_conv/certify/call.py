@@ -11,7 +11,7 @@ import numpy as np
 
 from ..autodiff import vjp
 from ..core import as_array
-from ..gradcheck import Case, slope
+from ..gradcheck import Case, direction, slope
 from ..primitive import Primitive
 from ..state import no_grad
 from ..tensor import Tensor, share
@@ -69,7 +69,7 @@ class Call:
     def run(self) -> tuple[Tensor, ...]:
         """All outputs."""
         with no_grad():
-            return tensors(self.op(*self.args, **self.params))
+            return tensors(self.op(*self.given(*map(share, self.values)), **self.params))
 
     @cached_property
     def outputs(self) -> list[np.ndarray]:
@@ -86,23 +86,24 @@ class Call:
         return Case(self, self.values, op_name(self.op), labels, [None] * len(labels), 1, STEP,
                     ATOL * (1.0 + size * np.isfinite(size)), RTOL, np.random.default_rng(0))
 
-    def jacobian(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """By differences d outputs / d argument i, (all outputs' numbers, *its shape); and where it has a kink."""
-        x = self.args[i]
+    def jacobian(self, i: int) -> np.ndarray:
+        """By differences, d outputs / d argument i: (all outputs' numbers, *its shape); nan where there is a kink."""
+        x, rng = self.args[i], np.random.default_rng(5)
 
-        def numbers(step: np.ndarray) -> np.ndarray:
-            out = replace(self, args=(*self.args[:i], x + step, *self.args[i + 1:])).outputs
-            return np.concatenate([y.ravel() for y in out])
-        start = numbers(np.zeros_like(x))
-        columns, kinks = [], []
+        def rise(step: np.ndarray) -> np.ndarray:
+            out = replace(self, args=(*self.args[:i], np.asarray(x + step), *self.args[i + 1:])).outputs
+            return np.concatenate([(y - y0).ravel() for y, y0 in zip(out, self.outputs)])
+        v = direction(x.shape, rng)
+        once = rise(v)
+        size = np.max(np.abs(once), initial=0.0) + sum([np.max(np.abs(y), initial=0.0) for y in self.outputs])
+        linear = np.all(np.abs(rise(2.0 * v) - 2.0 * once) <= 1e-12 * size) and np.all(
+            np.abs(rise(-v) + once) <= 1e-12 * size)
+        columns = []
         for k in range(x.size):
             e = np.eye(1, x.size, k).reshape(x.shape)
-            column, kink = slope(lambda t, e=e: numbers(t * e) - start, STEP, 1e-8)
-            columns.append(column)
-            kinks.append(kink)
-        shape = (start.size, *x.shape)
-        return (np.array(columns, float).reshape(x.size, start.size).T.reshape(shape),
-                np.array(kinks, bool).reshape(x.size, start.size).T.reshape(shape))
+            column, kink = (rise(e), False) if linear else slope(lambda t, e=e: rise(t * e), STEP, 1e-8)
+            columns.append(np.where(kink, np.nan, column))
+        return np.array(columns, float).reshape(x.size, -1).T.reshape(-1, *x.shape)
 
     # ----- names -----
 

@@ -14,7 +14,7 @@ from .diagnose import Diagnosis, diagnose
 
 @dataclass(frozen=True)
 class Checked:
-    """One check on all samples: what failed, and what is to note."""
+    """One check on the samples: what failed, on the first that did, and what is to note."""
 
     name: str
     failures: tuple[Finding, ...]
@@ -118,5 +118,10 @@ def samples_of(op: Any) -> list[tuple[Any, ...]]:
 
 
 def _check(name: str, made: list[Call]) -> Checked:
-    findings = [finding for call in made for finding in found(CHECKS[name], call)]
+    """One check, up to the first sample that fails it: what it fails on the others is seldom anything else."""
+    findings: list[Finding] = []
+    for call in made:
+        findings += found(CHECKS[name], call)
+        if not all([finding.note for finding in findings]):
+            break
     return Checked(name, tuple([f for f in findings if not f.note]), tuple([f for f in findings if f.note]))
