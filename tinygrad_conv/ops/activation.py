@@ -53,6 +53,7 @@ def leaky_relu_vjp(g, x, *, negative_slope):
 
 
 _leaky_relu.defvjp(lambda g, ans, x, **slope: leaky_relu_vjp(g, x, **slope))
+_leaky_relu.defjvp(*_leaky_relu.vjps)
 _leaky_relu.defsaved("x")
 leaky_relu_vjp.defvjp(lambda h, out, g, x, **slope: leaky_relu_vjp(h, x, **slope), None)
 
@@ -154,6 +155,7 @@ def _gelu_x(g, ans, x, *, approximate):
 
 
 _gelu.defvjp(_gelu_x)
+_gelu.defjvp(_gelu_x)
 _gelu.defsaved("x")
 
 
@@ -189,6 +191,7 @@ def hardtanh_vjp(g, x, *, min_val, max_val):
 
 
 _hardtanh.defvjp(lambda g, ans, x, **bounds: hardtanh_vjp(g, x, **bounds))
+_hardtanh.defjvp(*_hardtanh.vjps)
 _hardtanh.defsaved("x")
 hardtanh_vjp.defvjp(lambda h, out, g, x, **bounds: hardtanh_vjp(h, x, **bounds), None)
 
@@ -243,6 +246,7 @@ def softmax_vjp(g, ans, *, axis):
 
 
 _softmax.defvjp(lambda g, ans, x, *, axis: softmax_vjp(g, ans, axis=axis))
+_softmax.defjvp(*_softmax.vjps)  # symmetric: diag(s) - s sᵀ
 _softmax.defsaved("ans")
 softmax_vjp.defvjp(
     lambda h, out, g, ans, *, axis: softmax_vjp(h, ans, axis=axis),
@@ -266,6 +270,7 @@ def log_softmax_vjp(g, ans, *, axis):
 
 
 _log_softmax.defvjp(lambda g, ans, x, *, axis: log_softmax_vjp(g, ans, axis=axis))
+_log_softmax.defjvp(lambda t, ans, x, *, axis: t - sum(t * exp(ans), axis, keepdims=True))
 _log_softmax.defsaved("ans")
 log_softmax_vjp.defnotes("after a cross entropy (softmax - target) / N")
 log_softmax_vjp.defvjp(

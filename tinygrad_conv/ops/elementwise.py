@@ -40,7 +40,9 @@ def unary(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]
     """A row of the table: an op of one array."""
     def op(x: Any) -> Any:
         return fn(x)
-    return row(op, name, fn, doc, vjps)
+    op = row(op, name, fn, doc, vjps)
+    op.defjvp(*vjps)  # entry by entry: the Jacobian is diagonal, J t is Jᵀ t
+    return op
 
 
 def real(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]) -> Primitive[[Any]]:
@@ -53,6 +55,7 @@ def binary(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any
     def op(x: Any, y: Any) -> Any:
         return fn(x, y)
     op = row(op, name, fn, doc, vjps)
+    op.defjvp(*vjps)
     op.defbroadcast()
     return op
 
@@ -123,6 +126,7 @@ def where(condition: Any, x: Any, y: Any) -> Any:
 where.defvjp(None,
              lambda g, ans, condition, x, y: where(condition, g, 0.0),
              lambda g, ans, condition, x, y: where(logical_not(condition), g, 0.0))
+where.defjvp(*where.vjps)
 where.defsaved("condition")
 where.defbroadcast()
 
@@ -145,6 +149,7 @@ def _clip(x, *, min, max):
 
 
 _clip.defvjp(lambda g, ans, x, *, min, max: where(x == ans, g, 0.0))
+_clip.defjvp(*_clip.vjps)
 
 
 def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:
@@ -171,6 +176,7 @@ def _astype(x, *, dtype):
 
 
 _astype.defvjp(lambda g, ans, x, *, dtype: _astype(g, dtype=x.dtype))
+_astype.defjvp("same")
 
 
 def astype(x: Any, dtype: Any) -> Tensor:

@@ -80,6 +80,17 @@ def _normalize_adjoint_vjp(cotangents, ans, g, x, w, *, axes, eps, shape):
     return w * jh + u * xhat + v, dx + jacobian(g * u), g * jh
 
 
+def _normalize_x_jvp(t, ans, x, w, b, *, axes, eps):
+    """J is symmetric; the mean moves by mean(t), the variance by 2 mean(t (x - m))."""
+    off = x - mean(x, axes, keepdims=True)
+    return (w * normalize_adjoint(t, x, 1.0, axes=axes, eps=eps, shape=())[0], mean(t, axes, keepdims=True),
+            2.0 * mean(t * off, axes, keepdims=True))
+
+
+normalize.defjvp(
+    _normalize_x_jvp,
+    lambda t, ans, x, w, b, *, axes, eps: (t * normalize(x, 1.0, 0.0, axes=axes, eps=eps)[0], None, None),
+    lambda t, ans, x, w, b, *, axes, eps: (t, None, None))
 normalize.defbroadcast()
 normalize.defsaved("x", "w", "b")
 normalize.defvjp_joint(_normalize_vjp)

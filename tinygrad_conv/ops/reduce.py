@@ -116,6 +116,8 @@ _argmin, argmin = reduction(
 amax, amin = max, min
 _sum.defsaved()
 _mean.defsaved()
+_sum.defjvp("same")
+_mean.defjvp("same")
 _sum.defnotes(x="copied along the axes that were summed")
 
 
