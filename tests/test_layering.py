@@ -27,7 +27,7 @@ LAYERS = [
     ["pullback"],
     ["forward"],
     ["autodiff"],
-    ["calculus", "gradcheck", "creation", "numpy_protocol"],
+    ["calculus", "checkpoint", "gradcheck", "creation", "numpy_protocol"],
     ["draw"],
     ["explain"],
     ["__init__"],

@@ -66,15 +66,15 @@ def rebuilt(tree: Any, values: Iterable[Any]) -> Any:
         >>> rebuilt({"w": 1.0, "b": (2.0, None, {})}, "xy")
         {'w': 'x', 'b': ('y', None, {})}
     """
-    left = iter(values)
+    return _built(tree, iter(values))
 
-    def built(tree: Any) -> Any:
-        if tree is None:
-            return None
-        if not is_tree(tree):
-            return next(left)
-        parts: Iterator[Any] = map(built, tree.values() if isinstance(tree, dict) else tree)
-        if isinstance(tree, dict):
-            return dict(zip(tree, parts))
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    return built(tree)
+
+def _built(tree: Any, left: Iterator[Any]) -> Any:
+    if tree is None:
+        return None
+    if not is_tree(tree):
+        return next(left)
+    if isinstance(tree, dict):
+        return {key: _built(part, left) for key, part in tree.items()}
+    parts = [_built(part, left) for part in tree]
+    return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
