@@ -13,8 +13,9 @@ import pytest
 import nn
 import tinygrad_conv as tg
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
+import torch
 from torch.autograd import functional
 from torch.nn import functional as F
 

@@ -148,7 +148,7 @@ def _outside(outputs: Iterable[Tensor], targets: Iterable[Tensor]) -> bool:
     return any(x.requires_grad and x.node is None and id(x) not in own for x in (*used, *outputs))
 
 
-def released(tree: Any, targets: Iterable[Tensor]) -> Any:
+def released(tree: Any, targets: Iterable[Tensor] = ()) -> Any:
     """The tree, its tensors detached unless something outside could differentiate them."""
     found = leaves(tree)
     if is_recording() and _outside([t for t in found if isinstance(t, Tensor)], targets):
@@ -224,14 +224,21 @@ def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0,
         >>> y.item(), g.tolist()
         (5.0, [2.0, 4.0])
     """
-    return _value_and_grad("value_and_grad", f, argnums, has_aux)
-
-
-def _value_and_grad(op: str, f: Callable[..., Any], argnums: int | Sequence[int],
-                    has_aux: bool) -> Callable[..., Any]:
-    selected = Selected(op, f, argnums)
+    gradient_too = _with_gradient("value_and_grad", f, argnums, has_aux)
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
+        y, aux, found = gradient_too(*args, **kwargs)
+        return released((y, aux) if has_aux else y), found
+
+    return value_and_gradient
+
+
+def _with_gradient(op: str, f: Callable[..., Any], argnums: int | Sequence[int],
+                   has_aux: bool) -> Callable[..., Any]:
+    """The value of f, what comes with it, and the gradient."""
+    selected = Selected(op, f, argnums)
+
+    def gradient_too(*args: Any, **kwargs: Any) -> Any:
         args, trees, targets = selected.of(args)  # type: ignore[assignment]
         with recording(True):
             y, aux = _parted(op, f(*args, **kwargs), has_aux)
@@ -240,11 +247,10 @@ def _value_and_grad(op: str, f: Callable[..., Any], argnums: int | Sequence[int]
             raise TypeError(f"{op}: expects a function that returns a tensor with one value, got "
                             f"{got}; sum it, or use tg.vjp")
         found = gradients([y], [share(np.ones_like(y._data))], targets)
-        value = released((y, aux) if has_aux else y, targets)
         finished(targets)
-        return value, selected.built(trees, found)
+        return y, aux, selected.built(trees, found)
 
-    return value_and_gradient
+    return gradient_too
 
 
 def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0,
@@ -268,11 +274,11 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0,
         >>> tg.grad(lambda p: p["w"] * p["b"])({"w": tg.tensor(2.0), "b": tg.tensor(3.0)})["w"].item()
         3.0
     """
-    value_and_gradient = _value_and_grad("grad", f, argnums, has_aux)
+    gradient_too = _with_gradient("grad", f, argnums, has_aux)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        value, found = value_and_gradient(*args, **kwargs)
-        return (found, value[1]) if has_aux else found
+        _, aux, found = gradient_too(*args, **kwargs)
+        return (found, released(aux)) if has_aux else found
 
     return gradient
 
@@ -297,7 +303,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         [2.0, 40.0]
     """
     instance(f, Callable, "vjp", "a function")
-    inner = fresh(primals)
+    inner = tuple(map(fresh, primals))
     y, outputs, aux = traced("vjp", f, inner, {}, has_aux)
 
     def pullback(*cotangents: Any) -> tuple[Any, ...]:
@@ -329,11 +335,12 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
         [2.0, 40.0]
     """
     instance(f, Callable, "linearize", "a function")
-    inner = fresh(primals)
+    inner = tuple(map(fresh, primals))
     y, outputs, _ = traced("linearize", f, inner, {})
 
     def pushforward(*tangents: Any) -> Any:
-        return rebuilt(y, _moved("linearize", outputs, inner, tangents))
+        given = _in_each("linearize", inner, tangents)
+        return rebuilt(y, _moved("linearize", outputs, leaves(inner), given))
 
     return released(y, leaves(inner)), pushforward
 
@@ -364,19 +371,26 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], 
     instance(f, Callable, "jvp", "a function")
     for name, value in (("primals", primals), ("tangents", tangents)):
         instance(value, tuple | list, "jvp", f"a tuple of {name}", "; write (x,)")
-    primals, given = tuple(primals), matched(tuple(primals), tangents, "jvp: tangents")
+    given = _in_each("jvp", primals, tangents)
     with recording(True):
-        inner = rebuilt(primals, [x if t is None else _fresh(x) for x, t in zip(leaves(primals), given)])
-    y, outputs, aux = traced("jvp", f, inner, {}, has_aux)
-    moved = rebuilt(y, _moved("jvp", outputs, inner, tangents))
-    own = [x for x, t in zip(leaves(inner), given) if t is not None]
-    y, aux = released(y, own), released(aux, own)
+        values = [x if t is None else _fresh(x) for x, t in zip(_in_each("jvp", primals, primals), given)]
+    left = iter(values)
+    y, outputs, aux = traced("jvp", f, [rebuilt(x, left) for x in primals], {}, has_aux)
+    moved = rebuilt(y, _moved("jvp", outputs, values, given))
+    own = [x for x, t in zip(values, given) if t is not None]
     finished(own)
-    return (y, moved, aux) if has_aux else (y, moved)
+    return (released(y), moved, released(aux)) if has_aux else (released(y), moved)
 
 
-def _moved(op: str, outputs: Sequence[Tensor], inner: Sequence[Any], tangents: Sequence[Any]) -> list[Tensor]:
-    """The tangents of `outputs` due to those of the fresh arguments."""
-    given = matched(tuple(inner), tangents, f"{op}: tangents")
+def _in_each(op: str, primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+    """What is in the tangents, in the order of what is in the primals."""
+    if len(primals) != len(tangents):
+        raise TypeError(f"{op}: there are {len(primals)} primals, got {len(tangents)} tangents")
+    return [leaf for i, x in enumerate(primals) for leaf in matched(x, tangents[i], f"{op}: tangents[{i}]")]
+
+
+def _moved(op: str, outputs: Sequence[Tensor], targets: Sequence[Any],
+           tangents: Sequence[Any]) -> list[Tensor]:
+    """The tangents of `outputs` due to those of the targets, None for 0."""
     return pushed(outputs, [(x, t if t is None else _beside(x, t, f"{op}: tangent"))
-                            for x, t in zip(leaves(inner), given)])
+                            for x, t in zip(targets, tangents)])
