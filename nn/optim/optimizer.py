@@ -67,8 +67,8 @@ class Optimizer:
         given = _listed(type(self).__name__, params)
         if not given:
             raise ValueError(f"{type(self).__name__}: got no parameters; pass model.parameters(), of a "
-                             f"model that keeps its modules in nn.ModuleList, not in a plain list, and "
-                             f"anew to each optimiser: an iterator is used up")
+                             f"model that keeps its modules in nn.ModuleList, not in a plain list; an "
+                             f"iterator that another optimiser was made from is used up")
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.state: dict[int, dict[str, Any]] = {}  # by the parameter's position over all groups

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import instance
 from ..files import write_atomically
 from ..kernels import table
 from ..primitive import Node, Primitive
@@ -60,12 +61,14 @@ class Profile:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.seconds = 0.0
+        self.making: list[float] = []  # seconds that each kernel took to be made or read from disk
 
     def __enter__(self) -> Profile:
         self._began = time.perf_counter()
         with _lock:
             _open.append(self)
             _watch()
+        self._made = len(table.making)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -74,6 +77,7 @@ class Profile:
         with _lock:
             _open.remove(self)
             _watch()
+        self.making += table.making[self._made:]
 
     # ----- what was seen -----
 
@@ -120,6 +124,9 @@ class Profile:
         total, between = 1e3 * self.seconds, max(0.0, 1 - sum(row["share"] for row in rows))
         lines += [f"{'between the ops':{width}} {'':6} {between * total:11.3f} {'':12} {between:6.1%}",
                   f"{'in all':{width}} {'':6} {total:11.3f} {'':12} {1:6.1%}"]
+        if self.making:
+            lines.append(f"(of that, to make {len(self.making)} kernels, or read them from disk, took "
+                         f"{1e3 * sum(self.making):.1f} ms)")
         return "\n".join(lines)
 
     __str__ = __repr__ = lambda self: self.table()
@@ -134,7 +141,7 @@ class Profile:
         Raises:
             ValueError: for another ending.
         """
-        path = Path(path)
+        path = Path(instance(path, str | os.PathLike, "save", "the path of a file"))
         texts = {".json": lambda: json.dumps({"traceEvents": self._trace(), "displayTimeUnit": "ms"}),
                  ".txt": lambda: f"{self.table()}\n\n{self.table('scope')}\n"}
         if path.suffix not in texts:
@@ -158,8 +165,12 @@ class Profile:
                 if event.kind != KERNEL and not event.inside:
                     own = times.setdefault(event.order, {FORWARD: 0.0, BACKWARD: 0.0})
                     own[event.kind] += 1e3 * event.seconds
-            return {box: times[e.node.order] for box, e in annotate.calls(graph).items()
-                    if e.node.order in times}
+            found = {box: times[e.node.order] for box, e in annotate.calls(graph).items()
+                     if e.node.order in times}
+            if not found:
+                legend.append(("", "time: the profile has seen none of these calls; compute what you draw "
+                                   "inside its with block"))
+            return found
         usual = annotate.SHOW["time"]
         return annotate.Show("time", read, usual.lines, usual.hot, usual.marks)
 
@@ -168,7 +179,14 @@ def profile() -> Profile:
     """Time every op and its derivative inside a `with` block, of all threads.
 
     What is timed is the call of an op with its recording, about a microsecond more than without a profile.
-    Values and graphs stay the same. Costs are those of `tg.multiply_adds`.
+    Values and graphs stay the same. Costs are those of `tg.multiply_adds`. The first call of a shape makes
+    its kernel, if there is machine code: the table's last line says how long that took; profile a later step.
+
+    Returns:
+        a context manager. Afterwards it prints as a table, by op; `table("scope")` is by module, `rows()` has
+        the numbers, `save("trace.json")` writes a trace for a browser's viewer, and `tg.draw(loss, show=it)`
+        writes the times into the boxes. In the table, "overwrite" is an optimiser's update, "normalize" a
+        batch, layer or group norm, and "scale" one by running statistics.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -246,13 +264,14 @@ def _timed_vjps_for(self: Primitive[Any], count: int) -> list[Any]:
     return [vjp and timed(vjp) for vjp in _vjps_for(self, count)]
 
 
-def _timed_kernel(operation: str, kernel: table.Kernel, call: tuple[Any, ...]) -> np.ndarray:
+def _timed_kernel(operation: Any, kernel: table.Kernel, call: tuple[Any, ...],
+                  params: dict[str, Any]) -> np.ndarray:
     under_way = vars(_mine).get("events")
     if under_way:
         under_way[-1].families.add(kernel.family)
-        return kernel.function(*call)
+        return kernel.function(*call, **params)
 
     def work(event: Event) -> Any:
         event.families.add(kernel.family)
-        return kernel.function(*call)
-    return _timed(operation, KERNEL, (), work)
+        return kernel.function(*call, **params)
+    return _timed(str(operation), KERNEL, (), work)

@@ -48,12 +48,12 @@ class Kernel(NamedTuple):
     worth: Callable[..., bool] | None
 
 
-kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
+kernels: dict[Any, list[Kernel]] = {operation: [] for operation in (
     "conv2d", "input_adjoint", "weight_adjoint", "averages", "averages_adjoint",
     "maxima", "maxima_scatter", "maxima_gather", "maxima_indices", "relu", "relu_vjp",
     "leaky_relu", "leaky_relu_vjp", "hardtanh", "hardtanh_vjp", "sigmoid",
     "log_softmax", "log_softmax_vjp", "slabs",
-    "matmul", "linear", "overwrite", "normalize", "normalize_adjoint", "scale")}
+    "matmul", "linear", "overwrite", "normalize", "normalize_adjoint", "scale")}  # and ops with `defkernel`
 
 
 SHAPES: dict[str, Callable[..., Any]] = {  # of the results; a list if there are several
@@ -93,7 +93,7 @@ def register(family: str, operation: str, function: Callable[..., np.ndarray],
     Raises:
         ValueError: for an operation that is none of those above.
     """
-    one_of(operation, "register", "operation", list(kernels))
+    one_of(operation, "register", "operation", list(SHAPES))
     kernels[operation].insert(0, Kernel(family, function, serves, worth))
 
 
@@ -109,7 +109,9 @@ def families() -> list[str]:
 
 
 # While a profile is open: calls the kernel, and notes its family and time
-watched: Callable[[str, Kernel, tuple[Any, ...]], np.ndarray] | None = None
+watched: Callable[[Any, Kernel, tuple[Any, ...], dict[str, Any]], np.ndarray] | None = None
+
+making: list[float] = []  # seconds that each kernel of this process took to be made, or read from disk
 
 _process: list["Choice"] = []  # of the whole process; the last one holds
 _here: ContextVar[str | None] = ContextVar("kernels", default=None)
@@ -193,8 +195,10 @@ def _shape(value: Any) -> Any:
     return [*map(np.shape, value)] if isinstance(value, tuple) else np.shape(value)
 
 
-def run(operation: str, *call: Any) -> Any:
+def run(operation: Any, *call: Any, **params: Any) -> Any:
     """The operation, by the first kernel of the families in use that serves this call.
+
+    An op of a user's that has kernels of its own is the operation itself, and has parameters.
 
     Raises:
         LookupError: if none does.
@@ -209,12 +213,14 @@ def run(operation: str, *call: Any) -> Any:
     for kernel in kernels.get(operation, ()):
         asked = kernel.family == family
         if (asked or kernel.family == "numpy" or family == "auto" and (
-                kernel.worth is None or kernel.worth(*call))) and (
-                kernel.serves is None or kernel.serves(*call)):
+                kernel.worth is None or kernel.worth(*call, **params))) and (
+                kernel.serves is None or kernel.serves(*call, **params)):
             try:
                 watch = watched  # another thread may close its profile now
-                value = kernel.function(*call) if watch is None else watch(operation, kernel, call)
-                if kernel.family not in BUILT_IN and _shape(value) != (shape := SHAPES[operation](*call)):
+                value = kernel.function(*call, **params) if watch is None else watch(
+                    operation, kernel, call, params)
+                if kernel.family not in BUILT_IN and operation in SHAPES and (
+                        _shape(value) != (shape := SHAPES[operation](*call))):
                     raise ValueError(f"{operation}: a result of shape {_shape(value)}, expects {shape}")
                 return value
             except Exception as e:

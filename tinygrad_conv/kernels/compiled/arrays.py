@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry import REMEMBERED
+from ..table import making
 from .machine import compiled, target
 
 HEAD = object.__basicsize__
@@ -20,7 +22,9 @@ NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 @lru_cache(REMEMBERED)
 def made(generator: Callable[..., Any], *shape: Any) -> int:
     """The kernel that `generator(*shape)` writes, made once."""
+    began = time.perf_counter()
     address = compiled(generator(*shape))
+    making.append(time.perf_counter() - began)
     MADE.append((generator, shape))
     return address
 

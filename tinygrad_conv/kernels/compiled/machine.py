@@ -22,6 +22,7 @@ FOLDER = "TINYGRAD_CONV_CODE"  # the variable that names the folder of machine c
 DIGEST = hashlib.sha256().digest_size
 NAME = "kernel"
 LEAST = (20, 0, 0)  # of LLVM, with llvmlite 0.45
+_told: set[Path] = set()  # folders that a warning was about
 _lock = threading.RLock()  # around LLVM's work; a signal's handler may come while its own thread has it
 if hasattr(os, "register_at_fork"):  # a child born meanwhile would wait for a thread that it does not have
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
@@ -116,7 +117,7 @@ def loaded(text: str, *names: str) -> list[int]:
 def _loaded(text: str, names: Sequence[str]) -> list[int]:
     key = hashlib.sha256("\0".join([text, target().cpu, target().features, version()]).encode()).hexdigest()
     folder = folder_of_code()
-    content = None if folder is None else _kept(folder, folder / key)
+    content = None if folder is None else _kept(folder / key)
     if content is None:
         machine = _machine()
         content = machine.emit_object(_optimised(text, machine))
@@ -133,22 +134,41 @@ def _loaded(text: str, names: Sequence[str]) -> list[int]:
 # ----- on disk -----
 
 def folder_of_code() -> Path | None:
-    """Where machine code is kept: $TINYGRAD_CONV_CODE, else the user's cache folder; None for "off"."""
+    """Where machine code is kept: $TINYGRAD_CONV_CODE, else the user's cache folder; None for "off", and if
+    none can be kept there.
+    """
     named = os.environ.get(FOLDER)
     if named == "off":
         return None
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tinygrad_conv" / "code"
     try:
-        return (Path(named) if named else cache).expanduser()
+        folder = (Path(named) if named else cache).expanduser()
     except RuntimeError:  # this user has no home
         return None
+    return folder if _usable(folder) else None
 
 
-def _kept(folder: Path, path: Path) -> bytes | None:
+def _usable(folder: Path) -> bool:
+    """Whether it is a folder that this user alone can write to, or may become one; else a warning says so."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return True
+    why = ("is no folder" if not stat.S_ISDIR(status.st_mode) else
+           "" if _ours(status) else "belongs to another user, or others may write there")
+    if why and folder not in _told:
+        _told.add(folder)
+        warnings.warn(f"kernels: {folder} {why}; machine code is not kept there, but made anew by each "
+                      f"process. The variable {FOLDER} names another folder, or 'off'", RuntimeWarning,
+                      stacklevel=2)
+    return not why
+
+
+def _kept(path: Path) -> bytes | None:
     """What the file holds, if it is there, whole, and could be written by this user only."""
     try:
         with open(path, "rb") as f:
-            safe = all(map(_ours, (os.stat(folder), os.fstat(f.fileno()))))
+            safe = _ours(os.fstat(f.fileno()))
             content = f.read() if safe else b""
     except OSError:
         return None
