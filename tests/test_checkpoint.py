@@ -26,7 +26,7 @@ def test_derivatives_of_every_order_are_those_without_it(rng):
     kept = lambda x, w: tg.checkpoint(f, x, w)
     tg.check_grads(kept, (x, w), order=3)
     assert np.array_equal(tg.jacobian(kept)(x, w).data, tg.jacobian(f)(x, w).data)
-    for by, of in ((tg.hvp, "sum"), (tg.vhp, "sum")):
+    for by in (tg.hvp, tg.vhp):
         ours, plain = [by(lambda x, w, g=g: g(x, w).sum(), (x, w), (w, x)) for g in (kept, f)]
         for a, b in zip(ours, plain):
             np.testing.assert_allclose(a.data, b.data, rtol=1e-13)
@@ -69,7 +69,7 @@ def peak(kept: bool) -> int:
     blocks = [nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, rng=rng), nn.Tanh(), nn.Conv2d(8, 8, 3, padding=1, rng=rng), nn.Tanh(),
                             nn.Conv2d(8, 8, 3, padding=1, rng=rng), nn.Tanh()) for _ in range(10)]
     h = x = tg.randn(8, 8, 32, 32, rng=rng)
-    for round in range(2):  # once to make the kernels and what they keep
+    for _ in range(2):  # once to make the kernels and what they keep
         gc.collect()
         tracemalloc.start()
         h = x
