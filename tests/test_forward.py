@@ -1,6 +1,7 @@
 """Forward mode: jvp and linearize of every primitive, and of functions, against VJPs, differences and PyTorch."""
 from __future__ import annotations
 
+import functools
 import gc
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 import tinygrad_conv as tg
 from tests.op_table.row import Row
+from tests.plant_errors import without_some
 from tests.test_op_table import ROWS, as_tuple, each_sample, floats
 
 DIFFERENTIABLE = [row for row in ROWS if row.order]
@@ -56,10 +58,9 @@ def test_the_tangent_of_every_op_is_adjoint_to_its_gradient(row, rng):
     check_tangents(row, rng)
 
 
-@every_row
-def test_the_tangent_of_every_op_has_a_derivative(row, rng):
-    """JVPs of their own are differentiated like the derived ones: the gradient of <g, J v> both ways."""
-    for args, params in list(each_sample(row))[:3]:
+def check_derivatives_of_tangents(row: Row, rng) -> None:
+    """The gradient of <g, J v>, which is that of <Jᵀ g, v>."""
+    for args, params in each_sample(row):
         f, values = of_floats(row, args, params)
         vs = [direction(np.shape(a), rng) for a in values]
         g = [direction(t.shape, rng) for t in f(*values)]
@@ -74,6 +75,52 @@ def test_the_tangent_of_every_op_has_a_derivative(row, rng):
         every = tuple(range(len(values)))
         for a, b in zip(tg.grad(by_jvp, every)(*values), tg.grad(by_vjp, every)(*values)):
             np.testing.assert_allclose(a.data, b.data, rtol=1e-8, atol=1e-10)
+
+
+@every_row
+def test_the_tangent_of_every_op_has_a_derivative(row, rng):
+    check_derivatives_of_tangents(row, rng)
+
+
+def times(jvp, t, ans, *xs, **params):
+    return on_parts(lambda part: part * 1.001, jvp(t, ans, *xs, **params))
+
+
+def some_dropped(jvp, t, ans, *xs, **params):
+    return on_parts(without_some, jvp(t, ans, *xs, **params))
+
+
+def constants(jvp, t, ans, *xs, **params):
+    """Wrong in the second derivative only."""
+    detached = [x.detach() if isinstance(x, tg.Tensor) else x for x in (*as_tuple(ans), *xs)]
+    count = len(as_tuple(ans))
+    return jvp(t, tuple(detached[:count]) if isinstance(ans, tuple) else detached[0], *detached[count:], **params)
+
+
+def on_parts(f, t):
+    return tuple(part if part is None else f(part) for part in t) if isinstance(t, tuple) else f(t)
+
+
+PLANTS = [(row, i, error) for row in DIFFERENTIABLE for i, jvp in enumerate(row.primitive.jvps) if jvp
+          for error in (times, some_dropped, constants)]
+
+
+@pytest.mark.parametrize("row, argnum, error", PLANTS, ids=[f"{row.name}-{i}-{e.__name__}" for row, i, e in PLANTS])
+def test_an_error_planted_in_a_jvp_is_noticed(row, argnum, error, rng, monkeypatch):
+    """Unless the tangents are as they would be: of a step function, of a JVP that does not look at values."""
+    def measured():
+        f_and_values = [of_floats(row, args, params) for args, params in each_sample(row)]
+        waves = [[np.cos(np.arange(np.size(a))).reshape(np.shape(a)) for a in values] for _, values in f_and_values]
+        once = lambda f, v: lambda *x: tg.jvp(f, x, v)[1]
+        return [t.data for (f, values), v in zip(f_and_values, waves) for t in (
+            *tg.jvp(f, values, v)[1], *(tg.jvp(once(f, v), values, v)[1] if error is constants else ()))]
+    right, jvps = measured(), row.primitive.jvps
+    wrong = functools.partial(error, jvps[argnum])
+    monkeypatch.setattr(row.primitive, "jvps", (*jvps[:argnum], wrong, *jvps[argnum + 1:]))
+    if all(np.array_equal(a, b) for a, b in zip(right, measured())):
+        return
+    with pytest.raises(AssertionError, match="J v of|Not equal to tolerance"):
+        (check_derivatives_of_tangents if error is constants else check_tangents)(row, rng)
 
 
 @every_row

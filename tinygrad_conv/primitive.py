@@ -559,7 +559,8 @@ def primitive(fn: Callable[P, Any]) -> Primitive[P]:
     ans are then tuples. An op of any number of arrays takes one VJP, whose first argument is the position
     of the array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Where the gradients come of the same
     work, one function may return all, as a tuple: `op.defvjp_joint(...)`. VJPs that need only the shapes of
-    some arguments may say so: `op.defsaved("x")` keeps x alone. Never write into an input. Numbers, words,
+    some arguments may say so: `op.defsaved("x")` keeps x alone. Tangents, those of `tg.jvp`, follow from the
+    VJPs; `op.defjvp(...)` can give them at less work. Never write into an input. Numbers, words,
     arrays and their lists, tuples, dictionaries and data classes are copied for the VJPs where they could
     change; leave any other object that is a parameter as it is until `backward()`.
     `tg.check_grads` tests it all.
