@@ -24,8 +24,9 @@ EMPTY = share(np.empty(0), Fixed())  # in the place of a tensor whose values are
 class Calls:
     """Recorded calls without their values: a function of what came from outside."""
 
-    def __init__(self, nodes: Sequence[Node], inputs: Sequence[Any], outputs: dict[Any, Tensor]) -> None:
-        self.inputs, self.outputs, self.steps = inputs, [*outputs], []
+    def __init__(self, nodes: Sequence[Node], inputs: dict[Any, Tensor], outputs: dict[Any, Tensor]) -> None:
+        self.inputs, self.outputs, self.steps = [*inputs], [*outputs], []
+        self.moving = [i for i, t in enumerate(inputs.values()) if t.requires_grad]  # the rest are constants
         self.values: Any = [t._data for t in outputs.values()]  # until the tape has taken them
         needed = {*outputs}
         for node in reversed(nodes):
@@ -58,15 +59,14 @@ def _checkpoint(*inputs, calls):
 
 
 def _checkpoint_vjp(g: Any, ans: Any, *inputs: Tensor, calls: Calls) -> Any:
-    moving = [i for i, t in enumerate(inputs) if t.requires_grad]
     inputs = inputs if is_recording() else tuple([t.detach() for t in inputs])
 
     def function(*values: Tensor) -> tuple[Tensor, ...]:
-        given = dict(zip(moving, values))
+        given = dict(zip(calls.moving, values))
         return calls(*[given.get(i, t) for i, t in enumerate(inputs)])
 
-    _, pullback = vjp(function, *[inputs[i] for i in moving])
-    found = dict(zip(moving, pullback(*(g if isinstance(g, tuple) else (g,)))))
+    _, pullback = vjp(function, *[inputs[i] for i in calls.moving])
+    found = dict(zip(calls.moving, pullback(*(g if isinstance(g, tuple) else (g,)))))
     return tuple([found.get(i) for i in range(len(inputs))])
 
 
@@ -127,7 +127,7 @@ def checkpoint(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if any(t is None for t in outside.values()):
         revive(outputs.values())
         outside = _from_outside(nodes, start, given)
-    calls = Calls(nodes, [*outside], outputs)
+    calls = Calls(nodes, outside, outputs)
     keys = [_key(t) if isinstance(t, Tensor) else None for t in found]
     rest = [EMPTY if key in outputs else t for key, t in zip(keys, found)]
     y = rebuilt(y, [EMPTY] * len(found))
