@@ -14,6 +14,7 @@ from .layers.function import (
     ELU, GELU, SELU, Dropout, Dropout2d, Flatten, Hardtanh, Identity, LeakyReLU, LogSoftmax, ReLU, ReLU6,
     Sigmoid, SiLU, Softmax, Softplus, Tanh,
 )
+from .layers.functional import functional_call
 from .layers.linear import Linear
 from .layers.loss import (
     BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, MultiMarginLoss,
@@ -44,7 +45,8 @@ __all__ = [
     "MultiStepLR", "NLLLoss", "OneCycleLR", "Optimizer", "Parameter", "ProgressBar", "RMSprop",
     "ReLU", "ReLU6", "ReduceLROnPlateau", "SELU", "SGD", "Schedule", "Sequential", "SequentialLR",
     "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh",
-    "clip_grad_norm_", "draw", "evaluate", "fit", "load", "no_decay", "save", "summary", "data", "init",
+    "clip_grad_norm_", "draw", "evaluate", "fit", "functional_call", "load", "no_decay", "save",
+    "summary", "data", "init",
 ]
 
 if _typing.TYPE_CHECKING:

@@ -12,7 +12,7 @@ from . import numpy_protocol as _numpy_protocol
 from . import ops
 from . import tensor as _tensor
 from .tensor import Tensor  # before the function `tensor`, which takes the name
-from .autodiff import grad, vjp
+from .autodiff import grad, jvp, linearize, value_and_grad, vjp
 from .core import change
 from .creation import (
     arange, eye, from_numpy, full, full_like, linspace, normal, ones, ones_like, permutation, rand, randint,
@@ -31,12 +31,12 @@ _tensor.ops, _tensor.autodiff, _tensor.numpy_protocol = ops, _autodiff, _numpy_p
 
 __all__ = [
     "Drawing", "Tensor", "advice", "arange", "arguments", "attach_failure", "certify", "change",
-    "check_grads",
-    "draw", "explain", "eye", "failed_graph", "from_numpy", "full", "full_like", "get_num_threads",
-    "grad", "graph", "is_recording", "kernels_in_use", "linspace", "multiply_adds", "no_grad", "normal",
-    "ones", "ones_like", "overwrite", "permutation", "primitive", "profile", "rand", "randint", "randn",
+    "check_grads", "checkpoint", "draw", "explain", "eye", "failed_graph", "from_numpy", "full", "full_like",
+    "get_num_threads", "grad", "graph", "hessian", "hvp", "is_recording", "jacobian", "jvp",
+    "kernels_in_use", "linearize", "linspace", "multiply_adds", "no_grad", "normal", "ones",
+    "ones_like", "overwrite", "permutation", "primitive", "profile", "rand", "randint", "randn",
     "scope", "set_num_threads", "show_config", "state_kept", "tape", "tensor", "uniform", "use_kernels",
-    "vjp", "write_atomically", "zeros", "zeros_like",
+    "value_and_grad", "vhp", "vjp", "write_atomically", "zeros", "zeros_like",
 ]
 __all__ += ops.__all__
 
@@ -44,7 +44,9 @@ __version__ = "0.1.0"
 
 if _typing.TYPE_CHECKING:
     from . import explain
+    from .calculus import hessian, hvp, jacobian, vhp
     from .certify.certificate import certify
+    from .checkpoint import checkpoint
     from .config import show_config
     from .draw.drawing import Drawing, draw
     from .draw.failure import attach_failure, failed_graph
@@ -56,5 +58,7 @@ if _typing.TYPE_CHECKING:
 advice.late(__name__, {
     "Drawing": "draw.drawing", "draw": "draw.drawing", "graph": "draw.graph", "multiply_adds": "draw.measure",
     "attach_failure": "draw.failure", "failed_graph": "draw.failure", "explain": "",
-    "certify": "certify.certificate", "check_grads": "gradcheck", "show_config": "config", "profile": "draw.profiling",
+    "certify": "certify.certificate", "check_grads": "gradcheck", "checkpoint": "checkpoint",
+    "show_config": "config", "profile": "draw.profiling",
+    "hessian": "calculus", "hvp": "calculus", "jacobian": "calculus", "vhp": "calculus",
 }, advice.FUNCTIONS, [name for name, value in vars(Tensor).items() if callable(value)], "t.{}(...)")

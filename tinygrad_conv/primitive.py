@@ -158,6 +158,7 @@ class Primitive(Generic[P]):
         self.vjps: tuple[Callable[..., Any] | None, ...] = ()
         self.variadic_vjp: Callable[..., Any] | None = None
         self.joint_vjp: Callable[..., Any] | None = None
+        self.jvps: tuple[Callable[..., Any] | None, ...] = ()
         self.unsaved: tuple[int, ...] = ()  # the arguments whose values no derivative needs
         self.saves_ans = True
         self.cost: Callable[..., int] | None = None
@@ -184,14 +185,17 @@ class Primitive(Generic[P]):
         Raises:
             TypeError: for anything but functions, or for more VJPs than there are arguments.
         """
-        for vjp in vjps:
-            if vjp is not None and not callable(vjp):
-                raise TypeError(f"{self.name}.defvjp: expects one function (or None) per argument, got "
-                                f"{type(vjp).__name__}")
-        if len(vjps) > len(self.names) and not self.several:
-            raise TypeError(f"{self.name}.defvjp: expects one function (or None) for each of "
-                            f"{', '.join(self.names) or 'no arguments'}, got {len(vjps)}")
-        self.vjps = vjps
+        self.vjps = self._row("defvjp", vjps)
+
+    def _row(self, facet: str, functions: tuple[Callable[..., Any] | None, ...]) -> Any:
+        for function in functions:
+            if function is not None and not callable(function):
+                raise TypeError(f"{self.name}.{facet}: expects one function (or None) per argument, got "
+                                f"{type(function).__name__}")
+        if len(functions) > len(self.names) and not self.several:
+            raise TypeError(f"{self.name}.{facet}: expects one function (or None) for each of "
+                            f"{', '.join(self.names) or 'no arguments'}, got {len(functions)}")
+        return functions
 
     def defvjp_variadic(self, vjp: Callable[..., Any]) -> None:
         """One VJP for ops of any number of arguments: `vjp(argnum, g, ans, *inputs, **params)`."""
@@ -203,6 +207,23 @@ class Primitive(Generic[P]):
         It runs once a call, if any of them is needed.
         """
         self.joint_vjp = vjp
+
+    def defjvp(self, *jvps: Callable[..., Any] | str | None) -> None:
+        """One JVP per argument: `jvp(t, ans, *inputs, **params)`, tensors in, tensor out.
+
+        t is a tangent of that argument, the result that of `ans`; of several outputs a tuple, None for zeros.
+        "same" says that the op is linear in the argument: the JVP is the op itself, with t in its place.
+        Where there is None, or no JVP at all, it is derived from the VJP, at about twice the work. A JVP may
+        read the values that a VJP may (`defsaved`).
+
+        Raises:
+            TypeError: for what is no function, or for more JVPs than there are arguments.
+        """
+        self.jvps = self._row("defjvp", tuple([functools.partial(self._same, i) if jvp == "same" else jvp
+                                               for i, jvp in enumerate(jvps)]))
+
+    def _same(self, argnum: int, t: Any, ans: Any, *inputs: Any, **params: Any) -> Any:
+        return self(*inputs[:argnum], t, *inputs[argnum + 1:], **params)  # type: ignore[arg-type]
 
     def defsaved(self, *names: str) -> None:
         """Whose values the VJPs need: arguments by name, and "ans"; by default all. The tape keeps no others.
@@ -568,7 +589,8 @@ def primitive(fn: Any = None, *, samples: Iterable[tuple[Any, ...]] = ()) -> Any
     ans are then tuples. An op of any number of arrays takes one VJP, whose first argument is the position
     of the array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Where the gradients come of the same
     work, one function may return all, as a tuple: `op.defvjp_joint(...)`. VJPs that need only the shapes of
-    some arguments may say so: `op.defsaved("x")` keeps x alone. Never write into an input. Numbers, words,
+    some arguments may say so: `op.defsaved("x")` keeps x alone. Tangents, those of `tg.jvp`, follow from the
+    VJPs; `op.defjvp(...)` can give them at less work. Never write into an input. Numbers, words,
     arrays and their lists, tuples, dictionaries and data classes are copied for the VJPs where they could
     change; leave any other object that is a parameter as it is until `backward()`.
     `tg.certify` tests it all, with `@tg.primitive(samples=[(x,)])` or `op.defsamples([(x,)])`.

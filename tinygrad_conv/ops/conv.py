@@ -74,6 +74,16 @@ _conv2d_weight.defvjp(
 for _op in (_conv2d, _conv_transpose2d, _conv2d_weight):
     _op.defsaved(*_op.names[:2])
 
+_conv2d.defjvp(
+    lambda t, ans, x, w, b=None, *, geometry: _conv2d(t, w, geometry=geometry),
+    lambda t, ans, x, w, b=None, *, geometry: _conv2d(x, t, geometry=geometry),
+    lambda t, ans, x, w, b, *, geometry: reshape(t, (1, -1, 1, 1)))
+_conv_transpose2d.defjvp(
+    lambda t, ans, g, w, b=None, *, geometry: _conv_transpose2d(t, w, geometry=geometry),
+    lambda t, ans, g, w, b=None, *, geometry: _conv_transpose2d(g, t, geometry=geometry),
+    lambda t, ans, g, w, b, *, geometry: reshape(t, (1, -1, 1, 1)))
+_conv2d_weight.defjvp("same", "same")
+
 # What a reader of the tape asks. The sums are those of the derivation; products with padding count.
 _SUM_Y, _SUM_DX, _SUM_DW = "summed over c, kh, kw", "summed over o, kh, kw", "summed over n, oh, ow"
 _conv2d.defnotes(_SUM_Y, x=_SUM_DX, w=_SUM_DW, b="summed over n, oh, ow")

@@ -40,7 +40,9 @@ def unary(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]
     """A row of the table: an op of one array."""
     def op(x: Any) -> Any:
         return fn(x)
-    return row(op, name, fn, doc, vjps)
+    op = row(op, name, fn, doc, vjps)
+    op.defjvp(*vjps)  # entry by entry: the Jacobian is diagonal, J t is Jᵀ t
+    return op
 
 
 def real(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]) -> Primitive[[Any]]:
@@ -53,6 +55,7 @@ def binary(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any
     def op(x: Any, y: Any) -> Any:
         return fn(x, y)
     op = row(op, name, fn, doc, vjps)
+    op.defjvp(*vjps)
     op.defbroadcast()
     return op
 
@@ -123,6 +126,7 @@ def where(condition: Any, x: Any, y: Any) -> Any:
 where.defvjp(None,
              lambda g, ans, condition, x, y: where(condition, g, 0.0),
              lambda g, ans, condition, x, y: where(logical_not(condition), g, 0.0))
+where.defjvp(*where.vjps)
 where.defsaved("condition")
 where.defbroadcast()
 
@@ -145,6 +149,7 @@ def _clip(x, *, min, max):
 
 
 _clip.defvjp(lambda g, ans, x, *, min, max: where(x == ans, g, 0.0))
+_clip.defjvp(*_clip.vjps)
 
 
 def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:
@@ -171,6 +176,7 @@ def _astype(x, *, dtype):
 
 
 _astype.defvjp(lambda g, ans, x, *, dtype: _astype(g, dtype=x.dtype))
+_astype.defjvp("same")
 
 
 def astype(x: Any, dtype: Any) -> Tensor:
@@ -220,6 +226,7 @@ for _op in (log, log1p, sin, cos, erf):
     _op.defsaved("x")
 sqrt_vjp.defvjp(lambda h, out, g, ans: sqrt_vjp(h, ans),
                 lambda h, out, g, ans: -2.0 * sqrt_vjp(h * out, ans))
+sqrt_vjp.defjvp(*sqrt_vjp.vjps)
 sqrt = real("sqrt", np.sqrt,
             "The square root. The derivative at 0 is infinite, but a zero cotangent stays 0, not nan.",
             lambda g, ans, x: sqrt_vjp(g, ans))
@@ -239,6 +246,7 @@ def div_no_nan(x, y):
 
 div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),
                   lambda g, ans, x, y: -div_no_nan(g * ans, y))
+div_no_nan.defjvp(*div_no_nan.vjps)
 
 _SHORT: dict[float, Callable[..., Any]] = {
     -1.0: np.reciprocal, 0.0: np.ones_like, 0.5: np.sqrt, 1.0: lambda x: x, 2.0: np.square,

@@ -82,6 +82,7 @@ def _matmul_y(g, ans, x, y):
 
 
 matmul.defvjp(_matmul_x, _matmul_y)
+matmul.defjvp("same", "same")
 matmul.defsaved("x", "y")
 matmul.defcost(lambda ans, x, y: math.prod(ans) * x[-1])
 
@@ -104,6 +105,9 @@ def _linear(x, w, b=None):
 _linear.defvjp(lambda g, ans, x, w, b=None: matmul(g, w),
                lambda g, ans, x, w, b=None: matmul(_t(_rows(g)), _rows(x)),
                lambda g, ans, x, w, b: g)
+_linear.defjvp(lambda t, ans, x, w, b=None: _linear(t, w),
+               lambda t, ans, x, w, b=None: _linear(x, t),
+               lambda t, ans, x, w, b: t)
 _linear.defsaved("x", "w")
 _linear.defcost(lambda ans, x, w, b=(): math.prod(ans) * x[-1])
 _linear.defnotes(x="summed over the outputs", w="summed over the samples", b="summed over the samples")

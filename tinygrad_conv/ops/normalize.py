@@ -36,7 +36,7 @@ from ..operands import as_floats, as_tensor
 from ..primitive import primitive
 from ..tensor import Tensor, share
 from .elementwise import astype
-from .reduce import count, mean, sum
+from .reduce import count, kept, mean, sum
 from .shape import _reshape
 
 
@@ -61,18 +61,18 @@ def _normalize_vjp(g, ans, x, w, b, *, axes, eps):
     return dx, dw, db
 
 
+def _around(g, x, w, axes, eps):
+    """f = g w, n, xhat, r, h -> J(x)h, and sums of products over the axes."""
+    xhat, _, var = normalize(x, 1.0, 0.0, axes=axes, eps=eps)
+    return (g * w, count(x, axes) or 1, xhat, (var + eps) ** -0.5,
+            lambda h: normalize_adjoint(h, x, 1.0, axes=axes, eps=eps, shape=())[0],
+            lambda s, t: sum(s * t, axes, keepdims=True))
+
+
 def _normalize_adjoint_vjp(cotangents, ans, g, x, w, *, axes, eps, shape):
     """The last formula at the head of this file, with f = g w."""
     h, u, v = cotangents
-    f, n = g * w, count(x, axes) or 1
-    xhat, _, var = normalize(x, 1.0, 0.0, axes=axes, eps=eps)
-    r = (var + eps) ** -0.5
-
-    def jacobian(t):
-        return normalize_adjoint(t, x, 1.0, axes=axes, eps=eps, shape=())[0]
-
-    def dot(s, t):
-        return sum(s * t, axes, keepdims=True)
+    f, n, xhat, r, jacobian, dot = _around(g, x, w, axes, eps)
     jh, hx, fx = jacobian(h), dot(h, xhat), dot(f, xhat)
     means = mean(h, axes, keepdims=True) * mean(f, axes, keepdims=True)
     along = r * (dot(h, f) - n * means - hx * fx * (1.0 / n)) * xhat
@@ -80,6 +80,31 @@ def _normalize_adjoint_vjp(cotangents, ans, g, x, w, *, axes, eps, shape):
     return w * jh + u * xhat + v, dx + jacobian(g * u), g * jh
 
 
+def _normalize_x_jvp(t, ans, x, w, b, *, axes, eps):
+    """J is symmetric; the mean moves by mean(t), the variance by 2 mean(t (x - m)); x - m = xhat / r."""
+    n, var = count(x, axes) or 1, normalize(x, 1.0, 0.0, axes=axes, eps=eps)[2]
+    moved, of_xhat, of_one = normalize_adjoint(t, x, 1.0, axes=axes, eps=eps, shape=kept(x, axes))
+    return w * moved, of_one * (1.0 / n), of_xhat * (var + eps) ** 0.5 * (2.0 / n)
+
+
+normalize.defjvp(
+    _normalize_x_jvp,
+    lambda t, ans, x, w, b, *, axes, eps: (t * normalize(x, 1.0, 0.0, axes=axes, eps=eps)[0], None, None),
+    lambda t, ans, x, w, b, *, axes, eps: (t, None, None))
+def _normalize_adjoint_x_jvp(t, ans, g, x, w, *, axes, eps, shape):
+    """In the last formula at the head of this file, dx meets t, and h is what it is a product with."""
+    f, n, xhat, r, jacobian, dot = _around(g, x, w, axes, eps)
+    jf, jt = jacobian(f), jacobian(t)
+    moved = (dot(xhat, t) * jf + dot(f, xhat) * jt + dot(jf, t) * xhat) * (r * (-1.0 / n))
+    lead = x.ndim - len(shape)
+    down = tuple([i for i in range(x.ndim) if i < lead or shape[i - lead] == 1])
+    return moved, _reshape(sum(g * jt, down), shape=shape), None
+
+
+normalize_adjoint.defjvp(
+    "same", _normalize_adjoint_x_jvp,
+    lambda t, ans, g, x, w, *, axes, eps, shape:
+        (normalize_adjoint(g, x, t, axes=axes, eps=eps, shape=shape)[0], None, None))
 normalize.defbroadcast()
 normalize.defsaved("x", "w", "b")
 normalize.defvjp_joint(_normalize_vjp)
@@ -97,6 +122,7 @@ def _scale(x, a, b):
 _scale.defvjp(lambda g, ans, x, a, b: g * a,
               lambda g, ans, x, a, b: g * x,
               lambda g, ans, x, a, b: g)
+_scale.defjvp(*_scale.vjps)
 _scale.defsaved("x", "a")
 _scale.defbroadcast()
 

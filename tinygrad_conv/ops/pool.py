@@ -54,6 +54,10 @@ max_pool2d_scatter.defvjp(
 max_pool2d_gather.defvjp(
     lambda v, ans, u, x, y, *, geometry: max_pool2d_scatter(v, x, y, geometry=geometry), None, None)
 
+_max_pool2d.defjvp(lambda t, ans, x, *, geometry: max_pool2d_gather(t, x, ans, geometry=geometry))
+max_pool2d_scatter.defjvp("same")
+max_pool2d_gather.defjvp("same")
+
 # ----- averages -----
 
 
@@ -83,6 +87,8 @@ def avg_pool2d_spread(g, *, geometry, **options):
 _avg_pool2d.defvjp(lambda g, ans, x, **params: avg_pool2d_spread(g, **params))
 _avg_pool2d.defsaved()
 avg_pool2d_spread.defvjp(lambda u, ans, g, **params: _avg_pool2d(u, **params))
+_avg_pool2d.defjvp("same")
+avg_pool2d_spread.defjvp("same")
 
 
 def _label(*shapes: Any, geometry: Geometry, count_include_pad: bool = True,
@@ -145,6 +151,9 @@ _adaptive_max_pool2d.defvjp(lambda g, ans, x, *, output_size: pile2d(g[0], ans[1
 _max_unpool2d.defvjp(lambda g, ans, x, indices, *, size: max_unpool2d_pick(g, indices), None)
 max_unpool2d_pick.defvjp(
     lambda v, ans, u, indices: _max_unpool2d(v, indices, size=u.shape[2:]), None)
+for linear in (_adaptive_avg_pool2d, adaptive_avg_pool2d_spread, pick2d, pile2d, _max_unpool2d,
+               max_unpool2d_pick):
+    linear.defjvp("same")
 
 # ----- what users call -----
 

@@ -116,6 +116,8 @@ _argmin, argmin = reduction(
 amax, amin = max, min
 _sum.defsaved()
 _mean.defsaved()
+_sum.defjvp("same")
+_mean.defjvp("same")
 _sum.defnotes(x="copied along the axes that were summed")
 
 
@@ -127,6 +129,7 @@ def _cumsum(x, *, axis):
 
 
 _cumsum.defvjp(lambda g, ans, x, *, axis: flip(_cumsum(flip(g, axis), axis=axis), axis))
+_cumsum.defjvp("same")
 
 
 def cumsum(x: Any, axis: int | None = None) -> Tensor:
