@@ -56,5 +56,6 @@ if _typing.TYPE_CHECKING:
 advice.late(__name__, {
     "Drawing": "draw.drawing", "draw": "draw.drawing", "graph": "draw.graph", "multiply_adds": "draw.measure",
     "attach_failure": "draw.failure", "failed_graph": "draw.failure", "explain": "",
-    "certify": "certify.certificate", "check_grads": "gradcheck", "show_config": "config", "profile": "draw.profiling",
+    "certify": "certify.certificate", "check_grads": "gradcheck", "show_config": "config",
+    "profile": "draw.profiling",
 }, advice.FUNCTIONS, [name for name, value in vars(Tensor).items() if callable(value)], "t.{}(...)")
