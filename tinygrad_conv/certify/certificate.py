@@ -55,11 +55,13 @@ class Certificate:
         lines = [f"{self.name}: {'certified' if self.ok else 'NOT certified'}, {len(self.checks)} checks on "
                  f"{self.samples} samples"]
         width = max([len(check.name) for check in self.checks])
+        told = {}  # by what was found, the check that told it
         for check in self.checks:
-            first = (*check.failures, *check.notes)[:1]
+            found = [str(finding) for finding in (*check.failures, *check.notes)]
+            first = told.setdefault(found[0], check.name) if found else ""
+            said = "" if not found else found[0] if first == check.name else f"as for {first}"
             more = f" (and {len(check.failures) - 1} more)" * (len(check.failures) > 1)
-            lines.append(f"  {'ok' if check.ok else 'FAILS':5}  {check.name:{width}}  "
-                         f"{first[0] if first else ''}{more}".rstrip())
+            lines.append(f"  {'ok' if check.ok else 'FAILS':5}  {check.name:{width}}  {said}{more}".rstrip())
         if self.diagnosis is not None:
             lines.append(f"  most likely: {self.diagnosis}")
         return "\n".join(lines)

@@ -45,8 +45,9 @@ def _of(call: Call, i: int, text: str) -> Finding:
 
 
 def found(check: Check, call: Call) -> list[Finding]:
-    """What a check finds; an error is a finding."""
+    """What a check finds, of arrays of its own; an error is a finding."""
     findings: list[Finding] = []
+    call = replace(call, args=tuple([a.copy() if isinstance(a, np.ndarray) else a for a in call.args]))
     try:
         with np.errstate(all="ignore"):
             findings += check(call)
@@ -381,8 +382,8 @@ def keywords(call: Call) -> Iterator[Finding]:
 
 
 CHECKS: dict[str, Check] = {
-    "inputs unchanged": unchanged, "VJP = differences": gradient, "None = no slope": no_gradient,
-    "VJP linear in g": linearity, "second order": second_order, "<g, Jv> = <J'g, v>": adjoint,
+    "VJP = differences": gradient, "None = no slope": no_gradient, "VJP linear in g": linearity,
+    "second order": second_order, "<g, Jv> = <J'g, v>": adjoint, "inputs unchanged": unchanged,
     "outputs its own": own_outputs, "dtype kept": dtype, "float64 throughout": precision,
     "any memory order": layouts, "broadcasting": broadcasting, "empty and ()": empty,
     "wrong shapes refused": errors, "deterministic": deterministic, "by keyword": keywords,

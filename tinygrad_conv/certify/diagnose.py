@@ -337,6 +337,8 @@ def diagnose(made: Sequence[Call], failures: Mapping[str, Sequence[Finding]]) ->
             if wrong:
                 mistake, text = _fitting(sorted(wrong, key=lambda case: case.size)[:COMPARED])
                 return _said(made[0], mistake, i, text)
+    if "VJP = differences" in failures:  # of the op itself
+        return None
     for finding in failures.get("float64 throughout", ()):
         if finding.argument is not None:
             return _said(made[0], LAST_DIGITS[0], finding.argument, LAST_DIGITS[1])
@@ -360,7 +362,19 @@ def _fitting(wrong: list[Evidence]) -> tuple[str, str]:
     failed = ("unknown", "the VJP fails, and no known change of its arguments mends it")
     unlike = ("unknown", "{it} fits none of the known mistakes")
     found = itertools.chain(fits([LAST_DIGITS]), factors(wrong), fits(HYPOTHESES))
-    return next(found, failed if wrong[0].raw[0] is None else unlike)
+    mistake, text = next(found, failed if wrong[0].raw[0] is None else unlike)
+    return (mistake, text) if mistake != "unknown" else _by_output(wrong) or (mistake, text)
+
+
+def _by_output(wrong: list[Evidence]) -> tuple[str, str] | None:
+    """What fits if only one of several outputs has a cotangent."""
+    several = range(len(wrong[0].call.outputs)) if len(wrong[0].call.outputs) > 1 else ()
+    for k in several:
+        alone = [part for case in wrong if not single(part := Evidence(case.call, case.i, k))]
+        mistake, text = _fitting(alone) if alone else ("unknown", "")
+        if mistake != "unknown":
+            return mistake, f"{text} (of output {k})"
+    return None
 
 
 def _holds(fit: Fit, case: Evidence) -> bool:
