@@ -24,6 +24,7 @@ import numpy as np
 
 from .advice import instead
 from .core import Fixed, Memory, checksum
+from .kernels.table import Kernel, kernels, run
 from .operands import tensors_of
 from .state import current, tick
 from .tensor import Tensor, share
@@ -96,7 +97,8 @@ class Freed:
                            "by defsaved that its VJPs need only shape and dtype")
 
 
-def _freed(t: Any) -> Freed:
+def freed(t: Any) -> Freed:
+    """What is left of it."""
     left, outline, array = _new(Freed), _new(Outline), t._data
     outline.shape, outline.dtype = array.shape, array.dtype
     outline.ndim, outline.size = array.ndim, array.size
@@ -118,13 +120,13 @@ def free(nodes: Iterable[Node]) -> None:
         inputs: list[Any] = []
         for t in node.inputs:
             if t._data.ndim and t.node is not None:
-                t = _freed(t)
+                t = freed(t)
             elif t._data.ndim and not t._requires_grad:
-                t = leaves.setdefault(id(t), (t, _freed(t)))[1]
+                t = leaves.setdefault(id(t), (t, freed(t)))[1]
             inputs.append(t)
         node.inputs = tuple(inputs)
         if node.values is not None:
-            node.values = tuple(map(_freed, node.values))
+            node.values = tuple(map(freed, node.values))
 
 
 class Primitive(Generic[P]):
@@ -180,7 +182,7 @@ class Primitive(Generic[P]):
         nothing but its arguments can be differentiated again.
 
         Raises:
-            TypeError: for what is no function, or for more VJPs than there are arguments.
+            TypeError: for anything but functions, or for more VJPs than there are arguments.
         """
         for vjp in vjps:
             if vjp is not None and not callable(vjp):
@@ -226,6 +228,43 @@ class Primitive(Generic[P]):
     def deflabel(self, label: Callable[..., str]) -> None:
         """What pictures write behind the op's name: `label(*inputs, **params)`, shapes not arrays."""
         self.label = label
+
+    def defkernel(self, family: str, function: Callable[..., Any],
+                  serves: Callable[..., bool] | None = None) -> None:
+        """Another function for the same op, which computes under a family of kernels, and if it is "auto".
+
+        `serves` says which calls it can take (default: all); the op's own function, of family "numpy", takes
+        the rest. Both have the arguments and parameters of the op.
+
+        Example:
+            >>> import tinygrad_conv as tg
+            >>> @tg.primitive
+            ... def square(x):
+            ...     return x * x
+            >>> square.defkernel("pow", lambda x: x ** 2, serves=lambda x: x.dtype == np.float32)
+            >>> with tg.use_kernels("pow"):
+            ...     square([3.0]).tolist()
+            [9.0]
+            >>> from tinygrad_conv.kernels import table
+            >>> table.unregister("pow")
+        """
+        for what in (function, serves):
+            if what is not None and not callable(what):
+                raise TypeError(f"{self.name}.defkernel: expects a function, got {type(what).__name__}")
+        if self not in kernels:
+            kernels[self] = [Kernel("numpy", self.fn, None, None)]
+            self.fn = functools.partial(run, self)
+        kernels[self].insert(0, Kernel(family, _on_views(function), serves, None))
+
+    def defmethod(self) -> None:
+        """Let tensors have the op as a method: `t.softplus()`.
+
+        Raises:
+            AttributeError: if they have an attribute of that name.
+        """
+        if hasattr(Tensor, self.name):
+            raise AttributeError(f"{self.name}.defmethod: tensors already have an attribute {self.name!r}")
+        setattr(Tensor, self.name, functools.wraps(self)(lambda *args, **params: self(*args, **params)))
 
     def defnotes(self, ans: str = "", **arguments: str) -> None:
         """A few words on how the result, and the gradient of each argument, come about.
@@ -387,7 +426,7 @@ class Primitive(Generic[P]):
                 t = args[i]
                 if t._data.size > SMALL and t.node is not None and t.memory.__class__ is Fixed and (
                         not t.node.primitive.saves_ans):
-                    args = args[:i] + (_freed(t),) + args[i + 1:]
+                    args = args[:i] + (freed(t),) + args[i + 1:]
         return args
 
     def _several(self, values: list[np.ndarray], node: Node | None, inputs: tuple[Any, ...],
@@ -404,7 +443,7 @@ class Primitive(Generic[P]):
                 out.node, out.index, out._requires_grad = node, i, True
             outputs.append(out)
         if node is not None:
-            node.values = tuple([t.detach() if self.saves_ans else _freed(t.detach()) for t in outputs])
+            node.values = tuple([t.detach() if self.saves_ans else freed(t.detach()) for t in outputs])
         return tuple(outputs)
 
     def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:

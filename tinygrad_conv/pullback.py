@@ -11,7 +11,7 @@ import numpy as np
 
 from . import ops
 from .core import Fixed, checksum
-from .primitive import Node
+from .primitive import Node, freed
 from .state import State, current, enter
 from .tape import Made, reach
 from .tensor import Tensor, share
@@ -97,8 +97,8 @@ def vjp_arguments(output: Made, parts: dict[int, Tensor]) -> tuple[Any, Any]:
         check_usable(node)
     answers = []
     for i, value in enumerate(values):
-        t = value.detach() if isinstance(value, Tensor) else value  # without values, no VJP looks at it
-        if t.dtype.kind == "f" and t is not value:
+        t = value.detach() if isinstance(value, Tensor) else freed(value)
+        if t.dtype.kind == "f":
             t.node, t.index, t._requires_grad = node, i, True
         answers.append(t)
     g = tuple([parts[i] if i in parts else share(np.zeros(v.shape, v.dtype)) for i, v in enumerate(values)])
