@@ -124,7 +124,7 @@ def direction(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 
 @dataclass
 class Case:
-    """One function at one point: its gradients for random cotangents, and the differences they are compared with.
+    """One function at one point: its gradients for random cotangents, and differences to compare them with.
 
     `linear` says in which arguments it is; None: found out, along each direction.
     """
@@ -207,7 +207,7 @@ class Case:
         return None if abs(by_vjp - by_difference) <= allowed else (by_difference, by_vjp)
 
     def scan(self, i: int, gradient: np.ndarray) -> tuple[list[Any], list[Any]]:
-        """(error, index, slope) of each entry of a gradient, where the function is smooth and where it has a kink."""
+        """(error, index, slope) of the entries of a gradient, where the function is smooth, and at kinks."""
         found: tuple[list[Any], list[Any]] = [], []
         for k in self.rng.permutation(gradient.size)[:SCANNED]:
             index = tuple(map(int, np.unravel_index(k, gradient.shape)))
@@ -233,7 +233,7 @@ class Case:
 
 
 def slope(rise: Callable[[float], Any], h: float, atol: float) -> tuple[Any, Any]:
-    """The slope at 0 of numbers that rise by `rise(t)`, from four differences, and whether they show a kink."""
+    """The slope at 0 of what rises by `rise(t)`, from four differences, and whether they show a kink."""
     back, half_back, half, full = [rise(t) for t in (-h, -h / 2, h / 2, h)]
     wide, narrow = (full - back) / (2 * h), (half - half_back) / h
     left, right = -half_back / (h / 2), half / (h / 2)
@@ -243,5 +243,5 @@ def slope(rise: Callable[[float], Any], h: float, atol: float) -> tuple[Any, Any
     return (4 * narrow - wide) / 3, kink
 
 
-def ratio(a: float, b: float) -> str:
+def ratio(a: Any, b: Any) -> str:
     return f" (ratio {a / b:.6g})" if b else ""

@@ -299,7 +299,7 @@ class Primitive(Generic[P]):
         self.broadcasts = True
 
     def defsamples(self, samples: Iterable[tuple[Any, ...]], **axes: str) -> None:
-        """Calls with which `tg.certify` checks the op: tuples of arguments; a dict at the end goes by keyword.
+        """Calls with which `tg.certify` checks the op: tuples of arguments, a dict at the end by keyword.
 
         `axes` are the names of an argument's axes, for reports: `defsamples(samples, w="out in kh kw")`.
 

@@ -16,6 +16,7 @@ from ..primitive import Primitive
 Sizes = tuple[int, ...]
 
 _rng = np.random.default_rng(0)
+_op: Primitive[Any]
 
 
 def _normal(*size: int, away: Iterable[float] = ()) -> np.ndarray:
@@ -72,8 +73,8 @@ _unary([e._clip], away=(-1.0, 0.5), params=[
     {"min": -1.0, "max": 0.5}, {"min": None, "max": 0.5}, {"min": -1.0, "max": None}])
 _unary([a._leaky_relu], away=(0.0,), params=[{"negative_slope": 0.01}, {"negative_slope": -0.5}])
 _unary([a._elu], away=(0.0,), params=[{"alpha": 1.0}, {"alpha": 0.3}])
-_unary([a._softplus], away=(0.8,), params=[{"beta": 1.0, "threshold": 20.0}, {"beta": -0.7, "threshold": 20.0},
-                                           {"beta": 2.0, "threshold": 1.6}])
+_unary([a._softplus], away=(0.8,), params=[
+    {"beta": 1.0, "threshold": 20.0}, {"beta": -0.7, "threshold": 20.0}, {"beta": 2.0, "threshold": 1.6}])
 _unary([a._gelu], params=[{"approximate": "none"}, {"approximate": "tanh"}])
 _unary([a._hardtanh], away=(-1.0, 0.5), params=[{"min_val": -1.0, "max_val": 0.5}])
 _binary([e.add, e.sub, e.mul])
@@ -105,17 +106,20 @@ def _probabilities(size: Sizes, axis: int) -> np.ndarray:
 for _op in (a._softmax, a._log_softmax):
     _op.defsamples([(_normal(*n), {"axis": axis}) for n, axis in ALONG])
 a.softmax_vjp.defsamples([(_normal(*n), _probabilities(n, axis), {"axis": axis}) for n, axis in ALONG])
-a.log_softmax_vjp.defsamples([(_normal(*n), np.log(_probabilities(n, axis)), {"axis": axis}) for n, axis in ALONG])
+a.log_softmax_vjp.defsamples([(_normal(*n), np.log(_probabilities(n, axis)), {"axis": axis})
+                              for n, axis in ALONG])
 NLL: list[tuple[Sizes, Sizes]] = [((4, 3), (1,)), ((5, 3, 2), (1,)), ((4, 3), (0, 1))]
 loss._nll.defsamples([(-_positive(*n), _positive(*n), {"axis": axis}) for n, axis in NLL])
-loss.nll_vjp.defsamples([(_normal(*np.zeros(n).sum(axis).shape), _normal(*n), {"axis": axis}) for n, axis in NLL])
+loss.nll_vjp.defsamples([(_normal(*np.zeros(n).sum(axis).shape), _normal(*n), {"axis": axis})
+                         for n, axis in NLL])
 
 # ----- sums, extrema, moves -----
 
-AXES: list[tuple[Sizes, Sizes]] = [((3, 5, 2), (1,)), ((3, 4, 5), (0, 2)), ((3, 4), (0, 1)), ((5,), (0,)), ((), ())]
+AXES: list[tuple[Sizes, Sizes]] = [
+    ((3, 5, 2), (1,)), ((3, 4, 5), (0, 2)), ((3, 4), (0, 1)), ((5,), (0,)), ((), ())]
 for _op in (reduce._sum, reduce._mean, reduce._any, reduce._all):
-    _op.defsamples([(_normal(*n), {"axis": axis, "keepdims": keep}) for n, axis in AXES for keep in (False, True)]
-                   + [(_normal(0, 3), {"axis": (1,), "keepdims": False})])
+    _op.defsamples([(_normal(*n), {"axis": axis, "keepdims": keep}) for n, axis in [*AXES, ((0, 3), (1,))]
+                    for keep in (False, True)])
 for _op in (reduce._max, reduce._min, reduce._logsumexp):
     _op.defsamples([(_distinct(*n), {"axis": axis, "keepdims": keep}) for n, axis in AXES[:4]
                     for keep in (False, True)])
@@ -133,9 +137,9 @@ shape._concatenate.defsamples([(_normal(2, 3), _normal(1, 3), {"axis": 0}),
 padding._pad.defsamples([(_normal(2, 3), {"width": ((1, 0), (2, 3)), "value": 0.0}),
                          (_normal(3), {"width": ((2, 1),), "value": 7.0})])
 INDICES: list[tuple[Sizes, tuple[Any, ...]]] = [
-    ((4, 3), (slice(None), 1)), ((4, 3), (slice(3, 0, -2), None, Ellipsis)), ((4, 3), (np.array([0, 2, 0, 3, 0]),)),
-    ((4, 3, 2), (slice(1, 3), np.array([[1, 1], [0, 2]]))), ((4, 3), (np.array([[True, False, True]] * 4),)),
-    ((5,), (np.array([], np.int64),)), ((2, 3), (0, 1))]
+    ((4, 3), (slice(None), 1)), ((4, 3), (slice(3, 0, -2), None, Ellipsis)),
+    ((4, 3), (np.array([0, 2, 0, 3, 0]),)), ((4, 3, 2), (slice(1, 3), np.array([[1, 1], [0, 2]]))),
+    ((4, 3), (np.array([[True, False, True]] * 4),)), ((5,), (np.array([], np.int64),)), ((2, 3), (0, 1))]
 shape._getitem.defsamples([(_normal(*n), {"index": index}) for n, index in INDICES])
 shape._scatter_add.defsamples([(_normal(*np.zeros(n)[index].shape), {"index": index, "shape": n})
                                for n, index in INDICES])
@@ -143,11 +147,12 @@ shape._scatter_add.defsamples([(_normal(*np.zeros(n)[index].shape), {"index": in
 # ----- products -----
 
 linalg.matmul.defsamples([(_normal(*m), _normal(*n)) for m, n in (
-    ((2, 3), (3, 4)), ((3, 3), (3, 3)), ((4,), (4,)), ((3,), (3, 4)), ((2, 3), (3,)), ((3, 1, 4, 2), (5, 2, 3)),
-    ((0, 3), (3, 4)))])
-linalg._linear.defsamples([(_normal(5, 3), _normal(4, 3), _normal(4)), (_normal(2, 3, 5), _normal(4, 5), _normal(4)),
-                           (_normal(4, 4), _normal(4, 4)), (_normal(3), _normal(2, 3)),
-                           (_normal(0, 3), _normal(4, 3), _normal(4))], w="out in", b="out")
+    ((2, 3), (3, 4)), ((3, 3), (3, 3)), ((4,), (4,)), ((3,), (3, 4)), ((2, 3), (3,)),
+    ((3, 1, 4, 2), (5, 2, 3)), ((0, 3), (3, 4)))])
+linalg._linear.defsamples([
+    (_normal(5, 3), _normal(4, 3), _normal(4)), (_normal(2, 3, 5), _normal(4, 5), _normal(4)),
+    (_normal(4, 4), _normal(4, 4)), (_normal(3), _normal(2, 3)), (_normal(0, 3), _normal(4, 3), _normal(4))],
+    w="out in", b="out")
 EINSUMS: list[tuple[str, list[Sizes]]] = [
     ("ij,jk->ik", [(2, 3), (3, 4)]), ("ij->ji", [(2, 3)]), ("i,i->", [(3,), (3,)]), ("ii->i", [(3, 3)]),
     ("bij,bjk->bik", [(2, 3, 4), (2, 4, 5)]), ("ij,k->i", [(2, 3), (4,)]), ("ij,ij->i", [(1, 3), (2, 3)])]
@@ -159,9 +164,9 @@ linalg._einsum.defsamples([(*[_normal(*n) for n in sizes], {"subscripts": subscr
 CONVOLUTIONS: list[tuple[Any, ...]] = [
     ((5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, 3, 2, 4),
     ((6, 7), (3, 2), (2, 3), ((0, 0), (0, 1)), (1, 1), 1, 2, 3, 5),  # rows that no window reaches
-    ((6, 5), (3, 3), (2, 2), ((1, 1), (1, 0)), (1, 1), 1, 3, 3, 3),  # a last window that reaches over the edge
+    ((6, 5), (3, 3), (2, 2), ((1, 1), (1, 0)), (1, 1), 1, 3, 3, 3),  # a last window over the edge
     ((5, 4), (2, 3), (1, 2), ((2, 0), (0, 1)), (2, 1), 2, 3, 4, 6),
-    ((4, 5), (2, 3), (3, 2), ((0, 1), (1, 0)), (1, 1), 1, 4, 2, 3),  # as many windows with stride 1, dilation (3,2)
+    ((4, 5), (2, 3), (3, 2), ((0, 1), (1, 0)), (1, 1), 1, 4, 2, 3),  # as many windows of dilation (3,2)
     ((3, 4), (2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), 3, 5, 3, 3),
     ((3, 4), (2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 0, 3, 2)]
 
@@ -179,7 +184,8 @@ conv._conv2d.defsamples(
 conv._conv_transpose2d.defsamples(
     [(g, w, _normal(x.shape[1]), given) for x, w, g, given in _convolutions()]
     + [(g, w, given) for _, w, g, given in [*_convolutions()][:2]], g="n out oh ow", w="out in kh kw", b="in")
-conv._conv2d_weight.defsamples([(g, x, given) for x, _, g, given in _convolutions()], g="n out oh ow", x="n c h w")
+conv._conv2d_weight.defsamples([(g, x, given) for x, _, g, given in _convolutions()], g="n out oh ow",
+                               x="n c h w")
 
 # ----- pools: size, kernel, stride, padding, dilation, ceil_mode; N, C -----
 
@@ -188,13 +194,13 @@ POOLS: list[tuple[Any, ...]] = [
     ((5, 7), (2, 3), (2, 2), ((0, 1), (0, 0)), (1, 1), False, 2, 3),
     ((5, 6), (3, 2), (1, 2), ((1, 0), (0, 1)), (1, 1), False, 1, 5),   # overlapping
     ((6, 5), (3, 3), (2, 2), ((0, 0), (1, 1)), (1, 1), True, 4, 1),
-    ((4, 5), (2, 3), (3, 2), ((0, 1), (1, 0)), (1, 1), False, 3, 4),   # as many windows with the numbers exchanged
+    ((4, 5), (2, 3), (3, 2), ((0, 1), (1, 0)), (1, 1), False, 3, 4),   # as many with them exchanged
     ((6, 7), (2, 3), (3, 1), ((1, 1), (2, 2)), (2, 2), False, 2, 3)]
 
 
 def _pools() -> Iterable[tuple[np.ndarray, Geometry]]:
-    for *numbers, ceil_mode, n, c in POOLS:
-        yield _distinct(n, c, *numbers[0]), Geometry(*numbers, ceil_mode=ceil_mode)
+    for size, kernel, stride, pads, dilation, ceil_mode, n, c in POOLS:
+        yield _distinct(n, c, *size), Geometry(size, kernel, stride, pads, dilation, 1, ceil_mode)
 
 
 def _with_maxima() -> Iterable[tuple[np.ndarray, np.ndarray, dict[str, Any]]]:
@@ -204,8 +210,10 @@ def _with_maxima() -> Iterable[tuple[np.ndarray, np.ndarray, dict[str, Any]]]:
 
 CELLS, WINDOWS = "n c h w", "n c oh ow"
 pool._max_pool2d.defsamples([(x, {"geometry": geometry}) for x, geometry in _pools()], x=CELLS)
-pool.max_pool2d_scatter.defsamples([(_normal(*y.shape), x, y, given) for x, y, given in _with_maxima()], g=WINDOWS)
-pool.max_pool2d_gather.defsamples([(_normal(*x.shape), x, y, given) for x, y, given in _with_maxima()], u=CELLS)
+pool.max_pool2d_scatter.defsamples([(_normal(*y.shape), x, y, given) for x, y, given in _with_maxima()],
+                                   g=WINDOWS)
+pool.max_pool2d_gather.defsamples([(_normal(*x.shape), x, y, given) for x, y, given in _with_maxima()],
+                                  u=CELLS)
 pool.max_pool2d_indices.defsamples([(x, y, given) for x, y, given in _with_maxima()])
 COUNTS: list[dict[str, Any]] = [{"count_include_pad": pads, "divisor_override": divisor}
                                 for pads, divisor in ((True, None), (False, None), (True, 7), (False, 2.5))]
@@ -214,11 +222,15 @@ AVERAGES = [(x, {"geometry": geometry, **COUNTS[i % 4]}) for i, (x, geometry) in
 pool._avg_pool2d.defsamples([(_normal(*x.shape), given) for x, given in AVERAGES], x=CELLS)
 pool.avg_pool2d_spread.defsamples([(_normal(*x.shape[:2], *given["geometry"].out), given)
                                    for x, given in AVERAGES], g=WINDOWS)
-BINS: list[tuple[Sizes, Sizes, Sizes]] = [((3, 2), (7, 5), (3, 4)), ((2, 5), (3, 4), (5, 2)), ((1, 3), (4, 6), (2, 3))]
-pool._adaptive_avg_pool2d.defsamples([(_normal(*nc, *n), {"output_size": out}) for nc, n, out in BINS], x=CELLS)
-pool.adaptive_avg_pool2d_spread.defsamples([(_normal(*nc, *out), {"size": n}) for nc, n, out in BINS], g=WINDOWS)
-pool._adaptive_max_pool2d.defsamples([(_distinct(*nc, *n), {"output_size": out}) for nc, n, out in BINS], x=CELLS)
-PLACES: list[tuple[Sizes, Sizes, Sizes]] = [((3, 2), (3, 4), (2, 3)), ((2, 5), (5, 2), (2, 2)), ((1, 3), (4, 5), (3, 1))]
+Planes = list[tuple[Sizes, Sizes, Sizes]]  # N and C, the sizes of a plane, and of the result
+BINS: Planes = [((3, 2), (7, 5), (3, 4)), ((2, 5), (3, 4), (5, 2)), ((1, 3), (4, 6), (2, 3))]
+pool._adaptive_avg_pool2d.defsamples([(_normal(*nc, *n), {"output_size": out}) for nc, n, out in BINS],
+                                     x=CELLS)
+pool.adaptive_avg_pool2d_spread.defsamples([(_normal(*nc, *out), {"size": n}) for nc, n, out in BINS],
+                                           g=WINDOWS)
+pool._adaptive_max_pool2d.defsamples([(_distinct(*nc, *n), {"output_size": out}) for nc, n, out in BINS],
+                                     x=CELLS)
+PLACES: Planes = [((3, 2), (3, 4), (2, 3)), ((2, 5), (5, 2), (2, 2)), ((1, 3), (4, 5), (3, 1))]
 
 
 def _places(batch: Sizes, size: Sizes, out: Sizes) -> np.ndarray:
@@ -235,16 +247,18 @@ for _op in (pool.pick2d, pool.max_unpool2d_pick):
 # ----- normalisation: x, axes, w -----
 
 NORMS: list[tuple[Sizes, Sizes, Sizes]] = [
-    ((5, 3), (0,), (1, 3)), ((3, 2, 4, 5), (0, 2, 3), (1, 2, 1, 1)), ((2, 3, 2, 3, 4), (2, 3, 4), (1, 3, 2, 1, 1)),
-    ((4, 6), (1,), (6,)), ((3, 2, 5), (2,), (1, 2, 1)), ((4, 3), (0, 1), ())]
+    ((5, 3), (0,), (1, 3)), ((3, 2, 4, 5), (0, 2, 3), (1, 2, 1, 1)),
+    ((2, 3, 2, 3, 4), (2, 3, 4), (1, 3, 2, 1, 1)), ((4, 6), (1,), (6,)),
+    ((3, 2, 5), (2,), (1, 2, 1)), ((4, 3), (0, 1), ())]
 
 
 def _norms() -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]]:
     for size, axes, small in NORMS:
-        yield (_normal(*size) + 0.5, _normal(*size), _positive(*small), _normal(*small), {"axes": axes, "eps": 1e-3})
+        yield (_normal(*size) + 0.5, _normal(*size), _positive(*small), _normal(*small),
+               {"axes": axes, "eps": 1e-3})
 
 
 normalize.normalize.defsamples([(x, w, b, how) for x, _, w, b, how in _norms()])
 normalize.normalize_adjoint.defsamples([(g, x, w, {**how, "shape": w.shape}) for x, g, w, _, how in _norms()])
-normalize._scale.defsamples([(_normal(5, 3), _normal(1, 3), _normal(1, 3)), (_normal(3, 4, 5, 2), _normal(1, 4, 1, 1),
-                                                                             _normal(1, 4, 1, 1))])
+normalize._scale.defsamples([(_normal(5, 3), _normal(1, 3), _normal(1, 3)),
+                             (_normal(3, 4, 5, 2), _normal(1, 4, 1, 1), _normal(1, 4, 1, 1))])

@@ -87,7 +87,7 @@ class Call:
                     ATOL * (1.0 + size * np.isfinite(size)), RTOL, np.random.default_rng(0))
 
     def jacobian(self, i: int) -> np.ndarray:
-        """By differences, d outputs / d argument i: (all outputs' numbers, *its shape); nan where there is a kink."""
+        """By differences, d outputs / d argument i: (all outputs' numbers, *its shape); nan at kinks."""
         x, rng = self.args[i], np.random.default_rng(5)
 
         def rise(step: np.ndarray) -> np.ndarray:
@@ -101,7 +101,8 @@ class Call:
         columns = []
         for k in range(x.size):
             e = np.eye(1, x.size, k).reshape(x.shape)
-            column, kink = (rise(e), False) if linear else slope(lambda t, e=e: rise(t * e), STEP, 1e-8)
+            column, kink = (rise(e), False) if linear else slope(lambda t, e=e: rise(t * e),  # type: ignore[misc]
+                                                                 STEP, 1e-8)
             columns.append(np.where(kink, np.nan, column))
         return np.array(columns, float).reshape(x.size, -1).T.reshape(-1, *x.shape)
 
@@ -128,7 +129,7 @@ class Call:
 
 
 def op_name(op: Any) -> str:
-    return getattr(op, "name", None) or getattr(op, "__name__", type(op).__name__)
+    return str(getattr(op, "name", None) or getattr(op, "__name__", type(op).__name__))
 
 
 def parameters(op: Any) -> tuple[str, ...]:

@@ -47,18 +47,21 @@ class Certificate:
         failed = [check.name for check in self.checks if not check.ok]
         if not failed:
             notes = sum([len(check.notes) for check in self.checks])
-            return f"certified: {len(self.checks)} checks on {self.samples} samples" + f", {notes} notes" * bool(notes)
+            noted = f", {notes} notes" * bool(notes)
+            return f"certified: {len(self.checks)} checks on {self.samples} samples{noted}"
         return f"fails {', '.join(failed)}" + f": {self.diagnosis}" * (self.diagnosis is not None)
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {'certified' if self.ok else 'NOT certified'}, {len(self.checks)} checks on "
                  f"{self.samples} samples"]
         width = max([len(check.name) for check in self.checks])
+        told = {}  # by what was found, the check that told it
         for check in self.checks:
-            first = (*check.failures, *check.notes)[:1]
+            found = [str(finding) for finding in (*check.failures, *check.notes)]
+            first = told.setdefault(found[0], check.name) if found else ""
+            said = "" if not found else found[0] if first == check.name else f"as for {first}"
             more = f" (and {len(check.failures) - 1} more)" * (len(check.failures) > 1)
-            lines.append(f"  {'ok' if check.ok else 'FAILS':5}  {check.name:{width}}  "
-                         f"{first[0] if first else ''}{more}".rstrip())
+            lines.append(f"  {'ok' if check.ok else 'FAILS':5}  {check.name:{width}}  {said}{more}".rstrip())
         if self.diagnosis is not None:
             lines.append(f"  most likely: {self.diagnosis}")
         return "\n".join(lines)
@@ -72,8 +75,8 @@ def certify(op: Callable[..., Any], samples: Iterable[tuple[Any, ...]] | None = 
 
     Args:
         op: a primitive; or any function of tensors.
-        samples: tuples of arguments, with a dict of keywords at the end if there are any; small arrays of sizes
-            that differ, away from kinks. Computed with in float64. Default: those of `defsamples`.
+        samples: tuples of arguments, with a dict of keywords at the end if there are any; small arrays of
+            sizes that differ, away from kinks. Computed with in float64. Default: those of `defsamples`.
 
     Returns:
         a `Certificate`: `.ok`, `.checks`, `.diagnosis`; `str()` is the report. It is kept as `op.certificate`
@@ -104,8 +107,8 @@ def certify(op: Callable[..., Any], samples: Iterable[tuple[Any, ...]] | None = 
         raise TypeError("certify: expects a list of tuples of arguments; write [(x,)]")
     made = calls(op, given)
     checks = tuple([_check(name, made) for name in CHECKS])
-    failures = [finding for check in checks for finding in check.failures]
-    certificate = Certificate(op_name(op), len(made), checks, diagnose(made, failures) if failures else None)
+    failures = {check.name: check.failures for check in checks if check.failures}
+    certificate = Certificate(op_name(op), len(made), checks, diagnose(made, failures))
     if isinstance(op, Primitive):
         op.certificate = certificate
     return certificate
@@ -118,7 +121,7 @@ def samples_of(op: Any) -> list[tuple[Any, ...]]:
 
 
 def _check(name: str, made: list[Call]) -> Checked:
-    """One check, up to the first sample that fails it: what it fails on the others is seldom anything else."""
+    """One check, up to the first sample that fails it: the others seldom fail otherwise."""
     findings: list[Finding] = []
     for call in made:
         findings += found(CHECKS[name], call)

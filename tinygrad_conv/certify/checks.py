@@ -1,4 +1,4 @@
-"""What a certificate checks: each a function of one call that yields what it finds wrong, and what is to note.
+"""What a certificate checks: each check is a function of one call that yields what it finds, or is to note.
 
 A kink or a tie at a sample is a note, not a failure. Errors of the op itself are findings, too (`found`).
 """
@@ -6,15 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
 import numpy as np
 
 from ..autodiff import vjp
 from ..gradcheck import EXACT, Case, direction, ratio
 from ..primitive import Primitive
 from ..tensor import Tensor, share
-from .call import RTOL, Call, floating, op_name, parameters, tensors
+from .call import RTOL, Call, floating, parameters, tensors
 
 SINGLE = 2e-9  # numbers of single precision move in steps of 6e-8
 REFUSALS = (ValueError, TypeError, IndexError, NotImplementedError)
@@ -41,9 +39,15 @@ def told(e: BaseException) -> str:
     return "; ".join([f"{type(e).__name__}: {e}", *getattr(e, "__notes__", ())])
 
 
+def _of(call: Call, i: int, text: str) -> Finding:
+    """What is found of one argument."""
+    return Finding(call.number, f"argument {i} ({call.name_of(i)}){text}", i)
+
+
 def found(check: Check, call: Call) -> list[Finding]:
-    """What a check finds; an error is a finding."""
+    """What a check finds, of arrays of its own; an error is a finding."""
     findings: list[Finding] = []
+    call = replace(call, args=tuple([a.copy() if isinstance(a, np.ndarray) else a for a in call.args]))
     try:
         with np.errstate(all="ignore"):
             findings += check(call)
@@ -112,19 +116,20 @@ def no_gradient(call: Call) -> Iterator[Finding]:
     """An argument registered to have no gradient (None) has none."""
     without = [i for i in call.floats if i not in call.active]
     if without and call.outputs:
-        case = replace(call.case(), f=lambda *values: floating(call.op(*[
-            values[without.index(i)] if i in without else a for i, a in enumerate(call.args)], **call.params)),
-            args=[call.args[i] for i in without])
+        def f(*values: Tensor) -> tuple[Tensor, ...]:
+            given = dict(zip(without, values))
+            return floating(call.op(*[given.get(i, a) for i, a in enumerate(call.args)], **call.params))
+        case = replace(call.case(), f=f, args=[call.args[i] for i in without])
         case.values, case.cotangents = call.outputs, _cotangents(call)
         for k, i in enumerate(without):
             slope, kink = case.slope(k, direction(case.args[k].shape, case.rng))
             if not kink and abs(slope) > case.atol + RTOL:
-                yield Finding(call.number, f"argument {i} ({call.name_of(i)}) is registered to have no gradient, "
-                              f"but the result depends on it: its slope is {slope:.6g}", i)
+                yield _of(call, i, " is registered to have no gradient, but the result depends on it: its "
+                                   f"slope is {slope:.6g}")
 
 
 def linearity(call: Call) -> Iterator[Finding]:
-    """The VJP is linear in the cotangent: that of 2 g - 3 h is twice that of g minus three times that of h."""
+    """The VJP of 2 g - 3 h is twice that of g minus three times that of h."""
     if call.active and call.outputs:
         g, h = _cotangents(call, 1), _cotangents(call, 2)
         of_g, of_h, of_zero = call.pull(g), call.pull(h), call.pull([*map(np.zeros_like, g)])
@@ -135,10 +140,10 @@ def linearity(call: Call) -> Iterator[Finding]:
                 continue
             if np.any(zero):
                 at = np.unravel_index(np.argmax(np.abs(zero)), zero.shape)
-                yield Finding(call.number, f"argument {i} ({call.name_of(i)}): the VJP of a cotangent of zeros is "
-                              f"{zero[at]:.6g} at {call.entry(i, tuple(map(int, at)))}", i)
+                yield _of(call, i, f": the VJP of a cotangent of zeros is {zero[at]:.6g} at "
+                                   f"{call.entry(i, tuple(map(int, at)))}")
             elif np.max(np.abs(together - (2.0 * a - 3.0 * b)), initial=0.0) > 100 * EXACT * scale:
-                yield Finding(call.number, f"argument {i} ({call.name_of(i)}): the VJP is not linear in g", i)
+                yield _of(call, i, ": the VJP is not linear in g")
 
 
 def second_order(call: Call) -> Iterator[Finding]:
@@ -153,7 +158,8 @@ def adjoint(call: Call) -> Iterator[Finding]:
     """<g, J v> = <J'g, v>, where J v comes of transposing the VJP once more."""
     if not (call.active and call.outputs):
         return
-    g, v = _cotangents(call), [direction(x.shape, np.random.default_rng(2 + i)) for i, x in enumerate(call.values)]
+    g, rng = _cotangents(call), np.random.default_rng(2)
+    v = [direction(x.shape, rng) for x in call.values]
     inputs = [share(x.copy()) for x in call.values]
     pulled, transposed = vjp(lambda *g: vjp(call, *inputs)[1](*g), *map(share, g))
     jv = [t.data for t in transposed(*map(share, v))]
@@ -178,7 +184,7 @@ def unchanged(call: Call) -> Iterator[Finding]:
         call.run()
     for i, (a, b) in enumerate(zip(call.args, before)):
         if isinstance(a, np.ndarray) and a.tobytes() != b.tobytes():
-            yield Finding(call.number, f"argument {i} ({call.name_of(i)}) was changed by the op", i)
+            yield _of(call, i, " was changed by the op")
     if any(g.tobytes() != h.tobytes() for g, h in zip(cotangents, _cotangents(call))):
         yield Finding(call.number, "the cotangent was changed by the VJP")
 
@@ -219,9 +225,10 @@ def dtype(call: Call) -> Iterator[Finding]:
         gradients = single.pull(g)
         for i, a in zip(single.active, gradients):
             if a.dtype != np.float32:
-                yield Finding(call.number, f"argument {i} ({call.name_of(i)}): its gradient is {a.dtype}", i)
-        pairs = zip((*[y.data for y in outputs], *gradients), (*call.outputs, *call.pull([c.astype(float) for c in g])))
-        if any(np.isfinite(b).all() and _apart(a.astype(float), b) > 0.01 for a, b in pairs):
+                yield _of(call, i, f": its gradient is {a.dtype}")
+        narrow, wide = [y.data for y in outputs], call.pull([c.astype(float) for c in g])
+        pairs = zip((*narrow, *gradients), (*call.outputs, *wide))
+        if any(np.isfinite(b).all() and _apart(a, b) > 0.01 for a, b in pairs):
             yield Finding(call.number, "float32 arguments give other numbers than float64 ones")
 
 
@@ -239,7 +246,8 @@ def roughness(call: Call) -> dict[int | None, float]:
     for i, *line in zip((None, *call.active), *points):
         scale = np.max(np.abs(line), initial=0.0)
         bends = np.abs(np.diff(line, 2, axis=0)).reshape(7, -1).max(axis=1, initial=0.0)
-        rough[i] = float(np.median(bends) / scale) if scale and np.isfinite(scale) else 0.0  # a kink bends three
+        steady = not scale or not np.isfinite(scale)
+        rough[i] = 0.0 if steady else float(np.median(bends) / scale)  # of which a kink bends three
     return rough
 
 
@@ -250,8 +258,8 @@ def precision(call: Call) -> Iterator[Finding]:
     for i, rough in roughness(call).items():
         if SINGLE < rough < 1e-6:
             what = "the value" if i is None else f"argument {i} ({call.name_of(i)}): the gradient"
-            yield Finding(call.number, f"{what} goes in steps of {rough:.1g} of its size: something between is "
-                          f"float32", i)
+            yield Finding(call.number, f"{what} goes in steps of {rough:.1g} of its size: something between "
+                          f"is float32", i)
 
 
 # ----- how arguments may come -----
@@ -278,8 +286,7 @@ def layouts(call: Call) -> Iterator[Finding]:
             results = [_result(replace(call, args=(*call.args[:i], b, *call.args[i + 1:])))
                        for b in (repeated, repeated.copy())]
             if _all_apart(*results) > 1e-10:
-                yield Finding(call.number, f"argument {i} ({call.name_of(i)}) repeated by a stride of 0 gives "
-                              f"another result", i)
+                yield _of(call, i, " repeated by a stride of 0 gives another result")
 
 
 def broadcasting(call: Call) -> Iterator[Finding]:
@@ -298,8 +305,7 @@ def broadcasting(call: Call) -> Iterator[Finding]:
                 continue
             g, k = _cotangents(many), call.active.index(i)
             if same and _apart(one.pull(g)[k], many.pull(g)[k].sum(axis, keepdims=True)) > 1e-10:
-                yield Finding(call.number, f"argument {i} ({call.name_of(i)}), broadcast along axis {axis}: its "
-                              f"gradient is not the sum along it", i)
+                yield _of(call, i, f", broadcast along axis {axis}: its gradient is not the sum along it")
 
 
 def _answered(call: Call, what: str, note: bool = False) -> Iterator[Finding]:
@@ -376,8 +382,8 @@ def keywords(call: Call) -> Iterator[Finding]:
 
 
 CHECKS: dict[str, Check] = {
-    "inputs unchanged": unchanged, "VJP = differences": gradient, "None = no slope": no_gradient, "VJP linear in g": linearity,
-    "second order": second_order, "<g, Jv> = <J'g, v>": adjoint,
+    "VJP = differences": gradient, "None = no slope": no_gradient, "VJP linear in g": linearity,
+    "second order": second_order, "<g, Jv> = <J'g, v>": adjoint, "inputs unchanged": unchanged,
     "outputs its own": own_outputs, "dtype kept": dtype, "float64 throughout": precision,
     "any memory order": layouts, "broadcasting": broadcasting, "empty and ()": empty,
     "wrong shapes refused": errors, "deterministic": deterministic, "by keyword": keywords,

@@ -1,7 +1,7 @@
 """`pytest --certify`: the certificate of every op that there is, as tests beside the others.
 
-Ops are known once their modules are imported: by a test, a conftest.py, or as the ini option `certify_modules`
-names them. An op without samples is skipped. pytest finds this file by its entry point.
+Ops are known once their modules are imported: by a test, by a conftest.py, or because the ini option
+`certify_modules` names them. An op without samples is skipped. pytest finds this file by its entry point.
 """
 import importlib
 from typing import Any
@@ -14,12 +14,13 @@ from .certificate import certify
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("tinygrad_conv")
-    group.addoption("--certify", action="store_true", help="also certify every op of tinygrad_conv that is imported")
-    parser.addini("certify_modules", "modules to import for --certify, since they make ops", type="args", default=[])
+    group.addoption("--certify", action="store_true", help="also certify every op that is imported")
+    parser.addini("certify_modules", "modules with ops, to import for --certify", type="args", default=[])
 
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m choose
-def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config,
+                                  items: list[pytest.Item]) -> None:
     if config.getoption("--certify"):
         for name in config.getini("certify_modules"):
             importlib.import_module(name)
