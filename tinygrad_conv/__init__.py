@@ -19,6 +19,7 @@ from .creation import (
     randn, tensor, uniform, zeros, zeros_like,
 )
 from .files import write_atomically
+from .hooks import Handle
 from .kernels.overwrite import overwrite
 from .kernels.parallel import get_num_threads, set_num_threads
 from .kernels.table import kernels_in_use, use_kernels
@@ -30,7 +31,7 @@ from .tape import tape
 _tensor.ops, _tensor.autodiff, _tensor.numpy_protocol = ops, _autodiff, _numpy_protocol  # what methods call
 
 __all__ = [
-    "Drawing", "Tensor", "advice", "arange", "arguments", "attach_failure", "change", "check_grads",
+    "Drawing", "Handle", "Tensor", "advice", "arange", "arguments", "attach_failure", "change", "check_grads",
     "draw", "explain", "eye", "failed_graph", "from_numpy", "full", "full_like", "get_num_threads",
     "grad", "graph", "is_recording", "kernels_in_use", "linspace", "multiply_adds", "no_grad", "normal",
     "ones", "ones_like", "overwrite", "permutation", "primitive", "profile", "rand", "randint", "randn",
