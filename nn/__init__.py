@@ -8,6 +8,7 @@ import tinygrad_conv as _tg
 
 from . import data, init
 from . import advice as _advice
+from .layers.capture import Captured, capture
 from .layers.containers import ModuleDict, ModuleList, Sequential
 from .layers.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .layers.function import (
@@ -35,7 +36,7 @@ from .train.saving import load, save
 
 __all__ = [
     "Adagrad", "Adam", "AdamW", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d",
-    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Callback", "Conv1d", "Conv2d",
+    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Callback", "Captured", "Conv1d", "Conv2d",
     "ConvTranspose1d", "ConvTranspose2d", "CosineAnnealingLR", "CrossEntropyLoss", "Dropout",
     "Dropout2d", "ELU", "ExponentialLR", "Flatten", "GELU", "GlobalAvgPool2d", "GlobalMaxPool2d",
     "GroupNorm", "Hardtanh", "History", "HuberLoss", "Identity", "InstanceNorm2d", "KLDivLoss",
@@ -44,7 +45,8 @@ __all__ = [
     "MultiStepLR", "NLLLoss", "OneCycleLR", "Optimizer", "Parameter", "ProgressBar", "RMSprop",
     "ReLU", "ReLU6", "ReduceLROnPlateau", "SELU", "SGD", "Schedule", "Sequential", "SequentialLR",
     "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh",
-    "clip_grad_norm_", "draw", "evaluate", "fit", "load", "no_decay", "save", "summary", "data", "init",
+    "capture", "clip_grad_norm_", "draw", "evaluate", "fit", "load", "no_decay", "save", "summary", "data",
+    "init",
 ]
 
 if _typing.TYPE_CHECKING:
