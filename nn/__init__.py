@@ -31,6 +31,7 @@ from .optim import (
     Optimizer, ReduceLROnPlateau, RMSprop, Schedule, SequentialLR, StepLR, clip_grad_norm_, no_decay,
 )
 from .train.fit import evaluate, fit
+from .train.per_example import per_example_grads
 from .train.report import Callback, History, ProgressBar
 from .train.saving import load, save
 
@@ -45,8 +46,8 @@ __all__ = [
     "MultiStepLR", "NLLLoss", "OneCycleLR", "Optimizer", "Parameter", "ProgressBar", "RMSprop",
     "ReLU", "ReLU6", "ReduceLROnPlateau", "SELU", "SGD", "Schedule", "Sequential", "SequentialLR",
     "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh",
-    "capture", "clip_grad_norm_", "draw", "evaluate", "fit", "load", "no_decay", "save", "summary", "data",
-    "init",
+    "capture", "clip_grad_norm_", "draw", "evaluate", "fit", "load", "no_decay",
+    "per_example_grads", "save", "summary", "data", "init",
 ]
 
 if _typing.TYPE_CHECKING:

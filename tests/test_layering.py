@@ -26,7 +26,7 @@ LAYERS = [
     ["ops"],
     ["pullback", "watching"],
     ["autodiff"],
-    ["gradcheck", "creation", "anomaly", "numpy_protocol"],
+    ["gradcheck", "creation", "anomaly", "per_example", "numpy_protocol"],
     ["draw"],
     ["explain"],
     ["__init__"],

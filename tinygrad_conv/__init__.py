@@ -34,9 +34,10 @@ __all__ = [
     "Drawing", "Handle", "Tensor", "advice", "arange", "arguments", "attach_failure", "change",
     "check_grads", "detect_anomaly", "draw", "explain", "eye", "failed_graph", "from_numpy", "full",
     "full_like", "get_num_threads", "grad", "graph", "is_recording", "kernels_in_use", "linspace",
-    "multiply_adds", "no_grad", "normal", "ones", "ones_like", "overwrite", "permutation", "primitive",
-    "profile", "rand", "randint", "randn", "scope", "set_num_threads", "show_config", "state_kept",
-    "tape", "tensor", "uniform", "use_kernels", "vjp", "write_atomically", "zeros", "zeros_like",
+    "multiply_adds", "no_grad", "normal", "ones", "ones_like", "overwrite", "per_example_vjp",
+    "permutation", "primitive", "profile", "rand", "randint", "randn", "scope", "set_num_threads",
+    "show_config", "state_kept", "tape", "tensor", "uniform", "use_kernels", "vjp", "write_atomically",
+    "zeros", "zeros_like",
 ]
 __all__ += ops.__all__
 
@@ -52,10 +53,11 @@ if _typing.TYPE_CHECKING:
     from .draw.measure import multiply_adds
     from .draw.profiling import profile
     from .gradcheck import check_grads
+    from .per_example import per_example_vjp
 
 advice.late(__name__, {
     "Drawing": "draw.drawing", "draw": "draw.drawing", "graph": "draw.graph", "multiply_adds": "draw.measure",
     "attach_failure": "draw.failure", "failed_graph": "draw.failure", "explain": "",
     "check_grads": "gradcheck", "show_config": "config", "profile": "draw.profiling",
-    "detect_anomaly": "anomaly",
+    "detect_anomaly": "anomaly", "per_example_vjp": "per_example",
 }, advice.FUNCTIONS, [name for name, value in vars(Tensor).items() if callable(value)], "t.{}(...)")

@@ -135,6 +135,8 @@ class Primitive(Generic[P]):
         self.vjps: tuple[Callable[..., Any] | None, ...] = ()
         self.variadic_vjp: Callable[..., Any] | None = None
         self.joint_vjp: Callable[..., Any] | None = None
+        self.examples: dict[str, Callable[..., Any]] = {}
+        self.apart = False
         self.cost: Callable[..., int] | None = None
         self.label: Callable[..., str] | None = None
         self.notes: dict[str, str] = {}
@@ -174,6 +176,18 @@ class Primitive(Generic[P]):
         It runs once a call, if any of them is needed.
         """
         self.joint_vjp = vjp
+
+    def defexamples(self, **rules: Callable[..., Any]) -> None:
+        """By argument, the VJP where all examples share it: `rule(g, ans, *inputs, **params)`, (N, *shape).
+
+        Axis 0 of the result counts the examples; entry n is the gradient of those terms of which g[n] is a
+        factor. A rule that does not fit a call returns None. Ops that work entry by entry need none.
+        """
+        self.examples = rules
+
+    def defapart(self) -> None:
+        """Row n of the result comes of row n of the first argument alone, where axis 0 counts examples."""
+        self.apart = True
 
     # ----- facets: what a reader of the tape may ask about a call -----
 

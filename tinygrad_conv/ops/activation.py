@@ -51,6 +51,7 @@ def leaky_relu_vjp(g, x, *, negative_slope):
     return run("leaky_relu_vjp", g, x, negative_slope)
 
 
+_leaky_relu.defapart()
 _leaky_relu.defvjp(lambda g, ans, x, **slope: leaky_relu_vjp(g, x, **slope))
 leaky_relu_vjp.defvjp(lambda h, out, g, x, **slope: leaky_relu_vjp(h, x, **slope), None)
 
@@ -71,6 +72,7 @@ def _elu(x, *, alpha):
 
 
 # from exp(x), not ans + alpha, which is 0 below -17 in float32
+_elu.defapart()
 _elu.defvjp(lambda g, ans, x, *, alpha: g * where(x > 0, 1.0, alpha * exp(where(x > 0, 0.0, x))))
 
 
@@ -107,6 +109,7 @@ def _softplus(x, *, beta, threshold):
     return pointwise.choose(z > threshold, x, pointwise.softplus(z) / beta)
 
 
+_softplus.defapart()
 _softplus.defvjp(lambda g, ans, x, *, beta, threshold:
                  where(x * beta > threshold, g, g * sigmoid(x * beta)))
 
@@ -150,6 +153,7 @@ def _gelu_x(g, ans, x, *, approximate):
     return g * (cdf + x * density)
 
 
+_gelu.defapart()
 _gelu.defvjp(_gelu_x)
 
 
@@ -184,6 +188,7 @@ def hardtanh_vjp(g, x, *, min_val, max_val):
     return run("hardtanh_vjp", g, x, min_val, max_val)
 
 
+_hardtanh.defapart()
 _hardtanh.defvjp(lambda g, ans, x, **bounds: hardtanh_vjp(g, x, **bounds))
 hardtanh_vjp.defvjp(lambda h, out, g, x, **bounds: hardtanh_vjp(h, x, **bounds), None)
 

@@ -40,7 +40,9 @@ def unary(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]
     """A row of the table: an op of one array."""
     def op(x: Any) -> Any:
         return fn(x)
-    return row(op, name, fn, doc, vjps)
+    op = row(op, name, fn, doc, vjps)
+    op.defapart()
+    return op
 
 
 def real(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]) -> Primitive[[Any]]:
@@ -138,6 +140,7 @@ def _clip(x, *, min, max):
     return np.clip(x, min, max)
 
 
+_clip.defapart()
 _clip.defvjp(lambda g, ans, x, *, min, max: where(x == ans, g, 0.0))
 
 
@@ -164,6 +167,7 @@ def _astype(x, *, dtype):
     return x.astype(dtype, copy=False)
 
 
+_astype.defapart()
 _astype.defvjp(lambda g, ans, x, *, dtype: _astype(g, dtype=x.dtype))
 
 

@@ -80,7 +80,18 @@ def _normalize_adjoint_vjp(cotangents, ans, g, x, w, *, axes, eps, shape):
     return w * jh + u * xhat + v, dx + jacobian(g * u), g * jh
 
 
+def _normalize_by_example(which, t, g, x, w, axes, eps):
+    if t.ndim == x.ndim and t.shape[0] != 1:
+        return None
+    own = t.shape[max(0, t.ndim - x.ndim + 1):]
+    rows = (len(x), *[1] * (x.ndim - 1 - len(own)), *own)
+    return normalize_adjoint(g[0], x, w, axes=axes, eps=eps, shape=rows)[which]
+
+
 normalize.defbroadcast()
+normalize.defexamples(
+    w=lambda g, ans, x, w, b, *, axes, eps: _normalize_by_example(1, w, g, x, w, axes, eps),
+    b=lambda g, ans, x, w, b, *, axes, eps: _normalize_by_example(2, b, g, x, w, axes, eps))
 normalize.defvjp_joint(_normalize_vjp)
 normalize_adjoint.defvjp_joint(_normalize_adjoint_vjp)
 
