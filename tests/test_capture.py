@@ -52,8 +52,11 @@ def test_the_newest_call_counts():
         second.sum().backward(retain_graph=True)
         first.backward(tg.zeros(1, 2))
     assert seen.values[""] is second and seen.grads[""].tolist() == [[1.0, 1.0]]
-    with nn.capture(layer, "") as seen, tg.no_grad():
-        layer(tg.ones(1, 2))
+    with nn.capture(layer, "") as seen:
+        layer(tg.ones(1, 2)).sum().backward()
+        assert list(seen.grads) == [""]
+        with tg.no_grad():
+            layer(tg.ones(1, 2))
     assert seen.values[""].shape == (1, 2) and seen.grads == {}
 
 

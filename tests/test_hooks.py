@@ -114,12 +114,18 @@ def test_tensor_hooks_are_pytorchs(case):
 
 
 def test_hooks_run_in_gradients_of_functions():
-    """`grad` of an intermediate, too, gives what its hooks made of it."""
+    """Also of one that is differentiated again outside: the argument is then no leaf."""
     def f(x):
         h = x * x
         h.register_hook(lambda g: g * 10.0)
         return h.sum()
     assert tg.grad(f)(tg.tensor([1.0, 2.0])).tolist() == [20.0, 40.0]
+
+    def at_the_argument(x):
+        x.register_hook(lambda g: g * 10.0)
+        return (x * x).sum()
+    for outside in (False, True):
+        assert tg.grad(at_the_argument)(tg.tensor([1.0, 2.0], requires_grad=outside)).tolist() == [20.0, 40.0]
     x = torch.tensor([1.0, 2.0], requires_grad=True)
     assert torch.autograd.grad(f(x), x)[0].tolist() == [20.0, 40.0]
 

@@ -125,6 +125,8 @@ WAYS = {
     "rows that are no examples": lambda m, x: tg.linear(x.reshape(-1, 1), m.b.reshape(3, 1)).reshape(len(x), -1),
     "axes exchanged": lambda m, x: tg.linear(x.T.T, m.a),
     "chosen by the examples": lambda m, x: tg.where(x > 0, m.b, m.a[0] * x),
+    "of no example, then of all": lambda m, x: tg.where(x > 0, m.b, m.a[0]) * x,
+    "with a rule and without": lambda m, x: turned(tg.linear(x, m.a) @ m.a, m.a),
     "of no example": lambda m, x: tg.where(x > 0, m.b, m.a[0]),
     "a user's op": lambda m, x: turned(tg.sin(x), m.a) * m.b[:2],
     "an op of many": lambda m, x: tg.concat([x * m.b, tg.linear(x, m.a)], axis=1),
@@ -148,6 +150,17 @@ def test_whatever_way_a_parameter_enters(way, n):
 def test_every_example_has_its_own_loss_whatever_its_reduction(loss):
     rng = np.random.default_rng(0)
     check(doubles(nn.Linear(4, 3, **D)), loss, rng.standard_normal((5, 4)), np.array([0, 1, 2, 0, 1]))
+
+
+def test_the_results_are_the_callers_own_also_if_a_rule_returns_what_it_was_given():
+    both = tg.primitive(lambda x, v, w: x + v + w)
+    both.defvjp(*[lambda g, ans, x, v, w: g] * 3)
+    both.defexamples(v=lambda g, ans, x, v, w: g, w=lambda g, ans, x, v, w: g)
+    v, w = [tg.ones(3, requires_grad=True) for _ in range(2)]
+    y, pullback = tg.per_example_vjp(lambda x: both(x, v, w), tg.zeros(2, 3), [v, w])
+    first, second = pullback(np.ones((2, 3)))
+    first.mutate()[...] = 0
+    assert second.tolist() == pullback(np.ones((2, 3)))[0].tolist() == np.ones((2, 3)).tolist()
 
 
 def test_the_model_is_called_once_and_convolutions_are_not_called_again():
@@ -207,6 +220,9 @@ MIXED = {
     "mean": lambda: [Custom(lambda m, x: tg.linear(x, m.a) - tg.linear(x, m.a).mean(axis=0))],
     "softmax": lambda: [nn.Linear(3, 3), nn.Softmax(0)],
     "matmul": lambda: [Custom(lambda m, x: tg.linear(tg.softmax(x @ x.T, axis=1) @ x, m.a))],
+    "mul in 1": lambda: [nn.Linear(3, 1), Custom(lambda m, x: x * x.reshape(len(x)))],  # of known ops only, from here on
+    "linear in 1": lambda: [nn.Linear(3, 2), Custom(lambda m, x: tg.linear(x, x))],
+    "reshape in 0": lambda: [Custom(lambda m, x: x.reshape(1, 18)), nn.Linear(18, 6), Custom(lambda m, x: x.reshape(6, 1))],
     "roll": lambda: [nn.Linear(3, 3), Custom(lambda m, x: tg.roll(x, 1, axis=0))],
 }
 

@@ -21,8 +21,9 @@ _judging: ContextVar[bool] = ContextVar("judging", default=False)
 def detect_anomaly() -> Iterator[None]:
     """Context manager and decorator: inside, the first op or derivative that makes nan or inf raises.
 
-    Every result and every gradient is looked at, which takes about as long as a sum of its entries. What a
-    derivative computes on the way is its own affair. Ops of other threads are not judged.
+    Every result of an op and of a derivative is looked at, which takes about as long as a sum of its entries;
+    what a derivative computes on the way is its own affair, and so is a sum in the `.grad` of a leaf. Ops of
+    other threads are not judged.
 
     Raises:
         FloatingPointError: in the block, naming the op, the place in its result, the module and the line of

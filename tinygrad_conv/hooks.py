@@ -59,15 +59,21 @@ def hang(t: Record, hook: Callable[[Any], Any]) -> Handle:
         raise RuntimeError("register_hook: this tensor has no gradient, since it does not require one; make "
                            "it, or an input it is computed from, with requires_grad=True, outside no_grad()")
     key = key_of(t)
-    if key not in hooked:
+    known = hooked.get(key)
+    owner = t if known is None else known()
+    if known is None:
         t.hooks = {}
-        hooked[key] = weakref.ref(t, lambda _: hooked.pop(key, None))
-    return Handle(hooked[key]().hooks, hook)
+    handle = Handle(owner.hooks, hook)
+    hooked[key] = known or weakref.ref(t, lambda _: hooked.pop(key, None))
+    return handle
 
 
 def through(key: Any, g: Any) -> Any:
     """A tensor's gradient after its hooks."""
-    t = hooked[key]()
+    known = hooked.get(key)
+    t = known and known()
+    if t is None:  # another thread has taken the last hook away
+        return g
     for hook in tuple(t.hooks.values()):
         new = hook(g)
         if new is None:
@@ -81,4 +87,6 @@ def through(key: Any, g: Any) -> Any:
         g = new
     if not t.hooks:
         hooked.pop(key, None)
+        if t.hooks:  # registered meanwhile, by another thread
+            hooked[key] = known
     return g

@@ -88,8 +88,7 @@ def _by_example(x: Tensor) -> Tensor:
 
 
 matmul.defvjp(_matmul_x, _matmul_y)
-matmul.defexamples(y=lambda g, ans, x, y: matmul(_t(_by_example(x)), _by_example(g))
-                   if x.ndim > 1 and y.ndim == 2 else None)
+matmul.defexamples(y=lambda g, ans, x, y: matmul(_t(_by_example(x)), _by_example(g)) if y.ndim == 2 else None)
 matmul.defcost(lambda ans, x, y: math.prod(ans) * x[-1])
 
 

@@ -81,9 +81,7 @@ def _normalize_adjoint_vjp(cotangents, ans, g, x, w, *, axes, eps, shape):
 
 
 def _normalize_by_example(which, t, g, x, w, axes, eps):
-    if t.ndim == x.ndim and t.shape[0] != 1:
-        return None
-    own = t.shape[max(0, t.ndim - x.ndim + 1):]
+    own = t.shape[1:] if t.ndim == x.ndim else t.shape
     rows = (len(x), *[1] * (x.ndim - 1 - len(own)), *own)
     return normalize_adjoint(g[0], x, w, axes=axes, eps=eps, shape=rows)[which]
 
