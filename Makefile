@@ -4,7 +4,8 @@
 # make questions                  five questions about the gradient, answered; pages in runs/questions
 # make bench                      speed and memory beside PyTorch's, ten minutes; results in runs/bench
 # make bench PART=lenet           the cases whose name contains "lenet"
-# make test | clean
+# make test                       the tests; make test-slow: those that take long
+# make clean                      removes the environment and the results
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,10 @@ EPOCHS ?=
 SEED ?= 0
 PART ?=
 
-.PHONY: train questions test test-slow bench clean
+.PHONY: help train questions test test-slow bench clean
+
+help:
+	@sed -n 's/^# //p' $(MAKEFILE_LIST)
 
 train: $(VENV)/train
 	$(BIN)/python -m demos.train --data $(DATA) --seed $(SEED) $(if $(EPOCHS),--epochs $(EPOCHS))

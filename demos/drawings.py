@@ -60,7 +60,7 @@ def main() -> None:
     try:
         Net(48, rng)(tg.tensor(x))
     except ValueError as error:
-        print(error, *error.__notes__, sep="\n    ")
+        print("a net whose last layer does not fit, on purpose:", error, *error.__notes__, sep="\n    ")
         made.append(tg.draw(error, depth=1).save(out / "failure.svg"))
     print("->", *made)
 

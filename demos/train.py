@@ -83,7 +83,8 @@ def main() -> None:
     loader = nn.data.DataLoader(train, batch, shuffle=True, rng=rng, transform=augment)
     optimizer = nn.AdamW(model.parameters(), lr)
     schedule = nn.OneCycleLR(optimizer, lr, total_steps=epochs * len(loader) + 1)
-    print(f"results in {out}", flush=True)
+    anew = options.resume and not (out / "last.safetensors").exists()
+    print(f"results in {out}" + "; there is nothing to resume, a new run begins" * anew, flush=True)
     start = time.perf_counter()
     history = nn.fit(model, loader, nn.data.DataLoader(test, 256), epochs=epochs, optimizer=optimizer,
                      schedule=schedule, checkpoint=out, resume=options.resume)

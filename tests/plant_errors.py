@@ -108,8 +108,12 @@ def result_entries_dropped(vjp, g, ans, *xs, **params):
 
 
 def inputs_as_constants(vjp, g, ans, *xs, **params):
-    ans = tuple(t.detach() for t in ans) if isinstance(ans, tuple) else ans.detach()
-    return vjp(g, ans, *[x.detach() for x in xs], **params)
+    ans, *xs = [tuple(map(as_constant, t)) if isinstance(t, tuple) else as_constant(t) for t in (ans, *xs)]
+    return vjp(g, ans, *xs, **params)
+
+
+def as_constant(t):
+    return t.detach() if isinstance(t, tg.Tensor) else t  # the tape has not kept its values
 
 
 def with_geometry(change: Callable[[Geometry], Geometry]) -> Callable:

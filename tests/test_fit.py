@@ -140,7 +140,7 @@ def test_batches_that_are_no_pairs_are_not_taken_apart(wrong, got):
     ({"epochs": 2.5}, TypeError, "epochs must be a whole number, got 2.5"),
     ({"callbacks": nn.Callback()}, TypeError, "callbacks must be a list of nn.Callback objects"),
     ({"callbacks": [nn.ProgressBar]}, TypeError, "callbacks must be a list of nn.Callback objects"),
-    ({"optimizer": nn.SGD}, TypeError, r"expects an optimiser, as nn.Adam\(model.parameters\(\)\), got type, .*SGD")])
+    ({"optimizer": nn.SGD}, TypeError, r"expects an optimiser, such as nn.Adam\(model.parameters\(\)\), got type, .*SGD")])
 def test_fit_says_which_argument_is_wrong(options, error, match):
     with pytest.raises(error, match=f"fit: .*{match}"):
         run(nn.Linear(5, 3), **options)
@@ -494,3 +494,46 @@ def test_a_link_to_a_checkpoint_that_is_gone_is_no_new_run(tmp_path):
         with pytest.raises(error):
             run(nn.Linear(5, 3), checkpoint=tmp_path, resume=resume)
         assert not (tmp_path / "far").exists() and (tmp_path / "last.safetensors").is_symlink()
+
+
+def test_an_interrupted_run_says_so(tmp_path, capsys):
+    class Stop(nn.Callback):
+        def epoch_end(self, row):
+            if row["epoch"] == 2:
+                raise KeyboardInterrupt
+    net, told = nn.Linear(2, 2), []
+
+    class Told(nn.Callback):
+        def interrupted(self, history):
+            told.append(len(history))
+    loader = nn.data.DataLoader(nn.data.Dataset(np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])), 2)
+    history = nn.fit(net, loader, epochs=5, optimizer=nn.SGD(net.parameters(), 0.1),
+                     callbacks=[nn.ProgressBar(), Told(), Stop()])
+    assert history.interrupted and told == [2] and repr(history).endswith("(interrupted)")
+    assert "interrupted after 2 complete epochs" in capsys.readouterr().err
+
+
+def test_a_file_is_no_checkpoint_folder_and_a_run_that_has_more_epochs_says_so(tmp_path):
+    net = nn.Linear(2, 2)
+    loader = nn.data.DataLoader(nn.data.Dataset(np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])), 2)
+    options = {"optimizer": nn.SGD(net.parameters(), 0.1), "callbacks": ()}
+    with pytest.raises(ValueError, match="checkpoint is a folder.*model.safetensors' looks like a file"):
+        nn.fit(net, loader, epochs=1, checkpoint=tmp_path / "model.safetensors", **options)
+    assert not any(tmp_path.iterdir())
+    nn.fit(net, loader, epochs=3, checkpoint=tmp_path / "run", **options)
+    with pytest.warns(UserWarning, match="has 3 epochs already, more than epochs=2; nothing is trained"):
+        nn.fit(net, loader, epochs=2, checkpoint=tmp_path / "run", resume=True, **options)
+    with pytest.raises(RuntimeError, match="this is the checkpoint of a whole run; nn.fit.*best.safetensors"):
+        net.load_state_dict(nn.load(tmp_path / "run" / "last.safetensors"))
+
+
+def test_a_loss_that_has_left_the_graph_is_told():
+    class Cut(nn.Linear):
+        def forward(self, x):
+            return tg.tensor(super().forward(x).detach().numpy())
+    net = Cut(2, 2)
+    loader = nn.data.DataLoader(nn.data.Dataset(np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])), 2)
+    with pytest.raises(RuntimeError, match="fit: the loss does not depend on the parameters: .*detach"):
+        nn.fit(net, loader, epochs=1, optimizer=nn.SGD(net.parameters(), 0.1), callbacks=())
+    with pytest.raises(TypeError, match="evaluate: expects an iterable of batches"):
+        nn.evaluate(net, None)

@@ -61,7 +61,7 @@ HERE = {"tg": tg, "nn": nn, "data": nn.data, "t": tg.tensor(A), "model": nn.Line
 def test_an_error_that_says_what_to_write_names_only_what_there_is(owner, name):
     with pytest.raises(AttributeError) as e:
         getattr(HERE[owner], name)
-    assert f"has no attribute {name!r}; here: {LACKING[owner, name]}" in str(e.value) and len(str(e.value)) < 260
+    assert f"has no attribute {name!r}; instead: {LACKING[owner, name]}" in str(e.value) and len(str(e.value)) < 260
     for thing, attribute in re.findall(r"\b(tg|nn|t|model|np)\.(\w+)", LACKING[owner, name]):
         assert hasattr(HERE[thing], attribute), attribute
 
@@ -79,7 +79,7 @@ def test_a_name_that_stands_elsewhere_is_pointed_at_and_no_other_name_is():
     t = tg.tensor(A)
     for there, wrong in [("tg.erf(t)", lambda: t.erf), ("t.requires_grad_(...)", lambda: tg.requires_grad_),
                          ("a leaf is changed with t.mutate()[...] = values", lambda: t.copy_)]:
-        with pytest.raises(AttributeError, match=f"here: {re.escape(there)}"):
+        with pytest.raises(AttributeError, match=f"instead: {re.escape(there)}"):
             wrong()
     for plain in (lambda: t.shapee, lambda: tg.shape, lambda: nn.Lniear, lambda: nn.Linear(2, 3).weigth):
         with pytest.raises(AttributeError) as e:
@@ -92,8 +92,8 @@ def test_the_folders_of_nn_point_at_the_names_too_and_optim_has_them():
     """`nn.optim.SGD`, for the torch.optim.SGD of a ported program."""
     assert all(getattr(nn, name) is value for name, value in vars(nn.optim).items() if name[0].isupper())
     assert nn.optim.SGD is nn.SGD and nn.optim.OneCycleLR is nn.OneCycleLR
-    for wrong, text in [(lambda: nn.optim.lr_scheduler, "nn.optim .*; here: nn.StepLR, nn.Cosine"),
-                        (lambda: nn.layers.Conv2d, "nn.layers .*; here: nn.Conv2d$"),
+    for wrong, text in [(lambda: nn.optim.lr_scheduler, "nn.optim .*; instead: nn.StepLR, nn.Cosine"),
+                        (lambda: nn.layers.Conv2d, "nn.layers .*; instead: nn.Conv2d$"),
                         (lambda: nn.train.fitt, "nn.train has no attribute 'fitt'$")]:
         with pytest.raises(AttributeError, match=text):
             wrong()

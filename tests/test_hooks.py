@@ -169,6 +169,18 @@ def test_hooks_that_hold_their_tensor_are_freed_with_it():
     assert watched() is None and not hooked
 
 
+def test_hooks_outlive_a_tensor_that_neither_the_user_nor_the_tape_keeps():
+    x = tg.ones(5000, requires_grad=True)
+    h = tg.reshape(x * 2.0, (50, 100))  # neither reshape nor sum needs its values
+    alive = weakref.ref(h)
+    h.register_hook(lambda g: g * 3.0)
+    y = tg.reshape(h, (5000,)).sum()
+    del h
+    assert alive() is None
+    y.backward()
+    assert (x.grad.data == 6).all()
+
+
 def test_after_the_last_removal_a_pass_looks_for_nothing():
     x = tg.ones(3, requires_grad=True)
     x.register_hook(lambda g: g * 2.0).remove()

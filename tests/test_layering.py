@@ -35,7 +35,7 @@ FOLDERS = {"kernels", "ops", "draw", "explain"}
 # The record knows no op and no derivative; kernels know no tensor; ops know no derivative.
 ONLY = {"arguments": set(), "files": set(), "state": set(), "advice": set(), "kernels": {"arguments"},
         "core": {"state"}, "hooks": {"core"}, "tensor": {"core", "hooks", "state", "arguments", "advice"}, "operands": {"core", "tensor"},
-        "primitive": {"core", "tensor", "operands", "state", "advice"}, "tape": {"core", "tensor", "primitive"},
+        "primitive": {"core", "tensor", "operands", "state", "advice", "kernels"}, "tape": {"core", "tensor", "primitive", "state"},
         "ops": {"core", "tensor", "primitive", "kernels", "arguments", "operands"}}
 # Rooms of nn: layers do not know what updates them, updates do not know what trains, data knows nobody.
 ROOMS = [["advice", "init"], ["layers", "data"], ["optim"], ["train"], ["drawing", "summary"], ["__init__"]]

@@ -113,7 +113,7 @@ def test_linear_mismatch_says_what_would_fit():
     layer = nn.Linear(10, 3)
     with pytest.raises(ValueError, match=r"expects in_features=10 .* shape \(2, 7\); this input needs in_features=7"):
         layer(tg.ones(2, 7))
-    with pytest.raises(ValueError, match="a Flatten before and in_features=400"):
+    with pytest.raises(ValueError, match="put a Flatten before, with in_features=400"):
         layer(tg.ones(2, 16, 5, 5))
     with pytest.raises(ValueError, match="x needs an axis"):
         layer(tg.tensor(1.0))

@@ -54,32 +54,33 @@ def test_keywords_that_mean_nothing_here_are_accepted(call):
 
 
 @pytest.mark.parametrize("call, text", [
-    (lambda: tg.ones(2, device="cuda"), r"^ones\(\) got .*'device'; here: there are no devices"),
-    (lambda: nn.Linear(2, 2, device="cuda:0"), r"^Linear\(\) got .*'device'; here: there are no devices"),
-    (lambda: nn.Conv2d(1, 2, 3, device="cuda"), r"^Conv2d\(\) got .*'device'; here: there are no devices"),
-    (lambda: X.to(device="cuda"), r"^Tensor.to\(\) got .*'device'; here: there are no devices"),
+    (lambda: tg.ones(2, device="cuda"), r"^ones\(\) got .*'device'; instead: there are no devices"),
+    (lambda: nn.Linear(2, 2, device="cuda:0"), r"^Linear\(\) got .*'device'; instead: there are no devices"),
+    (lambda: nn.Conv2d(1, 2, 3, device="cuda"), r"^Conv2d\(\) got .*'device'; instead: there are no devices"),
+    (lambda: X.to(device="cuda"), r"^Tensor.to\(\) got .*'device'; instead: there are no devices"),
     (lambda: X.to("cuda"), "^to .there are no devices"), (lambda: X.to(str), r"^to .*e.g. dtype=np.float32"),
-    (lambda: tg.rand(2, generator=1), r"'generator'; here: rng=np.random.default_rng\(seed\)"),
-    (lambda: loader(generator=1), r"^DataLoader\(\) got .*'generator'; here: rng=np.random.default_rng\(seed\)"),
-    (lambda: loader(num_workers=4), r"^DataLoader\(\) got .*'num_workers'; here: all work is done in this process"),
-    (lambda: loader(pin_memory=True), "'pin_memory'; here: there is no other memory"),
-    (lambda: loader(collate_fn=len), "'collate_fn'; here: dataset.array of indices. gives a whole batch"),
-    (lambda: loader(sampler=[0]), "'sampler'; here: .* has another order"),
-    (lambda: nn.Adam(weights(), amsgrad=True), r"^Adam\(\) got .*'amsgrad'; here: there is only"),
-    (lambda: nn.SGD(weights(), maximize=True), r"^SGD\(\) got .*'maximize'; here: minimise the negative"),
-    (lambda: nn.SGD(weights()).zero_grad(set_to_none=False), "'set_to_none'; here: a gradient that is forgotten is None"),
-    (lambda: NET.zero_grad(set_to_none=False), "'set_to_none'; here: a gradient that is forgotten is None"),
-    (lambda: nn.StepLR(nn.SGD(weights()), 3, last_epoch=5), "'last_epoch'; here: schedule.load_state_dict"),
-    (lambda: nn.MSELoss(size_average=True), r"^MSELoss\(\) got .*'size_average'; here: reduction='mean' or 'sum'"),
-    (lambda: nn.CrossEntropyLoss(reduce=False), r"^CrossEntropyLoss\(\) got .*'reduce'; here: reduction='none'"),
-    (lambda: tg.dropout(X, 0.5, inplace=True), "'inplace'; here: nothing is computed in place"),
-    (lambda: tg.relu(X, inplace=True), "^relu: .*'inplace'; here: nothing is computed in place"),
-    (lambda: tg.sum(X, dim=0), r"^sum\(\) got .*'dim'; here: axis=$"), (lambda: tg.max(X, dim=0), "'dim'; here: axis=$"),
-    (lambda: tg.concat([X, X], dim=0), "'dim'; here: axis=$"), (lambda: tg.stack(tensors=[X]), "'tensors'; here: by position"),
-    (lambda: tg.mean(X, 0, keepdim=True), "'keepdim'; here: keepdims=$"), (lambda: tg.sum(input=X), "'input'; here: by position, first"),
-    (lambda: tg.transpose(X, dims=(1, 0)), "'dims'; here: axes=$"), (lambda: tg.var(X, unbiased=True), "'unbiased'; here: correction="),
+    (lambda: tg.rand(2, generator=1), r"'generator'; instead: rng=np.random.default_rng\(seed\)"),
+    (lambda: loader(generator=1), r"^DataLoader\(\) got .*'generator'; instead: rng=np.random.default_rng\(seed\)"),
+    (lambda: loader(num_workers=4), r"^DataLoader\(\) got .*'num_workers'; instead: all work is done in this process"),
+    (lambda: loader(pin_memory=True), "'pin_memory'; instead: there is no other memory"),
+    (lambda: loader(collate_fn=len), "'collate_fn'; instead: dataset.array of indices. gives a whole batch"),
+    (lambda: loader(sampler=[0]), "'sampler'; instead: .* has another order"),
+    (lambda: nn.Adam(weights(), amsgrad=True), r"^Adam\(\) got .*'amsgrad'; instead: there is only"),
+    (lambda: nn.SGD(weights(), maximize=True), r"^SGD\(\) got .*'maximize'; instead: minimise the negative"),
+    (lambda: nn.SGD(weights()).zero_grad(set_to_none=False), "'set_to_none'; instead: a gradient that is forgotten is None"),
+    (lambda: NET.zero_grad(set_to_none=False), "'set_to_none'; instead: a gradient that is forgotten is None"),
+    (lambda: nn.StepLR(nn.SGD(weights()), 3, last_epoch=5), "'last_epoch'; instead: schedule.load_state_dict"),
+    (lambda: nn.MSELoss(size_average=True), r"^MSELoss\(\) got .*'size_average'; instead: reduction='mean' or 'sum'"),
+    (lambda: nn.CrossEntropyLoss(reduce=False), r"^CrossEntropyLoss\(\) got .*'reduce'; instead: reduction='none'"),
+    (lambda: tg.dropout(X, 0.5, inplace=True), "'inplace'; instead: nothing is computed in place"),
+    (lambda: nn.Conv2d(1, 2, 3, pading=1), "'pading'; instead: padding=$"), (lambda: nn.Adam(weights(), learning_rate=1), "learning_rate"),
+    (lambda: tg.relu(X, inplace=True), "^relu: .*'inplace'; instead: nothing is computed in place"),
+    (lambda: tg.sum(X, dim=0), r"^sum\(\) got .*'dim'; instead: axis=$"), (lambda: tg.max(X, dim=0), "'dim'; instead: axis=$"),
+    (lambda: tg.concat([X, X], dim=0), "'dim'; instead: axis=$"), (lambda: tg.stack(tensors=[X]), "'tensors'; instead: by position"),
+    (lambda: tg.mean(X, 0, keepdim=True), "'keepdim'; instead: keepdims=$"), (lambda: tg.sum(input=X), "'input'; instead: by position, first"),
+    (lambda: tg.transpose(X, dims=(1, 0)), "'dims'; instead: axes=$"), (lambda: tg.var(X, unbiased=True), "'unbiased'; instead: correction="),
     (lambda: tg.exp(X, dim=0), r"^exp: .*'dim' \(inputs"), (lambda: tg.exp(input=X), r"arrays are positional: exp\(x\)"),
-    (lambda: nn.load("x", map_location="cuda"), r"^load\(\) got .*'map_location'; here: there are no devices"),
+    (lambda: nn.load("x", map_location="cuda"), r"^load\(\) got .*'map_location'; instead: there are no devices"),
     (lambda: nn.Conv2d(3, 8), r"^Conv2d\(\) missing 1 required positional argument: 'kernel_size'$"),
     (lambda: nn.BatchNorm2d(), r"^BatchNorm2d\(\) missing 1 required positional argument: 'num_features'$"),
     (lambda: nn.Linear(2, 2, banana=1), r"^Linear\(\) got an unexpected keyword argument 'banana'$"),
@@ -101,7 +102,7 @@ def test_a_mistake_is_answered_with_what_to_write(call, text):
     (nn.init, "xavier_uniform", "nn.init.xavier_uniform_$"), (nn.init, "dirac_", "nn.init.zeros_"), (nn, "functional", "tg.relu"),
     (nn.optim, "lr_scheduler", "nn.StepLR"), (nn.data, "random_split", "nn.data.Dataset"), (tg, "cat", "tg.concat")])
 def test_a_missing_name_is_answered_with_what_there_is(owner, name, text):
-    with pytest.raises(AttributeError, match=f"has no attribute '{name}'; here: .*{text}"):
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'; instead: .*{text}"):
         getattr(owner, name)
 
 
@@ -181,7 +182,7 @@ def test_data_says_what_to_write_where_it_cannot_be_changed():
     p = nn.Parameter([1.0, 2.0])
     for name, advice in (("normal_", "nn.init.normal_"), ("uniform_", "nn.init.uniform_"), ("zero_", "nn.init.zeros_"),
                          ("fill_", "nn.init.constant_"), ("copy_", "t.data = values"), ("mul_", r"t.mutate\(\)")):
-        with pytest.raises(AttributeError, match=f"^t.data, a NumPy array, has no attribute '{name}'; here: {advice}"):
+        with pytest.raises(AttributeError, match=f"^t.data, a NumPy array, has no attribute '{name}'; instead: {advice}"):
             getattr(p.data, name)
     p.data *= 0.5
     assert p.data.tolist() == [0.5, 1.0]

@@ -11,6 +11,7 @@ import pytest
 import nn
 import tinygrad_conv as tg
 from tinygrad_conv.draw import profiling
+from tinygrad_conv.draw.annotate import annotate
 from tinygrad_conv.kernels import table
 from tinygrad_conv.primitive import Primitive
 
@@ -187,3 +188,60 @@ def test_a_notebook_shows_the_table():
     with tg.profile() as p:
         tg.exp(tg.ones(2))
     assert p._repr_html_().startswith("<pre>") and "exp" in p._repr_html_() and repr(p) == str(p) == p.table()
+
+
+def test_a_profile_that_saw_nothing_of_what_is_drawn_says_so_and_a_profile_is_its_times():
+    w = tg.ones(3, requires_grad=True)
+    other = (w * 2.0).sum()
+    with tg.profile() as p:
+        loss = (w * w).sum()
+    assert any("has seen none of these calls" in text for _, text in tg.draw(other, show=p.time).graph.legend)
+    assert " ms" in str(tg.draw(loss, show=p)) and str(tg.draw(loss, show=p)) == str(tg.draw(loss, show=(p,)))
+    with pytest.raises(TypeError, match="save: .*path"):
+        p.save(5)
+
+
+def test_kernels_that_are_made_within_a_profile_are_told():
+    with tg.profile() as p:
+        (tg.ones(3, requires_grad=True) * 2.0).sum()
+    assert "kernels" not in p.table().splitlines()[-1]
+    with tg.profile() as p:
+        table.making.append(0.25)
+    assert "to make 1 kernels, or read them from disk, took 250.0 ms" in p.table().splitlines()[-1]
+
+
+def test_time_counts_a_backward_that_is_drawn_once():
+    x = tg.ones(3, requires_grad=True)
+    y = (x * x).sum()
+    y.backward(create_graph=True)
+    whole, alone = tg.graph(x.grad, y), tg.graph(y)
+    figures = annotate(whole, "time").figures
+    assert all(own["backward"] == 0.0 for own in figures.values()) and len(figures) > 3
+    assert any(own["backward"] > 0.0 for own in annotate(alone, "time").figures.values())
+
+
+def test_a_profile_is_open_once_and_one_that_nobody_holds_is_closed():
+    with tg.profile() as p:
+        with pytest.raises(RuntimeError, match="profile: this one is open already"):
+            p.__enter__()
+        tg.ones(3) * 2.0
+        assert "0.000 ms" not in p.table().splitlines()[-1] and p.rows()[0]["share"] > 0
+    with pytest.raises(RuntimeError, match="profile: this block was left that was not entered"):
+        p.__exit__(None, None, None)
+    first = p.events[-1].start
+    with p:
+        tg.ones(3) * 2.0
+    assert p.events[-1].start > first
+    tg.profile().__enter__()  # an interrupt kept it from being closed
+    tg.ones(3) * 2.0
+    assert not profiling._open and table.watched is None
+
+
+def test_a_cost_that_fails_does_not_fail_the_op():
+    @tg.primitive
+    def own(x):
+        return x * 2.0
+    own.defcost(lambda ans, x: 1 / 0)
+    with tg.profile() as p:
+        own(tg.ones(3))
+    assert p.rows()[0]["multiply_adds"] == 0

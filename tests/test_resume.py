@@ -106,7 +106,7 @@ def test_a_checkpoint_says_which_family_of_kernels_computed_and_resume_with_anot
     table.register("other", "conv2d", np.add, lambda *call: False)
     try:
         with tg.use_kernels("other"), pytest.warns(UserWarning, match=(
-                "kernels of family 'numpy' computed .*last.safetensors', those of 'other' go on.*use_kernels")):
+                "last.safetensors' was trained with the kernels 'numpy', those in use are 'other'.*use_kernels")):
             _, history = train("sgd", tmp_path, resume=True)
     finally:
         table.unregister("other")

@@ -10,7 +10,8 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, ParamSpec, TypeVar
 
 DEVICE = "there are no devices, leave it out"
@@ -104,6 +105,7 @@ KEYWORDS = {  # what a call has no argument for: values that mean nothing here (
     "end_values": ("0", "mode='constant' with constant_values="),
     "stat_length": ("None", "tg.concat of what it is padded with"),
     "out": ("None", "the result is returned"), "unbiased": ("", "correction=1 if it is True, else 0"),
+    "learning_rate": ("", "lr="), "epoch": ("", "epochs="), "pad": ("", "padding="),
     "input": ("", "by position, first"), "other": ("", "by position, second"),
     "tensors": ("", "by position, first"),
 }
@@ -133,12 +135,14 @@ def instead(keyword: str, value: Any, known: Container[str]) -> str | None:
 
     Example:
         >>> instead("ddof", 1, ["x", "correction"]), instead("device", "cpu", ["x"])
-        ('; here: correction=', None)
+        ('; instead: correction=', None)
     """
     accepted, advice = KEYWORDS.get(keyword, ("", ""))
     if (name := here(keyword, known)) != keyword:
         advice = f"{name}="
-    return None if str(value) in accepted.split() else f"; here: {advice}" * bool(advice)
+    if not advice and isinstance(known, Iterable):
+        advice = " or ".join(f"{name}=" for name in get_close_matches(keyword, list(known), 1))
+    return None if str(value) in accepted.split() else f"; instead: {advice}" * bool(advice)
 
 
 def advised(f: Callable[P, T]) -> Callable[P, T]:
@@ -179,10 +183,10 @@ def missing(owner: str, name: str, advice: Mapping[str, str], elsewhere: Contain
 
     Example:
         >>> missing("Tensor", "erf", {}, ["erf"], "tg.{}(t)")
-        "Tensor has no attribute 'erf'; here: tg.erf(t)"
+        "Tensor has no attribute 'erf'; instead: tg.erf(t)"
     """
     fits = advice.get(name, there.format(name) if name in elsewhere else "")
-    return f"{owner} has no attribute {name!r}" + f"; here: {fits}" * bool(fits)
+    return f"{owner} has no attribute {name!r}" + f"; instead: {fits}" * bool(fits)
 
 
 class Package(types.ModuleType):

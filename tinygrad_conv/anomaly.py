@@ -1,6 +1,7 @@
 """The first value that is not finite, forward or backward: which op made it, in which module and line."""
 from __future__ import annotations
 
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from .tensor import Tensor
 from .watching import Function, unwatch, watch
 
 _judging: ContextVar[bool] = ContextVar("judging", default=False)
+_lock = threading.RLock()
+_open: list[object] = []  # blocks, of all threads
 
 
 @contextmanager
@@ -40,13 +43,18 @@ def detect_anomaly() -> Iterator[None]:
         sqrt: the gradient of argument 0 (x) has 1 nan or inf among 2 values, first inf at [1], of
         finite numbers
     """
-    watch(_judged)
-    outside = _judging.set(True)
+    outside, block = _judging.set(True), object()
     try:
+        with _lock:
+            _open.append(block)
+            watch(_judged)
         yield
     finally:
         _judging.reset(outside)
-        unwatch(_judged)
+        with _lock:
+            _open.remove(block)
+            if not _open:
+                unwatch(_judged)
 
 
 def _judged(call: Function, vjps_for: Function) -> tuple[Function, Function]:

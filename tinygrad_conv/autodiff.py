@@ -3,7 +3,8 @@
 All are one `pull` over the tape; they differ in where it starts, which gradients are wanted, and
 whether it is recorded.
 """
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from . import ops
 from .arguments import whole
 from .core import Fixed, as_array, exchange
 from .tensor import Tensor, share
-from .primitive import free
+from .primitive import ALONE, free
 from .pullback import pull
 from .state import State, current, enter, is_recording, recording
 from .tape import reach, walk
@@ -58,26 +59,41 @@ def backward(t: Tensor, gradient: Any = None, create_graph: bool = False,
 
 def _totals(found: Sequence[tuple[Tensor, Tensor]], before: Sequence[Any]) -> list[Tensor]:
     """What each leaf's `.grad` becomes: the gradient, added to what was there before."""
-    for (leaf, _), old in zip(found, before):
+    for leaf, old in zip([leaf for leaf, _ in found], before):
         if old is not None and np.shape(old) != leaf.shape:
             raise ValueError(f"backward: .grad of a leaf of shape {leaf.shape} was set to shape "
                              f"{np.shape(old)}; set it to None, or to zeros of the leaf's shape")
-    own = iter(_own(g for (_, g), old in zip(found, before) if old is None))
+    own = iter(_own([g for (_, g), old in zip(found, before) if old is None]))
     return [next(own) if old is None else ops.add(old, g) for (_, g), old in zip(found, before)]
 
 
-def _own(gradients: Iterable[Tensor]) -> list[Tensor]:
+def _own(gradients: list[Tensor]) -> list[Tensor]:
     """The gradients, each a tensor of its own on memory that is nobody else's (or, if recorded, fixed)."""
     own, given = [], set()
     for g in gradients:
         if not (g.requires_grad and is_recording()):
-            g = share(g._data.copy(order="K"))
+            alone = getrefcount(g) == ALONE + 2  # held here, by the list, and beside its leaf
+            g = share(_handed(g._data) if alone and g.node is None else g._data.copy(order="K"))
         elif g.node is None or (g.node.order, g.index) in given:
             g = ops.identity(g)
         else:
             given.add((g.node.order, g.index))
         own.append(g)
     return own
+
+
+def _handed(array: np.ndarray) -> np.ndarray:
+    """The array of a tensor that nobody else holds; a copy if anything else lies on its memory."""
+    view = array.base is not None
+    owner = array.base if view else array
+    alone = getrefcount(array) == ALONE + (1 if view else 2) and (  # ours, the tensor's, and `owner`
+        not view or getrefcount(owner) == ALONE + 1)
+    if not (alone and isinstance(owner, np.ndarray) and owner.flags.owndata and owner.nbytes == array.nbytes
+            and min(array.strides, default=0) >= 0):
+        return array.copy(order="K")
+    owner.setflags(write=True)
+    array.setflags(write=True)
+    return array
 
 
 def _fresh(x: Any) -> Tensor:

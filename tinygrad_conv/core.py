@@ -149,7 +149,7 @@ class Record:
     """
 
     __slots__ = ("_data", "memory", "_requires_grad", "grad", "node", "index", "name", "hooks",
-                 "__weakref__")  # `hooks`, if it has any, by handle: see `hooks.py`
+                 "__weakref__")  # `hooks` of a leaf that has any: see `hooks.py`
 
     def __init__(self, array: np.ndarray, memory: Fixed | Memory) -> None:
         self._data, self.memory, self._requires_grad = array.view(), memory, False

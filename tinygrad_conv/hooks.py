@@ -1,7 +1,8 @@
 """Functions hung on tensors, which see their gradients and may replace them; handles take them away again.
 
-A tensor holds its hooks; `hooked` says, without keeping one alive, which tensors have any. While it is empty,
-a backward pass has nothing to look for.
+A leaf holds its hooks; those of other tensors are held by the call that made them, since the tape does not
+keep every tensor. `hooked` says, without keeping it alive, who holds any. While it is empty, a backward pass
+has nothing to look for.
 """
 from __future__ import annotations
 
@@ -58,23 +59,22 @@ def hang(t: Record, hook: Callable[[Any], Any]) -> Handle:
     if not t.requires_grad:
         raise RuntimeError("register_hook: this tensor has no gradient, since it does not require one; make "
                            "it, or an input it is computed from, with requires_grad=True, outside no_grad()")
-    key = key_of(t)
-    known = hooked.get(key)
-    owner = t if known is None else known()
-    if known is None:
-        t.hooks = {}
-    handle = Handle(owner.hooks, hook)
-    hooked[key] = known or weakref.ref(t, lambda _: hooked.pop(key, None))
+    key, holder = key_of(t), t if t.node is None else t.node
+    if getattr(holder, "hooks", None) is None:
+        holder.hooks = {}
+    handle = Handle(holder.hooks.setdefault(key, {}), hook)
+    hooked[key] = weakref.ref(holder, lambda _: hooked.pop(key, None))
     return handle
 
 
 def through(key: Any, g: Any) -> Any:
     """A tensor's gradient after its hooks."""
     known = hooked.get(key)
-    t = known and known()
-    if t is None:  # another thread has taken the last hook away
+    holder = known and known()
+    if holder is None:  # another thread has taken the last hook away
         return g
-    for hook in tuple(t.hooks.values()):
+    hooks = holder.hooks[key]
+    for hook in tuple(hooks.values()):
         new = hook(g)
         if new is None:
             continue
@@ -85,8 +85,8 @@ def through(key: Any, g: Any) -> Any:
             raise ValueError(f"register_hook: the gradient of a tensor has its shape and dtype, {g.shape} "
                              f"and {g.dtype}, but a hook returned {new.shape} and {new.dtype}")
         g = new
-    if not t.hooks:
+    if not hooks:
         hooked.pop(key, None)
-        if t.hooks:  # registered meanwhile, by another thread
+        if hooks:  # registered meanwhile, by another thread
             hooked[key] = known
     return g

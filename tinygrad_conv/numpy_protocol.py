@@ -68,7 +68,8 @@ NOT_GIVEN = np._NoValue  # NumPy's word for a default that depends
 def ufunc(ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     if kwargs.get("out") is not None:
         raise TypeError(f"np.{ufunc.__name__}: cannot write a tensor's result into an array, the gradient "
-                        f"would be lost; write a = a + t instead of a += t")
+                        f"would be lost; write a = a + t instead of a += t, or t.numpy() if no gradient "
+                        f"is wanted")
     refusals = {k: advice for k, v in kwargs.items() if (advice := instead(k, v, ())) is not None}
     op = UFUNCS.get(ufunc)
     if op is None or method != "__call__" or refusals:

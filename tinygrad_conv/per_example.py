@@ -162,8 +162,8 @@ def _rows(entrance: Entrance, parts: dict[int, Tensor], n: int) -> np.ndarray | 
         if gradient is None:
             return None
         rows = gradient._data.reshape(n, *t.shape)
-        used = [*node.inputs, *parts.values()]
-        return rows.copy() if any([np.may_share_memory(rows, s._data) for s in used]) else rows
+        used = [s._data for s in (*node.inputs, *parts.values()) if isinstance(s, Tensor)]
+        return rows.copy() if any([np.may_share_memory(rows, a) for a in used]) else rows
     vjp = op.vjp_for(i)
     if not op.broadcasts or vjp is None or t.ndim == outputs[0].ndim and t.shape[0] != 1:
         return None

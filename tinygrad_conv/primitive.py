@@ -12,6 +12,7 @@ import copy
 import functools
 import inspect
 import itertools
+import operator
 import os
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ import numpy as np
 
 from .advice import instead
 from .core import Fixed, Memory, checksum
+from .kernels.table import Kernel, kernels, run
 from .operands import tensors_of
 from .state import current, tick
 from .tensor import Tensor, share
@@ -29,6 +31,7 @@ from .tensor import Tensor, share
 P = ParamSpec("P")
 _home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = tuple(os.path.join(_home, package, "") for package in ("tinygrad_conv", "nn"))
+SMALL = 1024  # numbers: to drop fewer from the tape takes longer than it is worth
 _new = object.__new__  # here a constructor's own call would cost more than the rest of it
 ndarray = np.ndarray
 
@@ -49,11 +52,12 @@ class Node:
 
     `order` is the time of the call, `calls` are the enclosing scopes, `code` and `instruction` say where
     the user called; `checksums` are those of inputs whose memory was watched, by position. `values` holds
-    what an op with several outputs made, detached. `freed`: a `backward()` has released the arrays.
+    what an op with several outputs made, detached. `freed`: a `backward()` has released the arrays. `hooks`
+    are those of its results, if there are any.
     """
 
     __slots__ = ("primitive", "inputs", "params", "order", "calls", "checksums", "code", "instruction",
-                 "values", "freed")
+                 "values", "freed", "hooks", "__weakref__")
     primitive: Primitive[Any]
     inputs: tuple[Any, ...]
     values: tuple[Any, ...] | None
@@ -71,16 +75,34 @@ class Node:
         return self.code.co_filename, line or self.code.co_firstlineno
 
 
+class Outline:
+    """What is left of an array when its values are gone."""
+
+    __slots__ = ("shape", "dtype", "ndim", "size")
+
+
 class Freed:
-    """What is left of a tensor once `backward()` has used it: all but its values."""
+    """What is left of a tensor that the tape no longer keeps: all but its values.
 
-    __slots__ = ("node", "index", "shape", "dtype", "name", "requires_grad", "memory")
+    `backward()` frees what it has used; a call keeps no values that no derivative needs (`defsaved`).
+    """
+
+    __slots__ = ("node", "index", "_data", "name", "_requires_grad", "memory")
+    shape, dtype, ndim, size = [property(operator.attrgetter(f"_data.{part}")) for part in Outline.__slots__]
+    requires_grad = property(operator.attrgetter("_requires_grad"))
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise RuntimeError("the tape has not kept these values: backward() has freed them, or their op says "
+                           "by defsaved that its VJPs need only shape and dtype")
 
 
-def _freed(t: Any) -> Freed:
-    left, array = _new(Freed), t._data
+def freed(t: Any) -> Freed:
+    """What is left of it."""
+    left, outline, array = _new(Freed), _new(Outline), t._data
+    outline.shape, outline.dtype = array.shape, array.dtype
+    outline.ndim, outline.size = array.ndim, array.size
     left.node, left.index, left.name, left.memory = t.node, t.index, t.name, t.memory
-    left.shape, left.dtype, left.requires_grad = array.shape, array.dtype, t._requires_grad
+    left._data, left._requires_grad = outline, t._requires_grad
     return left
 
 
@@ -97,13 +119,13 @@ def free(nodes: Iterable[Node]) -> None:
         inputs: list[Any] = []
         for t in node.inputs:
             if t._data.ndim and t.node is not None:
-                t = _freed(t)
+                t = freed(t)
             elif t._data.ndim and not t._requires_grad:
-                t = leaves.setdefault(id(t), (t, _freed(t)))[1]
+                t = leaves.setdefault(id(t), (t, freed(t)))[1]
             inputs.append(t)
         node.inputs = tuple(inputs)
         if node.values is not None:
-            node.values = tuple(map(_freed, node.values))
+            node.values = tuple(map(freed, node.values))
 
 
 class Primitive(Generic[P]):
@@ -135,6 +157,8 @@ class Primitive(Generic[P]):
         self.vjps: tuple[Callable[..., Any] | None, ...] = ()
         self.variadic_vjp: Callable[..., Any] | None = None
         self.joint_vjp: Callable[..., Any] | None = None
+        self.unsaved: tuple[int, ...] = ()  # the arguments whose values no derivative needs
+        self.saves_ans = True
         self.examples: dict[str, Callable[..., Any]] = {}
         self.apart = False
         self.cost: Callable[..., int] | None = None
@@ -155,7 +179,7 @@ class Primitive(Generic[P]):
         nothing but its arguments can be differentiated again.
 
         Raises:
-            TypeError: for what is no function, or for more VJPs than there are arguments.
+            TypeError: for anything but functions, or for more VJPs than there are arguments.
         """
         for vjp in vjps:
             if vjp is not None and not callable(vjp):
@@ -176,6 +200,21 @@ class Primitive(Generic[P]):
         It runs once a call, if any of them is needed.
         """
         self.joint_vjp = vjp
+
+    def defsaved(self, *names: str) -> None:
+        """Whose values the VJPs need: arguments by name, and "ans"; by default all. The tape keeps no others.
+
+        Of the rest the VJPs get shape and dtype.
+
+        Raises:
+            TypeError: for a name that is none of these.
+        """
+        known = {*self.names, "ans"}
+        if not known.issuperset(names):
+            raise TypeError(f"{self.name}.defsaved: expects names among {', '.join(sorted(known))}, got "
+                            f"{names}")
+        self.unsaved = tuple([i for i, name in enumerate(self.names) if name not in names])
+        self.saves_ans = "ans" in names
 
     def defexamples(self, **rules: Callable[..., Any]) -> None:
         """By argument, the VJP where all examples share it: `rule(g, ans, *inputs, **params)`, (N, *shape).
@@ -198,6 +237,43 @@ class Primitive(Generic[P]):
     def deflabel(self, label: Callable[..., str]) -> None:
         """What pictures write behind the op's name: `label(*inputs, **params)`, shapes not arrays."""
         self.label = label
+
+    def defkernel(self, family: str, function: Callable[..., Any],
+                  serves: Callable[..., bool] | None = None) -> None:
+        """Another function for the same op, which computes under a family of kernels, and if it is "auto".
+
+        `serves` says which calls it can take (default: all); the op's own function, of family "numpy", takes
+        the rest. Both have the arguments and parameters of the op.
+
+        Example:
+            >>> import tinygrad_conv as tg
+            >>> @tg.primitive
+            ... def square(x):
+            ...     return x * x
+            >>> square.defkernel("pow", lambda x: x ** 2, serves=lambda x: x.dtype == np.float32)
+            >>> with tg.use_kernels("pow"):
+            ...     square([3.0]).tolist()
+            [9.0]
+            >>> from tinygrad_conv.kernels import table
+            >>> table.unregister("pow")
+        """
+        for what in (function, serves):
+            if what is not None and not callable(what):
+                raise TypeError(f"{self.name}.defkernel: expects a function, got {type(what).__name__}")
+        if self not in kernels:
+            kernels[self] = [Kernel("numpy", self.fn, None, None)]
+            self.fn = functools.partial(run, self)
+        kernels[self].insert(0, Kernel(family, _on_views(function), serves, None))
+
+    def defmethod(self) -> None:
+        """Let tensors have the op as a method: `t.softplus()`.
+
+        Raises:
+            AttributeError: if they have an attribute of that name.
+        """
+        if hasattr(Tensor, self.name):
+            raise AttributeError(f"{self.name}.defmethod: tensors already have an attribute {self.name!r}")
+        setattr(Tensor, self.name, functools.wraps(self)(lambda *args, **params: self(*args, **params)))
 
     def defnotes(self, ans: str = "", **arguments: str) -> None:
         """A few words on how the result, and the gradient of each argument, come about.
@@ -252,7 +328,7 @@ class Primitive(Generic[P]):
                 break
             args += (params.pop(self.names[i]),)
         for name, value in params.items():
-            if value.__class__ in FIXED:
+            if value.__class__ in FIXED or value.__class__ is tuple and FIXED.issuperset(map(type, value)):
                 continue
             if isinstance(value, Iterator):
                 raise TypeError(f"{self.name}: parameter {name!r} is an iterator, used up when the "
@@ -314,6 +390,8 @@ class Primitive(Generic[P]):
             for t in args:
                 if t.memory.unsettled:
                     t.memory.record()
+        if node is not None and self.unsaved and arrays[0].size > SMALL:
+            node.inputs = self._kept(args)
         if value.__class__ is list:
             return self._several(value, node, args, backward)  # type: ignore[return-value]
         memory = None
@@ -332,6 +410,16 @@ class Primitive(Generic[P]):
         out.memory = memory or (Fixed() if backward else Memory())
         return out
 
+    def _kept(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The inputs of a call as the tape keeps them: without large values that no derivative needs."""
+        for i in self.unsaved:
+            if i < len(args):
+                t = args[i]
+                if t._data.size > SMALL and t.node is not None and t.memory.__class__ is Fixed and (
+                        not t.node.primitive.saves_ans):
+                    args = args[:i] + (freed(t),) + args[i + 1:]
+        return args
+
     def _several(self, values: list[np.ndarray], node: Node | None, inputs: tuple[Any, ...],
                  fixed: bool) -> tuple[Tensor, ...]:
         """Wrap the outputs of an op that has several; also the integer ones are kept for the derivative."""
@@ -346,7 +434,7 @@ class Primitive(Generic[P]):
                 out.node, out.index, out._requires_grad = node, i, True
             outputs.append(out)
         if node is not None:
-            node.values = tuple([t.detach() for t in outputs])
+            node.values = tuple([t.detach() if self.saves_ans else freed(t.detach()) for t in outputs])
         return tuple(outputs)
 
     def _explain(self, e: Exception, arrays: list[np.ndarray], params: dict[str, Any]) -> Exception:
@@ -414,7 +502,7 @@ def _frozen(value: Any) -> Any:
         return value
     if isinstance(value, PLAIN):
         return copy.deepcopy(value)
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not FIXED.issuperset(map(type, value)):
         parts = [part if part.__class__ in FIXED else _frozen(part) for part in value]
         if any(part is not given for part, given in zip(parts, value)):
             return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
@@ -461,14 +549,15 @@ def primitive(fn: Callable[P, Any]) -> Primitive[P]:
 
     Arrays are positional; everything else is keyword-only (`def op(x, y, *, axis)`) and reaches the VJPs
     under the same keyword. There is one VJP for each array, `vjp(g, ans, *inputs, **params)`: g is the
-    cotangent, ans the result, and all of them are tensors. It uses only these and constants: an array
-    kept from the forward pass would make second derivatives silently wrong. Broadcasting need not be
-    undone. `None` in place of a VJP says that no gradient flows. An op with several outputs returns a
-    tuple; g and ans are then tuples. An op of any number of arrays takes one VJP, whose first argument is
-    the position of the array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Where the gradients come
-    of the same work, one function may return all, as a tuple: `op.defvjp_joint(...)`. Never write into an
-    input. Numbers, words, arrays and their lists, tuples, dictionaries and data classes are copied for the
-    VJPs where they could change; leave any other object that is a parameter as it is until `backward()`.
+    cotangent, ans the result, and all of them are tensors. It uses only these and constants: an array kept
+    from the forward pass would make second derivatives silently wrong. Broadcasting need not be undone.
+    `None` in place of a VJP says that no gradient flows. An op with several outputs returns a tuple; g and
+    ans are then tuples. An op of any number of arrays takes one VJP, whose first argument is the position
+    of the array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Where the gradients come of the same
+    work, one function may return all, as a tuple: `op.defvjp_joint(...)`. VJPs that need only the shapes of
+    some arguments may say so: `op.defsaved("x")` keeps x alone. Never write into an input. Numbers, words,
+    arrays and their lists, tuples, dictionaries and data classes are copied for the VJPs where they could
+    change; leave any other object that is a parameter as it is until `backward()`.
     `tg.check_grads` tests it all.
 
     Example:

@@ -12,7 +12,7 @@ import numpy as np
 from . import ops
 from .core import Fixed, checksum
 from .hooks import hooked, key_of, through
-from .primitive import Node
+from .primitive import Node, freed
 from .state import State, current, enter
 from .tape import Made, reach
 from .tensor import Tensor, share
@@ -92,11 +92,11 @@ def vjp_arguments(output: Made, parts: dict[int, Tensor]) -> tuple[Any, Any]:
         check_usable(node)
     answers = []
     for i, value in enumerate(values):
-        t = value.detach()
+        t = value.detach() if isinstance(value, Tensor) else freed(value)
         if t.dtype.kind == "f":
             t.node, t.index, t._requires_grad = node, i, True
         answers.append(t)
-    g = tuple([parts[i] if i in parts else share(np.zeros_like(v._data)) for i, v in enumerate(values)])
+    g = tuple([parts[i] if i in parts else share(np.zeros(v.shape, v.dtype)) for i, v in enumerate(values)])
     return g, tuple(answers)
 
 

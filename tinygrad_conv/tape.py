@@ -5,13 +5,15 @@ each with all its outputs, for listings, pictures and costs. Iterative, so no ch
 call is visited once, however many paths lead to it.
 """
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from .core import Fixed
 from .primitive import Freed, Node
+from .state import recording
 from .tensor import Tensor
 
 
-Made: TypeAlias = Tensor | Freed  # `Freed` once `backward()` has used it
+Made: TypeAlias = Tensor | Freed  # `Freed` if the tape does not keep its values
 
 
 class Entry(NamedTuple):
@@ -49,6 +51,39 @@ def walk(outputs: Iterable[Made]) -> list[Entry]:
             values[t.index if first.node.values else 0] = t
         entries.append(Entry(first.node, first, tuple(values)))
     return entries
+
+
+class Recomputed(Fixed):
+    """Memory of values that a call had not kept."""
+
+    __slots__ = ()
+
+
+def revive(outputs: Iterable[Made]) -> list[Entry]:
+    """`walk`, for who reads values: those that no derivative needs are computed again, and from now on kept.
+
+    What a `backward()` has freed stays away.
+    """
+    outputs = [*outputs]
+    entries = walk(outputs)
+    kept: dict[Any, Made] = {(t.node.order, t.index): t for e in entries for t in (*e.outputs, *e.node.inputs)
+                             if isinstance(t, Tensor) and t.node is not None}
+    with recording(False):
+        for node, _, results in entries:
+            if node.freed:
+                continue
+            inputs = node.inputs = tuple([
+                kept.get((t.node.order, t.index), t) if isinstance(t, Freed) else t for t in node.inputs])
+            lost = [i for i, t in enumerate(results) if isinstance(kept.get((node.order, i), t), Freed)]
+            if lost and all([isinstance(t, Tensor) for t in inputs]):
+                again = node.primitive(*[t.detach() for t in inputs], **node.params)
+                again = again if isinstance(again, tuple) else (again,)
+                if node.values is not None:
+                    node.values = tuple([t.detach() for t in again])
+                for i in lost:
+                    t = kept[node.order, i] = again[i]
+                    t.node, t.index, t.memory, t._requires_grad = node, i, Recomputed(), t.dtype.kind == "f"
+    return walk(outputs)
 
 
 class Tape:

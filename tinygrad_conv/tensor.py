@@ -409,14 +409,14 @@ class Tensor(Record):
         return ops.argmin(self, _axes(axis, dim), keepdims=_either(keepdims, keepdim))
 
     def var(self, axis: Axis = None, correction: Real = 1, keepdims: bool = False, *, dim: Axis = None,
-            keepdim: bool = False) -> Tensor:
-        """The variance, over n - correction."""
-        return ops.var(self, _axes(axis, dim), correction, _either(keepdims, keepdim))
+            keepdim: bool = False, unbiased: bool = True) -> Tensor:
+        """The variance, over n - correction; with unbiased=False over n."""
+        return ops.var(self, _axes(axis, dim), correction if unbiased else 0, _either(keepdims, keepdim))
 
     def std(self, axis: Axis = None, correction: Real = 1, keepdims: bool = False, *, dim: Axis = None,
-            keepdim: bool = False) -> Tensor:
-        """The standard deviation, over n - correction."""
-        return ops.std(self, _axes(axis, dim), correction, _either(keepdims, keepdim))
+            keepdim: bool = False, unbiased: bool = True) -> Tensor:
+        """The standard deviation, over n - correction; with unbiased=False over n."""
+        return ops.std(self, _axes(axis, dim), correction if unbiased else 0, _either(keepdims, keepdim))
 
     def norm(self, p: Real | str = 2, dim: Axis = None, keepdim: bool = False, *, axis: Axis = None,
              keepdims: bool = False) -> Tensor:

@@ -13,26 +13,26 @@ Function: TypeAlias = Callable[..., Any]
 Watcher: TypeAlias = Callable[[Function, Function], tuple[Function, Function]]
 
 _plain: tuple[Function, Function] = Primitive.__call__, Primitive.vjps_for
-_watchers: list[Watcher] = []
+_watchers: dict[Watcher, None] = {}
 _lock = threading.RLock()
 
 
 def watch(watcher: Watcher) -> None:
-    """Let it stand around all ops, of all threads, until `unwatch` was called as often."""
+    """Let it stand around all ops, of all threads, if it does not yet."""
     with _lock:
-        _watchers.append(watcher)
+        _watchers[watcher] = None
         _arrange()
 
 
 def unwatch(watcher: Watcher) -> None:
-    """Take it away once."""
+    """Take it away, if it is there."""
     with _lock:
-        _watchers.remove(watcher)
+        _watchers.pop(watcher, None)
         _arrange()
 
 
 def _arrange() -> None:
     call, vjps_for = _plain
-    for watcher in dict.fromkeys(_watchers):
+    for watcher in _watchers:
         call, vjps_for = watcher(call, vjps_for)
     Primitive.__call__, Primitive.vjps_for = call, vjps_for  # type: ignore[method-assign]

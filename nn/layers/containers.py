@@ -17,7 +17,7 @@ class _Container(Module):
         elif isinstance(module, list | tuple):
             advice += f"; write {type(self).__name__}(*modules)"
         elif callable(module):
-            advice += "; functions have layers, as nn.ReLU() for tg.relu, or are called in a forward"
+            advice += "; functions have layers, such as nn.ReLU() for tg.relu, or are called in a forward"
         tg.arguments.instance(module, Module, type(self).__name__, "modules", advice)
         self.add_module(name, module)
 

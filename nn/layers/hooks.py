@@ -76,6 +76,7 @@ def backward_hook(*xs, told):
 
 
 backward_hook.defvjp_joint(lambda g, ans, *xs, told: told(g))
+backward_hook.defsaved()
 backward_hook.deflabel(lambda *xs, told: "")
 
 

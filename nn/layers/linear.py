@@ -55,7 +55,9 @@ class Linear(Module):
         shape = x.shape if hasattr(x, "shape") else np.shape(x)
         if not shape or shape[-1] != self.in_features:
             fits = f"this input needs in_features={shape[-1]}" if shape else "x needs an axis"
-            flat = f", or a Flatten before and in_features={math.prod(shape[1:])}" if len(shape) > 2 else ""
+            flat = ""
+            if len(shape) > 2:
+                fits, flat = f"put a Flatten before, with in_features={math.prod(shape[1:])}", f", or {fits}"
             if len(shape) > 1 and math.prod(shape) == self.in_features:
                 fits, flat = "the batch axis is missing: call the network with x[None], a batch of one", ""
             raise ValueError(f"Linear: expects in_features={self.in_features} on the last axis, got x of "

@@ -443,6 +443,9 @@ class Module:
                                 if not np.can_cast(a.dtype, own[name].dtype, "same_kind")]}
         text = "; ".join(f"{what}: {', '.join(map(str, names))}" for what, names in faults.items() if names)
         if text:
+            if result.unexpected_keys and {"model", "optimizer"} <= {str(k).split(".")[0] for k in state}:
+                text = ("this is the checkpoint of a whole run; nn.fit(..., checkpoint=folder, resume=True) "
+                        "continues it, and best.safetensors beside it has weights alone; " + text)
             raise RuntimeError(f"load_state_dict: {type(self).__name__} was not changed; {text}")
         tg.change([own[name] for name in given], lambda _: given.values())
         return result

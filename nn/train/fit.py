@@ -7,6 +7,7 @@ interrupted epoch is started again. Mistakes that would train nothing, or someth
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -135,6 +136,11 @@ def _train_epoch(run: Run, loader: Any, loss: Callable[..., tg.Tensor], clip: fl
                                      f"nan in the data")
         if not row:  # the first batch
             _check_used(run.model, optimizer, output)
+            if not value.requires_grad:
+                raise RuntimeError(
+                    "fit: the loss does not depend on the parameters: forward or the loss leaves the graph, "
+                    "by numpy(), detach() or no_grad(), or fit was called inside no_grad(); compute with "
+                    "tg's functions")
         optimizer.zero_grad()
         value.backward()
         if clip is not None:
@@ -238,19 +244,19 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
                       {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
             resumed = resume and last is not None and os.path.lexists(last)
             try:
-                if last is not None:
-                    run.load(last) if resumed else run.save(last)
+                _begin(run, last, resumed, epochs)
                 with ExitStack() as closing:
                     for c in callbacks:
                         closing.callback(c.close)
                     for epoch in range(len(history) + 1, epochs + 1):
                         ctrl_c.check()
-                        row = _epoch(run, epoch, epochs, train, valid, loss, clip_grad_norm, callbacks,
-                                     ctrl_c)
-                        _keep(run, row, last)
+                        _keep(run, _epoch(run, epoch, epochs, train, valid, loss, clip_grad_norm,
+                                          callbacks, ctrl_c), last)
                         _tell(callbacks, "epoch_end", ctrl_c, history.last)
             except KeyboardInterrupt:
                 history.interrupted = True
+                for c in callbacks:
+                    c.interrupted(history)
             except BaseException:
                 if last is not None and not resumed and not history.rows:  # nothing that could be lost
                     with suppress(OSError):  # where no folder can be
@@ -262,6 +268,15 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
     return history
 
 
+def _begin(run: Run, last: Path | None, resumed: bool, epochs: int) -> None:
+    """Where the run stands, from the checkpoint; or a checkpoint of no epoch yet."""
+    if last is not None:
+        run.load(last) if resumed else run.save(last)
+    if len(run.history) > epochs:
+        warnings.warn(f"fit: the run to be resumed has {len(run.history)} epochs already, more than "
+                      f"epochs={epochs}; nothing is trained", stacklevel=4)
+
+
 def _check_model(op: str, model: Any, loss: Any, *loaders: Any) -> None:
     """Refuse what is not a module or a loss, and a data set where batches are wanted."""
     tg.arguments.instance(model, Module, op, "a module first")
@@ -271,13 +286,16 @@ def _check_model(op: str, model: Any, loss: Any, *loaders: Any) -> None:
     for loader in loaders:
         if isinstance(loader, Dataset):
             raise TypeError(f"{op}: expects batches, got a Dataset; pass nn.data.DataLoader(dataset, 64)")
+        if not (np.iterable(loader) or op == "fit" and loader is None):
+            raise TypeError(f"{op}: expects an iterable of batches, such as nn.data.DataLoader(dataset, 64), "
+                            f"got {type(loader).__name__}")
 
 
 def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule: Any, callbacks: Any,
                     checkpoint: Any, resume: bool) -> None:
     """Refuse an optimiser that does not train this model, what cannot be counted or called, and schedules
     that would set no rate, another optimiser's, or each other's."""
-    tg.arguments.instance(optimizer, Optimizer, "fit", "an optimiser, as nn.Adam(model.parameters())",
+    tg.arguments.instance(optimizer, Optimizer, "fit", "an optimiser, such as nn.Adam(model.parameters())",
                           f", {optimizer!r}")
     if {id(p) for p in model.parameters() if p.requires_grad}.isdisjoint(map(id, optimizer.parameters())):
         raise ValueError("fit: the optimizer holds none of the model's parameters that require a gradient; "
@@ -304,6 +322,10 @@ def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule
 def _check_folder(checkpoint: Any, resume: bool) -> None:
     """Refuse to write over another run."""
     tg.arguments.instance(checkpoint, str | os.PathLike | None, "fit", "a folder's path as checkpoint")
+    if checkpoint is not None and not os.path.lexists(checkpoint) and (
+            Path(checkpoint).suffix == ".safetensors"):
+        raise ValueError(f"fit: checkpoint is a folder, for last.safetensors and best.safetensors; "
+                         f"{os.fspath(checkpoint)!r} looks like a file, name a folder")
     found = [name for name in ("last.safetensors", "best.safetensors")
              if checkpoint is not None and os.path.lexists(Path(checkpoint) / name)]
     if found and not (resume and found[0] == "last.safetensors"):

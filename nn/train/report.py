@@ -51,7 +51,7 @@ class History:
 
     def __repr__(self) -> str:
         lines = [", ".join(f"{k} {v:.4g}" for k, v in row.items()) for row in self.rows]
-        return "\n".join(lines) or "History(no epochs)"
+        return "\n".join(lines or ["History(no epochs)"]) + "\n(interrupted)" * self.interrupted
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Plot loss and accuracy over the epochs into a picture file, written whole or not at all.
@@ -113,6 +113,9 @@ class Callback:
     def epoch_end(self, row: Row) -> None:
         """An epoch is done, validation included."""
 
+    def interrupted(self, history: History) -> None:
+        """Ctrl-C has ended the training; the rows of `history` are the complete epochs."""
+
     def close(self) -> None:
         """Training ends, for whatever reason."""
 
@@ -150,6 +153,11 @@ class ProgressBar(Callback):
             sys.stderr.write(f"{self._title}: {numbers}, {row['seconds']:.1f} s\n")
             sys.stderr.flush()
         self.close()
+
+    def interrupted(self, history: History) -> None:
+        if sys.stderr is not None:
+            sys.stderr.write(f"interrupted after {len(history)} complete epochs, in the midst of another\n")
+            sys.stderr.flush()
 
     def close(self) -> None:
         if self._bar is not None:

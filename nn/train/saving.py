@@ -222,9 +222,9 @@ class Run:
 
 def _compare_kernels(path: str | os.PathLike[str], before: str) -> None:
     if before not in ("", now := tg.kernels_in_use()):
-        warnings.warn(f"load: kernels of family {before!r} computed {os.fspath(path)!r}, those of {now!r} go "
-                      f"on: results differ by rounding. tg.use_kernels({before!r}) goes on with the same",
-                      stacklevel=3)
+        warnings.warn(f"load: {os.fspath(path)!r} was trained with the kernels {before!r}, those in use are "
+                      f"{now!r}: results will differ by rounding; tg.use_kernels({before!r}) goes on exactly",
+                      stacklevel=5)
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:

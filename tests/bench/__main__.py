@@ -41,6 +41,10 @@ def measure(word: str) -> list[Row]:
 
 
 def main(word: str = "") -> None:
+    if word.startswith("-"):
+        print("python -m tests.bench [WORD]: all cases, or those whose name contains the word:\n  "
+              + "\n  ".join(case.name for case in cases() + fashion()))
+        return
     absent = installed()[1]
     if torch is None:
         absent.append("PyTorch")

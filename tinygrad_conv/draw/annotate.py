@@ -78,7 +78,7 @@ def annotate(graph: Graph, show: str | Show | Iterable[str | Show]) -> Graph:
             the backward), "time" (measured ms), "grad" (norms: of parameters their `.grad`, of
             results the gradient of the drawn loss) and "nan" (the first value that is not finite).
             "time", "grad" of results and "nan" need a live tape; otherwise the legend says so. A record
-            instead of a word is read in its place: `tg.profile().time`.
+            instead of a word is read in its place: a `tg.profile()`'s `time`, or the profile itself.
 
     Raises:
         ValueError: for an unknown word; lists the known ones.
@@ -90,7 +90,8 @@ def annotate(graph: Graph, show: str | Show | Iterable[str | Show]) -> Graph:
         >>> [(box.label, g.figures.get(box.id)) for box in g.boxes]
         [('x', None), ('w', {'parameters': 6}), ('linear', {'flops': 6})]
     """
-    asked = [show] if isinstance(show, str | Show) else show
+    show = getattr(show, "time", show)  # of a profile
+    asked = [show] if isinstance(show, str | Show) else [getattr(word, "time", word) for word in show]
     records = [word if isinstance(word, Show) else SHOW[one_of(word, "draw", "show", [*SHOW])]
                for word in asked]
     words = {record.word: record for record in records}
@@ -213,8 +214,11 @@ def _flops(graph: Graph, legend: Legend) -> Figures:
 
 
 def _time(graph: Graph, legend: Legend) -> Figures:
-    times = measure.times(*ends(graph))
-    return {box: times[e.node.order] for box, e in calls(graph).items()}
+    times, entries = measure.times(*ends(graph)), calls(graph)
+    if any(backwards(e.node.scope) for e in entries.values()):  # the backward has boxes of its own
+        for own in times.values():
+            own["backward"] = 0.0
+    return {box: times[e.node.order] for box, e in entries.items()}
 
 
 # ----- gradients -----
@@ -312,8 +316,9 @@ for _show in (
              graph.sources, measure.saved_bytes(graph.sources.values())) if size},
          _cost_lines("memory", "bytes kept"), hot=("memory",)),
     Show("time", _time,
-         lambda own, sums, *_: [f"{own['forward']:.2g} + {own['backward']:.2g} ms"
-                                f"{_share(own, sums, 'forward', 'backward')}"] if "forward" in own else [],
+         lambda own, sums, *_: [f"{own['forward']:.2g}" + f" + {own['backward']:.2g}" * bool(own["backward"])
+                                + f" ms{_share(own, sums, 'forward', 'backward')}"]
+         if "forward" in own else [],
          hot=("forward", "backward")),
     Show("grad", _grad, _grad_lines, marks={
         "nan": ("", lambda own, box: own.get("not finite")),

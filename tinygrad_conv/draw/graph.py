@@ -13,7 +13,7 @@ from typing import Any
 from ..tensor import Tensor
 from ..primitive import Freed, Node
 from ..state import Call, call_of
-from ..tape import Entry, walk
+from ..tape import Entry, revive
 from .style import argument_name, call_label, dtype_name, shape_text, tensor_text
 
 Path = tuple[str, ...]
@@ -313,7 +313,7 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None,
         >>> [box.label for box in g.boxes], len(g.edges)
         (['x', 'mul'], 2)
     """
-    entries = walk(outputs)
+    entries = revive(outputs)
     drawn = _paths(entries, variables or {})
     sources: dict[str, Entry | Tensor | Freed] = {}
     uses: dict[str, list[Use]] = {}    # of leaves

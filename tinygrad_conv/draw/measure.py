@@ -19,7 +19,7 @@ from ..tensor import Tensor, share
 from ..primitive import Freed, Node, Primitive
 from ..pullback import pull, vjp_arguments
 from ..state import recording
-from ..tape import Entry, walk
+from ..tape import Entry, Recomputed, revive, walk
 
 
 def multiply_adds(op: Primitive, inputs: Sequence[tuple[int, ...]], output: tuple[int, ...],
@@ -53,7 +53,7 @@ def saved_bytes(sources: Iterable[Entry | Tensor | Freed]) -> list[int]:
 
     Each piece of memory counts once, where it was made: a view (reshape, transpose, a slice) keeps
     nothing new. Parameters live on anyway and count 0; constants, index arrays and all outputs of
-    an op count.
+    an op count. What no derivative needs is not kept.
 
     Args:
         sources: `Graph.sources.values()`: leaves before the calls that use them.
@@ -69,7 +69,8 @@ def saved_bytes(sources: Iterable[Entry | Tensor | Freed]) -> list[int]:
     sizes = []
     for source in sources:
         call = isinstance(source, Entry)
-        new = [t for t in (source.outputs if call else (source,)) if t.memory not in seen]
+        new = [t for t in (source.outputs if call else (source,))
+               if t.memory not in seen and not isinstance(t.memory, Recomputed)]
         seen.update(t.memory for t in new)
         size = sum(v.nbytes for v in source.node.params.values() if isinstance(v, np.ndarray)) if call else 0
         if call or not source.requires_grad:
@@ -79,7 +80,7 @@ def saved_bytes(sources: Iterable[Entry | Tensor | Freed]) -> list[int]:
 
 
 def _live(outputs: Iterable[Tensor | Freed]) -> list[Entry]:
-    entries = walk(outputs)
+    entries = revive(outputs)
     if any(entry.node.freed for entry in entries):
         raise RuntimeError("values freed by backward(); draw before it, or backward(retain_graph=True)")
     return entries

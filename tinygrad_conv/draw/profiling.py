@@ -10,7 +10,9 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import instance
 from ..files import write_atomically
 from ..kernels import table
 from ..primitive import Node, Primitive
@@ -61,24 +64,34 @@ class Profile:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.seconds = 0.0
+        self._began: float | None = None  # while it is open; opened again, it goes on
+        self.making: list[float] = []  # seconds that each kernel took to be made or read from disk
 
     def __enter__(self) -> Profile:
-        self._began = time.perf_counter()
+        if self._began is not None:
+            raise RuntimeError("profile: this one is open already; make another: with tg.profile() as p")
+        self._began, self._made = time.perf_counter() - self.seconds, len(table.making)
         with _lock:
-            _open.append(self)
-            watch(_timing)
-            table.watched = _timed_kernel
+            _open.add(self)
+            _watch()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
-        self.seconds += time.perf_counter() - self._began
+        if self._began is None:
+            raise RuntimeError("profile: this block was left that was not entered")
+        self.seconds = self._so_far()
         with _lock:
-            _open.remove(self)
-            unwatch(_timing)
-            table.watched = _timed_kernel if _open else None
+            _open.discard(self)
+            _watch()
+        self.making += table.making[self._made:]
+        self._began = None
 
     # ----- what was seen -----
+
+    def _so_far(self) -> float:
+        """Seconds from the beginning to the end of the block, or until now."""
+        return self.seconds if self._began is None else time.perf_counter() - self._began
 
     def rows(self, by: str = "op") -> list[dict[str, Any]]:
         """A dictionary for each op, or scope ("scope"): calls, milliseconds both ways, costs; slowest first.
@@ -92,6 +105,7 @@ class Profile:
         if by not in ("op", "scope"):
             raise ValueError(f"profile: by must be 'op' or 'scope', got {by!r}")
         found: dict[str, dict[str, Any]] = {}
+        seconds = self._so_far()
         for event in self.events:
             key = (event.name if by == "op" else event.scope or "(no module)")
             if event.inside:
@@ -107,7 +121,7 @@ class Profile:
             total = row[FORWARD] + row[BACKWARD]
             row["milliseconds"], row["families"] = total, " ".join(sorted(row["families"]))
             row["gflops"] = 2e-6 * row["multiply_adds"] / total if total else 0.0
-            row["share"] = total / (1e3 * self.seconds) if self.seconds else 0.0
+            row["share"] = total / (1e3 * seconds) if seconds else 0.0
         return sorted(found.values(), key=lambda row: -row["milliseconds"])
 
     def table(self, by: str = "op") -> str:
@@ -120,9 +134,12 @@ class Profile:
             line = (f"{row[by]:{width}} {row['calls']:6} {row[FORWARD]:11.3f} {row[BACKWARD]:12.3f} "
                     f"{row['share']:6.1%}  {rate:>7} {row['bytes'] / 1e6:10.2f}  {row['families']}")
             lines.append(line.rstrip())
-        total, between = 1e3 * self.seconds, max(0.0, 1 - sum(row["share"] for row in rows))
+        total, between = 1e3 * self._so_far(), max(0.0, 1 - sum(row["share"] for row in rows))
         lines += [f"{'between the ops':{width}} {'':6} {between * total:11.3f} {'':12} {between:6.1%}",
                   f"{'in all':{width}} {'':6} {total:11.3f} {'':12} {1:6.1%}"]
+        if self.making:
+            lines.append(f"(of that, to make {len(self.making)} kernels, or read them from disk, took "
+                         f"{1e3 * sum(self.making):.1f} ms)")
         return "\n".join(lines)
 
     __str__ = __repr__ = lambda self: self.table()
@@ -137,7 +154,7 @@ class Profile:
         Raises:
             ValueError: for another ending.
         """
-        path = Path(path)
+        path = Path(instance(path, str | os.PathLike, "save", "the path of a file"))
         texts = {".json": lambda: json.dumps({"traceEvents": self._trace(), "displayTimeUnit": "ms"}),
                  ".txt": lambda: f"{self.table()}\n\n{self.table('scope')}\n"}
         if path.suffix not in texts:
@@ -161,8 +178,12 @@ class Profile:
                 if event.kind != KERNEL and not event.inside:
                     own = times.setdefault(event.order, {FORWARD: 0.0, BACKWARD: 0.0})
                     own[event.kind] += 1e3 * event.seconds
-            return {box: times[e.node.order] for box, e in annotate.calls(graph).items()
-                    if e.node.order in times}
+            found = {box: times[e.node.order] for box, e in annotate.calls(graph).items()
+                     if e.node.order in times}
+            if not found:
+                legend.append(("", "time: the profile has seen none of these calls; compute what you draw "
+                                   "inside its with block"))
+            return found
         usual = annotate.SHOW["time"]
         return annotate.Show("time", read, usual.lines, usual.hot, usual.marks)
 
@@ -171,7 +192,14 @@ def profile() -> Profile:
     """Time every op and its derivative inside a `with` block, of all threads.
 
     What is timed is the call of an op with its recording, about a microsecond more than without a profile.
-    Values and graphs stay the same. Costs are those of `tg.multiply_adds`.
+    Values and graphs stay the same. Costs are those of `tg.multiply_adds`. The first call of a shape makes
+    its kernel, if there is machine code: the table's last line says how long that took; profile a later step.
+
+    Returns:
+        a context manager. Afterwards it prints as a table, by op; `table("scope")` is by module, `rows()` has
+        the numbers, `save("trace.json")` writes a trace for a browser's viewer, and `tg.draw(loss, show=it)`
+        writes the times into the boxes. In the table, "overwrite" is an optimiser's update, "normalize" a
+        batch, layer or group norm, and "scale" one by running statistics.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -189,8 +217,14 @@ def profile() -> Profile:
 # ----- watching: what the class does while a profile is open -----
 
 _lock = threading.RLock()
-_open: list[Profile] = []
+_open: weakref.WeakSet[Profile] = weakref.WeakSet()  # one that an interrupt left open goes with its last name
 _mine = threading.local()  # `events` under way in this thread, innermost last
+
+
+def _watch() -> None:
+    """Let ops and the table of kernels be watched, or not, as there are open profiles."""
+    (watch if _open else unwatch)(_timing)
+    table.watched = _timed_kernel if _open else None
 
 
 def _timed(name: str, kind: str, scope: Iterable[str], work: Callable[[Event], Any]) -> Any:
@@ -207,9 +241,12 @@ def _timed(name: str, kind: str, scope: Iterable[str], work: Callable[[Event], A
             under_way[-1].multiply_adds += event.multiply_adds
             under_way[-1].bytes += event.bytes
             under_way[-1].families |= event.families
-        for seen in [*_open]:
-            event.start = began - seen._began
-            seen.events.append(event if len(_open) == 1 else Event(**vars(event)))
+        watching = [*_open]
+        for seen in watching:
+            event.start = began - (seen._began or began)
+            seen.events.append(event if len(watching) == 1 else Event(**vars(event)))
+        if not watching:
+            _watch()
 
 
 def _timing(call: Function, vjps_for: Function) -> tuple[Function, Function]:
@@ -223,7 +260,9 @@ def _timing(call: Function, vjps_for: Function) -> tuple[Function, Function]:
             if node is not None:
                 event.order = node.order
             if self.cost is not None and len(arrays) == len(args):
-                event.multiply_adds = multiply_adds(self, [a.shape for a in arrays], outs[0].shape, params)
+                with suppress(Exception):  # of a user's `defcost`; a drawing says so
+                    shapes = [a.shape for a in arrays]
+                    event.multiply_adds = multiply_adds(self, shapes, outs[0].shape, params)
             return made
         state = current()
         return _timed(self.name, BACKWARD if state.backward else FORWARD, filter(None, state.calls), work)
@@ -244,13 +283,14 @@ def _timed_vjp(op: Primitive[Any], vjp: Function) -> Function:
     return timed
 
 
-def _timed_kernel(operation: str, kernel: table.Kernel, call: tuple[Any, ...]) -> np.ndarray:
+def _timed_kernel(operation: Any, kernel: table.Kernel, call: tuple[Any, ...],
+                  params: dict[str, Any]) -> np.ndarray:
     under_way = vars(_mine).get("events")
     if under_way:
         under_way[-1].families.add(kernel.family)
-        return kernel.function(*call)
+        return kernel.function(*call, **params)
 
     def work(event: Event) -> Any:
         event.families.add(kernel.family)
-        return kernel.function(*call)
-    return _timed(operation, KERNEL, (), work)
+        return kernel.function(*call, **params)
+    return _timed(str(operation), KERNEL, (), work)

@@ -18,7 +18,7 @@ from ..ops.shape import _reshape, _transpose
 from ..primitive import Freed
 from ..pullback import changed, pull
 from ..state import no_grad
-from ..tape import walk
+from ..tape import revive, walk
 
 Index = tuple[int, int, int, int]
 
@@ -56,6 +56,7 @@ def _is_conv(t: Tensor | Freed) -> bool:
 def recorded(y: Any, what: str) -> RecordedConv:
     """The convolution behind `y`, with what it read still there and unchanged."""
     steps, t = [], instance(y, Tensor, what, "the tensor that conv2d or conv_transpose2d returned")
+    revive([y])
     while t.node is not None and t.node.primitive in (_reshape, _transpose):
         steps.append(t)
         t = t.node.inputs[0]
@@ -154,7 +155,7 @@ def find(t: Tensor, name: str) -> Tensor:
     """
     instance(t, Tensor, "explain.find", "a tensor, the network's output or the loss")
     found: dict[str, Tensor | Freed] = {}
-    for entry in walk([t]):
+    for entry in revive([t]):
         if _is_conv(entry.output):
             path = ".".join(entry.node.scope) or entry.node.primitive.name
             count = sum(known.partition("#")[0] == path for known in found)

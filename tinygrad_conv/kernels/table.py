@@ -27,12 +27,12 @@ Operations and their arguments, x (N, C, H, W), with a `Geometry`:
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arguments import one_of
+from ..arguments import instance, one_of
 
 BUILT_IN = ("numpy", "compiled")    # whose shapes are tested here
 VARIABLE = "TINYGRAD_CONV_KERNELS"  # the environment's variable with the family to begin with
@@ -48,12 +48,12 @@ class Kernel(NamedTuple):
     worth: Callable[..., bool] | None
 
 
-kernels: dict[str, list[Kernel]] = {operation: [] for operation in (
+kernels: dict[Any, list[Kernel]] = {operation: [] for operation in (
     "conv2d", "input_adjoint", "weight_adjoint", "averages", "averages_adjoint",
     "maxima", "maxima_scatter", "maxima_gather", "maxima_indices", "relu", "relu_vjp",
     "leaky_relu", "leaky_relu_vjp", "hardtanh", "hardtanh_vjp", "sigmoid",
     "log_softmax", "log_softmax_vjp", "slabs",
-    "matmul", "linear", "overwrite", "normalize", "normalize_adjoint", "scale")}
+    "matmul", "linear", "overwrite", "normalize", "normalize_adjoint", "scale")}  # and ops with `defkernel`
 
 
 SHAPES: dict[str, Callable[..., Any]] = {  # of the results; a list if there are several
@@ -84,6 +84,10 @@ SHAPES: dict[str, Callable[..., Any]] = {  # of the results; a list if there are
 }
 
 
+class Unserved(Exception):
+    """What a kernel raises that, after all, does not take a call: the next one is asked."""
+
+
 def register(family: str, operation: str, function: Callable[..., np.ndarray],
              serves: Callable[..., bool] | None = None, worth: Callable[..., bool] | None = None) -> None:
     """Let `function` take the calls of an operation that it serves, and that are worth it (default: all).
@@ -93,7 +97,7 @@ def register(family: str, operation: str, function: Callable[..., np.ndarray],
     Raises:
         ValueError: for an operation that is none of those above.
     """
-    one_of(operation, "register", "operation", list(kernels))
+    one_of(operation, "register", "operation", list(SHAPES))
     kernels[operation].insert(0, Kernel(family, function, serves, worth))
 
 
@@ -109,7 +113,9 @@ def families() -> list[str]:
 
 
 # While a profile is open: calls the kernel, and notes its family and time
-watched: Callable[[str, Kernel, tuple[Any, ...]], np.ndarray] | None = None
+watched: Callable[[Any, Kernel, tuple[Any, ...], dict[str, Any]], np.ndarray] | None = None
+
+making: list[float] = []  # seconds that each kernel of this process took to be made, or read from disk
 
 _process: list["Choice"] = []  # of the whole process; the last one holds
 _here: ContextVar[str | None] = ContextVar("kernels", default=None)
@@ -120,14 +126,19 @@ class Choice:
 
     def __init__(self, family: str) -> None:
         self.family = family
+        self.tokens: ContextVar[tuple[Token[str | None], ...]] = ContextVar("tokens", default=())
 
     def __enter__(self) -> None:
         with suppress(ValueError):  # entered before
             _process.remove(self)
-        self.token = _here.set(self.family)
+        self.tokens.set((*self.tokens.get(), _here.set(self.family)))
 
     def __exit__(self, *exception: Any) -> None:
-        _here.reset(self.token)
+        *rest, token = self.tokens.get() or [None]
+        if token is None:
+            raise RuntimeError("use_kernels: this block was left that was not entered")
+        self.tokens.set(tuple(rest))
+        _here.reset(token)
 
 
 def use_kernels(family: str) -> Choice:
@@ -155,6 +166,7 @@ def use_kernels(family: str) -> Choice:
 
 
 def _checked(family: str, where: str) -> str:
+    instance(family, str, where, "the name of a family")
     if family in EXTRAS and family not in families():
         raise ImportError(f"{where}: the family {family!r} is not here{EXTRAS[family]}")
     return one_of(family, where, "family", ["auto", *families()])
@@ -169,7 +181,7 @@ def _chosen() -> str:
         return here
     while not (last := _process[-1:]):  # other threads may choose meanwhile
         _process.insert(0, Choice(_checked(os.environ.get(VARIABLE) or "auto", VARIABLE)))
-    return last[0].family
+    return last[0].family if last[0].family in ("auto", *families()) else "numpy"  # one that has gone
 
 
 def kernels_in_use() -> str:
@@ -193,8 +205,10 @@ def _shape(value: Any) -> Any:
     return [*map(np.shape, value)] if isinstance(value, tuple) else np.shape(value)
 
 
-def run(operation: str, *call: Any) -> Any:
+def run(operation: Any, *call: Any, **params: Any) -> Any:
     """The operation, by the first kernel of the families in use that serves this call.
+
+    An op of a user's that has kernels of its own is the operation itself, and has parameters.
 
     Raises:
         LookupError: if none does.
@@ -209,14 +223,18 @@ def run(operation: str, *call: Any) -> Any:
     for kernel in kernels.get(operation, ()):
         asked = kernel.family == family
         if (asked or kernel.family == "numpy" or family == "auto" and (
-                kernel.worth is None or kernel.worth(*call))) and (
-                kernel.serves is None or kernel.serves(*call)):
+                kernel.worth is None or kernel.worth(*call, **params))) and (
+                kernel.serves is None or kernel.serves(*call, **params)):
             try:
                 watch = watched  # another thread may close its profile now
-                value = kernel.function(*call) if watch is None else watch(operation, kernel, call)
-                if kernel.family not in BUILT_IN and _shape(value) != (shape := SHAPES[operation](*call)):
+                value = kernel.function(*call, **params) if watch is None else watch(
+                    operation, kernel, call, params)
+                if kernel.family not in BUILT_IN and operation in SHAPES and (
+                        _shape(value) != (shape := SHAPES[operation](*call))):
                     raise ValueError(f"{operation}: a result of shape {_shape(value)}, expects {shape}")
                 return value
+            except Unserved:
+                continue
             except Exception as e:
                 e.add_note(f"in the kernel of family {kernel.family!r} for {operation}")
                 raise

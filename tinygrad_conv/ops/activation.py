@@ -34,6 +34,7 @@ relu_vjp.defvjp(lambda h, out, g, ans: relu_vjp(h, ans), None)
 relu = unary("relu", lambda x: run("relu", x),
              "max(x, 0); nan stays nan. Derivative 0 at 0.",
              lambda g, ans, x: relu_vjp(g, ans))
+relu.defsaved("ans")
 
 
 @primitive
@@ -53,6 +54,7 @@ def leaky_relu_vjp(g, x, *, negative_slope):
 
 _leaky_relu.defapart()
 _leaky_relu.defvjp(lambda g, ans, x, **slope: leaky_relu_vjp(g, x, **slope))
+_leaky_relu.defsaved("x")
 leaky_relu_vjp.defvjp(lambda h, out, g, x, **slope: leaky_relu_vjp(h, x, **slope), None)
 
 
@@ -100,6 +102,7 @@ def _silu_x(g, ans, x):
 
 
 silu = unary("silu", lambda x: x * pointwise.sigmoid(x), "x * sigmoid(x), also called swish.", _silu_x)
+silu.defsaved("x", "ans")
 
 
 @primitive
@@ -155,6 +158,7 @@ def _gelu_x(g, ans, x, *, approximate):
 
 _gelu.defapart()
 _gelu.defvjp(_gelu_x)
+_gelu.defsaved("x")
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:
@@ -190,6 +194,7 @@ def hardtanh_vjp(g, x, *, min_val, max_val):
 
 _hardtanh.defapart()
 _hardtanh.defvjp(lambda g, ans, x, **bounds: hardtanh_vjp(g, x, **bounds))
+_hardtanh.defsaved("x")
 hardtanh_vjp.defvjp(lambda h, out, g, x, **bounds: hardtanh_vjp(h, x, **bounds), None)
 
 
@@ -243,6 +248,7 @@ def softmax_vjp(g, ans, *, axis):
 
 
 _softmax.defvjp(lambda g, ans, x, *, axis: softmax_vjp(g, ans, axis=axis))
+_softmax.defsaved("ans")
 softmax_vjp.defvjp(
     lambda h, out, g, ans, *, axis: softmax_vjp(h, ans, axis=axis),
     lambda h, out, g, ans, *, axis: (h * (g - sum(g * ans, axis, keepdims=True))
@@ -265,6 +271,7 @@ def log_softmax_vjp(g, ans, *, axis):
 
 
 _log_softmax.defvjp(lambda g, ans, x, *, axis: log_softmax_vjp(g, ans, axis=axis))
+_log_softmax.defsaved("ans")
 log_softmax_vjp.defnotes("after a cross entropy (softmax - target) / N")
 log_softmax_vjp.defvjp(
     lambda h, out, g, ans, *, axis: h - sum(h * exp(ans), axis, keepdims=True),

@@ -73,6 +73,8 @@ _conv2d_weight.defvjp(
     lambda v, ans, g, x, *, geometry: _conv2d(x, v, geometry=geometry),
     lambda v, ans, g, x, *, geometry: _conv_transpose2d(g, v, geometry=geometry))
 
+for _op in (_conv2d, _conv_transpose2d, _conv2d_weight):
+    _op.defsaved(*_op.names[:2])
 
 
 WORTH_A_CALL = 200_000  # multiply-adds of an example, above which it gets a call of its own

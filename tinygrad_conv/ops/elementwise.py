@@ -91,6 +91,11 @@ div = binary("div", operator.truediv, "x / y, also of integers.",
              lambda g, ans, x, y: g / y,
              lambda g, ans, x, y: -(g * ans) / y)
 
+for _op in (identity, neg, add, sub):
+    _op.defsaved()
+mul.defsaved("x", "y")
+div.defsaved("y", "ans")
+
 # ----- choosing; kinks and steps -----
 
 
@@ -120,6 +125,7 @@ def where(condition: Any, x: Any, y: Any) -> Any:
 where.defvjp(None,
              lambda g, ans, condition, x, y: where(condition, g, 0.0),
              lambda g, ans, condition, x, y: where(logical_not(condition), g, 0.0))
+where.defsaved("condition")
 where.defbroadcast()
 
 
@@ -183,6 +189,8 @@ def astype(x: Any, dtype: Any) -> Tensor:
     return _astype(x, dtype=checked_dtype("astype", dtype))
 
 
+_astype.defsaved()
+
 # ----- functions -----
 
 exp = real("exp", np.exp, "e**x.", lambda g, ans, x: g * ans)
@@ -210,11 +218,16 @@ def sqrt_vjp(g, ans):
     return np.divide(g, 2 * (np.where(lost, 1, ans) if np.any(lost) else ans))
 
 
+for _op in (exp, expm1, tanh, sigmoid):
+    _op.defsaved("ans")
+for _op in (log, log1p, sin, cos, erf):
+    _op.defsaved("x")
 sqrt_vjp.defvjp(lambda h, out, g, ans: sqrt_vjp(h, ans),
                 lambda h, out, g, ans: -2.0 * sqrt_vjp(h * out, ans))
 sqrt = real("sqrt", np.sqrt,
             "The square root. The derivative at 0 is infinite, but a zero cotangent stays 0, not nan.",
             lambda g, ans, x: sqrt_vjp(g, ans))
+sqrt.defsaved("ans")
 
 
 @primitive

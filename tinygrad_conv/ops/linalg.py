@@ -88,6 +88,7 @@ def _by_example(x: Tensor) -> Tensor:
 
 
 matmul.defvjp(_matmul_x, _matmul_y)
+matmul.defsaved("x", "y")
 matmul.defexamples(y=lambda g, ans, x, y: matmul(_t(_by_example(x)), _by_example(g)) if y.ndim == 2 else None)
 matmul.defcost(lambda ans, x, y: math.prod(ans) * x[-1])
 
@@ -110,6 +111,7 @@ def _linear(x, w, b=None):
 _linear.defvjp(lambda g, ans, x, w, b=None: matmul(g, w),
                lambda g, ans, x, w, b=None: matmul(_t(_rows(g)), _rows(x)),
                lambda g, ans, x, w, b: g)
+_linear.defsaved("x", "w")
 _linear.defapart()
 _linear.defexamples(w=lambda g, ans, x, w, b=None: matmul(_t(_by_example(g)), _by_example(x)),
                     b=lambda g, ans, x, w, b: _sum(_by_example(g), axis=1))

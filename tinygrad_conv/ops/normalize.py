@@ -57,7 +57,7 @@ def _normalize_vjp(g, ans, x, w, b, *, axes, eps):
     shape = w.shape if w.shape == b.shape else np.broadcast_shapes(w.shape, b.shape)  # which takes long
     dx, dw, db = normalize_adjoint(g, x, w, axes=axes, eps=eps, shape=shape)
     if any(t.requires_grad or t._data.any() for t in (g_mean, g_var)):  # not for running statistics only
-        dx = dx + (g_mean + 2.0 * g_var * (x - ans[1])) * (1.0 / (count(x, axes) or 1))
+        dx = dx + (g_mean + 2.0 * g_var * (x - mean(x, axes, keepdims=True))) * (1.0 / (count(x, axes) or 1))
     return dx, dw, db
 
 
@@ -87,6 +87,7 @@ def _normalize_by_example(which, t, g, x, w, axes, eps):
 
 
 normalize.defbroadcast()
+normalize.defsaved("x", "w", "b")
 normalize.defexamples(
     w=lambda g, ans, x, w, b, *, axes, eps: _normalize_by_example(1, w, g, x, w, axes, eps),
     b=lambda g, ans, x, w, b, *, axes, eps: _normalize_by_example(2, b, g, x, w, axes, eps))
@@ -105,6 +106,7 @@ def _scale(x, a, b):
 _scale.defvjp(lambda g, ans, x, a, b: g * a,
               lambda g, ans, x, a, b: g * x,
               lambda g, ans, x, a, b: g)
+_scale.defsaved("x", "a")
 _scale.defbroadcast()
 
 

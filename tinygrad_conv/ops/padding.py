@@ -26,6 +26,7 @@ def _inside(width: Sequence[tuple[int, int]], shape: Sequence[int]) -> tuple[sli
 
 
 _pad.defvjp(lambda g, ans, x, *, width, value: getitem(g, _inside(width, g.shape)))
+_pad.defsaved()
 
 
 def _border(x: Tensor, width: Sequence[tuple[int, int]], mode: str) -> Tensor:

@@ -81,6 +81,7 @@ def avg_pool2d_spread(g, *, geometry, **options):
 
 
 _avg_pool2d.defvjp(lambda g, ans, x, **params: avg_pool2d_spread(g, **params))
+_avg_pool2d.defsaved()
 avg_pool2d_spread.defvjp(lambda u, ans, g, **params: _avg_pool2d(u, **params))
 
 
@@ -137,6 +138,7 @@ for pooling in (_max_pool2d, _avg_pool2d, _adaptive_avg_pool2d):
     pooling.defapart()
 _adaptive_avg_pool2d.defvjp(
     lambda g, ans, x, *, output_size: adaptive_avg_pool2d_spread(g, size=x.shape[2:]))
+_adaptive_avg_pool2d.defsaved()
 adaptive_avg_pool2d_spread.defvjp(
     lambda u, ans, g, *, size: _adaptive_avg_pool2d(u, output_size=g.shape[2:]))
 pick2d.defvjp(lambda g, ans, x, indices: pile2d(g, indices, size=x.shape[2:]), None)

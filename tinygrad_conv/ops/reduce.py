@@ -114,6 +114,8 @@ _argmin, argmin = reduction(
     "argmin", np.argmin, "Where the first smallest value is, of all or along one axis; nan wins.",
     counted=_one_axis)
 amax, amin = max, min
+_sum.defsaved()
+_mean.defsaved()
 _sum.defnotes(x="copied along the axes that were summed")
 
 

@@ -25,6 +25,7 @@ def _reshape(x, *, shape):
 
 
 _reshape.defvjp(lambda g, ans, x, *, shape: _reshape(g, shape=x.shape))
+_reshape.defsaved()
 _reshape.defapart()
 
 
@@ -67,6 +68,7 @@ def _transpose(x, *, axes):
 
 _transpose.defvjp(
     lambda g, ans, x, *, axes: _transpose(g, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__))))
+_transpose.defsaved()
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
@@ -130,6 +132,7 @@ def _broadcast_to(x, *, shape):
 
 
 _broadcast_to.defvjp(lambda g, ans, x, *, shape: g)  # summed in pullback.py, like all broadcasting
+_broadcast_to.defsaved()
 _broadcast_to.defbroadcast()
 
 
@@ -298,6 +301,7 @@ def _scatter_add(g, *, index, shape):
 
 
 _getitem.defvjp(lambda g, ans, x, *, index: _scatter_add(g, index=index, shape=x.shape))
+_getitem.defsaved()
 _scatter_add.defvjp(lambda u, ans, g, *, index, shape: _getitem(u, index=index))
 
 

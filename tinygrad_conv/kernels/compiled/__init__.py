@@ -25,6 +25,7 @@ MATRICES_WORTH = 1 << 18      # products
 ENTRIES_WORTH = 1 << 12       # that are overwritten or normalised
 TAPS = 64                    # of a window that is pooled: all are written out
 PHASES = 16                  # of an input adjoint: each is written out
+KNOWN = frozenset(map(np.dtype, (np.float32, np.float64)))
 
 
 @functools.cache
@@ -34,7 +35,7 @@ def _here() -> bool:
         _module("machine").target()
         _module("arrays").check()
         return True
-    except (ImportError, OSError, RuntimeError) as e:
+    except Exception as e:  # whatever a library that is broken raises
         unregister("compiled")
         warnings.warn(f"kernels: no machine code can be made here, numpy computes: {e}", RuntimeWarning,
                       stacklevel=2)
@@ -62,8 +63,10 @@ def _late(module: str, function: str, *first: str) -> Callable[..., np.ndarray]:
 def _known(*arrays: np.ndarray) -> bool:
     """Whether these are numbers that LLVM knows, all of one kind, something of each."""
     kind = arrays[0].dtype
-    return (kind in (np.float32, np.float64) and all(a.dtype == kind and a.size for a in arrays)
-            and _here())
+    for a in arrays:
+        if a.dtype is not kind and a.dtype != kind or not a.size:
+            return False
+    return kind in KNOWN and _here()
 
 
 def _convolution(x: np.ndarray, w: np.ndarray, *rest: Any) -> bool:
