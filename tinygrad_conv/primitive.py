@@ -593,7 +593,7 @@ def _placed(value: np.ndarray, inputs: tuple[Any, ...]) -> tuple[np.ndarray, Any
 def primitive(fn: Callable[P, Any]) -> Primitive[P]: ...
 @overload
 def primitive(*, samples: Iterable[tuple[Any, ...]]) -> Callable[[Callable[P, Any]], Primitive[P]]: ...
-def primitive(fn: Any = None, *, samples: Iterable[tuple[Any, ...]] = ()) -> Any:
+def primitive(fn: Any = ..., *, samples: Iterable[tuple[Any, ...]] = ()) -> Any:
     """Make a function on arrays an op, which `defvjp` gives derivatives of every order.
 
     Arrays are positional; everything else is keyword-only (`def op(x, y, *, axis)`) and reaches the VJPs
@@ -620,7 +620,7 @@ def primitive(fn: Any = None, *, samples: Iterable[tuple[Any, ...]] = ()) -> Any
         >>> round(tg.grad(tg.grad(softplus2))(0.0).item(), 6)
         0.173287
     """
-    if fn is None:
+    if fn is ...:
         return functools.partial(primitive, samples=samples)
     op: Primitive[Any] = Primitive(fn)
     op.defsamples(samples)

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..checkpoint import _checkpoint, checkpoint
 from ..kernels.geometry import Geometry
 from ..ops import activation, conv, elementwise, linalg, loss, normalize, padding, pool, reduce, shape
 from ..ops.dropout import _dropout
 from ..primitive import Primitive
+from ..tensor import share
 
 Sizes = tuple[int, ...]
 
@@ -262,3 +264,15 @@ normalize.normalize.defsamples([(x, w, b, how) for x, _, w, b, how in _norms()])
 normalize.normalize_adjoint.defsamples([(g, x, w, {**how, "shape": w.shape}) for x, g, w, _, how in _norms()])
 normalize._scale.defsamples([(_normal(5, 3), _normal(1, 3), _normal(1, 3)),
                              (_normal(3, 4, 5, 2), _normal(1, 4, 1, 1), _normal(1, 4, 1, 1))])
+
+
+def _of_a_function(*arrays: np.ndarray) -> tuple[Any, ...]:
+    """The call that `checkpoint` makes of a function of these."""
+    leaves = [share(a) for a in arrays]
+    for t in leaves:
+        t.requires_grad = True
+    made: Any = checkpoint(lambda x, w: elementwise.tanh(x * w) * x, *leaves)
+    return (*arrays, made.node.params)
+
+
+_checkpoint.defsamples([_of_a_function(_normal(3, 4), _normal(4))])
