@@ -15,6 +15,7 @@ from tests import certify_plants
 from tests.op_table import all_rows
 from tinygrad_conv.certify import builtin  # noqa: F401  (which registers samples)
 from tinygrad_conv.certify.checks import CHECKS
+from tinygrad_conv.kernels import table
 from tinygrad_conv.ops import activation, conv
 from tinygrad_conv.primitive import registered
 
@@ -95,6 +96,22 @@ def broadcasting_product():
     return op
 
 
+@pytest.fixture
+def with_a_wrong_kernel():
+    op = primitive(lambda x: x * 2, lambda g, ans, x: g * 2.0)
+    op.defkernel("of a test", lambda x: x * 2.001)
+    yield op
+    table.unregister("of a test")
+    del table.kernels[op]
+
+
+def test_kernels_of_the_op_are_compared(with_a_wrong_kernel):
+    with tg.use_kernels("numpy"):
+        certificate = tg.certify(with_a_wrong_kernel, [(X,)])
+    (failed,) = [check for check in certificate.checks if not check.ok]
+    assert failed.name == "kernels agree" and "'of a test' gives another result" in str(failed.failures[0])
+
+
 FAILING = {
     "VJP = differences": (primitive(lambda x: x ** 3, lambda g, ans, x: 6.0 * g * x * x), [(X,)], "by the VJP (ratio 2)"),
     "None = no slope": (primitive(lambda x, w: x * w, lambda g, ans, x, w: g * w, None), [(X, W)], "argument 1 (w) is registered to have no"),
@@ -117,7 +134,7 @@ FAILING = {
 }
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", FAILING)
 def test_every_check_can_fail(check):
     op, samples, text = FAILING[check]
     certificate = tg.certify(op, samples)
@@ -125,6 +142,10 @@ def test_every_check_can_fail(check):
     assert not checked.ok and not certificate.ok
     assert text in str(checked.failures[0]), str(certificate)
     assert f"FAILS  {check}" in str(certificate)
+
+
+def test_no_check_is_left_out():
+    assert {*FAILING, "kernels agree"} == {*CHECKS}
 
 
 # ----- what is said -----
@@ -293,4 +314,4 @@ def test_drawings_show_it():
     assert "fails VJP = differences" in tg.draw(y).html() and "factor 2: the gradient of x is twice" in tg.draw(y).html()
     square.defvjp(lambda g, ans, x: 2.0 * g * x)
     tg.certify(square)
-    assert "certified: 15 checks on 1 samples" in tg.draw(y).html()
+    assert "certified: 16 checks on 1 samples" in tg.draw(y).html()

@@ -61,12 +61,23 @@ def test_wheel_holds_both_packages_and_their_data(wheel):
     assert not [n for n in names if n.startswith(("tests/", "demos/"))]
 
 
-def test_wheel_trains_outside_the_checkout(wheel, tmp_path):
-    """What it requires is lent by this environment, so that no network is needed."""
-    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "fresh", cwd=tmp_path)
-    python = tmp_path / "fresh" / "bin" / "python"
+@pytest.fixture(scope="module")
+def python(wheel, tmp_path_factory) -> Path:
+    """Of a fresh environment that has the wheel; what it requires is lent by this one, so no network is needed."""
+    folder = tmp_path_factory.mktemp("outside")
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "fresh", cwd=folder)
+    python = folder / "fresh" / "bin" / "python"
     run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel,
-        cwd=tmp_path)
-    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
+        cwd=folder)
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
     (site / "lent.pth").write_text(str(Path(np.__file__).parent.parent))
+    return python
+
+
+def test_wheel_trains_outside_the_checkout(python, tmp_path):
     assert "trained" in run(python, "-c", TEN_STEPS, cwd=tmp_path)
+
+
+def test_pytest_finds_the_certificates_of_the_wheel(python, tmp_path):
+    said = run(python, "-m", "pytest", "-q", "--certify", "-k", "conv2d or matmul", "-p", "no:cacheprovider", cwd=tmp_path)
+    assert "3 passed" in said  # conv2d, conv2d_weight, matmul

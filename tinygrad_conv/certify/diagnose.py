@@ -124,8 +124,8 @@ def unsummed(case: Evidence) -> bool:
         sums = [np.asarray(t.sum(axes)) for count in range(1, t.ndim + 1)
                 for axes in itertools.combinations(range(t.ndim), count)]
         return [s.reshape(case.x.shape) for s in sums if s.size == case.x.size]
-    return all([t is not None and t.size > right.size and any([case.close(s, right) for s in summed(t)])
-                for t, right in zip(case.raw, case.right)])
+    return all([t is not None and (t.ndim > right.ndim or t.size > right.size) and any(
+        [case.close(s, right) for s in summed(t)]) for t, right in zip(case.raw, case.right)])
 
 
 def back(ways: Callable[[np.ndarray], Iterator[np.ndarray]]) -> Fit:
