@@ -189,6 +189,42 @@ def test_an_error_of_a_vjp_is_a_failure_and_is_told():
     assert not certificate.ok and "no attribute 'nothing'" in str(certificate)
 
 
+@pytest.mark.parametrize("change, mistake", [
+    (lambda how: {**how, "stride": how["dilation"], "dilation": how["stride"]}, "stride and dilation exchanged"),
+    (lambda how: {**how, "padding": how["padding"][::-1]}, "padding on the wrong side")])
+def test_mistakes_with_parameters_that_are_plain_keywords(change, mistake):
+    def line(x, w, *, stride, padding, dilation):
+        return tg.conv1d(x, w, stride=stride, padding=(padding,), dilation=dilation).numpy()
+
+    def back(g, ans, x, w, **how):
+        stride, padding, dilation = change(how)["stride"], change(how)["padding"], change(how)["dilation"]
+        return tg.grad(lambda x: (tg.conv1d(x, w, stride=stride, padding=(padding,), dilation=dilation) * g).sum())(x)
+    rng = np.random.default_rng(0)
+    op = primitive(line, back, None)
+    samples = [(rng.standard_normal((2, 1, 9)), rng.standard_normal((1, 1, 3)), {"stride": 2, "padding": (1, 0), "dilation": 1}),
+               (rng.standard_normal((3, 1, 11)), rng.standard_normal((1, 1, 2)), {"stride": 1, "padding": (0, 2), "dilation": 3})]
+    certificate = tg.certify(op, samples)
+    assert certificate.diagnosis.mistake == mistake and certificate.diagnosis.argument == "x"
+
+
+def test_a_mistake_in_one_of_several_outputs():
+    op = primitive(lambda x: (np.sin(x), np.cos(x), np.argsort(x, 0)), lambda g, ans, x: g[0] * ans[1] + g[1] * ans[0])
+    certificate = tg.certify(op, [(X,)])
+    assert certificate.diagnosis.mistake == "sign" and "(of output 1)" in certificate.diagnosis.text
+
+
+def test_samples_too_large_to_compare_are_not_diagnosed():
+    op = primitive(lambda x: x.sum(0), lambda g, ans, x: g * tg.ones(*x.shape) * -1.0)
+    certificate = tg.certify(op, [(np.random.default_rng(0).standard_normal((3000, 20)),)])
+    assert not certificate.ok and "too large" in certificate.diagnosis.text
+
+
+def test_an_op_that_fails_is_not_diagnosed():
+    certificate = tg.certify(primitive(lambda x: x.nothing, lambda g, ans, x: g), [(X,)])
+    assert not certificate.ok and certificate.diagnosis is None
+    assert str(certificate).count("no attribute 'nothing'") <= 2 and "as for VJP = differences" in str(certificate)
+
+
 # ----- mistakes planted -----
 
 PLANTS = [*certify_plants.plants()]

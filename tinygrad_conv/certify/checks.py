@@ -390,7 +390,7 @@ def families(call: Call) -> Iterator[Finding]:
             with use_kernels(chosen):
                 results.append(_result(call))
         if _all_apart(*results) > 1e-10:
-            yield Finding(call.number, f"the kernel of family {family!r} gives another result than the op itself")
+            yield Finding(call.number, f"the kernel of family {family!r} gives another result")
 
 
 CHECKS: dict[str, Check] = {

@@ -28,7 +28,7 @@ class Evidence:
     @property
     def size(self) -> int:
         """How much work its Jacobian is."""
-        return self.x.size * sum([y.size for y in self.call.outputs])
+        return self.x.size * (100 + sum([y.size for y in self.call.outputs]))
 
     @cached_property
     def jacobian(self) -> np.ndarray:
