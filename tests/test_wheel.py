@@ -112,3 +112,9 @@ def test_the_op_of_the_template_has_six_lines():
     text = (ROOT / OWN / "tg_softplus.py").read_text()
     lines = text[text.index("@tg.primitive"):].splitlines()
     assert len([line for line in lines if line]) <= 6
+
+
+def test_pytest_finds_the_certificates_of_the_wheel(wheel, tmp_path):
+    said = run(fresh_environment(tmp_path, wheel), "-m", "pytest", "-q", "--certify", "-k", "conv2d or matmul",
+               "-p", "no:cacheprovider", cwd=tmp_path)
+    assert "3 passed" in said  # conv2d, conv2d_weight, matmul

@@ -55,7 +55,7 @@ class Certificate:
         lines = [f"{self.name}: {'certified' if self.ok else 'NOT certified'}, {len(self.checks)} checks on "
                  f"{self.samples} samples"]
         width = max([len(check.name) for check in self.checks])
-        told = {}  # by what was found, the check that told it
+        told: dict[str, str] = {}  # by what was found, the check that told it
         for check in self.checks:
             found = [str(finding) for finding in (*check.failures, *check.notes)]
             first = told.setdefault(found[0], check.name) if found else ""

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..autodiff import vjp
 from ..gradcheck import EXACT, Case, direction, ratio
+from ..kernels.table import kernels, use_kernels
 from ..primitive import Primitive
 from ..tensor import Tensor, share
 from .call import RTOL, Call, floating, parameters, tensors
@@ -381,10 +382,22 @@ def keywords(call: Call) -> Iterator[Finding]:
             yield Finding(call.number, "numbers give another result than arrays of shape ()")
 
 
+def families(call: Call) -> Iterator[Finding]:
+    """The kernels that the op has (`defkernel`) give the same result, each if it takes the call."""
+    for family in {row.family for row in kernels.get(call.op, ())}:
+        results = []
+        for chosen in ("numpy", family):
+            with use_kernels(chosen):
+                results.append(_result(call))
+        if _all_apart(*results) > 1e-10:
+            yield Finding(call.number, f"the kernel of family {family!r} gives another result")
+
+
 CHECKS: dict[str, Check] = {
     "VJP = differences": gradient, "None = no slope": no_gradient, "VJP linear in g": linearity,
     "second order": second_order, "<g, Jv> = <J'g, v>": adjoint, "inputs unchanged": unchanged,
     "outputs its own": own_outputs, "dtype kept": dtype, "float64 throughout": precision,
     "any memory order": layouts, "broadcasting": broadcasting, "empty and ()": empty,
     "wrong shapes refused": errors, "deterministic": deterministic, "by keyword": keywords,
+    "kernels agree": families,
 }

@@ -18,7 +18,8 @@ from .call import Call
 from .checks import Finding
 from .evidence import FITS, Evidence
 
-COMPARED = 4   # samples on which the VJP is wrong: the smallest; more take longer and tell no more
+COMPARED = 4       # samples on which the VJP is wrong: the smallest; more take longer and tell no more
+LARGEST = 1000000  # Jacobian of a sample that is compared entry by entry
 Fit = Callable[[Evidence], bool]
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 NOTHING = "{it} is zero, but the result depends on it: nothing flows back"
@@ -124,8 +125,8 @@ def unsummed(case: Evidence) -> bool:
         sums = [np.asarray(t.sum(axes)) for count in range(1, t.ndim + 1)
                 for axes in itertools.combinations(range(t.ndim), count)]
         return [s.reshape(case.x.shape) for s in sums if s.size == case.x.size]
-    return all([t is not None and t.size > right.size and any([case.close(s, right) for s in summed(t)])
-                for t, right in zip(case.raw, case.right)])
+    return all([t is not None and (t.ndim > right.ndim or t.size > right.size) and any(
+        [case.close(s, right) for s in summed(t)]) for t, right in zip(case.raw, case.right)])
 
 
 def back(ways: Callable[[np.ndarray], Iterator[np.ndarray]]) -> Fit:
@@ -250,8 +251,10 @@ def exchanged(named: dict[str, Any]) -> dict[str, Any]:
 
 def sides(named: dict[str, Any]) -> dict[str, Any]:
     padding = named.get("padding")
-    return {"padding": tuple([side[::-1] if isinstance(side, tuple) else side for side in padding])
-            } if isinstance(padding, tuple) else {}
+    if not isinstance(padding, tuple):
+        return {}
+    nested = all([isinstance(side, tuple) for side in padding])
+    return {"padding": tuple([side[::-1] for side in padding]) if nested else padding[::-1]}
 
 
 def with_params(change: Change) -> Fit:
@@ -334,14 +337,16 @@ def diagnose(made: Sequence[Call], failures: Mapping[str, Sequence[Finding]]) ->
             wrong = [case for call in made if i in call.active and call.outputs and call.args[i].size
                      and np.isfinite(np.concatenate([y.ravel() for y in call.outputs])).all()
                      and (case := Evidence(call, i)).wrong]
+            small = sorted([case for case in wrong if case.size <= LARGEST], key=lambda case: case.size)
+            if small:
+                return _said(made[0], i, *_fitting(small[:COMPARED]))
             if wrong:
-                mistake, text = _fitting(sorted(wrong, key=lambda case: case.size)[:COMPARED])
-                return _said(made[0], mistake, i, text)
+                return _said(made[0], i, "unknown", "the samples are too large to look into {it}")
     if "VJP = differences" in failures:  # of the op itself
         return None
     for finding in failures.get("float64 throughout", ()):
         if finding.argument is not None:
-            return _said(made[0], LAST_DIGITS[0], finding.argument, LAST_DIGITS[1])
+            return _said(made[0], finding.argument, *LAST_DIGITS[:2])
     for finding in failures.get("second order", ()):
         name = "the cotangent" if finding.argument is None else made[0].name_of(finding.argument)
         return Diagnosis("detached branch", name, "the gradients are right, but their derivative by "
@@ -349,7 +354,7 @@ def diagnose(made: Sequence[Call], failures: Mapping[str, Sequence[Finding]]) ->
     return None
 
 
-def _said(call: Call, mistake: str, i: int, text: str) -> Diagnosis:
+def _said(call: Call, i: int, mistake: str, text: str) -> Diagnosis:
     return Diagnosis(mistake, call.name_of(i), text.format(it=f"the gradient of {call.name_of(i)}"))
 
 
