@@ -77,6 +77,19 @@ def test_what_comes_in_is_told_from_what_is_made():
         tg.ones(2) * tg.tensor([1.0, np.nan])
 
 
+def test_infinities_of_a_constant_are_intended_until_they_make_nan():
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    mask = tg.tensor([[0.0, -np.inf], [0.0, 0.0]])
+    for masked in (lambda mask: x + mask, lambda mask: tg.where(mask == 0, x, -np.inf)):
+        with tg.detect_anomaly():
+            tg.softmax(masked(mask), axis=1)[:, 0].sum().backward()
+            with pytest.raises(FloatingPointError, match="softmax: the result has 4 nan or inf among 4 values, first nan"):
+                tg.softmax(masked(tg.full((2, 2), -np.inf)), axis=1)
+    assert np.isfinite(x.grad.data).all()
+    with tg.detect_anomaly(), pytest.raises(FloatingPointError, match="^mul: .* of argument 0, which holds inf;"):
+        tg.tensor([1.0, np.inf], requires_grad=True) * 2.0
+
+
 def test_backward_names_the_derivative_and_where_its_op_was_called():
     model = net([1.0, 2.0, 0.0])
     with tg.detect_anomaly():

@@ -397,3 +397,4 @@ def test_backward_hooks_are_seen_on_the_tape_and_nothing_else_is():
     layer.register_full_backward_hook(lambda m, gi, go: None)
     assert [entry.node.primitive.name for entry in tg.tape(layer(x))] == ["backward_hook", *ops, "backward_hook"]
     assert "told" not in tg.draw(layer(x)).dot
+    assert "%2 = backward_hook(%1, told=ReLU) -> float32[2]" in str(tg.tape(layer(x)))

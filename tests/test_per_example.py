@@ -47,6 +47,8 @@ MODELS = {
     "groups": lambda: [nn.Conv2d(2, 4, (1, 3), stride=(2, 1), padding=1, dilation=(1, 2), groups=2, **D), nn.AvgPool2d(2),
                        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3, bias=False, **D)],
     "depthwise": lambda: [nn.Conv2d(2, 4, 3, groups=2, **D), nn.Conv2d(4, 3, 1, **D), nn.GlobalAvgPool2d(), nn.Flatten()],
+    "lines, and padding around": lambda: [nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular", **D), nn.Flatten(2),
+                                          nn.Conv1d(3, 3, 5, stride=3, **D), nn.AdaptiveMaxPool2d((3, 1)), nn.Flatten()],
     "transposed": lambda: [nn.ConvTranspose2d(2, 3, 3, stride=2, output_padding=1, **D), nn.Tanh(), nn.GlobalAvgPool2d(),
                            nn.Flatten()],
     "transposed, groups": lambda: [nn.ConvTranspose2d(2, 4, 2, groups=2, **D), nn.GlobalAvgPool2d(), nn.Flatten()],
@@ -231,8 +233,9 @@ MIXED = {
 def test_what_mixes_the_examples_is_refused_by_name_and_changes_nothing(what):
     model, x = nn.Sequential(*MIXED[what]()), np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
     before = model.state_dict()
-    with pytest.raises(ValueError, match=rf"^per_example_vjp: {what}.*, called in .*, line \d+, mixes the examples: .*eval\(\)"):
-        nn.per_example_grads(model, lambda out, y: (out * out).sum(), x, np.zeros(6))
+    for weights in np.eye(6):  # also if only one example has a gradient
+        with pytest.raises(ValueError, match=rf"^per_example_vjp: {what}.*, called in .*, line \d+, mixes the examples: .*eval\(\)"):
+            nn.per_example_grads(model, lambda out, y: (out * out * y).sum(), x, weights)
     after = model.state_dict()
     assert all(np.array_equal(before[k], after[k]) for k in before)
 

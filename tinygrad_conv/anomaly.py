@@ -25,8 +25,9 @@ def detect_anomaly() -> Iterator[None]:
     """Context manager and decorator: inside, the first op or derivative that makes nan or inf raises.
 
     Every result of an op and of a derivative is looked at, which takes about as long as a sum of its entries;
-    what a derivative computes on the way is its own affair, and so is a sum in the `.grad` of a leaf. Ops of
-    other threads are not judged.
+    what a derivative computes on the way is its own affair, and so is a sum in the `.grad` of a leaf.
+    Infinities that come of one in a constant are taken to be intended, like the -inf of a mask before a
+    softmax, until they make nan. Ops of other threads are not judged.
 
     Raises:
         FloatingPointError: in the block, naming the op, the place in its result, the module and the line of
@@ -93,9 +94,12 @@ def _judge(t: Tensor, what: str, kind: str, given: tuple[Any, ...], node: Node |
     wrong = _wrong(t)
     if wrong is None:
         return
+    bad = [(i, x, x_wrong) for i, x in enumerate(given) if (x_wrong := _wrong(x)) is not None]
+    if node is None and not np.isnan(t._data).any() and any(map(_is_meant, [x for _, x, _ in bad])):
+        return
     first = np.unravel_index(np.argmax(wrong), t.shape)
-    source = next((f"{kind} {i}, which holds {x._data[_wrong(x)][0]}" for i, x in enumerate(given)
-                   if isinstance(x, Tensor) and _wrong(x) is not None), "finite numbers")
+    source = next((f"{kind} {i}, which holds {_array(x)[x_wrong][0]}" for i, x, x_wrong in bad),
+                  "finite numbers")
     module = ".".join(filter(None, node.calls if node else current().calls))
     file, line = node.where if node else _line()
     raise FloatingPointError(
@@ -103,10 +107,19 @@ def _judge(t: Tensor, what: str, kind: str, given: tuple[Any, ...], node: Node |
         f"{[*map(int, first)]}, of {source}; {f'in {module}, ' * bool(module)}called in {file}, line {line}")
 
 
-def _wrong(t: Tensor) -> np.ndarray | None:
-    """Where the values are not finite; None if all are."""
-    finite = np.isfinite(t._data)
+def _array(x: Any) -> np.ndarray:
+    return np.asarray(x._data if isinstance(x, Tensor) else x)
+
+
+def _wrong(x: Any) -> np.ndarray | None:
+    """Where the values of an argument are not finite; None if all are."""
+    finite = np.isfinite(_array(x))
     return None if finite.all() else ~finite
+
+
+def _is_meant(x: Any) -> bool:
+    """Whether values that are infinite are taken to be intended: not those of a leaf that is trained."""
+    return not (isinstance(x, Tensor) and x.requires_grad and x.is_leaf)
 
 
 def _line() -> tuple[str, int]:

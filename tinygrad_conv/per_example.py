@@ -37,8 +37,8 @@ def per_example_vjp(f: Callable[[Tensor], Tensor], x: Any, targets: Sequence[Ten
     """`f(x)`, and the map from a cotangent g of it to the gradients of targets, one for each example.
 
     Entry n of the gradient of t is that of <g[n], f(x)[n]>. The pass back through f is done once for all
-    examples; a second time with half of g, to see that they do not mix, where f uses other ops than layers of
-    a convolutional network and those that work entry by entry.
+    examples; and once more to see that they do not mix, where f uses other ops than layers of a convolutional
+    network and those that work entry by entry.
 
     Args:
         f: a function of x (N, ...) that returns a tensor (N, ...), each row of the same row of x.
@@ -86,7 +86,7 @@ def _pulled(x: Tensor, y: Tensor, g: np.ndarray, targets: list[Tensor]) -> dict[
     entrances, by_definition, apart = _entrances(x, y, targets)
     ends = {key_of(t): t for entrance in entrances for t in entrance.outputs}
     if not apart:
-        _check_apart(x, y, g, [*ends.values()])
+        _check_apart(x, y, [*ends.values()])
     gradients = {key_of(t): gradient for t, gradient in pull([y], [_seed(g)], [*ends.values()]).values()}
     totals: dict[int, np.ndarray] = {}
     for entrance in entrances:
@@ -184,12 +184,14 @@ def _only(g: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return np.where(chosen.reshape(-1, *[1] * (g.ndim - 1)), g, g.dtype.type(0))
 
 
-def _check_apart(x: Tensor, y: Tensor, g: np.ndarray, ends: list[Tensor]) -> None:
-    """Refuse what mixes examples: with half of the cotangent, gradients of the other half are zero."""
-    chosen = np.random.default_rng(0).permutation(len(g)) < len(g) // 2
+def _check_apart(x: Tensor, y: Tensor, ends: list[Tensor]) -> None:
+    """Refuse what mixes examples: with a cotangent of half of them, gradients of the other half are zero."""
+    rng = np.random.default_rng(0)
+    chosen = rng.permutation(len(x)) < len(x) // 2
+    half = _seed(_only(rng.standard_normal(y.shape).astype(y.dtype), chosen))
 
     def mixed(tensors: list[Tensor]) -> list[Tensor]:
-        found = pull([y], [_seed(_only(g, chosen))], tensors)
+        found = pull([y], [half], tensors)
         return [t for t, gradient in found.values() if t.shape[:1] == x.shape[:1] and
                 ((gradient._data[~chosen] != 0) & np.isfinite(gradient._data[~chosen])).any()]
     if not mixed([*ends, x]):

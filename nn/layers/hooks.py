@@ -80,6 +80,19 @@ backward_hook.defsaved()
 backward_hook.deflabel(lambda *xs, told: "")
 
 
+class _Told:
+    """A function, which a listing of the tape prints as the module's class."""
+
+    def __init__(self, module: Any, function: Callable[..., Any]) -> None:
+        self.module, self.function = module, function
+
+    def __call__(self, g: tuple[Any, ...]) -> tuple[Any, ...]:
+        return self.function(g)  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        return type(self.module).__name__
+
+
 class _Passing:
     """One call of a module with backward hooks: the gradients of its results are kept until those of its
     arguments are there."""
@@ -91,7 +104,7 @@ class _Passing:
 
     def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         self.inputs = _differentiable(args)
-        return _passed(args, self.inputs, self._arrived) if self.hooks else args
+        return self._passed(args, self.inputs, self._arrived) if self.hooks else args
 
     def leave(self, y: Any) -> Any:
         if not self.hooks:
@@ -104,7 +117,7 @@ class _Passing:
             if not any(self.inputs):
                 self._call((None,) * len(self.inputs))
             return g
-        passed = _passed(outputs, which, told)
+        passed = self._passed(outputs, which, told)
         for i, has in enumerate(which):
             if has:
                 passed[i].register_hook(functools.partial(found.__setitem__, i))
@@ -116,6 +129,15 @@ class _Passing:
         new = self._call(_spread(g, self.inputs))
         return tuple([tg.zeros_like(old) if x is None else x
                       for old, x in zip(g, [x for x, has in zip(new, self.inputs) if has])])
+
+    def _passed(self, values: tuple[Any, ...], which: tuple[bool, ...], told: Callable[..., Any],
+                ) -> tuple[Any, ...]:
+        """The values, of which the differentiable ones passed the op that calls `told` with gradients."""
+        if not any(which):
+            return values
+        tensors = [t for t, has in zip(values, which) if has]
+        passed = iter(backward_hook(*tensors, told=_Told(self.module, told)))
+        return tuple([next(passed) if has else t for t, has in zip(values, which)])
 
     def _call(self, grad_input: tuple[Any, ...]) -> tuple[Any, ...]:
         given, self.grad_output = self.grad_output, None
@@ -140,11 +162,3 @@ def _spread(g: tuple[Any, ...], which: tuple[bool, ...]) -> tuple[Any, ...]:
     """The gradients in the places of their tensors; None in all others."""
     rest = iter(g)
     return tuple([next(rest) if has else None for has in which])
-
-
-def _passed(values: tuple[Any, ...], which: tuple[bool, ...], told: Callable[..., Any]) -> tuple[Any, ...]:
-    """The values, of which the differentiable ones passed the op that calls `told` with their gradients."""
-    if not any(which):
-        return values
-    passed = iter(backward_hook(*[t for t, has in zip(values, which) if has], told=told))
-    return tuple([next(passed) if has else t for t, has in zip(values, which)])
