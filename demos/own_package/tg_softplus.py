@@ -1,4 +1,4 @@
-"""softplus(x) = log(1 + e**x), an op from outside: drawn, printed, profiled, counted and checked like a built-in."""
+"""softplus(x) = log(1 + e**x): an op from outside, drawn, printed, profiled and checked like a built-in."""
 import math
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""`pytest --certify` adds the certificate of every op that is registered: importing the package registers its own."""
+"""`pytest --certify` adds the certificate of every op that is registered: an import registers its own."""
 import numpy as np
 import tg_softplus
 import tinygrad_conv as tg
