@@ -1,0 +1,21 @@
+"""The CNN that some demos look into: `demos.train`'s, after a few seconds of the embedded digits."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+import nn
+from demos.train import lenet
+
+
+def digits_cnn(epochs: int = 6, callbacks: Sequence[nn.Callback] = ()) -> tuple[nn.Module, float]:
+    """The network, in evaluation mode, and its accuracy on the test images."""
+    rng = np.random.default_rng(0)
+    model = lenet(rng)
+    loader = nn.data.DataLoader(nn.data.digits("train"), 32, shuffle=True, rng=rng)
+    optimizer = nn.AdamW(model.parameters(), 2e-3)
+    schedule = nn.OneCycleLR(optimizer, 2e-3, total_steps=epochs * len(loader) + 1)
+    nn.fit(model, loader, epochs=epochs, optimizer=optimizer, schedule=schedule, callbacks=callbacks)
+    accuracy = nn.evaluate(model, nn.data.DataLoader(nn.data.digits("test"), 355))["accuracy"]
+    return model.eval(), accuracy
