@@ -35,7 +35,7 @@ def landscape(model: nn.Module, x: np.ndarray, y: np.ndarray):
 @plainly()
 def main() -> None:
     out = folder(__doc__, "runs/hessian")
-    from demos.pictures import Figure, finish, keep
+    from demos.pictures import charts, finish, keep
     try:
         from scipy.sparse.linalg import LinearOperator, eigsh
     except ImportError:
@@ -44,8 +44,7 @@ def main() -> None:
     model, (x, y) = smooth_cnn(rng), nn.data.digits("train")[:300]
     data = nn.data.Dataset(x.astype(np.float64), y)
     loader = nn.data.DataLoader(data, 32, shuffle=True, rng=rng)
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    spectrum, slices = figure.subplots(1, 2)
+    figure, (spectrum, slices) = charts(2)
     for epochs in (0, 12):
         nn.fit(model, loader, epochs=epochs, optimizer=nn.AdamW(model.parameters(), 5e-3), callbacks=())
         loss, gradient, hvp, here = landscape(model, *data[:])

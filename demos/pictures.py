@@ -33,6 +33,12 @@ def show(axes: Axes, image: np.ndarray, title: str = "", **how: Any) -> None:
     axes.spines[:].set_color("0.7")
 
 
+def charts(count: int) -> tuple[Figure, list[Axes]]:
+    """A figure with charts side by side."""
+    figure = Figure(figsize=(1.8 + 3.2 * count, 3.5), layout="constrained")
+    return figure, [*figure.subplots(1, count)]
+
+
 def finish(axes: Axes, title: str, x: str, **limits: Any) -> None:
     """What a chart needs beside its lines."""
     axes.set_title(title, fontsize=10)
