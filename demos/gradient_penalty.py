@@ -37,7 +37,7 @@ def main() -> None:
     rng, data, curve = np.random.default_rng(0), nn.data.digits("all"), []
     z = lambda n: rng.standard_normal((n, 16, 1, 1), np.float32)
     make, critic = networks(rng)
-    first, second = (nn.Adam(m.parameters(), 1e-3, betas=(0.5, 0.9)) for m in (critic, make))
+    first, second = (nn.Adam(m.parameters(), 2e-3, betas=(0.5, 0.9)) for m in (critic, make))
     for step in range(3 * options.iterations):
         real, made = data[rng.integers(len(data), size=32)][0], make(z(32)).detach()
         part = rng.random((32, 1, 1, 1), np.float32)
