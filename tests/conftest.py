@@ -22,6 +22,9 @@ from tests.families import FAMILIES
 
 CODE = tempfile.TemporaryDirectory(prefix="tinygrad_conv-code-")  # of this session and its processes
 os.environ["TINYGRAD_CONV_CODE"] = CODE.name
+if "compiled" in FAMILIES:
+    from tinygrad_conv.kernels.compiled import arrays
+    arrays.MOST = 1_000_000  # kernels of one generator: tests come with more shapes than any program
 tg.set_num_threads(2)  # each takes workspace: what is measured of memory is to be the same on every machine
 
 # A slow machine fails no test: neither by a deadline nor by the health check of slow examples.

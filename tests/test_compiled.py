@@ -407,3 +407,74 @@ def test_an_interrupt_while_code_is_made_leaves_nothing(rng, folder, monkeypatch
         family.conv2d(x, w, None, geometry)
     assert not folder.exists()
     close(family.conv2d(x, w, None, geometry), plain_conv.conv2d(x, w, None, geometry), np.float64)
+
+
+# ----- kernels are not made without end, and files are what their names say -----
+
+def test_ever_new_shapes_are_left_to_numpy_after_some(monkeypatch, rng):
+    from tinygrad_conv.kernels.compiled import arrays, softmax
+    count = len([generator for generator, _ in arrays.MADE if generator.__module__ == softmax.__name__])
+    monkeypatch.setattr(arrays, "MOST", count + 3)
+    with tg.use_kernels("compiled"):
+        for n in range(2300, 2310):
+            x = rng.standard_normal((8, n))
+            y = tg.log_softmax(tg.from_numpy(x), axis=1)
+            np.testing.assert_allclose(np.exp(y.data).sum(1), 1.0, rtol=1e-10)
+    made = len([generator for generator, _ in arrays.MADE if generator.__module__ == softmax.__name__])
+    assert made <= count + 3
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("how", ["exchanged", "a pipe"])
+def test_a_kept_file_that_is_another_is_not_run(how, tmp_path):
+    program = """
+import os, sys, warnings
+import numpy as np, tinygrad_conv as tg
+x = np.linspace(-2, 2, 64 * 512, dtype=np.float32).reshape(64, 512)
+with tg.use_kernels("compiled"):
+    print(*[float(f(tg.tensor(x)).numpy().sum()) for f in (tg.relu, tg.sigmoid, tg.hardtanh)])
+"""
+    env = {**os.environ, "TINYGRAD_CONV_CODE": str(tmp_path / "code"), "PYTHONWARNINGS": "ignore"}
+
+    def run():
+        return subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
+    first = run()
+    assert first.returncode == 0 and first.stdout, first.stderr
+    files = sorted((tmp_path / "code").iterdir())
+    assert len(files) > 2
+    if how == "exchanged":
+        contents = [f.read_bytes() for f in files]
+        for f, content in zip(files, contents[1:] + contents[:1]):
+            f.write_bytes(content)
+    else:
+        for f in files:
+            f.unlink()
+            os.mkfifo(f, 0o600)
+    again = run()
+    assert again.returncode == 0 and again.stdout == first.stdout, again.stderr
+
+
+@pytest.mark.parametrize("how", ["raise ValueError('broken')", "pass"])
+def test_a_broken_library_leaves_the_work_to_numpy(how, tmp_path):
+    (tmp_path / "llvmlite").mkdir()
+    (tmp_path / "llvmlite" / "__init__.py").write_text(how + "\n")
+    (tmp_path / "llvmlite" / "binding.py").write_text("llvm_version_info = (22, 0, 0)\n")
+    program = """
+import numpy as np, tinygrad_conv as tg
+y = tg.relu(tg.tensor(np.full((64, 512), -1.0, np.float32)))
+print(float(y.numpy().sum()), tg.kernels_in_use())
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=120, env={
+        **os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.getcwd()]), "TINYGRAD_CONV_KERNELS": "compiled"})
+    assert done.stdout.split() == ["0.0", "numpy"], done.stderr
+
+
+def test_long_sums_lose_no_more_digits_than_numpys(rng):
+    x = rng.random((100_000, 5), dtype=np.float32)
+    exact = x.T.astype(np.float64) @ x.astype(np.float64)
+    with tg.use_kernels("compiled"):
+        ours = tg.matmul(tg.from_numpy(x.T), tg.from_numpy(x)).data
+        rows = tg.linear(tg.from_numpy(np.ascontiguousarray(x.T)), tg.from_numpy(np.ascontiguousarray(x.T))).data
+        image = np.ones((1, 1, 4097, 4097), np.float32)
+        assert tg.conv2d_weight(image, image, 1).item() == np.float32(4097.0 ** 2)
+    assert np.abs(ours / exact - 1).max() < 1e-5 and np.abs(rows / exact - 1).max() < 1e-5

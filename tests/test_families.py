@@ -5,6 +5,7 @@ import contextvars
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -112,3 +113,28 @@ def test_malloc_is_told_unless_the_environment_says_off(monkeypatch):
     monkeypatch.setenv(memory.VARIABLE, "off")
     memory.keep_memory()
     assert len(told) == 3 and tg.show_config().memory == "malloc is left as it is"
+
+
+def test_a_choice_may_be_entered_again_and_by_several_threads():
+    choice = tg.use_kernels("numpy")
+    before = tg.use_kernels("auto")
+    with choice, choice:
+        assert tg.kernels_in_use() == "numpy"
+    with choice:
+        pass
+    done = []
+
+    def enter():
+        with choice:
+            done.append(tg.kernels_in_use())
+    threads = [threading.Thread(target=enter) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert done == ["numpy"] * 4
+    with pytest.raises(RuntimeError, match="use_kernels: this block was left that was not entered"):
+        choice.__exit__()
+    with pytest.raises(TypeError, match="use_kernels: .*the name of a family"):
+        tg.use_kernels(["numpy"])
+    del before

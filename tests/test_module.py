@@ -592,7 +592,7 @@ def test_modules_nested_deeper_than_python_are_handled_and_a_call_says_how_deep(
     (lambda: nn.Sequential([nn.ReLU()]), r"^Sequential: expects modules, got list at '0'; write Sequential\(\*modules\)"),
     (lambda: nn.Sequential(nn.ReLU(), nn.ReLU), r"^Sequential: expects modules, got type .* write ReLU\(\)"),
     (lambda: nn.ModuleDict({"a": nn.ReLU}), r"^ModuleDict: expects modules, got type at 'a'.* write ReLU\(\)"),
-    (lambda: nn.Sequential(tg.relu), r"^Sequential: expects modules, got Primitive at '0'; functions have layers, as nn.ReLU"),
+    (lambda: nn.Sequential(tg.relu), r"^Sequential: expects modules, got Primitive at '0'; functions have layers, such as nn.ReLU"),
     (lambda: nn.Sequential(lambda x: x), "^Sequential: expects modules, got function at '0'; functions have layers")])
 def test_containers_say_what_they_take(call, text):
     with pytest.raises(TypeError, match=text):

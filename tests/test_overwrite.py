@@ -15,6 +15,12 @@ from tinygrad_conv.kernels import table
 SIZES = [(), (0,), (1,), (7,), (15,), (16,), (17,), (3, 5, 2), (4096,), (4097,), (100, 101)]
 
 
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    with tg.use_kernels(request.param):
+        yield request.param
+
+
 def everything(p, v, g, a, b):
     """Each operation, with arrays and numbers on both sides."""
     return 2.0 * p - v / 4 + -g * a + (1.5 - p) / (3 + v ** 2) + (g * g + 1) ** 0.5 - 1 / (b + v * v), p + v ** -1 * 0.1
@@ -83,10 +89,128 @@ def test_half_precision_is_left_to_numpy():
     assert p.dtype == np.float16 and (p == 0).all()
 
 
-@pytest.mark.skipif("compiled" not in FAMILIES, reason="needs LLVM")
-def test_a_rule_of_another_kind_of_arithmetic_says_what_it_may_be():
-    with tg.use_kernels("compiled"), pytest.raises(NotImplementedError, match="a rule may take powers of 0.5, 2 and -1, got 3"):
-        tg.overwrite(lambda p: (p ** 3,), [(np.ones(3),)])
+@pytest.mark.parametrize("rule", [lambda p, g: (p ** 3 - g,), lambda p, g: (np.maximum(p, g),), lambda p, g: (1.0,),
+                                  lambda p, g: (abs(p - g),), lambda p, g: ((p > g) * 1.0,)])
+def test_what_no_kernel_does_is_left_to_numpy(rule):
+    p, g = np.linspace(-2.0, 2.0, 5000), np.ones(5000)
+    expected = np.broadcast_to(rule(p, g)[0], p.shape).copy()
+    for family in FAMILIES:
+        with tg.use_kernels(family):
+            tg.overwrite(rule, [(q := p.copy(), g)])
+        np.testing.assert_array_equal(q, expected)
+
+
+def test_a_rule_that_changes_meanwhile_is_computed_as_it_is(family):
+    settings, rate = {"lr": 1.0}, 1.0
+
+    def by_dictionary(p, g):
+        return (p - settings["lr"] * g,)
+
+    def by_variable(p, g):
+        return (p - rate * g,)
+
+    class Scaled(nn.Optimizer):
+        scale = 1.0
+
+        def rule(self, group):
+            return self.descend
+
+        def numbers(self, t, group):
+            return ()
+
+        def descend(self, p, g):
+            return (p - self.scale * g,)
+    for rule in (by_dictionary, by_variable):
+        settings["lr"] = rate = 1.0
+        p, g = np.zeros(5000), np.ones(5000)
+        tg.overwrite(rule, [(p, g)])
+        settings["lr"] = rate = 0.5
+        tg.overwrite(rule, [(p, g)])
+        assert p[0] == p[-1] == -1.5
+    p = nn.Parameter(np.zeros(5000))
+    optimizer = Scaled([p], {"lr": 1.0})
+    for Scaled.scale in (1.0, 0.5):
+        p.grad = tg.ones(5000, dtype=np.float64)
+        optimizer.step()
+    assert p.data[0] == -1.5
+
+
+def test_arrays_of_any_order_are_all_written(family):
+    def moving(p, v, g):
+        v = 0.5 * v + g
+        return p - v, v
+    for size in (3, 300):
+        p, v, g = np.zeros((size, size)), np.zeros((size, size), order="F"), np.ones((size, size))
+        for _ in range(2):
+            tg.overwrite(moving, [(p, v, g)])
+        assert (p == -2.5).all() and (v == 1.5).all()
+
+
+@pytest.mark.parametrize("size", [3, 5000])
+def test_a_rule_may_return_what_it_was_given(family, size):
+    a, b, g = np.arange(float(size)), np.zeros(size), np.ones(size)
+    tg.overwrite(lambda p, v, g: (p - g, p), [(a, b, g)])          # the old p is kept
+    assert (b == np.arange(size)).all() and (a == b - 1).all()
+    tg.overwrite(lambda p, v: (v, p), [(a, b)])                    # exchanged
+    assert (a == np.arange(size)).all() and (b == a - 1).all()
+
+
+@pytest.mark.parametrize("size", [3, 5000])
+def test_what_may_not_be_written_is_not_written(family, size):
+    def rule(p, g):
+        return (p - g,)
+    for make in (lambda: np.frombuffer(bytes(8 * size)), lambda: np.broadcast_to(np.zeros(1), size),
+                 lambda: (tg.ones(size, requires_grad=True) * 2.0).data):
+        array = make()
+        with pytest.raises(ValueError, match="overwrite: array 0 of a row, .* is read-only; p.mutate"):
+            tg.overwrite(rule, [(array, np.ones(size))])
+    a = np.zeros(size + 1)
+    for rows in ([(a, np.ones(size + 1)), (a[:], np.ones(size + 1))], [(a[1:], np.ones(size)), (a[:-1], np.ones(size))]):
+        with pytest.raises(ValueError, match="overwrite: two of the arrays that are to be written share memory"):
+            tg.overwrite(rule, rows)
+    assert (a == 0).all()
+
+
+def test_what_is_read_is_read_before_anything_is_written(family):
+    a = np.arange(200_001.0)
+    expected = a[1:] - a[:-1]
+    tg.overwrite(lambda p, g: (p - g,), [(a[1:], a[:-1])])
+    assert (a[1:] == expected).all()
+    p, q = (nn.Parameter(np.ones(400_000)) for _ in range(2))
+    for _ in range(5):
+        p.mutate()[...], q.mutate()[...] = 1.0, 1.0
+        p.grad, q.grad = tg.ones(400_000, dtype=np.float64), p.detach()
+        nn.SGD([p, q], lr=1.0).step()
+        assert (p.data == 0).all() and (q.data == 0).all()
+
+
+@pytest.mark.parametrize("wrong", [[(tg.ones(3), np.ones(3))], [([1.0], [2.0])], [(np.ones(3, int), np.ones(3))], [(1.0, 2.0)]])
+def test_rows_hold_arrays_of_floats(wrong):
+    with pytest.raises(TypeError, match="overwrite: expects NumPy arrays of floats, got .*p.mutate"):
+        tg.overwrite(lambda p, g: (p - g,), wrong)
+    with pytest.raises(ValueError, match="rows must be of one length"):
+        tg.overwrite(lambda p, g: (p - g,), [()])
+    with pytest.raises(ValueError, match="overwrite: the rule must work entry by entry, got a value of shape"):
+        tg.overwrite(lambda p, g: (p.sum(),), [(np.ones(3), np.ones(3))])
+
+
+def test_a_step_that_fails_is_no_step():
+    p, locked = nn.Parameter([1.0, 1.0]), np.ones(2, np.float32)
+    locked.flags.writeable = False
+    q = tg.from_numpy(locked).requires_grad_()
+    optimizer = nn.Adam([{"params": [p]}, {"params": [q]}], lr=0.1)
+    for _ in range(3):
+        p.grad = q.grad = tg.ones(2)
+        with pytest.raises(RuntimeError):
+            optimizer.step()
+    assert p.data.tolist() == [1.0, 1.0]
+    q.grad = None
+    optimizer.step()
+    np.testing.assert_allclose(p.data, 0.9, rtol=1e-6)             # the first step of Adam moves by lr
+    for wrong in (np.array([1, 2j]), np.array(["a", "b"])):
+        p.grad = wrong
+        with pytest.raises(TypeError, match="Adam: the gradient of parameter 0, .*must be of real numbers"):
+            optimizer.step()
 
 
 OPTIMIZERS = [

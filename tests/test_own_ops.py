@@ -160,7 +160,7 @@ def test_an_error_of_an_ops_function_names_the_op_its_inputs_and_parameters(fn, 
 
 
 @pytest.mark.parametrize("call, text", [
-    (lambda op: op(X, bye=3), r"got an unexpected keyword argument 'bye' \(inputs x\)"),
+    (lambda op: op(X, bye=3), r"got an unexpected keyword argument 'bye'; instead: by= \(inputs x\)"),
     (lambda op: op(X, by=leaf()), "parameter 'by' is a tensor or holds one, .* arrays are positional: clumsy"),
     (lambda op: op(X, X, X), "takes 1 positional argument but 3"), (lambda op: op(by=3), "missing 1 required positional")])
 def test_a_call_with_wrong_arguments_names_the_op(call, text):

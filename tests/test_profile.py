@@ -218,3 +218,30 @@ def test_time_counts_a_backward_that_is_drawn_once():
     figures = annotate(whole, "time").figures
     assert all(own["backward"] == 0.0 for own in figures.values()) and len(figures) > 3
     assert any(own["backward"] > 0.0 for own in annotate(alone, "time").figures.values())
+
+
+def test_a_profile_is_open_once_and_one_that_nobody_holds_is_closed():
+    with tg.profile() as p:
+        with pytest.raises(RuntimeError, match="profile: this one is open already"):
+            p.__enter__()
+        tg.ones(3) * 2.0
+        assert "0.000 ms" not in p.table().splitlines()[-1] and p.rows()[0]["share"] > 0
+    with pytest.raises(RuntimeError, match="profile: this block was left that was not entered"):
+        p.__exit__(None, None, None)
+    first = p.events[-1].start
+    with p:
+        tg.ones(3) * 2.0
+    assert p.events[-1].start > first
+    tg.profile().__enter__()  # an interrupt kept it from being closed
+    tg.ones(3) * 2.0
+    assert not profiling._open and table.watched is None
+
+
+def test_a_cost_that_fails_does_not_fail_the_op():
+    @tg.primitive
+    def own(x):
+        return x * 2.0
+    own.defcost(lambda ans, x: 1 / 0)
+    with tg.profile() as p:
+        own(tg.ones(3))
+    assert p.rows()[0]["multiply_adds"] == 0

@@ -260,6 +260,8 @@ class Primitive(Generic[P]):
             >>> with tg.use_kernels("pow"):
             ...     square([3.0]).tolist()
             [9.0]
+            >>> from tinygrad_conv.kernels import table
+            >>> table.unregister("pow")
         """
         for what in (function, serves):
             if what is not None and not callable(what):

@@ -159,7 +159,8 @@ class Optimizer:
         """Update every parameter that has a gradient.
 
         Raises:
-            ValueError: if a gradient has another shape than its parameter; nothing has changed.
+            ValueError, TypeError: if a gradient has another shape than its parameter, or is not of real
+                numbers. RuntimeError: if a parameter cannot be changed. Nothing has changed then.
         """
         work = [[(i, p, p.grad.numpy() if isinstance(p.grad, tg.Tensor) else np.asarray(p.grad))
                  for i, p in zip(positions, group["params"]) if p.grad is not None]
@@ -168,26 +169,33 @@ class Optimizer:
             if g.shape != p.shape:
                 raise ValueError(f"{type(self).__name__}: the gradient of parameter {i}, "
                                  f"{p.name or 'unnamed'}, has shape {g.shape}, the parameter {p.shape}")
-        for group, part in zip(self.param_groups, work):
+            if g.dtype.kind not in "fiub":
+                raise TypeError(f"{type(self).__name__}: the gradient of parameter {i}, "
+                                f"{p.name or 'unnamed'}, must be of real numbers, got {g.dtype}")
+        parts = [[(i, p.mutate(), g) for i, p, g in part] for part in work]  # or one cannot be changed
+        for group, part in zip(self.param_groups, parts):
             self._step(group, part)
 
-    def _step(self, group: Group, work: list[tuple[int, tg.Tensor, np.ndarray]]) -> None:
-        """The step of a group's parameters: (position, parameter, gradient)."""
+    def _step(self, group: Group, work: list[tuple[int, np.ndarray, np.ndarray]]) -> None:
+        """The step of a group's parameters: (position, values, gradient)."""
         starts, rule = self.slots(group), self.rule(group)
-        passes: dict[Any, list[tuple[np.ndarray, ...]]] = {}
-        for i, p, g in work:
+        passes: dict[Any, list[tuple[dict[str, Any], list[np.ndarray]]]] = {}
+        for i, values, g in work:
             state = self.state.setdefault(i, {"step": 0})
             if missing := [key for key in starts if key not in state]:
-                state.update({key: np.full(p.shape, starts[key], p.dtype) for key in missing}, step=0)
-            state["step"] = t = state["step"] + 1
-            values, slots = p.mutate(), [state[key] for key in starts]
+                fresh = {key: np.full(values.shape, starts[key], values.dtype) for key in missing}
+                state.update(fresh, step=0)
+            t, slots = state["step"] + 1, [state[key] for key in starts]
             if rule is None:
                 self.update(values, g, dict(zip(starts, slots)), t, group)
+                state["step"] = t
             else:
                 g = g if g.dtype == values.dtype else g.astype(values.dtype)
-                passes.setdefault((t, values.dtype), []).append((values, *slots, g))
-        for (t, _), rows in passes.items():
-            tg.overwrite(rule, rows, self.numbers(t, group))
+                passes.setdefault((t, values.dtype), []).append((state, [values, *slots, g]))
+        for (t, _), found in passes.items():
+            tg.overwrite(rule, [row for _, row in found], self.numbers(t, group))
+            for state, _ in found:
+                state["step"] = t
 
     # ----- state -----
 

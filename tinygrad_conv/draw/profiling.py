@@ -10,7 +10,9 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -61,25 +63,34 @@ class Profile:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.seconds = 0.0
+        self._began: float | None = None  # while it is open; opened again, it goes on
         self.making: list[float] = []  # seconds that each kernel took to be made or read from disk
 
     def __enter__(self) -> Profile:
-        self._began = time.perf_counter()
+        if self._began is not None:
+            raise RuntimeError("profile: this one is open already; make another: with tg.profile() as p")
+        self._began, self._made = time.perf_counter() - self.seconds, len(table.making)
         with _lock:
-            _open.append(self)
+            _open.add(self)
             _watch()
-        self._made = len(table.making)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
-        self.seconds += time.perf_counter() - self._began
+        if self._began is None:
+            raise RuntimeError("profile: this block was left that was not entered")
+        self.seconds = self._so_far()
         with _lock:
-            _open.remove(self)
+            _open.discard(self)
             _watch()
         self.making += table.making[self._made:]
+        self._began = None
 
     # ----- what was seen -----
+
+    def _so_far(self) -> float:
+        """Seconds from the beginning to the end of the block, or until now."""
+        return self.seconds if self._began is None else time.perf_counter() - self._began
 
     def rows(self, by: str = "op") -> list[dict[str, Any]]:
         """A dictionary for each op, or scope ("scope"): calls, milliseconds both ways, costs; slowest first.
@@ -93,6 +104,7 @@ class Profile:
         if by not in ("op", "scope"):
             raise ValueError(f"profile: by must be 'op' or 'scope', got {by!r}")
         found: dict[str, dict[str, Any]] = {}
+        seconds = self._so_far()
         for event in self.events:
             key = (event.name if by == "op" else event.scope or "(no module)")
             if event.inside:
@@ -108,7 +120,7 @@ class Profile:
             total = row[FORWARD] + row[BACKWARD]
             row["milliseconds"], row["families"] = total, " ".join(sorted(row["families"]))
             row["gflops"] = 2e-6 * row["multiply_adds"] / total if total else 0.0
-            row["share"] = total / (1e3 * self.seconds) if self.seconds else 0.0
+            row["share"] = total / (1e3 * seconds) if seconds else 0.0
         return sorted(found.values(), key=lambda row: -row["milliseconds"])
 
     def table(self, by: str = "op") -> str:
@@ -121,7 +133,7 @@ class Profile:
             line = (f"{row[by]:{width}} {row['calls']:6} {row[FORWARD]:11.3f} {row[BACKWARD]:12.3f} "
                     f"{row['share']:6.1%}  {rate:>7} {row['bytes'] / 1e6:10.2f}  {row['families']}")
             lines.append(line.rstrip())
-        total, between = 1e3 * self.seconds, max(0.0, 1 - sum(row["share"] for row in rows))
+        total, between = 1e3 * self._so_far(), max(0.0, 1 - sum(row["share"] for row in rows))
         lines += [f"{'between the ops':{width}} {'':6} {between * total:11.3f} {'':12} {between:6.1%}",
                   f"{'in all':{width}} {'':6} {total:11.3f} {'':12} {1:6.1%}"]
         if self.making:
@@ -204,7 +216,7 @@ def profile() -> Profile:
 # ----- watching: what the class does while a profile is open -----
 
 _lock = threading.RLock()
-_open: list[Profile] = []
+_open: weakref.WeakSet[Profile] = weakref.WeakSet()  # one that an interrupt left open goes with its last name
 _mine = threading.local()  # `events` under way in this thread, innermost last
 _call, _vjps_for = Primitive.__call__, Primitive.vjps_for
 
@@ -230,9 +242,12 @@ def _timed(name: str, kind: str, scope: Iterable[str], work: Callable[[Event], A
             under_way[-1].multiply_adds += event.multiply_adds
             under_way[-1].bytes += event.bytes
             under_way[-1].families |= event.families
-        for seen in [*_open]:
-            event.start = began - seen._began
-            seen.events.append(event if len(_open) == 1 else Event(**vars(event)))
+        watching = [*_open]
+        for seen in watching:
+            event.start = began - (seen._began or began)
+            seen.events.append(event if len(watching) == 1 else Event(**vars(event)))
+        if not watching:
+            _watch()
 
 
 def _timed_call(self: Primitive[Any], *args: Any, **params: Any) -> Any:
@@ -245,7 +260,8 @@ def _timed_call(self: Primitive[Any], *args: Any, **params: Any) -> Any:
         if node is not None:
             event.order = node.order
         if self.cost is not None and len(arrays) == len(args):
-            event.multiply_adds = multiply_adds(self, [a.shape for a in arrays], outs[0].shape, params)
+            with suppress(Exception):  # of a user's `defcost`; a drawing says so
+                event.multiply_adds = multiply_adds(self, [a.shape for a in arrays], outs[0].shape, params)
         return made
     state = current()
     return _timed(self.name, BACKWARD if state.backward else FORWARD, filter(None, state.calls), work)

@@ -8,6 +8,7 @@ Whatever waits here waits in C, for a lock that `with` takes and frees, or for a
 So an interrupt leaves nothing taken, and a signal handler, a finaliser or a part may run ops of its own.
 """
 import math
+import operator
 import os
 import threading
 from _thread import allocate_lock, start_new_thread
@@ -24,6 +25,7 @@ import numpy as np
 from ..arguments import is_whole
 from .memory import keep_memory
 
+MOST = 1024  # threads
 CHUNK_BYTES = 1 << 21  # columns, padded input and output of one chunk; about the L2 caches
 BYTES_WORTH_THREADS = 1 << 20  # of workspace traffic; below, handing work over costs more
 BLAS_ALONE = 1 << 18  # multiply-adds of a matrix product up to which OpenBLAS starts no threads itself
@@ -159,24 +161,49 @@ class _Team:
 # as many as there are CPUs that this process may use
 _team = _Team(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 _mine = threading.local()  # the workspaces of a thread: `space` that its part uses, `spare` that none does
-if hasattr(os, "register_at_fork"):  # threads do not survive a fork, nor what one of them was just importing
-    os.register_at_fork(before=lambda: _team.lock.acquire(), after_in_parent=lambda: _team.lock.release(),
-                        after_in_child=lambda: _team.forget())
+
+
+def around_forks(lock: Callable[[], Any], forget: Callable[[], None]) -> None:
+    """Hold a lock while a child is born, which lacks the thread that had it; `forget` is called in the child.
+
+    Python goes on without the lock if a signal's handler raises something; so it is asked for again. To take
+    it and to note that is one call into C.
+    """
+    held: list[bool] = []
+
+    def before() -> None:
+        count = len(held)
+        while len(held) == count:
+            with suppress(BaseException):
+                held.extend(map(operator.call, (lock().acquire,)))
+
+    def after() -> None:
+        held.pop()
+        lock().release()
+
+    def in_child() -> None:
+        held.clear()
+        forget()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=before, after_in_parent=after, after_in_child=in_child)
+
+
+around_forks(lambda: _team.lock, lambda: _team.forget())  # nor does what a thread was just importing survive
 
 
 def set_num_threads(n: int) -> None:
     """How many threads the heavy kernels may use (default: one per CPU this process may use).
 
     Raises:
-        ValueError: if `n` is not a whole number of at least 1.
+        ValueError: if `n` is not a whole number from 1 to 1024.
 
     Example:
         >>> set_num_threads(2)
         >>> get_num_threads()
         2
     """
-    if not is_whole(n, 1):
-        raise ValueError(f"set_num_threads: expects a whole number of at least 1, got {n!r}")
+    if not is_whole(n, 1) or n > MOST:
+        raise ValueError(f"set_num_threads: expects a whole number from 1 to {MOST}, got {n!r}")
     _team.resize(int(n))
 
 

@@ -47,7 +47,7 @@ def leaky_relu(x: np.ndarray, slope: float) -> np.ndarray:
     """x where x > 0, else slope x."""
     if 0 < slope <= 1:
         return np.maximum(x, x * slope)
-    return np.where(x > 0, x, np.minimum(x, 0) * slope)
+    return np.where(x > 0, x, x * slope)
 
 
 def leaky_relu_vjp(g: np.ndarray, x: np.ndarray, slope: float) -> np.ndarray:

@@ -27,12 +27,12 @@ Operations and their arguments, x (N, C, H, W), with a `Geometry`:
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arguments import one_of
+from ..arguments import instance, one_of
 
 BUILT_IN = ("numpy", "compiled")    # whose shapes are tested here
 VARIABLE = "TINYGRAD_CONV_KERNELS"  # the environment's variable with the family to begin with
@@ -84,6 +84,10 @@ SHAPES: dict[str, Callable[..., Any]] = {  # of the results; a list if there are
 }
 
 
+class Unserved(Exception):
+    """What a kernel raises that, after all, does not take a call: the next one is asked."""
+
+
 def register(family: str, operation: str, function: Callable[..., np.ndarray],
              serves: Callable[..., bool] | None = None, worth: Callable[..., bool] | None = None) -> None:
     """Let `function` take the calls of an operation that it serves, and that are worth it (default: all).
@@ -122,14 +126,19 @@ class Choice:
 
     def __init__(self, family: str) -> None:
         self.family = family
+        self.tokens: ContextVar[tuple[Token[str | None], ...]] = ContextVar("tokens", default=())
 
     def __enter__(self) -> None:
         with suppress(ValueError):  # entered before
             _process.remove(self)
-        self.token = _here.set(self.family)
+        self.tokens.set((*self.tokens.get(), _here.set(self.family)))
 
     def __exit__(self, *exception: Any) -> None:
-        _here.reset(self.token)
+        *rest, token = self.tokens.get() or [None]
+        if token is None:
+            raise RuntimeError("use_kernels: this block was left that was not entered")
+        self.tokens.set(tuple(rest))
+        _here.reset(token)
 
 
 def use_kernels(family: str) -> Choice:
@@ -157,6 +166,7 @@ def use_kernels(family: str) -> Choice:
 
 
 def _checked(family: str, where: str) -> str:
+    instance(family, str, where, "the name of a family")
     if family in EXTRAS and family not in families():
         raise ImportError(f"{where}: the family {family!r} is not here{EXTRAS[family]}")
     return one_of(family, where, "family", ["auto", *families()])
@@ -171,7 +181,7 @@ def _chosen() -> str:
         return here
     while not (last := _process[-1:]):  # other threads may choose meanwhile
         _process.insert(0, Choice(_checked(os.environ.get(VARIABLE) or "auto", VARIABLE)))
-    return last[0].family
+    return last[0].family if last[0].family in ("auto", *families()) else "numpy"  # one that has gone
 
 
 def kernels_in_use() -> str:
@@ -223,6 +233,8 @@ def run(operation: Any, *call: Any, **params: Any) -> Any:
                         _shape(value) != (shape := SHAPES[operation](*call))):
                     raise ValueError(f"{operation}: a result of shape {_shape(value)}, expects {shape}")
                 return value
+            except Unserved:
+                continue
             except Exception as e:
                 e.add_note(f"in the kernel of family {kernel.family!r} for {operation}")
                 raise

@@ -7,7 +7,8 @@ A tile of 2x2 outputs sees d, 4x4 cells. For one channel and filter (Lavin & Gra
 and over channels each of the 16 entries is a matrix product of its own, (tiles, C) by (C, O). The weight
 adjoint is the adjoint of that in w, dw = G' [sum over tiles of (A g A') * (B' d B)] G; the input adjoint
 is the convolution of g with the filters turned. B and A have entries 0, 1 and -1 only: sums of rows, then of
-columns. To make those of columns long runs, even and odd columns of an image lie apart.
+columns. To make those of columns long runs, even and odd columns of an image lie apart. Since sums of cells
+are multiplied, an output is exact to the rounding of the largest numbers in its tile, not of its own terms.
 """
 import math
 

@@ -5,23 +5,33 @@ import ctypes
 import sys
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..geometry import REMEMBERED
-from ..table import making
+from ..table import Unserved, making
 from .machine import compiled, target
 
 HEAD = object.__basicsize__
+MOST = 200   # kernels of one generator
 MADE: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []  # in this order
 NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
-@lru_cache(REMEMBERED)
+@cache
 def made(generator: Callable[..., Any], *shape: Any) -> int:
-    """The kernel that `generator(*shape)` writes, made once."""
+    """The kernel that `generator(*shape)` writes, made once.
+
+    Machine code stays as long as the process, and takes long to make. Whoever comes with ever new shapes
+    (sentences of any length) is better served by NumPy.
+
+    Raises:
+        Unserved: if there are `MOST` of this generator already.
+    """
+    if sum([known is generator for known, _ in MADE]) >= MOST:
+        raise Unserved
     began = time.perf_counter()
     address = compiled(generator(*shape))
     making.append(time.perf_counter() - began)

@@ -336,7 +336,10 @@ def _spots(code: Code, shape: Shape, cells: Value, pitch: Value, channels: Seque
 
 def _correlated(code: Code, shape: Shape, outputs: Callable[..., Sequence[Value]], spots: Sequence[Value],
                 sums: Value, grads: Value, left: int) -> None:
-    """Add to the rows of dw from `sums` on, one for each of the cells at `spots`."""
+    """Add to the rows of dw from `sums` on, one for each of the cells at `spots`.
+
+    What a band adds is summed up on its own first: one long sum would lose more digits.
+    """
     vector, counts, padded = shape.vector, shape.counts(left), shape.blocks * shape.block
 
     def products(here, there, *total):
@@ -344,10 +347,10 @@ def _correlated(code: Code, shape: Shape, outputs: Callable[..., Sequence[Value]
         values = [code.spread(code.load(c, 0, shape.number), vector) for c in here]
         return [code.fma(value, gv, total[t * len(gs) + v])
                 for t, value in enumerate(values) for v, gv in enumerate(gs)]
-    total = outputs(spots, grads, [code.load(sums, t * padded + v * shape.lanes, vector)
-                                   for t in range(len(spots)) for v in range(len(counts))], products)
-    for k, value in enumerate(total):
-        code.store(value, sums, k // len(counts) * padded + k % len(counts) * shape.lanes)
+    zero = code.constant(0.0, vector)
+    for k, value in enumerate(outputs(spots, grads, [zero] * (len(spots) * len(counts)), products)):
+        at = code.at(sums, k // len(counts) * padded + k % len(counts) * shape.lanes)
+        code.store(code.load(at, 0, vector) + value, at, 0)
 
 
 def correlate(shape: Shape) -> Code:
@@ -402,8 +405,8 @@ def correlate_each(shape: Shape) -> Code:
             gs = [code.load(there, v * shape.lanes, vector, n) for v, n in enumerate(counts)]
             return [code.fma(code.load(c, v * shape.lanes, vector, n), gs[v], total[t * len(gs) + v])
                     for t, c in enumerate(here) for v, n in enumerate(counts)]
-        for value, p in zip(outputs(spots, grads, [code.load(p, 0, vector) for p in at], products), at):
-            code.store(value, p, 0)
+        for value, p in zip(outputs(spots, grads, [code.constant(0.0, vector)] * len(at), products), at):
+            code.store(code.load(p, 0, vector) + value, p, 0)
 
     def work(code, cells, pitch, grads, dw, outputs):
         for number, left in code.blocks(shape.filters, shape.block):

@@ -1,7 +1,7 @@
 """From text to machine code: LLVM through llvmlite. What was made is kept on disk, for the next process.
 
-A kept file is a checksum and object code. Its name stands for the text, the CPU and LLVM's version, so a file
-that is there is the right one; one that is damaged, or that somebody else could have written, is made again.
+A kept file is a checksum and object code. Its name stands for the text, the CPU and LLVM's version, and is
+part of the checksum; one that is damaged or misnamed, or that others could have written, is made again.
 """
 from __future__ import annotations
 
@@ -16,16 +16,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..parallel import around_forks
 from .ir import Code
 
 FOLDER = "TINYGRAD_CONV_CODE"  # the variable that names the folder of machine code; "off": keep none
+NONBLOCKING = getattr(os, "O_NONBLOCK", 0)  # a pipe is not waited for
 DIGEST = hashlib.sha256().digest_size
 NAME = "kernel"
+FORM = "checksum of name and code"  # of the files
 LEAST = (20, 0, 0)  # of LLVM, with llvmlite 0.45
 _told: set[Path] = set()  # folders that a warning was about
 _lock = threading.RLock()  # around LLVM's work; a signal's handler may come while its own thread has it
-if hasattr(os, "register_at_fork"):  # a child born meanwhile would wait for a thread that it does not have
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+def _forget() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+around_forks(lambda: _lock, _forget)
 
 
 class Target(NamedTuple):
@@ -115,7 +124,8 @@ def loaded(text: str, *names: str) -> list[int]:
 
 
 def _loaded(text: str, names: Sequence[str]) -> list[int]:
-    key = hashlib.sha256("\0".join([text, target().cpu, target().features, version()]).encode()).hexdigest()
+    stands_for = [FORM, text, target().cpu, target().features, version()]
+    key = hashlib.sha256("\0".join(stands_for).encode()).hexdigest()
     folder = folder_of_code()
     content = None if folder is None else _kept(folder / key)
     if content is None:
@@ -138,7 +148,7 @@ def folder_of_code() -> Path | None:
     none can be kept there.
     """
     named = os.environ.get(FOLDER)
-    if named == "off":
+    if named is not None and named.lower() == "off":
         return None
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tinygrad_conv" / "code"
     try:
@@ -167,17 +177,22 @@ def _usable(folder: Path) -> bool:
 def _kept(path: Path) -> bytes | None:
     """What the file holds, if it is there, whole, and could be written by this user only."""
     try:
-        with open(path, "rb") as f:
-            safe = _ours(os.fstat(f.fileno()))
-            content = f.read() if safe else b""
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NONBLOCKING)) as f:
+            status = os.fstat(f.fileno())
+            safe = _ours(status)
+            content = f.read() if safe and stat.S_ISREG(status.st_mode) else b""
     except OSError:
         return None
-    if content[:DIGEST] == hashlib.sha256(content[DIGEST:]).digest():
+    if content[:DIGEST] == _checksum(path, content[DIGEST:]):
         return content[DIGEST:]
     why = "is damaged" if safe else "belongs to another user, or others may write there"
     warnings.warn(f"kernels: {path} {why}; it is not used, and made again. The variable {FOLDER} names "
                   f"another folder, or 'off'", RuntimeWarning, stacklevel=2)
     return None
+
+
+def _checksum(path: Path, content: bytes) -> bytes:
+    return hashlib.sha256(path.name.encode() + content).digest()
 
 
 def _ours(status: os.stat_result) -> bool:
@@ -192,7 +207,7 @@ def _keep(path: Path, content: bytes) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             with open(part, "xb", opener=functools.partial(os.open, mode=0o600)) as f:
-                f.write(hashlib.sha256(content).digest() + content)
+                f.write(_checksum(path, content) + content)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)

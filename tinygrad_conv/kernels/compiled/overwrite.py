@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -70,8 +71,9 @@ class Entry:
         raise NotImplementedError(f"overwrite: a rule may take powers of 0.5, 2 and -1, got {exponent!r}")
 
 
-def ruled(rule: Rule, number: str, lanes: int, arrays: int, numbers: int) -> Code:
-    """The kernel of a rule, for `blocks` (row, its first entry, how many) number `first` to `last`.
+def ruled(rule: Rule, constants: tuple[Any, ...], number: str, lanes: int, arrays: int, numbers: int
+          ) -> Code:
+    """The kernel of a rule with these constants, for `blocks` (row, its first entry, how many) from `first`.
 
     `table` holds the places of all arrays, row by row.
     """
@@ -110,14 +112,46 @@ def overwrite(rule: Rule, rows: Sequence[Sequence[np.ndarray]], numbers: Sequenc
     blocks = _blocks(tuple([row[0].size for row in rows]))
     table, given = np.array([places(*row) for row in rows], np.int64), np.array(numbers, dtype)
     number = NUMBERS[dtype]
-    launch(made(ruled, rule, number, lanes_for(number, BLOCK), count, len(numbers)),
+    launch(made(ruled, rule, _constants(rule), number, lanes_for(number, BLOCK), count, len(numbers)),
            places(table, blocks, given), len(blocks),
            parts_of(len(blocks), BLOCK * len(blocks) * count * dtype.itemsize / BYTES_WORTH_THREADS))
 
 
+def _constants(rule: Rule) -> tuple[Any, ...]:
+    """The numbers that a rule has from the function around it, which may change: they are part of its kernel.
+
+    Raises:
+        ValueError: if one is not set yet.
+    """
+    return tuple([cell.cell_contents for cell in rule.__closure__ or ()])
+
+
+@lru_cache(REMEMBERED)
+def _writes(rule: Rule, constants: tuple[Any, ...], arrays: int, numbers: int) -> bool:
+    """Whether a rule, tried on stand-ins, is arithmetic that a kernel can do."""
+    try:
+        ruled(rule, constants, "float", 1, arrays, numbers)
+    except Exception:  # of the rule's own: NumPy computes it, or raises its error
+        return False
+    return True
+
+
+def _known(rule: Rule, arrays: int, numbers: int) -> bool:
+    """Whether a rule is always the same arithmetic: it uses its arguments, and numbers of those around it."""
+    if not isinstance(rule, FunctionType) or rule.__code__.co_names or rule.__defaults__ or any(
+            [isinstance(constant, CodeType) for constant in rule.__code__.co_consts]):
+        return False
+    try:
+        constants = _constants(rule)
+    except ValueError:
+        return False
+    return all([isinstance(c, bool | int | float | None) for c in constants]) and _writes(
+        rule, constants, arrays, numbers)
+
+
 def serves(rule: Rule, rows: Sequence[Sequence[np.ndarray]], numbers: Sequence[float], written: int) -> bool:
-    """Whether all is of one dtype that LLVM knows, and what is written lies densely."""
+    """Whether it is arithmetic of one dtype that LLVM knows, and what is written lies densely."""
     dtype = rows[0][0].dtype
-    return dtype in NUMBERS and all([
+    return dtype in NUMBERS and _known(rule, len(rows[0]), len(numbers)) and all([
         a.dtype == dtype and (k >= written or a.flags.c_contiguous and a.flags.aligned)
         for row in rows for k, a in enumerate(row)])

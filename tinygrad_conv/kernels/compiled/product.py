@@ -18,6 +18,9 @@ from .launch import WORTH_THREADS, launch, parts_of
 from .machine import target
 
 
+PIECE = 1 << 14  # products that are added up in one go
+
+
 @dataclass(frozen=True)
 class Tile:
     """A tile of C: `rows` by `columns`, which are vectors of so many `lanes` in `outer`.
@@ -111,7 +114,10 @@ def _strides(a: np.ndarray) -> list[int]:
 
 
 def _outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """A B; a long K in pieces, since one long sum loses more digits."""
     (m, k), n, number = a.shape, b.shape[1], NUMBERS[a.dtype]
+    if k > PIECE:
+        return np.add.reduce([_outer(a[:, i:i + PIECE], b[i:i + PIECE]) for i in range(0, k, PIECE)])
     c, lanes, registers = np.empty((m, n), a.dtype), lanes_for(number, n), _registers()
     vectors = min(-(-n // lanes), 4 if registers == 24 else 2)
     shape = Tile(number, lanes, _even(m, registers // vectors), vectors, n)
@@ -122,7 +128,12 @@ def _outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _inner(a: np.ndarray, b: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """A B^T + bias."""
     (m, k), n, number = a.shape, len(b), NUMBERS[a.dtype]
+    if k > PIECE:
+        none = np.zeros_like(bias)
+        return np.add.reduce([_inner(a[:, i:i + PIECE], b[:, i:i + PIECE], none if i else bias)
+                              for i in range(0, k, PIECE)])
     c, lanes, registers = np.empty((m, n), a.dtype), lanes_for(number, k), _registers()
     columns = _even(n, 6 if registers == 24 else 4)
     shape = Tile(number, lanes, _even(m, min(4, registers // columns)), columns, k)

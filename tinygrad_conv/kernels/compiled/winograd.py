@@ -13,8 +13,9 @@ A block of tiles at a time, V and M stay in the cache. The map is bilinear, so t
 factors: with A g A^T of the 2x2 gradients in place of M, dw = G^T [ sum over t of V (A g A^T) ] G. The
 input adjoint is a convolution of the gradient.
 
-Sums of inputs are multiplied, so results are off by about twice the rounding of the direct sum; and an
-infinite number becomes a nan, in all of its tile. Whether anything was not finite is noted, and the caller
+Sums of inputs are multiplied, so results are off by about twice the rounding of the direct sum, relative to
+the largest numbers in their tile and filter: where those are far larger than an output, it loses digits. And
+an infinite number becomes a nan, in all of its tile. Whether anything was not finite is noted, and the caller
 then computes directly.
 
 Images are dense, channels last: x (N, H, W, C), y and g (N, OH, OW, O). A tile's cells outside the image are
