@@ -95,6 +95,29 @@ def test_random_programs(seeds):
     assert checked > 0.7 * len(seeds)
 
 
+def test_third_derivatives_of_random_programs_agree_in_three_ways():
+    """Forward over reverse, reverse over reverse, forward over forward; then reverse."""
+    for seed in range(30_000, 30_030):
+        with warnings.catch_warnings(action="ignore"):
+            program = drawn(seed).finished()
+            if not (tame(program.numbers("theirs")) and program.leaves):
+                continue
+            f, xs = loss("ours", program), [program.nodes[i].ours.detach() for i in program.leaves]
+            vs, every = [wave(1000 + i, x) for i, x in zip(program.leaves, xs)], tuple(range(len(xs)))
+
+            def along(product, f=f, vs=vs):
+                def slope(*xs):
+                    found = product(f, xs, vs)
+                    return sum([(a * v).sum() for a, v in zip(found if isinstance(found, tuple) else (found,), vs)])
+                return slope
+            twice = lambda *xs, f=f, vs=vs: tg.jvp(lambda *xs: tg.jvp(f, xs, vs)[1], xs, vs)[1]
+            a, b, c = [tg.grad(g, every)(*xs) for g in (along(tg.hvp), along(tg.vhp), twice)]
+            scale = max([1.0, *[np.abs(t.data).max(initial=0.0) for t in a]])
+            for p, q, r in zip(a, b, c):
+                for other in (q, r):
+                    np.testing.assert_allclose(p.data, other.data, rtol=1e-8, atol=1e-8 * scale, err_msg=f"seed {seed}")
+
+
 OURS = SimpleNamespace(
     tanh=tg.tanh, sin=tg.sin, exp=tg.exp, conv=tg.conv2d, pool=tg.max_pool2d, softmax=lambda x: tg.softmax(x, -1),
     norm=lambda x: tg.batch_norm(x, None, None, training=True), entropy=lambda x, t: tg.cross_entropy(x, np.array(t)),

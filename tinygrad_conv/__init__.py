@@ -31,12 +31,12 @@ _tensor.ops, _tensor.autodiff, _tensor.numpy_protocol = ops, _autodiff, _numpy_p
 
 __all__ = [
     "Drawing", "Tensor", "advice", "arange", "arguments", "attach_failure", "change", "check_grads",
-    "checkpoint", "draw", "explain", "eye", "failed_graph", "from_numpy", "full", "full_like",
-    "get_num_threads", "grad", "graph", "hessian", "hvp", "is_recording", "jacobian", "jvp",
-    "kernels_in_use", "linearize", "linspace", "multiply_adds", "no_grad", "normal", "ones",
-    "ones_like", "overwrite", "permutation", "primitive", "profile", "rand", "randint", "randn",
+    "draw", "explain", "eye", "failed_graph", "from_numpy", "full", "full_like", "get_num_threads",
+    "grad", "graph", "is_recording", "kernels_in_use", "linspace", "multiply_adds", "no_grad", "normal",
+    "ones", "ones_like", "overwrite", "permutation", "primitive", "profile", "rand", "randint", "randn",
     "scope", "set_num_threads", "show_config", "state_kept", "tape", "tensor", "uniform", "use_kernels",
-    "value_and_grad", "vhp", "vjp", "write_atomically", "zeros", "zeros_like",
+    "vjp", "write_atomically", "zeros", "zeros_like",
+    "checkpoint", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vhp",
 ]
 __all__ += ops.__all__
 
@@ -44,8 +44,6 @@ __version__ = "0.1.0"
 
 if _typing.TYPE_CHECKING:
     from . import explain
-    from .checkpoint import checkpoint
-    from .calculus import hessian, hvp, jacobian, vhp
     from .config import show_config
     from .draw.drawing import Drawing, draw
     from .draw.failure import attach_failure, failed_graph
@@ -53,11 +51,13 @@ if _typing.TYPE_CHECKING:
     from .draw.measure import multiply_adds
     from .draw.profiling import profile
     from .gradcheck import check_grads
+    from .calculus import hessian, hvp, jacobian, vhp
+    from .checkpoint import checkpoint
 
 advice.late(__name__, {
+    "checkpoint": "checkpoint", "hessian": "calculus", "hvp": "calculus", "jacobian": "calculus",
+    "vhp": "calculus",
     "Drawing": "draw.drawing", "draw": "draw.drawing", "graph": "draw.graph", "multiply_adds": "draw.measure",
     "attach_failure": "draw.failure", "failed_graph": "draw.failure", "explain": "",
     "check_grads": "gradcheck", "show_config": "config", "profile": "draw.profiling",
-    "checkpoint": "checkpoint",
-    "hessian": "calculus", "hvp": "calculus", "jacobian": "calculus", "vhp": "calculus",
 }, advice.FUNCTIONS, [name for name, value in vars(Tensor).items() if callable(value)], "t.{}(...)")

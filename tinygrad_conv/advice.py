@@ -35,8 +35,6 @@ FUNCTIONS = {  # what is missing in tg
     "embedding": "weight[indices]", "unfold": "shifted views, t[:, :, i:i + n]; tg.conv2d needs no columns",
     "manual_seed": SEEDED, "Generator": SEEDED, "device": DEVICE, "cuda": DEVICE,
     "autograd": RECORDED + "; for a Function of your own, tg.primitive",
-    "jacrev": "tg.jacobian(f)", "jacfwd": "tg.jacobian(f, mode='forward')",
-    "grad_and_value": "tg.value_and_grad(f), which returns the value first",
     "func": RECORDED, "enable_grad": "the end of the block of tg.no_grad()",
     "inference_mode": "tg.no_grad()", "set_grad_enabled": "tg.no_grad()",
     "nn": "import nn", "optim": "import nn: nn.SGD, nn.Adam", "utils": "import nn: nn.data",

@@ -114,9 +114,8 @@ def _fresh(x: Any) -> Tensor:
 
 
 def fresh(tree: Any) -> Any:
-    """The tree with tensors to differentiate with respect to."""
-    with recording(True):
-        return rebuilt(tree, map(_fresh, leaves(tree)))
+    """The tree with tensors to differentiate with respect to; recording must be on."""
+    return rebuilt(tree, map(_fresh, leaves(tree)))
 
 
 def _parted(op: str, y: Any, has_aux: bool) -> Any:
@@ -131,9 +130,8 @@ def _parted(op: str, y: Any, has_aux: bool) -> Any:
 
 def traced(op: str, f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any],
            has_aux: bool = False) -> tuple[Any, list[Tensor], Any]:
-    """What f returns, recorded: its result, the tensors in it, and what comes with it if `has_aux`."""
-    with recording(True):
-        y, aux = _parted(op, f(*args, **kwargs), has_aux)
+    """What f returns: its result, the tensors in it, and what comes with it if `has_aux`."""
+    y, aux = _parted(op, f(*args, **kwargs), has_aux)
     for t in [y] if y is None else leaves(y):
         if not isinstance(t, Tensor):
             raise TypeError(f"{op}: expects a function that returns tensors (one, or a tuple, list or "
@@ -239,8 +237,8 @@ def _with_gradient(op: str, f: Callable[..., Any], argnums: int | Sequence[int],
     selected = Selected(op, f, argnums)
 
     def gradient_too(*args: Any, **kwargs: Any) -> Any:
-        args, trees, targets = selected.of(args)  # type: ignore[assignment]
         with recording(True):
+            args, trees, targets = selected.of(args)  # type: ignore[assignment]
             y, aux = _parted(op, f(*args, **kwargs), has_aux)
         if not isinstance(y, Tensor) or y.size != 1:
             got = f"shape {y.shape}" if isinstance(y, Tensor) else type(y).__name__
@@ -303,8 +301,9 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         [2.0, 40.0]
     """
     instance(f, Callable, "vjp", "a function")
-    inner = tuple(map(fresh, primals))
-    y, outputs, aux = traced("vjp", f, inner, {}, has_aux)
+    with recording(True):
+        inner = tuple(map(fresh, primals))
+        y, outputs, aux = traced("vjp", f, inner, {}, has_aux)
 
     def pullback(*cotangents: Any) -> tuple[Any, ...]:
         parts = y if isinstance(y, tuple) else (y,)
@@ -335,8 +334,9 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
         [2.0, 40.0]
     """
     instance(f, Callable, "linearize", "a function")
-    inner = tuple(map(fresh, primals))
-    y, outputs, _ = traced("linearize", f, inner, {})
+    with recording(True):
+        inner = tuple(map(fresh, primals))
+        y, outputs, _ = traced("linearize", f, inner, {})
 
     def pushforward(*tangents: Any) -> Any:
         given = _in_each("linearize", inner, tangents)
@@ -374,8 +374,8 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], 
     given = _in_each("jvp", primals, tangents)
     with recording(True):
         values = [x if t is None else _fresh(x) for x, t in zip(_in_each("jvp", primals, primals), given)]
-    left = iter(values)
-    y, outputs, aux = traced("jvp", f, [rebuilt(x, left) for x in primals], {}, has_aux)
+        left = iter(values)
+        y, outputs, aux = traced("jvp", f, [rebuilt(x, left) for x in primals], {}, has_aux)
     moved = rebuilt(y, _moved("jvp", outputs, values, given))
     own = [x for x, t in zip(values, given) if t is not None]
     finished(own)

@@ -7,6 +7,7 @@ import numpy as np
 from . import ops
 from .arguments import one_of
 from .autodiff import Selected, finished, grad, gradients, jvp, pushed, traced, vjp
+from .state import recording
 from .tensor import Tensor, share
 from .trees import rebuilt
 
@@ -57,8 +58,9 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0,
     selected = Selected("jacobian", f, argnums)
 
     def derivative(*args: Any, **kwargs: Any) -> Any:
-        values, trees, targets = selected.of(args)
-        y, outputs, _ = traced("jacobian", f, values, kwargs)
+        with recording(True):
+            values, trees, targets = selected.of(args)
+            y, outputs, _ = traced("jacobian", f, values, kwargs)
         for t in outputs:
             if t.dtype.kind != "f":
                 raise TypeError(f"jacobian: the function returned {t.dtype}, which has no derivative; leave "

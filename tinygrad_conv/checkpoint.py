@@ -33,7 +33,8 @@ class Calls:
             keys = [_key(t) for t in node.inputs]
             last = {*keys} - needed  # what no later call uses
             needed |= last
-            self.steps.insert(0, (node.primitive, keys, node.params, node.order, last))
+            self.steps.append((node.primitive, keys, node.params, node.order, last))
+        self.steps.reverse()
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         made: dict[Any, Any] = dict(zip(self.inputs, inputs))

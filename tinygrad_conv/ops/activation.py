@@ -31,6 +31,7 @@ def relu_vjp(g, ans):
 
 
 relu_vjp.defvjp(lambda h, out, g, ans: relu_vjp(h, ans), None)
+relu_vjp.defjvp("same")
 relu = unary("relu", lambda x: run("relu", x),
              "max(x, 0); nan stays nan. Derivative 0 at 0.",
              lambda g, ans, x: relu_vjp(g, ans))
@@ -56,6 +57,7 @@ _leaky_relu.defvjp(lambda g, ans, x, **slope: leaky_relu_vjp(g, x, **slope))
 _leaky_relu.defjvp(*_leaky_relu.vjps)
 _leaky_relu.defsaved("x")
 leaky_relu_vjp.defvjp(lambda h, out, g, x, **slope: leaky_relu_vjp(h, x, **slope), None)
+leaky_relu_vjp.defjvp("same")
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
@@ -75,6 +77,7 @@ def _elu(x, *, alpha):
 
 # from exp(x), not ans + alpha, which is 0 below -17 in float32
 _elu.defvjp(lambda g, ans, x, *, alpha: g * where(x > 0, 1.0, alpha * exp(where(x > 0, 0.0, x))))
+_elu.defjvp(*_elu.vjps)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
@@ -113,6 +116,7 @@ def _softplus(x, *, beta, threshold):
 
 _softplus.defvjp(lambda g, ans, x, *, beta, threshold:
                  where(x * beta > threshold, g, g * sigmoid(x * beta)))
+_softplus.defjvp(*_softplus.vjps)
 
 
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -194,6 +198,7 @@ _hardtanh.defvjp(lambda g, ans, x, **bounds: hardtanh_vjp(g, x, **bounds))
 _hardtanh.defjvp(*_hardtanh.vjps)
 _hardtanh.defsaved("x")
 hardtanh_vjp.defvjp(lambda h, out, g, x, **bounds: hardtanh_vjp(h, x, **bounds), None)
+hardtanh_vjp.defjvp("same")
 
 
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
@@ -252,6 +257,7 @@ softmax_vjp.defvjp(
     lambda h, out, g, ans, *, axis: softmax_vjp(h, ans, axis=axis),
     lambda h, out, g, ans, *, axis: (h * (g - sum(g * ans, axis, keepdims=True))
                                      - sum(h * ans, axis, keepdims=True) * g))
+softmax_vjp.defjvp("same")
 
 
 @primitive
@@ -276,6 +282,7 @@ log_softmax_vjp.defnotes("after a cross entropy (softmax - target) / N")
 log_softmax_vjp.defvjp(
     lambda h, out, g, ans, *, axis: h - sum(h * exp(ans), axis, keepdims=True),
     lambda h, out, g, ans, *, axis: -(h * exp(ans)) * sum(g, axis, keepdims=True))
+log_softmax_vjp.defjvp("same", lambda t, out, g, ans, *, axis: -(t * exp(ans)) * sum(g, axis, keepdims=True))
 
 
 def _along(op: Primitive, x: Any, axis: int) -> Tensor:

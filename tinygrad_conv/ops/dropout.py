@@ -19,6 +19,7 @@ def _dropout(x, mask):
 
 _dropout.defvjp(lambda g, ans, x, mask: _dropout(g, mask),
                 lambda g, ans, x, mask: _dropout(g, x))
+_dropout.defjvp("same", "same")
 
 
 def _drop(op: str, x: Any, p: float, training: bool, rng: Any, channels: bool) -> Tensor:

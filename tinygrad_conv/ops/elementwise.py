@@ -226,6 +226,7 @@ for _op in (log, log1p, sin, cos, erf):
     _op.defsaved("x")
 sqrt_vjp.defvjp(lambda h, out, g, ans: sqrt_vjp(h, ans),
                 lambda h, out, g, ans: -2.0 * sqrt_vjp(h * out, ans))
+sqrt_vjp.defjvp(*sqrt_vjp.vjps)
 sqrt = real("sqrt", np.sqrt,
             "The square root. The derivative at 0 is infinite, but a zero cotangent stays 0, not nan.",
             lambda g, ans, x: sqrt_vjp(g, ans))
@@ -245,6 +246,7 @@ def div_no_nan(x, y):
 
 div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),
                   lambda g, ans, x, y: -div_no_nan(g * ans, y))
+div_no_nan.defjvp(*div_no_nan.vjps)
 
 _SHORT: dict[float, Callable[..., Any]] = {
     -1.0: np.reciprocal, 0.0: np.ones_like, 0.5: np.sqrt, 1.0: lambda x: x, 2.0: np.square,

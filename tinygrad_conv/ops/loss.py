@@ -226,6 +226,7 @@ _nll.defvjp(lambda g, ans, logp, target, *, axis: nll_vjp(g, target, axis=axis),
 _nll.defjvp("same", "same")
 nll_vjp.defvjp(lambda h, out, g, other, *, axis: _nll(h, other, axis=axis),
                lambda h, out, g, other, *, axis: nll_vjp(g, h, axis=axis))
+nll_vjp.defjvp("same", "same")
 
 
 # ----- targets: checked, and turned into coefficients of log-probabilities -----

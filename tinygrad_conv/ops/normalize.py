@@ -122,6 +122,7 @@ def _scale(x, a, b):
 _scale.defvjp(lambda g, ans, x, a, b: g * a,
               lambda g, ans, x, a, b: g * x,
               lambda g, ans, x, a, b: g)
+_scale.defjvp(*_scale.vjps)
 _scale.defsaved("x", "a")
 _scale.defbroadcast()
 

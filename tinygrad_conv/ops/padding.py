@@ -26,6 +26,7 @@ def _inside(width: Sequence[tuple[int, int]], shape: Sequence[int]) -> tuple[sli
 
 
 _pad.defvjp(lambda g, ans, x, *, width, value: getitem(g, _inside(width, g.shape)))
+_pad.defjvp(lambda t, ans, x, *, width, value: _pad(t, width=width, value=0))
 _pad.defsaved()
 
 

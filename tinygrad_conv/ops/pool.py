@@ -151,6 +151,9 @@ _adaptive_max_pool2d.defvjp(lambda g, ans, x, *, output_size: pile2d(g[0], ans[1
 _max_unpool2d.defvjp(lambda g, ans, x, indices, *, size: max_unpool2d_pick(g, indices), None)
 max_unpool2d_pick.defvjp(
     lambda v, ans, u, indices: _max_unpool2d(v, indices, size=u.shape[2:]), None)
+for linear in (_adaptive_avg_pool2d, adaptive_avg_pool2d_spread, pick2d, pile2d, _max_unpool2d,
+               max_unpool2d_pick):
+    linear.defjvp("same")
 
 # ----- what users call -----
 

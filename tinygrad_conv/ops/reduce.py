@@ -129,6 +129,7 @@ def _cumsum(x, *, axis):
 
 
 _cumsum.defvjp(lambda g, ans, x, *, axis: flip(_cumsum(flip(g, axis), axis=axis), axis))
+_cumsum.defjvp("same")
 
 
 def cumsum(x: Any, axis: int | None = None) -> Tensor:

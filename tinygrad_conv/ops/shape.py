@@ -25,6 +25,7 @@ def _reshape(x, *, shape):
 
 
 _reshape.defvjp(lambda g, ans, x, *, shape: _reshape(g, shape=x.shape))
+_reshape.defjvp("same")
 _reshape.defsaved()
 
 
@@ -67,6 +68,7 @@ def _transpose(x, *, axes):
 
 _transpose.defvjp(
     lambda g, ans, x, *, axes: _transpose(g, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__))))
+_transpose.defjvp("same")
 _transpose.defsaved()
 
 
@@ -131,6 +133,7 @@ def _broadcast_to(x, *, shape):
 
 
 _broadcast_to.defvjp(lambda g, ans, x, *, shape: g)  # summed in pullback.py, like all broadcasting
+_broadcast_to.defjvp("same")
 _broadcast_to.defsaved()
 _broadcast_to.defbroadcast()
 
@@ -172,6 +175,7 @@ def _roll(x, *, shift, axis):
 
 
 _roll.defvjp(lambda g, ans, x, *, shift, axis: _roll(g, shift=tuple(-s for s in shift), axis=axis))
+_roll.defjvp("same")
 
 
 def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
@@ -300,8 +304,10 @@ def _scatter_add(g, *, index, shape):
 
 
 _getitem.defvjp(lambda g, ans, x, *, index: _scatter_add(g, index=index, shape=x.shape))
+_getitem.defjvp("same")
 _getitem.defsaved()
 _scatter_add.defvjp(lambda u, ans, g, *, index, shape: _getitem(u, index=index))
+_scatter_add.defjvp("same")
 
 
 def _plain(i: Any) -> Any:
