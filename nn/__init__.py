@@ -8,6 +8,7 @@ import tinygrad_conv as _tg
 
 from . import data, init
 from . import advice as _advice
+from .layers.capture import Captured, capture
 from .layers.containers import ModuleDict, ModuleList, Sequential
 from .layers.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .layers.function import (
@@ -31,12 +32,13 @@ from .optim import (
     Optimizer, ReduceLROnPlateau, RMSprop, Schedule, SequentialLR, StepLR, clip_grad_norm_, no_decay,
 )
 from .train.fit import evaluate, fit
+from .train.per_example import per_example_grads
 from .train.report import Callback, History, ProgressBar
 from .train.saving import load, save
 
 __all__ = [
     "Adagrad", "Adam", "AdamW", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d",
-    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Callback", "Conv1d", "Conv2d",
+    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Callback", "Captured", "Conv1d", "Conv2d",
     "ConvTranspose1d", "ConvTranspose2d", "CosineAnnealingLR", "CrossEntropyLoss", "Dropout",
     "Dropout2d", "ELU", "ExponentialLR", "Flatten", "GELU", "GlobalAvgPool2d", "GlobalMaxPool2d",
     "GroupNorm", "Hardtanh", "History", "HuberLoss", "Identity", "InstanceNorm2d", "KLDivLoss",
@@ -45,8 +47,8 @@ __all__ = [
     "MultiStepLR", "NLLLoss", "OneCycleLR", "Optimizer", "Parameter", "ProgressBar", "RMSprop",
     "ReLU", "ReLU6", "ReduceLROnPlateau", "SELU", "SGD", "Schedule", "Sequential", "SequentialLR",
     "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh",
-    "clip_grad_norm_", "draw", "evaluate", "fit", "functional_call", "load", "no_decay", "save",
-    "summary", "data", "init",
+    "capture", "clip_grad_norm_", "draw", "evaluate", "fit", "functional_call", "load", "no_decay",
+    "per_example_grads", "save", "summary", "data", "init",
 ]
 
 if _typing.TYPE_CHECKING:

@@ -53,7 +53,7 @@ def examples(name: str) -> list[doctest.DocTest]:
     module = importlib.import_module(name)
     finder = doctest.DocTestFinder(exclude_empty=True)
     handed_on = {f"{name}.{attribute}" for attribute, value in vars(module).items()
-                 if isinstance(value, types.FunctionType) and hasattr(value, "__wrapped__")}  # run where they stand
+                 if isinstance(value, types.FunctionType) and getattr(value, "__wrapped__", value).__module__ != name}  # run there
     found = [test for test in finder.find(module, name) if test.name not in handed_on]
     for attribute, value in vars(module).items():
         if isinstance(value, Primitive) and value.__module__ == name:

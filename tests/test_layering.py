@@ -18,16 +18,16 @@ ENGINE = ROOT / "tinygrad_conv"
 LAYERS = [
     ["arguments", "files", "state", "advice"],
     ["kernels", "config"],
-    ["core"],
+    ["core", "hooks"],
     ["tensor"],
     ["operands", "trees"],
     ["primitive"],
     ["tape"],
     ["ops"],
-    ["pullback"],
+    ["pullback", "watching"],
     ["forward"],
     ["autodiff"],
-    ["calculus", "checkpoint", "gradcheck", "creation", "numpy_protocol"],
+    ["calculus", "checkpoint", "gradcheck", "creation", "anomaly", "per_example", "numpy_protocol"],
     ["draw"],
     ["explain"],
     ["__init__"],
@@ -35,7 +35,7 @@ LAYERS = [
 FOLDERS = {"kernels", "ops", "draw", "explain"}
 # The record knows no op and no derivative; kernels know no tensor; ops know no derivative.
 ONLY = {"arguments": set(), "files": set(), "state": set(), "advice": set(), "kernels": {"arguments"},
-        "core": {"state"}, "tensor": {"core", "state", "arguments", "advice"}, "operands": {"core", "tensor"},
+        "core": {"state"}, "hooks": {"core"}, "tensor": {"core", "hooks", "state", "arguments", "advice"}, "operands": {"core", "tensor"},
         "primitive": {"core", "tensor", "operands", "state", "advice", "kernels"}, "tape": {"core", "tensor", "primitive", "state"},
         "ops": {"core", "tensor", "primitive", "kernels", "arguments", "operands"}}
 # Rooms of nn: layers do not know what updates them, updates do not know what trains, data knows nobody.

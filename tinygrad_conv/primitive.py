@@ -52,11 +52,12 @@ class Node:
 
     `order` is the time of the call, `calls` are the enclosing scopes, `code` and `instruction` say where
     the user called; `checksums` are those of inputs whose memory was watched, by position. `values` holds
-    what an op with several outputs made, detached. `freed`: a `backward()` has released the arrays.
+    what an op with several outputs made, detached. `freed`: a `backward()` has released the arrays. `hooks`
+    are those of its results, if there are any.
     """
 
     __slots__ = ("primitive", "inputs", "params", "order", "calls", "checksums", "code", "instruction",
-                 "values", "freed")
+                 "values", "freed", "hooks", "__weakref__")
     primitive: Primitive[Any]
     inputs: tuple[Any, ...]
     values: tuple[Any, ...] | None
@@ -159,6 +160,8 @@ class Primitive(Generic[P]):
         self.jvps: tuple[Callable[..., Any] | None, ...] = ()
         self.unsaved: tuple[int, ...] = ()  # the arguments whose values no derivative needs
         self.saves_ans = True
+        self.examples: dict[str, Callable[..., Any]] = {}
+        self.apart = False
         self.cost: Callable[..., int] | None = None
         self.label: Callable[..., str] | None = None
         self.notes: dict[str, str] = {}
@@ -233,6 +236,18 @@ class Primitive(Generic[P]):
                             f"{names}")
         self.unsaved = tuple([i for i, name in enumerate(self.names) if name not in names])
         self.saves_ans = "ans" in names
+
+    def defexamples(self, **rules: Callable[..., Any]) -> None:
+        """By argument, the VJP where all examples share it: `rule(g, ans, *inputs, **params)`, (N, *shape).
+
+        Axis 0 of the result counts the examples; entry n is the gradient of those terms of which g[n] is a
+        factor. A rule that does not fit a call returns None. Ops that work entry by entry need none.
+        """
+        self.examples = rules
+
+    def defapart(self) -> None:
+        """Row n of the result comes of row n of the first argument alone, where axis 0 counts examples."""
+        self.apart = True
 
     # ----- facets: what a reader of the tape may ask about a call -----
 

@@ -53,6 +53,7 @@ def leaky_relu_vjp(g, x, *, negative_slope):
     return run("leaky_relu_vjp", g, x, negative_slope)
 
 
+_leaky_relu.defapart()
 _leaky_relu.defvjp(lambda g, ans, x, **slope: leaky_relu_vjp(g, x, **slope))
 _leaky_relu.defjvp(*_leaky_relu.vjps)
 _leaky_relu.defsaved("x")
@@ -76,6 +77,7 @@ def _elu(x, *, alpha):
 
 
 # from exp(x), not ans + alpha, which is 0 below -17 in float32
+_elu.defapart()
 _elu.defvjp(lambda g, ans, x, *, alpha: g * where(x > 0, 1.0, alpha * exp(where(x > 0, 0.0, x))))
 _elu.defjvp(*_elu.vjps)
 
@@ -114,6 +116,7 @@ def _softplus(x, *, beta, threshold):
     return pointwise.choose(z > threshold, x, pointwise.softplus(z) / beta)
 
 
+_softplus.defapart()
 _softplus.defvjp(lambda g, ans, x, *, beta, threshold:
                  where(x * beta > threshold, g, g * sigmoid(x * beta)))
 _softplus.defjvp(*_softplus.vjps)
@@ -158,6 +161,7 @@ def _gelu_x(g, ans, x, *, approximate):
     return g * (cdf + x * density)
 
 
+_gelu.defapart()
 _gelu.defvjp(_gelu_x)
 _gelu.defjvp(_gelu_x)
 _gelu.defsaved("x")
@@ -194,6 +198,7 @@ def hardtanh_vjp(g, x, *, min_val, max_val):
     return run("hardtanh_vjp", g, x, min_val, max_val)
 
 
+_hardtanh.defapart()
 _hardtanh.defvjp(lambda g, ans, x, **bounds: hardtanh_vjp(g, x, **bounds))
 _hardtanh.defjvp(*_hardtanh.vjps)
 _hardtanh.defsaved("x")

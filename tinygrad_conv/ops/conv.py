@@ -29,12 +29,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ..arguments import PADDING_MODES, misplaced, one_of, sizes, whole
 from ..kernels.geometry import Geometry, brief, conv_geometry, transposed_geometry
 from ..kernels.table import run
 from ..operands import as_floats
 from ..primitive import FIXED, primitive
-from ..tensor import Tensor
+from ..tensor import Tensor, share
 from .padding import pad
 from .reduce import sum as _sum
 from .shape import reshape, transpose
@@ -83,6 +85,27 @@ _conv_transpose2d.defjvp(
     lambda t, ans, g, w, b=None, *, geometry: _conv_transpose2d(g, t, geometry=geometry),
     lambda t, ans, g, w, b, *, geometry: reshape(t, (1, -1, 1, 1)))
 _conv2d_weight.defjvp("same", "same")
+
+WORTH_A_CALL = 200_000  # multiply-adds of an example, above which it gets a call of its own
+
+
+def _weight_by_example(g: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
+    """(N, O, C/groups, KH, KW): an example a call, or small ones as groups of channels of one image."""
+    n, images = len(x), (g._data, x._data)
+    if g.size * math.prod(geometry.kernel) * (x.shape[1] // geometry.groups) > n * WORTH_A_CALL:
+        return share(np.stack([run("weight_adjoint", *[a[i:i + 1] for a in images], geometry)
+                               for i in range(n)]))
+    folded = [a.reshape(1, n * a.shape[1], *a.shape[2:]) for a in images]          # (1, N*C, H, W)
+    dw = run("weight_adjoint", *folded, replace(geometry, groups=n * geometry.groups))
+    return share(dw.reshape(n, g.shape[1], *dw.shape[1:]))
+
+
+_conv2d.defapart()
+_conv_transpose2d.defapart()
+_conv2d.defexamples(w=lambda g, ans, x, w, b=None, *, geometry: _weight_by_example(g, x, geometry),
+                    b=lambda g, ans, x, w, b, *, geometry: _sum(g, axis=(2, 3)))
+_conv_transpose2d.defexamples(w=lambda u, ans, g, w, b=None, *, geometry: _weight_by_example(g, u, geometry),
+                              b=lambda u, ans, g, w, b, *, geometry: _sum(u, axis=(2, 3)))
 
 # What a reader of the tape asks. The sums are those of the derivation; products with padding count.
 _SUM_Y, _SUM_DX, _SUM_DW = "summed over c, kh, kw", "summed over o, kh, kw", "summed over n, oh, ow"

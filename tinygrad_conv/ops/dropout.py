@@ -17,6 +17,7 @@ def _dropout(x, mask):
     return x * mask
 
 
+_dropout.defapart()
 _dropout.defvjp(lambda g, ans, x, mask: _dropout(g, mask),
                 lambda g, ans, x, mask: _dropout(g, x))
 _dropout.defjvp("same", "same")

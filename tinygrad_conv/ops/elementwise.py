@@ -42,6 +42,7 @@ def unary(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]
         return fn(x)
     op = row(op, name, fn, doc, vjps)
     op.defjvp(*vjps)  # entry by entry: the Jacobian is diagonal, J t is Jᵀ t
+    op.defapart()
     return op
 
 
@@ -148,6 +149,7 @@ def _clip(x, *, min, max):
     return np.clip(x, min, max)
 
 
+_clip.defapart()
 _clip.defvjp(lambda g, ans, x, *, min, max: where(x == ans, g, 0.0))
 _clip.defjvp(*_clip.vjps)
 
@@ -175,6 +177,7 @@ def _astype(x, *, dtype):
     return x.astype(dtype, copy=False)
 
 
+_astype.defapart()
 _astype.defvjp(lambda g, ans, x, *, dtype: _astype(g, dtype=x.dtype))
 _astype.defjvp("same")
 

@@ -16,6 +16,7 @@ from ..kernels.table import run
 from ..operands import tensors_of
 from ..primitive import primitive
 from ..tensor import Tensor, share
+from .reduce import sum as _sum
 from .shape import _reshape, _transpose, expand_dims
 
 Shape = tuple[int, ...]
@@ -81,9 +82,15 @@ def _matmul_y(g, ans, x, y):
     return matmul(_t(x), g)                                       # (..., K, M) @ (..., M, N)
 
 
+def _by_example(x: Tensor) -> Tensor:
+    """(N, ..., K) as (N, rows, K)."""
+    return _reshape(x, shape=(len(x), math.prod(x.shape[1:-1]), x.shape[-1]))
+
+
 matmul.defvjp(_matmul_x, _matmul_y)
 matmul.defjvp("same", "same")
 matmul.defsaved("x", "y")
+matmul.defexamples(y=lambda g, ans, x, y: matmul(_t(_by_example(x)), _by_example(g)) if y.ndim == 2 else None)
 matmul.defcost(lambda ans, x, y: math.prod(ans) * x[-1])
 
 
@@ -109,6 +116,9 @@ _linear.defjvp(lambda t, ans, x, w, b=None: _linear(t, w),
                lambda t, ans, x, w, b=None: _linear(x, t),
                lambda t, ans, x, w, b: t)
 _linear.defsaved("x", "w")
+_linear.defapart()
+_linear.defexamples(w=lambda g, ans, x, w, b=None: matmul(_t(_by_example(g)), _by_example(x)),
+                    b=lambda g, ans, x, w, b: _sum(_by_example(g), axis=1))
 _linear.defcost(lambda ans, x, w, b=(): math.prod(ans) * x[-1])
 _linear.defnotes(x="summed over the outputs", w="summed over the samples", b="summed over the samples")
 

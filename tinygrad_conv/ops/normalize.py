@@ -105,8 +105,17 @@ normalize_adjoint.defjvp(
     "same", _normalize_adjoint_x_jvp,
     lambda t, ans, g, x, w, *, axes, eps, shape:
         (normalize_adjoint(g, x, t, axes=axes, eps=eps, shape=shape)[0], None, None))
+def _normalize_by_example(which, t, g, x, w, axes, eps):
+    own = t.shape[1:] if t.ndim == x.ndim else t.shape
+    rows = (len(x), *[1] * (x.ndim - 1 - len(own)), *own)
+    return normalize_adjoint(g[0], x, w, axes=axes, eps=eps, shape=rows)[which]
+
+
 normalize.defbroadcast()
 normalize.defsaved("x", "w", "b")
+normalize.defexamples(
+    w=lambda g, ans, x, w, b, *, axes, eps: _normalize_by_example(1, w, g, x, w, axes, eps),
+    b=lambda g, ans, x, w, b, *, axes, eps: _normalize_by_example(2, b, g, x, w, axes, eps))
 normalize.defvjp_joint(_normalize_vjp)
 normalize_adjoint.defvjp_joint(_normalize_adjoint_vjp)
 

@@ -140,6 +140,8 @@ def max_unpool2d_pick(u, indices):
     return planes.pick_put(u, indices)
 
 
+for pooling in (_max_pool2d, _avg_pool2d, _adaptive_avg_pool2d):
+    pooling.defapart()
 _adaptive_avg_pool2d.defvjp(
     lambda g, ans, x, *, output_size: adaptive_avg_pool2d_spread(g, size=x.shape[2:]))
 _adaptive_avg_pool2d.defsaved()

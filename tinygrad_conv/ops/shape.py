@@ -27,6 +27,7 @@ def _reshape(x, *, shape):
 _reshape.defvjp(lambda g, ans, x, *, shape: _reshape(g, shape=x.shape))
 _reshape.defjvp("same")
 _reshape.defsaved()
+_reshape.defapart()
 
 
 def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
