@@ -11,8 +11,9 @@ import numpy as np
 from .arguments import instance
 from .autodiff import vjp
 from .core import Fixed
+from .hooks import key_of
 from .primitive import Node, primitive
-from .pullback import _key, check_usable
+from .pullback import check_usable
 from .state import is_recording, recording, tick
 from .tape import reach, revive
 from .tensor import Tensor, share
@@ -30,7 +31,7 @@ class Calls:
         self.values: Any = [t._data for t in outputs.values()]  # until the tape has taken them
         needed = {*outputs}
         for node in reversed(nodes):
-            keys = [_key(t) for t in node.inputs]
+            keys = [key_of(t) for t in node.inputs]
             last = {*keys} - needed  # what no later call uses
             needed |= last
             self.steps.append((node.primitive, keys, node.params, node.order, last))
@@ -80,7 +81,7 @@ def _from_outside(nodes: Sequence[Node], start: int, given: dict[Any, Tensor]) -
     found: dict[Any, Any] = {}
     for t in (t for node in nodes for t in node.inputs):
         if t.node is None or t.node.order < start:
-            key = _key(t)
+            key = key_of(t)
             found[key] = given[key] if key in given else t if isinstance(t, Tensor) else found.get(key)
     return found
 
@@ -115,7 +116,7 @@ def checkpoint(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     instance(f, Callable, "checkpoint", "a function")
     start, y = tick(), f(*args, **kwargs)
     found = leaves(y)
-    outputs = {_key(t): t for t in found
+    outputs = {key_of(t): t for t in found
                if isinstance(t, Tensor) and t.node is not None and t.node.order > start}
     if not outputs:
         return y
@@ -123,13 +124,13 @@ def checkpoint(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     nodes = [reached[number][0].node for number in sorted(reached) if number > start]
     for node in nodes:
         check_usable(node)
-    given = {_key(t): t for t in leaves((args, kwargs)) if isinstance(t, Tensor) and t.requires_grad}
+    given = {key_of(t): t for t in leaves((args, kwargs)) if isinstance(t, Tensor) and t.requires_grad}
     outside = _from_outside(nodes, start, given)
     if any(t is None for t in outside.values()):
         revive(outputs.values())
         outside = _from_outside(nodes, start, given)
     calls = Calls(nodes, outside, outputs)
-    keys = [_key(t) if isinstance(t, Tensor) else None for t in found]
+    keys = [key_of(t) if isinstance(t, Tensor) else None for t in found]
     rest = [EMPTY if key in outputs else t for key, t in zip(keys, found)]
     y = rebuilt(y, [EMPTY] * len(found))
     del found, outputs, reached, nodes, args, kwargs, given, node  # what is left is the tape's alone

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from . import ops
+from .hooks import key_of
 from .primitive import Node
-from .pullback import _fit, _key, check_usable, pull, vjp_arguments
+from .pullback import _fit, check_usable, pull, vjp_arguments
 from .state import State, current, enter, recording
 from .tape import Made, reach
 from .tensor import Tensor, share
@@ -88,14 +89,14 @@ def push(outputs: Sequence[Tensor], targets: Sequence[Tensor],
     Runs under the recording flag as it stands. Changes no tensor.
     """
     before, calls = current(), reach(outputs)
-    known: dict[Any, Tensor] = {_key(t): tangent for t, tangent in zip(targets, tangents)}
+    known: dict[Any, Tensor] = {key_of(t): tangent for t, tangent in zip(targets, tangents)}
     try:
         enter(State(before.recording, before.calls, before, True))
         for number in sorted(calls):
             made = calls[number][0]
             node: Any = made.node
-            moved = {i: known[_key(x)] for i, x in enumerate(node.inputs)
-                     if x._requires_grad and _key(x) in known}
+            moved = {i: known[key_of(x)] for i, x in enumerate(node.inputs)
+                     if x._requires_grad and key_of(x) in known}
             if not moved:
                 continue
             check_usable(node)
@@ -106,4 +107,4 @@ def push(outputs: Sequence[Tensor], targets: Sequence[Tensor],
                     known[number if node.values is None else (number, i)] = t
     finally:
         enter(before)
-    return [known.get(_key(t)) for t in outputs]
+    return [known.get(key_of(t)) for t in outputs]
