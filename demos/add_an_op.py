@@ -83,7 +83,8 @@ def main() -> None:
     for act, op in enumerate((softplus_of_mine, peak, winograd), 1):
         print(f"Act {act}. {tg.certify(op)}\n")
     x = tg.tensor(np.linspace(-2.0, 2.0, 6), requires_grad=True)
-    print("The tape of softplus_of_mine:", *repr(tg.tape(x.softplus_of_mine().sum())).splitlines(), sep="\n  ")
+    print("The tape of softplus_of_mine:", *repr(tg.tape(x.softplus_of_mine().sum())).splitlines(),
+          sep="\n  ")
     print(f"\nAct 3 with the filters' gradient turned by 180 degrees. {mistaken()}")
 
 
