@@ -398,3 +398,14 @@ def test_backward_hooks_are_seen_on_the_tape_and_nothing_else_is():
     assert [entry.node.primitive.name for entry in tg.tape(layer(x))] == ["backward_hook", *ops, "backward_hook"]
     assert "told" not in tg.draw(layer(x)).dot
     assert "%2 = backward_hook(%1, told=ReLU) -> float32[2]" in str(tg.tape(layer(x)))
+
+
+def test_a_tangent_calls_no_hooks():
+    net, seen = nn.Linear(3, 2, rng=np.random.default_rng(0)), []
+    net.register_full_backward_hook(lambda *call: seen.append(call))
+    x, t = tg.tensor([[1.0, 2.0, 3.0]]), tg.tensor([[0.0, 1.0, 0.0]])
+    y, moved = tg.jvp(net, (x,), (t,))
+    np.testing.assert_allclose(moved.data, net.weight.data[:, 1:2].T, rtol=1e-6)
+    assert seen == []
+    tg.grad(lambda x: net(x).sum())(x)
+    assert len(seen) == 1
