@@ -166,7 +166,7 @@ def adjoint(call: Call) -> Iterator[Finding]:
         tangents = [share(s if m == k else np.zeros_like(s)) for m, s in enumerate(v)]
         along = [t.data for t in jvp(call, [*map(share, call.values)], tangents)[1]]
         left, right = [float(np.sum(a * b)) for a, b in zip(g, along)], float(np.sum(back * step))
-        size = sum([float(np.sum(np.abs(a * b))) for a, b in zip(g, along)]) + float(np.sum(np.abs(back * step)))
+        size = sum([float(np.sum(np.abs(a * b))) for a, b in ((back, step), *zip(g, along))])
         if np.isfinite(size) and not abs(sum(left) - right) <= 10 * EXACT * size:
             yield _of(call, i, f": <g, J v> is {sum(left):.10g}, but <J'g, v> is {right:.10g}")
 
