@@ -112,6 +112,16 @@ def test_kernels_of_the_op_are_compared(with_a_wrong_kernel):
     assert failed.name == "kernels agree" and "'of a test' gives another result" in str(failed.failures[0])
 
 
+def test_a_registered_jvp_is_compared_with_the_vjp():
+    op = primitive(lambda x, w: x * w, lambda g, ans, x, w: g * w, lambda g, ans, x, w: g * x)
+    op.defjvp("same", lambda t, ans, x, w: t * x * 2.0)
+    certificate = tg.certify(op, [(X, W)])
+    (failed,) = [check for check in certificate.checks if not check.ok]
+    assert failed.name == "<g, Jv> = <J'g, v>" and "argument 1 (w): <g, J v> is" in str(failed.failures[0])
+    op.defjvp("same", lambda t, ans, x, w: t * x)
+    assert tg.certify(op, [(X, W)]).ok
+
+
 FAILING = {
     "VJP = differences": (primitive(lambda x: x ** 3, lambda g, ans, x: 6.0 * g * x * x), [(X,)], "by the VJP (ratio 2)"),
     "None = no slope": (primitive(lambda x, w: x * w, lambda g, ans, x, w: g * w, None), [(X, W)], "argument 1 (w) is registered to have no"),

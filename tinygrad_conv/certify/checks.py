@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..autodiff import vjp
+from ..autodiff import jvp
 from ..gradcheck import EXACT, Case, direction, ratio
 from ..kernels.table import kernels, use_kernels
 from ..primitive import Primitive
@@ -157,20 +157,18 @@ def second_order(call: Call) -> Iterator[Finding]:
 
 
 def adjoint(call: Call) -> Iterator[Finding]:
-    """<g, J v> = <J'g, v>, where J v comes of transposing the VJP once more."""
+    """<g, J v> = <J'g, v>: the JVP, registered or derived from the VJP, is its transpose."""
     if not (call.active and call.outputs):
         return
     g, rng = _cotangents(call), np.random.default_rng(2)
     v = [direction(x.shape, rng) for x in call.values]
-    inputs = [share(x.copy()) for x in call.values]
-    pulled, transposed = vjp(lambda *g: vjp(call, *inputs)[1](*g), *map(share, g))
-    jv = [t.data for t in transposed(*map(share, v))]
-    left = [float(np.sum(a * b)) for a, b in zip(g, jv)]
-    right = [float(np.sum(a.data * b)) for a, b in zip(pulled, v)]
-    size = sum([float(np.sum(np.abs(a * b))) for a, b in zip(g, jv)]) + sum(
-        [float(np.sum(np.abs(a.data * b))) for a, b in zip(pulled, v)])
-    if np.isfinite(size) and not abs(sum(left) - sum(right)) <= 10 * EXACT * size:
-        yield Finding(call.number, f"<g, J v> is {sum(left):.10g}, but <J'g, v> is {sum(right):.10g}")
+    for k, (i, back, step) in enumerate(zip(call.active, call.pull(g), v)):
+        tangents = [share(s if m == k else np.zeros_like(s)) for m, s in enumerate(v)]
+        along = [t.data for t in jvp(call, [*map(share, call.values)], tangents)[1]]
+        left, right = [float(np.sum(a * b)) for a, b in zip(g, along)], float(np.sum(back * step))
+        size = sum([float(np.sum(np.abs(a * b))) for a, b in ((back, step), *zip(g, along))])
+        if np.isfinite(size) and not abs(sum(left) - right) <= 10 * EXACT * size:
+            yield _of(call, i, f": <g, J v> is {sum(left):.10g}, but <J'g, v> is {right:.10g}")
 
 
 # ----- arrays -----
