@@ -12,12 +12,12 @@ from demos.program import plainly, whole, with_folder
 
 
 def networks(rng: np.random.Generator) -> tuple[nn.Module, nn.Module]:
-    """Sixteen random numbers become an image; an image becomes a score."""
+    """Sixteen random numbers become an image; an image, smoothly, a score."""
     make = nn.Sequential(nn.ConvTranspose2d(16, 32, 4, rng=rng), nn.ReLU(),                        # 4x4
                          nn.ConvTranspose2d(32, 32, 4, stride=2, padding=1, rng=rng), nn.ReLU(),   # 8x8
                          nn.Conv2d(32, 1, 3, padding=1, rng=rng), nn.Sigmoid())
-    critic = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1, rng=rng), nn.LeakyReLU(0.2),
-                           nn.Conv2d(16, 32, 4, stride=2, padding=1, rng=rng), nn.LeakyReLU(0.2),
+    critic = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1, rng=rng), nn.SiLU(),
+                           nn.Conv2d(16, 32, 4, stride=2, padding=1, rng=rng), nn.SiLU(),
                            nn.Flatten(), nn.Linear(512, 1, rng=rng))
     return make, critic
 

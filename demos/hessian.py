@@ -9,6 +9,7 @@ import numpy as np
 import nn
 import tinygrad_conv as tg
 from demos.program import folder, plainly
+from demos.trained import train
 
 
 def smooth_cnn(rng: np.random.Generator) -> nn.Module:
@@ -46,7 +47,7 @@ def main() -> None:
     loader = nn.data.DataLoader(data, 32, shuffle=True, rng=rng)
     figure, (spectrum, slices) = charts(2)
     for epochs in (0, 12):
-        nn.fit(model, loader, epochs=epochs, optimizer=nn.AdamW(model.parameters(), 5e-3), callbacks=())
+        train(model, loader, epochs, nn.AdamW(model.parameters(), 5e-3))
         loss, gradient, hvp, here = landscape(model, *data[:])
         operator = LinearOperator((here.size, here.size), hvp, dtype=here.dtype)
         values, vectors = eigsh(operator, 12, which="LA", v0=np.ones(here.size))

@@ -56,8 +56,8 @@ def main() -> None:
     end = time.perf_counter()
     print(f"a CNN that reads {accuracy:.1%} of the test digits; 64 gradients in one pass "
           f"{1e3 * (between - began):.0f} ms, one by one {1e3 * (end - between):.0f} ms,\nwhich differ by "
-          f"{np.abs(together - apart).max():.0e}; the change of an image's loss after a step on another, and "
-          f"what the gradients say:")
+          f"{np.abs(together - apart).max():.0e}. The loss of an image changes after a step on another as "
+          f"the gradients\nsay; correlation over some of them:")
     figure = Figure(figsize=(12, 3.9), layout="constrained")
     for row, i, answer in zip(figure.subplots(3, 13), wrong[1:4], said[1:4]):
         x, y = test[[i]]
@@ -69,8 +69,7 @@ def main() -> None:
             axes.title.set_color("C2" if scores[j] > 0 else "C3")
         tried, before = order[::48], loss(model, x, y)
         change = [loss_after_a_step(model, train[[j]], x, y) - before for j in tried]
-        alike = np.corrcoef(-STEP * scores[tried], change)[0, 1]
-        print(f"image {i}, is {y[0]}, said {answer}: correlation over {len(tried)} others {alike:.5f}")
+        print(f"test image {i}, a {y[0]}: {np.corrcoef(-STEP * scores[tried], change)[0, 1]:.5f}")
     without = [loss(digits_cnn(epochs=4, without=some)[0], x, y) for some in (order[:30], order[-30:])]
     print(f"its loss is {before:.2f}; learnt anew without the 30 training images that help it most "
           f"{without[0]:.2f},\nwithout the 30 that harm it most {without[1]:.2f}")

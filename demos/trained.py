@@ -9,6 +9,13 @@ import nn
 from demos.train import lenet
 
 
+def train(model: nn.Module, loader: nn.data.DataLoader, epochs: int, optimizer: nn.Optimizer,
+          schedule: nn.Schedule | None = None) -> None:
+    """Some epochs without a word; Ctrl-C ends the program, not the training alone."""
+    if nn.fit(model, loader, epochs=epochs, optimizer=optimizer, schedule=schedule, callbacks=()).interrupted:
+        raise KeyboardInterrupt
+
+
 def digits_cnn(epochs: int = 6, without: Sequence[int] = ()) -> tuple[nn.Module, float]:
     """The network, trained on all training images but some, and its accuracy on the test images."""
     rng = np.random.default_rng(0)
@@ -18,6 +25,6 @@ def digits_cnn(epochs: int = 6, without: Sequence[int] = ()) -> tuple[nn.Module,
     loader = nn.data.DataLoader(nn.data.Dataset(*data[used]), 32, shuffle=True, rng=rng)
     optimizer = nn.AdamW(model.parameters(), 2e-3)
     schedule = nn.OneCycleLR(optimizer, 2e-3, total_steps=epochs * len(loader) + 1)
-    nn.fit(model, loader, epochs=epochs, optimizer=optimizer, schedule=schedule, callbacks=())
+    train(model, loader, epochs, optimizer, schedule)
     accuracy = nn.evaluate(model, nn.data.DataLoader(nn.data.digits("test"), 355))["accuracy"]
     return model.eval(), accuracy
