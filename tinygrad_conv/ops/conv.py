@@ -29,6 +29,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ..arguments import PADDING_MODES, misplaced, one_of, sizes, whole
 from ..kernels.geometry import Geometry, brief, conv_geometry, transposed_geometry
 from ..kernels.table import run
@@ -109,6 +111,44 @@ def _transposed_label(g: Any, w: Any, b: Any = None, *, geometry: Geometry) -> s
 
 
 _conv_transpose2d.deflabel(_transposed_label)
+
+
+# ----- in ONNX, whose pads come as (top, left, bottom, right), none below 0 -----
+
+
+def bordered(to, x, sides, value):
+    """x with these cells before and after its last axes, fewer where negative; itself if there are none."""
+    if not np.any(sides):
+        return x
+    return to("Pad", x, np.array(((0, 0), (0, 0), *sides), np.int64).T.ravel(), value)
+
+
+def _conv_export(to, x, w, b=None, *, geometry):
+    pads = np.array(geometry.padding)
+    return to("Conv", bordered(to, x, np.minimum(pads, 0), x.dtype.type(0)), w, b, kernel_shape=geometry.kernel,
+              strides=geometry.stride, dilations=geometry.dilation, group=geometry.groups,
+              pads=np.maximum(pads, 0).T.ravel().tolist())
+
+
+def _transposed_export(to, g, w, b=None, *, geometry):
+    """Where cells are added in front, which ONNX cannot, they are added to the result, and then the bias."""
+    pads = np.maximum(geometry.padding, 0)
+    made = [(n - 1) * s + span for n, s, span in zip(geometry.out, geometry.stride, geometry.spans)]
+    front = np.maximum(-np.array(geometry.padding)[:, 0], 0)
+    behind = np.array(geometry.size) - made + pads.sum(1) - front
+    plain = not front.any() and all(0 <= n < max(s, d) for n, s, d in zip(
+        behind, geometry.stride, geometry.dilation))
+    y = to("ConvTranspose", g, w, b if plain else None, kernel_shape=geometry.kernel, strides=geometry.stride,
+           dilations=geometry.dilation, group=geometry.groups, pads=pads.T.ravel().tolist(),
+           output_padding=behind.tolist() if plain else None)
+    if plain:
+        return y
+    y = bordered(to, y, np.stack([front, behind], 1), g.dtype.type(0))
+    return y if b is None else to("Add", y, to("Reshape", b, np.array((1, -1, 1, 1))))
+
+
+_conv2d.defexport(_conv_export)
+_conv_transpose2d.defexport(_transposed_export)
 
 
 def as_images(op: str, x: Tensor, axes: str) -> Tensor:
