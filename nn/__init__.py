@@ -57,4 +57,5 @@ if _typing.TYPE_CHECKING:
 for _part in ("layers", "optim", "train"):
     _tg.advice.late(f"{__name__}.{_part}", {}, _advice.NAMES, __all__, "nn.{}")
 _tg.advice.late(f"{__name__}.init", {}, _advice.INIT, [name[:-1] for name in vars(init)], "nn.init.{}_")
-_tg.advice.late(__name__, {"draw": "drawing", "Summary": "summary", "summary": "summary", "onnx": ""}, _advice.NAMES)
+_tg.advice.late(__name__, {"draw": "drawing", "Summary": "summary", "summary": "summary", "onnx": ""},
+                _advice.NAMES)

@@ -51,7 +51,7 @@ def trained(model, x):
     model.train()
     with tg.no_grad():
         model(tg.tensor(x))
-    for name, t in model._state().items():
+    for t in model._state().values():
         if t.dtype.kind == "f" and t.ndim == 1:
             t.mutate()[...] += rng.uniform(0.1, 0.3, t.shape)
     return model

@@ -10,9 +10,9 @@ OPSET = 20  # of 2023: the first with Gelu
 
 @dataclass(frozen=True)
 class Length:
-    """The length of an axis that follows the batch: `times` the number of samples, or None if it is no multiple.
+    """The length of an axis that follows the batch: `times` the number of samples, None if it is no multiple.
 
-    It is no number: a rule that computes with it fails, instead of writing down that of one batch.
+    It is no number: a rule that computes with it fails, instead of writing down the length of one batch.
     """
 
     times: int | None
@@ -33,8 +33,8 @@ class Value(str):
 class Graph:
     """Nodes and constants, in order; called to add a node (see `Primitive.defexport`).
 
-    `scope` begins the names of what is made; `ans` is the result of the call that is being written, of several
-    a tuple; `batch` is an input whose first axis is the batch.
+    `scope` begins the names of what is made; `ans` is the result of the call that is being written, or a
+    tuple of several; `batch` is an input whose first axis is the batch.
     """
 
     def __init__(self, library: Any, names: Sequence[str]) -> None:
@@ -60,8 +60,8 @@ class Graph:
         """An array, written down under that name."""
         array = np.asarray(array, order="C")
         if array.dtype == object:
-            raise TypeError(f"a length that follows the batch is not a constant, got {array.tolist()}; make an "
-                            f"input of a shape with to.sizes(shape)")
+            raise TypeError(f"a length that follows the batch is not a constant, got {array.tolist()}; "
+                            f"to.sizes(shape) makes an input of a shape that holds one")
         self.constants.append(self.library.numpy_helper.from_array(array, name))
         return Value(name, array.shape, array.dtype)
 
@@ -90,7 +90,7 @@ class Graph:
             if not isinstance(n, Length):
                 parts.append(np.array([n], np.int64))
             elif n.times is None:
-                raise ValueError(f"a length follows the batch, but is no multiple of it, in the shape {shape}")
+                raise ValueError(f"a length in {shape} follows the batch, but is no multiple of it")
             else:
                 parts.append(rows if n.times == 1 else self("Mul", rows, np.array([n.times], np.int64)))
         return self("Concat", *parts, axis=0)

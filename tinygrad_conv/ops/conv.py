@@ -113,21 +113,26 @@ def _transposed_label(g: Any, w: Any, b: Any = None, *, geometry: Geometry) -> s
 _conv_transpose2d.deflabel(_transposed_label)
 
 
-# ----- in ONNX, whose pads come as (top, left, bottom, right), none below 0 -----
+# ----- in ONNX, where pads are (top, left, bottom, right) and none is below 0 -----
 
 
 def bordered(to, x, sides, value):
-    """x with these cells before and after its last axes, fewer where negative; itself if there are none."""
+    """x with so many cells before and after each of its last axes, fewer where negative."""
     if not np.any(sides):
         return x
     return to("Pad", x, np.array(((0, 0), (0, 0), *sides), np.int64).T.ravel(), value)
 
 
+def windows(geometry, pads):
+    """The attributes of Conv, ConvTranspose and the pools."""
+    return {"kernel_shape": geometry.kernel, "strides": geometry.stride, "dilations": geometry.dilation,
+            "pads": pads.T.ravel().tolist()}
+
+
 def _conv_export(to, x, w, b=None, *, geometry):
     pads = np.array(geometry.padding)
-    return to("Conv", bordered(to, x, np.minimum(pads, 0), x.dtype.type(0)), w, b, kernel_shape=geometry.kernel,
-              strides=geometry.stride, dilations=geometry.dilation, group=geometry.groups,
-              pads=np.maximum(pads, 0).T.ravel().tolist())
+    return to("Conv", bordered(to, x, np.minimum(pads, 0), x.dtype.type(0)), w, b, group=geometry.groups,
+              **windows(geometry, np.maximum(pads, 0)))
 
 
 def _transposed_export(to, g, w, b=None, *, geometry):
@@ -138,9 +143,8 @@ def _transposed_export(to, g, w, b=None, *, geometry):
     behind = np.array(geometry.size) - made + pads.sum(1) - front
     plain = not front.any() and all(0 <= n < max(s, d) for n, s, d in zip(
         behind, geometry.stride, geometry.dilation))
-    y = to("ConvTranspose", g, w, b if plain else None, kernel_shape=geometry.kernel, strides=geometry.stride,
-           dilations=geometry.dilation, group=geometry.groups, pads=pads.T.ravel().tolist(),
-           output_padding=behind.tolist() if plain else None)
+    y = to("ConvTranspose", g, w, b if plain else None, group=geometry.groups,
+           output_padding=behind.tolist() if plain else None, **windows(geometry, pads))
     if plain:
         return y
     y = bordered(to, y, np.stack([front, behind], 1), g.dtype.type(0))

@@ -96,7 +96,8 @@ for _op in (identity, neg, add, sub):
     _op.defsaved()
 mul.defsaved("x", "y")
 div.defsaved("y", "ans")
-for _op, _name in ((identity, "Identity"), (neg, "Neg"), (add, "Add"), (sub, "Sub"), (mul, "Mul"), (div, "Div")):
+for _op, _name in ((identity, "Identity"), (neg, "Neg"), (add, "Add"), (sub, "Sub"), (mul, "Mul"),
+                   (div, "Div")):
     _op.defexport(_name)
 
 # ----- choosing; kinks and steps -----
@@ -131,7 +132,8 @@ where.defvjp(None,
 where.defjvp(*where.vjps)
 where.defsaved("condition")
 where.defbroadcast()
-where.defexport(lambda to, condition, x, y: to("Where", to("Cast", condition, to=np.dtype(bool)), x, y))
+where.defexport(lambda to, condition, x, y: to(
+    "Where", condition if condition.dtype == bool else to("Cast", condition, to=np.dtype(bool)), x, y))
 
 
 _zero = lambda g, ans, x: where(False, g, 0.0)  # of a step function, where it has a derivative
@@ -239,8 +241,8 @@ sqrt = real("sqrt", np.sqrt,
             "The square root. The derivative at 0 is infinite, but a zero cotangent stays 0, not nan.",
             lambda g, ans, x: sqrt_vjp(g, ans))
 sqrt.defsaved("ans")
-for _op, _name in ((exp, "Exp"), (log, "Log"), (sin, "Sin"), (cos, "Cos"), (tanh, "Tanh"), (sigmoid, "Sigmoid"),
-                   (erf, "Erf"), (sqrt, "Sqrt")):
+for _op, _name in ((exp, "Exp"), (log, "Log"), (sin, "Sin"), (cos, "Cos"), (tanh, "Tanh"),
+                   (sigmoid, "Sigmoid"), (erf, "Erf"), (sqrt, "Sqrt")):
     _op.defexport(_name)
 expm1.defexport(lambda to, x: to("Sub", to("Exp", x), x.dtype.type(1)))
 log1p.defexport(lambda to, x: to("Log", to("Add", x, x.dtype.type(1))))

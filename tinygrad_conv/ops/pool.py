@@ -21,7 +21,7 @@ from ..kernels.geometry import Geometry, pool_geometry
 from ..kernels.table import run
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
-from .conv import as_given, as_images, bordered
+from .conv import as_given, as_images, bordered, windows
 from .elementwise import astype
 from .reduce import mean
 from .shape import reshape
@@ -105,7 +105,8 @@ for pooling in (_max_pool2d, max_pool2d_scatter, max_pool2d_gather, max_pool2d_i
 
 
 def _windows_export(to, operator, x, geometry, value, **attributes):
-    """A pool whose windows end where they do, whatever the rounding; pads that ONNX refuses are cells."""
+    """A pool padded as far as its windows reach, so that no rounding matters; of more than ONNX takes as
+    padding, cells are made first."""
     pads, value = np.array(geometry.padding), x.dtype.type(value)
     x, size = bordered(to, x, np.minimum(pads, 0), value), geometry.size + np.minimum(pads, 0).sum(1)
     pads = np.maximum(pads, 0)
@@ -113,8 +114,7 @@ def _windows_export(to, operator, x, geometry, value, **attributes):
     pads[:, 1] = np.maximum(pads[:, 1], reach - size - pads[:, 0])
     if (pads >= np.array(geometry.kernel)[:, None]).any():
         x, pads = bordered(to, x, pads, value), np.zeros_like(pads)
-    return to(operator, x, kernel_shape=geometry.kernel, strides=geometry.stride, pads=pads.T.ravel().tolist(),
-              dilations=geometry.dilation, **attributes)
+    return to(operator, x, **windows(geometry, pads), **attributes)
 
 
 def _averages_export(to, x, *, geometry, **options):

@@ -340,7 +340,7 @@ _scatter_add.defjvp("same")
 
 
 def _getitem_export(to, x, *, index):
-    """Slices in one go, then one array along its axis; ONNX counts from the end and cuts off as NumPy does."""
+    """Slices in one go, then one array along its axis; ONNX counts negative places as NumPy does."""
     taken = sum(map(_axes_taken, index))
     rest = (slice(None),) * (len(x.shape) - taken)
     at = next((i for i, part in enumerate(index) if part is Ellipsis), len(index))
@@ -348,8 +348,8 @@ def _getitem_export(to, x, *, index):
     along = [part for part in index if part is not None]
     arrays = [(a, part) for a, part in enumerate(along) if isinstance(part, np.ndarray)]
     if len(arrays) > 1 or any(part.dtype == bool for _, part in arrays) or arrays and int in map(type, along):
-        raise NotImplementedError("getitem: an index with a mask, several arrays, or an array beside numbers has "
-                                  "no ONNX rule; write it as one index after the other, x[:, i][:, :, j]")
+        raise NotImplementedError("getitem: an index with a mask, several arrays, or an array beside numbers "
+                                  "has no ONNX rule; index one axis after the other, x[:, i][:, :, j]")
     cuts = []
     for a, part in enumerate(along):
         if type(part) is int:
@@ -357,8 +357,8 @@ def _getitem_export(to, x, *, index):
         elif isinstance(part, slice) and part != slice(None):
             step = 1 if part.step is None else part.step
             start, stop = (0, END) if step > 0 else (END, -END)
-            cuts.append((start if part.start is None else part.start, stop if part.stop is None else part.stop,
-                         a, step))
+            start = start if part.start is None else part.start
+            cuts.append((start, stop if part.stop is None else part.stop, a, step))
     y = to("Slice", x, *np.array(cuts, np.int64).T) if cuts else x
     y = to("Gather", y, arrays[0][1], axis=arrays[0][0]) if arrays else y
     numbers = [a for a, part in enumerate(along) if type(part) is int]
