@@ -87,11 +87,11 @@ def _inputs(x: Any, batch: str | None) -> list[tg.Tensor]:
 
 
 def _others(inputs: list[tg.Tensor], batch: str | None) -> list[tg.Tensor]:
-    """As many numbers like these, and one sample more."""
+    """Other numbers of that size, and twice as many samples and one more: N // 2 is another number too."""
     rng, made = np.random.default_rng(0), []
     for t in inputs:
         values = t.detach().numpy()
-        shape = values.shape if batch is None else (len(values) + 1, *values.shape[1:])
+        shape = values.shape if batch is None else (2 * len(values) + 1, *values.shape[1:])
         spread = np.std(values) if values.size else 0.0
         numbers = rng.standard_normal(shape) * (spread or 1.0)
         made.append(tg.tensor(numbers.astype(t.dtype), requires_grad=True))
@@ -180,8 +180,8 @@ class _Export:
                 missing.setdefault(node.primitive, node)
         if missing:
             found = ", ".join([f"{op.name} ({self._place(node)})" for op, node in missing.items()])
-            raise NotImplementedError(f"onnx.export: there is no export rule for {found}; give an op of your "
-                                      f"own one with op.defexport(rule), an ONNX operator's name or a function")
+            raise NotImplementedError(f"onnx.export: there is no export rule for {found}; an op of your own "
+                                      f"gets one by op.defexport(rule), an ONNX operator or a function")
 
     def _path(self, node: Any) -> str:
         """The path of the module that made the call."""
@@ -242,7 +242,7 @@ class _Export:
         if not _equal(array, z.detach().numpy()):
             raise ValueError(
                 f"onnx.export: {self.where} takes {array.dtype}{list(array.shape)} that differs from batch "
-                f"to batch, but is not on the tape: comparisons, argmax and detach() are not recorded, nor are "
+                f"to batch, but is not on the tape: comparisons, argmax and detach() are not recorded, nor "
                 f"numbers of .data, of generators or under no_grad(), nor what has the length of the batch")
         kept = name in self.state and _equal(array, self.state[name].detach().numpy())
         key = name if kept else ("constant", id(x))

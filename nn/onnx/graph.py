@@ -17,6 +17,10 @@ class Length:
 
     times: int | None
 
+    def __index__(self) -> int:
+        raise TypeError("a length that follows the batch is no number; to.sizes(shape) makes an input of a "
+                        "shape that holds one")
+
 
 class Value(str):
     """The name of a value, with its shape, in which a `Length` may be, and dtype."""
@@ -60,8 +64,7 @@ class Graph:
         """An array, written down under that name."""
         array = np.asarray(array, order="C")
         if array.dtype == object:
-            raise TypeError(f"a length that follows the batch is not a constant, got {array.tolist()}; "
-                            f"to.sizes(shape) makes an input of a shape that holds one")
+            array = array.astype(np.int64)  # which a length refuses
         self.constants.append(self.library.numpy_helper.from_array(array, name))
         return Value(name, array.shape, array.dtype)
 

@@ -136,13 +136,12 @@ def _conv_export(to, x, w, b=None, *, geometry):
 
 
 def _transposed_export(to, g, w, b=None, *, geometry):
-    """Where cells are added in front, which ONNX cannot, they are added to the result, and then the bias."""
+    """Cells that ONNX cannot add, in front or far behind, are added to the result, then the bias."""
     pads = np.maximum(geometry.padding, 0)
     made = [(n - 1) * s + span for n, s, span in zip(geometry.out, geometry.stride, geometry.spans)]
     front = np.maximum(-np.array(geometry.padding)[:, 0], 0)
     behind = np.array(geometry.size) - made + pads.sum(1) - front
-    plain = not front.any() and all(0 <= n < max(s, d) for n, s, d in zip(
-        behind, geometry.stride, geometry.dilation))
+    plain = not front.any() and all(0 <= n < s for n, s in zip(behind, geometry.stride))
     y = to("ConvTranspose", g, w, b if plain else None, group=geometry.groups,
            output_padding=behind.tolist() if plain else None, **windows(geometry, pads))
     if plain:

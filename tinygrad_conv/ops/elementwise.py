@@ -262,8 +262,6 @@ def div_no_nan(x, y):
 div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),
                   lambda g, ans, x, y: -div_no_nan(g * ans, y))
 div_no_nan.defjvp(*div_no_nan.vjps)
-div_no_nan.defexport(lambda to, x, y: to(
-    "Where", to("Equal", y, y.dtype.type(0)), x.dtype.type(0), to("Div", x, y)))
 
 _SHORT: dict[float, Callable[..., Any]] = {
     -1.0: np.reciprocal, 0.0: np.ones_like, 0.5: np.sqrt, 1.0: lambda x: x, 2.0: np.square,

@@ -358,7 +358,8 @@ def _getitem_export(to, x, *, index):
             step = 1 if part.step is None else part.step
             start, stop = (0, END) if step > 0 else (END, -END)
             start = start if part.start is None else part.start
-            cuts.append((start, stop if part.stop is None else part.stop, a, step))
+            full = part.stop is None or step > 0 and part.stop == x.shape[a]
+            cuts.append((start, stop if full else part.stop, a, step))
     y = to("Slice", x, *np.array(cuts, np.int64).T) if cuts else x
     y = to("Gather", y, arrays[0][1], axis=arrays[0][0]) if arrays else y
     numbers = [a for a, part in enumerate(along) if type(part) is int]
