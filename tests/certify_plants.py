@@ -26,7 +26,7 @@ WINDOWS = [pool._max_pool2d, pool.max_pool2d_scatter, pool.max_pool2d_gather, po
 PLACES = [pool._adaptive_avg_pool2d, pool.adaptive_avg_pool2d_spread, pool._adaptive_max_pool2d, pool.pick2d,
           pool.pile2d, pool._max_unpool2d, pool.max_unpool2d_pick]
 PRODUCTS = [linalg.matmul, linalg._linear, linalg._einsum]
-NORMS = [normalize.normalize, normalize.normalize_adjoint, normalize._standardize]
+NORMS = [normalize.normalize, normalize.normalize_adjoint, normalize._scale]
 SOFTMAXES = [activation._softmax, activation._log_softmax, activation.softmax_vjp, activation.log_softmax_vjp]
 OPS = [*CONVOLUTIONS, *WINDOWS, *PLACES, *PRODUCTS, *NORMS, *SOFTMAXES]
 
@@ -189,7 +189,7 @@ REMAINDER: list[tuple[str, Callable[..., Any], str]] = [
     ("last rows missing", without_remainder(True), "stride remainder dropped")]
 NONLINEAR = [(conv._conv2d, (0, 1)), (conv._conv_transpose2d, (0, 1)), (conv._conv2d_weight, (0, 1)),
              (linalg.matmul, (0, 1)), (linalg._linear, (0, 1)), (linalg._einsum, (0, 1)),
-             (normalize.normalize, (0, 1)), (normalize.normalize_adjoint, (0, 1, 2)), (normalize._standardize, (0, 1)),
+             (normalize.normalize, (0, 1)), (normalize.normalize_adjoint, (0, 1, 2)), (normalize._scale, (0, 1)),
              *[(op, (0,)) for op in SOFTMAXES[:2]], *[(op, (0, 1)) for op in SOFTMAXES[2:]]]
 
 
@@ -232,7 +232,7 @@ SPECIAL: list[tuple[Primitive, int, str, Callable[..., Any], str]] = [
     *[(linalg.matmul, i, "output for input", output_for_input(linalg.matmul, 1 - i), "output used for input") for i in (0, 1)],
     (normalize.normalize, 0, "output for input", output_for_input(normalize.normalize, 0), "output used for input"),
     (normalize.normalize, 1, "output for input", output_for_input(normalize.normalize, 0), "output used for input"),
-    (normalize._standardize, 1, "output for input", output_for_input(normalize._standardize, 0), "output used for input"),
+    (normalize._scale, 1, "output for input", output_for_input(normalize._scale, 0), "output used for input"),
     (activation._softmax, 0, "input for output", input_for_output, "output used for input"),
     (activation._log_softmax, 0, "input for output", input_for_output, "output used for input"),
     (activation.softmax_vjp, 0, "output for input", output_for_input(activation.softmax_vjp, 1), "output used for input"),

@@ -340,6 +340,13 @@ def test_what_is_written_between_layers(f, tmp_path):
     check(Function(f), images(3, 4, 5, 6), tmp_path)
 
 
+def test_what_only_another_domain_has(tmp_path, rule):
+    rule(lambda to, x: to("QuickGelu", x, domain="com.microsoft", alpha=1.0))
+    path, x = tmp_path / "net.onnx", images(2, 3)
+    nn.onnx.export(Function(cube), x, path)
+    np.testing.assert_allclose(run(path, x)[0], x / (1 + np.exp(-x)), rtol=1e-5)
+
+
 def test_several_inputs_and_outputs(tmp_path):
     class Net(nn.Module):
         def __init__(self):

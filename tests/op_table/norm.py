@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_conv.ops.dropout import _dropout
-from tinygrad_conv.ops.normalize import _standardize, normalize, normalize_adjoint
+from tinygrad_conv.ops.normalize import _scale, normalize, normalize_adjoint
 
 from .row import Row
 
@@ -75,12 +75,12 @@ def input_gradient(g, x, w, *, axes, eps):
     return out
 
 
-def standardizes(rng):
+def scales(rng):
     return [((rng.standard_normal(shape), *rng.standard_normal((3, shape[1])), rng.uniform(0.5, 2.0, shape[1])),
              {"eps": eps}) for shape, eps in [((5, 3), 1e-3), ((2, 3, 4), 0.0), ((4, 7, 12, 10), 0.5)]]
 
 
-def standardized(x, w, b, mean, var, *, eps):
+def scaled(x, w, b, mean, var, *, eps):
     w, b, mean, var = [np.reshape(t, (-1, *[1] * (x.ndim - 2))) for t in (w, b, mean, var)]
     return (x - mean) / np.sqrt(var + eps) * w + b
 
@@ -93,7 +93,7 @@ def dropouts(rng):
 ROWS = [
     Row(normalize, normalizes, normalized, linear=(1, 2)),
     Row(normalize_adjoint, adjoints, gradients, linear=(0, 2)),
-    Row(_standardize, standardizes, standardized, linear=(1, 2)),
+    Row(_scale, scales, scaled, linear=(0, 1, 2, 3)),
     Row(_dropout, dropouts, lambda x, mask: np.where(mask != 0, 2.0, 0.0) * x,
         linear=(0, 1)),
 ]

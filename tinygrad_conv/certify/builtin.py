@@ -246,6 +246,6 @@ def _norms() -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, d
 
 normalize.normalize.defsamples([(x, w, b, how) for x, _, w, b, how in _norms()])
 normalize.normalize_adjoint.defsamples([(g, x, w, {**how, "shape": w.shape}) for x, g, w, _, how in _norms()])
-normalize._standardize.defsamples([
+normalize._scale.defsamples([
     (_normal(*n), _normal(n[1]), _normal(n[1]), _normal(n[1]), _positive(n[1]), {"eps": 1e-3})
     for n in ((5, 3), (2, 3, 5), (3, 4, 5, 2))])

@@ -136,7 +136,7 @@ def _channels(t, ndim):
 
 
 @primitive
-def _standardize(x, w, b, mean, var, *, eps):
+def _scale(x, w, b, mean, var, *, eps):
     """w (x - mean) / sqrt(var + eps) + b by given statistics; each is (C,), a value for each channel of x."""
     r = 1.0 / np.sqrt(var.astype(np.float64) + eps)
     mean, r = (mean * r).astype(x.dtype), r.astype(x.dtype)
@@ -149,32 +149,32 @@ def _per_channel(t):
 
 
 def _xhat(x, mean, var, eps):
-    return _standardize(x, 1.0, 0.0, mean, var, eps=eps)
+    return _scale(x, 1.0, 0.0, mean, var, eps=eps)
 
 
-def _standardize_x(g, ans, x, w, b, mean, var, *, eps):
-    return _standardize(g, w, 0.0, 0.0, var, eps=eps)
+def _scale_x(g, ans, x, w, b, mean, var, *, eps):
+    return _scale(g, w, 0.0, 0.0, var, eps=eps)
 
 
-_standardize.defvjp(
-    _standardize_x,
+_scale.defvjp(
+    _scale_x,
     lambda g, ans, x, w, b, mean, var, *, eps: _per_channel(g * _xhat(x, mean, var, eps)),
     lambda g, ans, x, w, b, mean, var, *, eps: _per_channel(g),
     lambda g, ans, x, w, b, mean, var, *, eps: -_per_channel(g) * w * (var + eps) ** -0.5,
     lambda g, ans, x, w, b, mean, var, *, eps:
         _per_channel(g * _xhat(x, mean, var, eps)) * w * (-0.5 / (var + eps)))
-_standardize.defjvp(
-    _standardize_x,
-    lambda t, ans, x, w, b, mean, var, *, eps: _standardize(x, t, 0.0, mean, var, eps=eps))
-_standardize.defsaved("x", "w", "mean", "var")
+_scale.defjvp(
+    _scale_x,
+    lambda t, ans, x, w, b, mean, var, *, eps: _scale(x, t, 0.0, mean, var, eps=eps))
+_scale.defsaved("x", "w", "mean", "var")
 
 
-def _standardize_export(to, x, w, b, mean, var, *, eps):
+def _scale_export(to, x, w, b, mean, var, *, eps):
     w, b = [t if t.shape else to("Expand", t, np.array(mean.shape)) for t in (w, b)]
     return to("BatchNormalization", x, w, b, mean, var, epsilon=eps)
 
 
-_standardize.defexport(_standardize_export)
+_scale.defexport(_scale_export)
 
 
 def _checked(op: str, x: Any, least: int, weight: Any) -> Tensor:
@@ -216,7 +216,7 @@ def _by_channel(op: str, x: Any, per_sample: bool, running: dict[str, Any], weig
         statistics = [share(t._data.copy()) for t in running.values()]
         for t, of in zip(statistics, running.values()):
             t.name = of.name
-        return _standardize(x, weight, bias, *statistics, eps=eps)
+        return _scale(x, weight, bias, *statistics, eps=eps)
     if momentum is not None or counted is None:
         momentum = number(momentum, op, "momentum", 0, 1)
     axes = tuple(range(2, x.ndim)) if per_sample else (0, *range(2, x.ndim))
