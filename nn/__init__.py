@@ -48,14 +48,16 @@ __all__ = [
     "ReLU", "ReLU6", "ReduceLROnPlateau", "SELU", "SGD", "Schedule", "Sequential", "SequentialLR",
     "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh",
     "capture", "clip_grad_norm_", "draw", "evaluate", "fit", "functional_call", "load", "no_decay",
-    "per_example_grads", "save", "summary", "data", "init",
+    "per_example_grads", "save", "summary", "data", "init", "onnx",
 ]
 
 if _typing.TYPE_CHECKING:
+    from . import onnx
     from .drawing import draw
     from .summary import Summary, summary
 
 for _part in ("layers", "optim", "train"):
     _tg.advice.late(f"{__name__}.{_part}", {}, _advice.NAMES, __all__, "nn.{}")
 _tg.advice.late(f"{__name__}.init", {}, _advice.INIT, [name[:-1] for name in vars(init)], "nn.init.{}_")
-_tg.advice.late(__name__, {"draw": "drawing", "Summary": "summary", "summary": "summary"}, _advice.NAMES)
+_tg.advice.late(__name__, {"draw": "drawing", "Summary": "summary", "summary": "summary", "onnx": ""},
+                _advice.NAMES)

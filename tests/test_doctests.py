@@ -66,12 +66,14 @@ def examples(name: str) -> list[doctest.DocTest]:
 def test_examples(name):
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     report: list[str] = []
+    if name.startswith("nn.onnx"):
+        pytest.importorskip("onnx", reason="onnx is not installed: pip install 'tinygrad_conv[onnx]'")
     for test in examples(name):
         runner.run(test, out=report.append)
     assert not runner.failures, "".join(report)
 
 
-@pytest.mark.parametrize("package", [tg, tg.explain, nn, nn.data, nn.init],
+@pytest.mark.parametrize("package", [tg, tg.explain, nn, nn.data, nn.init, nn.onnx],
                          ids=lambda package: package.__name__)
 def test_every_public_function_and_class_is_documented_with_an_example(package):
     missing = []

@@ -166,6 +166,7 @@ class Primitive(Generic[P]):
         self.apart = False
         self.cost: Callable[..., int] | None = None
         self.label: Callable[..., str] | None = None
+        self.export: str | Callable[..., Any] | None = None
         self.notes: dict[str, str] = {}
         self.broadcasts = False
         self.samples: list[tuple[Any, ...]] = []
@@ -264,6 +265,30 @@ class Primitive(Generic[P]):
     def deflabel(self, label: Callable[..., str]) -> None:
         """What pictures write behind the op's name: `label(*inputs, **params)`, shapes not arrays."""
         self.label = label
+
+    def defexport(self, rule: str | Callable[..., Any]) -> None:
+        """How `nn.onnx.export` writes a call: the ONNX operator that takes the same inputs, or a function.
+
+        `rule(to, *inputs, **params)` returns the name of the result; of several outputs a tuple, which may
+        leave out the last ones. Inputs are names too, which know `.shape` and `.dtype`, as does `to.ans`, the
+        result. `to(operator, *inputs, **attributes)` adds a node and returns the name of what it makes (with
+        `outputs=2` a tuple); arrays among its inputs become constants, None is an input left out. A length
+        that follows the batch is no number: `to.sizes(shape)` makes an input of a shape that may hold one.
+
+        Raises:
+            TypeError: for what is neither.
+
+        Example:
+            >>> import tinygrad_conv as tg
+            >>> @tg.primitive
+            ... def cube(x):
+            ...     return x ** 3
+            >>> cube.defexport(lambda to, x: to("Mul", to("Mul", x, x), x))
+        """
+        if not isinstance(rule, str) and not callable(rule):
+            raise TypeError(f"{self.name}.defexport: expects the name of an ONNX operator or a function, got "
+                            f"{type(rule).__name__}")
+        self.export = rule
 
     def defkernel(self, family: str, function: Callable[..., Any],
                   serves: Callable[..., bool] | None = None) -> None:

@@ -262,8 +262,9 @@ def _norms() -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, d
 
 normalize.normalize.defsamples([(x, w, b, how) for x, _, w, b, how in _norms()])
 normalize.normalize_adjoint.defsamples([(g, x, w, {**how, "shape": w.shape}) for x, g, w, _, how in _norms()])
-normalize._scale.defsamples([(_normal(5, 3), _normal(1, 3), _normal(1, 3)),
-                             (_normal(3, 4, 5, 2), _normal(1, 4, 1, 1), _normal(1, 4, 1, 1))])
+normalize._scale.defsamples([
+    (_normal(*n), _normal(n[1]), _normal(n[1]), _normal(n[1]), _positive(n[1]), {"eps": 1e-3})
+    for n in ((5, 3), (2, 3, 5), (3, 4, 5, 2))])
 
 
 def _of_a_function(*arrays: np.ndarray) -> tuple[Any, ...]:

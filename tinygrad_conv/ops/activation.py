@@ -36,6 +36,7 @@ relu = unary("relu", lambda x: run("relu", x),
              "max(x, 0); nan stays nan. Derivative 0 at 0.",
              lambda g, ans, x: relu_vjp(g, ans))
 relu.defsaved("ans")
+relu.defexport("Relu")
 
 
 @primitive
@@ -57,6 +58,7 @@ _leaky_relu.defapart()
 _leaky_relu.defvjp(lambda g, ans, x, **slope: leaky_relu_vjp(g, x, **slope))
 _leaky_relu.defjvp(*_leaky_relu.vjps)
 _leaky_relu.defsaved("x")
+_leaky_relu.defexport(lambda to, x, *, negative_slope: to("LeakyRelu", x, alpha=negative_slope))
 leaky_relu_vjp.defvjp(lambda h, out, g, x, **slope: leaky_relu_vjp(h, x, **slope), None)
 leaky_relu_vjp.defjvp("same")
 
@@ -80,6 +82,7 @@ def _elu(x, *, alpha):
 _elu.defapart()
 _elu.defvjp(lambda g, ans, x, *, alpha: g * where(x > 0, 1.0, alpha * exp(where(x > 0, 0.0, x))))
 _elu.defjvp(*_elu.vjps)
+_elu.defexport(lambda to, x, *, alpha: to("Elu", x, alpha=alpha))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
@@ -107,6 +110,7 @@ def _silu_x(g, ans, x):
 
 silu = unary("silu", lambda x: x * pointwise.sigmoid(x), "x * sigmoid(x), also called swish.", _silu_x)
 silu.defsaved("x", "ans")
+silu.defexport(lambda to, x: to("Mul", x, to("Sigmoid", x)))
 
 
 @primitive
@@ -120,6 +124,17 @@ _softplus.defapart()
 _softplus.defvjp(lambda g, ans, x, *, beta, threshold:
                  where(x * beta > threshold, g, g * sigmoid(x * beta)))
 _softplus.defjvp(*_softplus.vjps)
+
+
+def _softplus_export(to, x, *, beta, threshold):
+    """Beyond a usual threshold the two sides differ by less than rounding."""
+    z = x if beta == 1 else to("Mul", x, x.dtype.type(beta))
+    y = to("Softplus", z)
+    y = y if beta == 1 else to("Div", y, x.dtype.type(beta))
+    return y if threshold >= 20 else to("Where", to("Greater", z, x.dtype.type(threshold)), x, y)
+
+
+_softplus.defexport(_softplus_export)
 
 
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -165,6 +180,7 @@ _gelu.defapart()
 _gelu.defvjp(_gelu_x)
 _gelu.defjvp(_gelu_x)
 _gelu.defsaved("x")
+_gelu.defexport(lambda to, x, *, approximate: to("Gelu", x, approximate=approximate))
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:
@@ -202,6 +218,8 @@ _hardtanh.defapart()
 _hardtanh.defvjp(lambda g, ans, x, **bounds: hardtanh_vjp(g, x, **bounds))
 _hardtanh.defjvp(*_hardtanh.vjps)
 _hardtanh.defsaved("x")
+_hardtanh.defexport(lambda to, x, *, min_val, max_val: to(
+    "Clip", x, x.dtype.type(min_val), x.dtype.type(max_val)))
 hardtanh_vjp.defvjp(lambda h, out, g, x, **bounds: hardtanh_vjp(h, x, **bounds), None)
 hardtanh_vjp.defjvp("same")
 
@@ -258,6 +276,7 @@ def softmax_vjp(g, ans, *, axis):
 _softmax.defvjp(lambda g, ans, x, *, axis: softmax_vjp(g, ans, axis=axis))
 _softmax.defjvp(*_softmax.vjps)  # symmetric: diag(s) - s sᵀ
 _softmax.defsaved("ans")
+_softmax.defexport(lambda to, x, *, axis: to("Softmax", x, axis=axis))
 softmax_vjp.defvjp(
     lambda h, out, g, ans, *, axis: softmax_vjp(h, ans, axis=axis),
     lambda h, out, g, ans, *, axis: (h * (g - sum(g * ans, axis, keepdims=True))
@@ -283,6 +302,7 @@ def log_softmax_vjp(g, ans, *, axis):
 _log_softmax.defvjp(lambda g, ans, x, *, axis: log_softmax_vjp(g, ans, axis=axis))
 _log_softmax.defjvp(lambda t, ans, x, *, axis: t - sum(t * exp(ans), axis, keepdims=True))
 _log_softmax.defsaved("ans")
+_log_softmax.defexport(lambda to, x, *, axis: to("LogSoftmax", x, axis=axis))
 log_softmax_vjp.defnotes("after a cross entropy (softmax - target) / N")
 log_softmax_vjp.defvjp(
     lambda h, out, g, ans, *, axis: h - sum(h * exp(ans), axis, keepdims=True),

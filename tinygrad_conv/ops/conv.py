@@ -134,6 +134,47 @@ def _transposed_label(g: Any, w: Any, b: Any = None, *, geometry: Geometry) -> s
 _conv_transpose2d.deflabel(_transposed_label)
 
 
+# ----- in ONNX, where pads are (top, left, bottom, right) and none is below 0 -----
+
+
+def bordered(to, x, sides, value):
+    """x with so many cells before and after each of its last axes, fewer where negative."""
+    if not np.any(sides):
+        return x
+    return to("Pad", x, np.array(((0, 0), (0, 0), *sides), np.int64).T.ravel(), value)
+
+
+def windows(geometry, pads):
+    """The attributes of Conv, ConvTranspose and the pools."""
+    return {"kernel_shape": geometry.kernel, "strides": geometry.stride, "dilations": geometry.dilation,
+            "pads": pads.T.ravel().tolist()}
+
+
+def _conv_export(to, x, w, b=None, *, geometry):
+    pads = np.array(geometry.padding)
+    return to("Conv", bordered(to, x, np.minimum(pads, 0), x.dtype.type(0)), w, b, group=geometry.groups,
+              **windows(geometry, np.maximum(pads, 0)))
+
+
+def _transposed_export(to, g, w, b=None, *, geometry):
+    """Cells that ONNX cannot add, in front or far behind, are added to the result, then the bias."""
+    pads = np.maximum(geometry.padding, 0)
+    made = [(n - 1) * s + span for n, s, span in zip(geometry.out, geometry.stride, geometry.spans)]
+    front = np.maximum(-np.array(geometry.padding)[:, 0], 0)
+    behind = np.array(geometry.size) - made + pads.sum(1) - front
+    plain = not front.any() and all(0 <= n < s for n, s in zip(behind, geometry.stride))
+    y = to("ConvTranspose", g, w, b if plain else None, group=geometry.groups,
+           output_padding=behind.tolist() if plain else None, **windows(geometry, pads))
+    if plain:
+        return y
+    y = bordered(to, y, np.stack([front, behind], 1), g.dtype.type(0))
+    return y if b is None else to("Add", y, to("Reshape", b, np.array((1, -1, 1, 1))))
+
+
+_conv2d.defexport(_conv_export)
+_conv_transpose2d.defexport(_transposed_export)
+
+
 def as_images(op: str, x: Tensor, axes: str) -> Tensor:
     """x as a batch of images (N, C, H, W).
 

@@ -97,6 +97,9 @@ for _op in (identity, neg, add, sub):
     _op.defsaved()
 mul.defsaved("x", "y")
 div.defsaved("y", "ans")
+for _op, _name in ((identity, "Identity"), (neg, "Neg"), (add, "Add"), (sub, "Sub"), (mul, "Mul"),
+                   (div, "Div")):
+    _op.defexport(_name)
 
 # ----- choosing; kinks and steps -----
 
@@ -130,6 +133,8 @@ where.defvjp(None,
 where.defjvp(*where.vjps)
 where.defsaved("condition")
 where.defbroadcast()
+where.defexport(lambda to, condition, x, y: to(
+    "Where", condition if condition.dtype == bool else to("Cast", condition, to=np.dtype(bool)), x, y))
 
 
 _zero = lambda g, ans, x: where(False, g, 0.0)  # of a step function, where it has a derivative
@@ -142,6 +147,8 @@ maximum = binary("maximum", np.maximum, "The larger one, nan if either is; a tie
                  _to_the_larger, _to_the_smaller)
 minimum = binary("minimum", np.minimum, "The smaller one, nan if either is; a tie halves the gradient.",
                  _to_the_smaller, _to_the_larger)
+for _op, _name in ((sign, "Sign"), (floor, "Floor"), (abs, "Abs"), (maximum, "Max"), (minimum, "Min")):
+    _op.defexport(_name)
 
 
 @primitive
@@ -152,6 +159,8 @@ def _clip(x, *, min, max):
 _clip.defapart()
 _clip.defvjp(lambda g, ans, x, *, min, max: where(x == ans, g, 0.0))
 _clip.defjvp(*_clip.vjps)
+_clip.defexport(lambda to, x, *, min, max: to(
+    "Clip", x, *[None if bound is None else x.dtype.type(bound) for bound in (min, max)]))
 
 
 def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:
@@ -195,6 +204,7 @@ def astype(x: Any, dtype: Any) -> Tensor:
 
 
 _astype.defsaved()
+_astype.defexport(lambda to, x, *, dtype: to("Cast", x, to=dtype))
 
 # ----- functions -----
 
@@ -234,6 +244,11 @@ sqrt = real("sqrt", np.sqrt,
             "The square root. The derivative at 0 is infinite, but a zero cotangent stays 0, not nan.",
             lambda g, ans, x: sqrt_vjp(g, ans))
 sqrt.defsaved("ans")
+for _op, _name in ((exp, "Exp"), (log, "Log"), (sin, "Sin"), (cos, "Cos"), (tanh, "Tanh"),
+                   (sigmoid, "Sigmoid"), (erf, "Erf"), (sqrt, "Sqrt")):
+    _op.defexport(_name)
+expm1.defexport(lambda to, x: to("Sub", to("Exp", x), x.dtype.type(1)))
+log1p.defexport(lambda to, x: to("Log", to("Add", x, x.dtype.type(1))))
 
 
 @primitive
@@ -281,3 +296,4 @@ def _pow_y(g, ans, x, y):
 
 pow = binary("pow", _power, "x ** y. As in PyTorch, x**0 has gradient 0 at x = 0, and 0**y in y > 0.",
              _pow_x, _pow_y)
+pow.defexport("Pow")

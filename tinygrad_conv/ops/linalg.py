@@ -92,6 +92,7 @@ matmul.defjvp("same", "same")
 matmul.defsaved("x", "y")
 matmul.defexamples(y=lambda g, ans, x, y: matmul(_t(_by_example(x)), _by_example(g)) if y.ndim == 2 else None)
 matmul.defcost(lambda ans, x, y: math.prod(ans) * x[-1])
+matmul.defexport("MatMul")
 
 
 @primitive
@@ -121,6 +122,16 @@ _linear.defexamples(w=lambda g, ans, x, w, b=None: matmul(_t(_by_example(g)), _b
                     b=lambda g, ans, x, w, b: _sum(_by_example(g), axis=1))
 _linear.defcost(lambda ans, x, w, b=(): math.prod(ans) * x[-1])
 _linear.defnotes(x="summed over the outputs", w="summed over the samples", b="summed over the samples")
+
+
+def _linear_export(to, x, w, b=None):
+    if len(x.shape) == 2:
+        return to("Gemm", x, w, b, transB=1)
+    y = to("MatMul", x, to("Transpose", w, perm=(1, 0)))
+    return y if b is None else to("Add", y, b)
+
+
+_linear.defexport(_linear_export)
 
 
 def linear(x: Any, w: Any, bias: Any = None) -> Tensor:
@@ -212,6 +223,18 @@ def _einsum_cost(ans: Shape, *shapes: Shape, subscripts: str) -> int:
 
 _einsum.defvjp_variadic(_einsum_vjp)
 _einsum.defcost(_einsum_cost)
+
+
+def _einsum_export(to, *xs, subscripts):
+    """ONNX repeats nothing along a label: what has length 1 there is repeated before."""
+    terms = subscripts.partition("->")[0].split(",")
+    sizes = _sizes(terms, [x.shape for x in xs])
+    whole = [tuple([sizes[k] for k in labels]) for labels in terms]
+    xs = [x if x.shape == shape else to("Expand", x, to.sizes(shape)) for x, shape in zip(xs, whole)]
+    return to("Einsum", *xs, equation=subscripts)
+
+
+_einsum.defexport(_einsum_export)
 
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:
