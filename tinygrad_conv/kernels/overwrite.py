@@ -6,6 +6,7 @@ import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def _check(rows: list[list[np.ndarray]]) -> None:
     count = len(rows[0])
     for row in rows:
         for a in row:
-            if not isinstance(a, np.ndarray) or a.dtype.kind != "f":
+            if a.__class__ is not np.ndarray and not isinstance(a, np.ndarray) or a.dtype.kind != "f":
                 what = f"an array of {a.dtype}" if isinstance(a, np.ndarray) else type(a).__name__
                 raise TypeError(f"overwrite: expects NumPy arrays of floats, got {what}; p.mutate() gives "
                                 f"that of a tensor that is changed, t.numpy() that of one that is read")
@@ -86,9 +87,12 @@ def _set_apart(rows: list[list[np.ndarray]], written: int) -> None:
             if not row[k].flags.writeable:
                 raise ValueError(f"overwrite: array {k} of a row, of shape {row[k].shape}, is to be written, "
                                  f"and is read-only; p.mutate() gives one of a tensor that can be changed")
-    spans = sorted([(*_span(a), k >= written, i, k) for i, row in enumerate(rows) for k, a in enumerate(row)])
-    if all([one[1] <= other[0] for one, other in zip(spans, spans[1:])]):
+    flat = [a for row in rows for a in row]
+    starts = sorted([(_address(a), a.nbytes) for a in flat])
+    if all([one + size <= other for (one, size), (other, _) in pairwise(starts)]) and (
+            all([a.flags.forc for a in flat])):
         return
+    spans = sorted([(*_span(a), k >= written, i, k) for i, row in enumerate(rows) for k, a in enumerate(row)])
     changed = [(start, end) for start, end, only_read, *_ in spans if not only_read]
     if any(end > start for (_, end), (start, _) in zip(changed, changed[1:])):
         raise ValueError("overwrite: two of the arrays that are to be written share memory")

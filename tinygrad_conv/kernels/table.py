@@ -181,7 +181,7 @@ def _chosen() -> str:
         return here
     while not (last := _process[-1:]):  # other threads may choose meanwhile
         _process.insert(0, Choice(_checked(os.environ.get(VARIABLE) or "auto", VARIABLE)))
-    return last[0].family if last[0].family in ("auto", *families()) else "numpy"  # one that has gone
+    return last[0].family
 
 
 def kernels_in_use() -> str:
@@ -197,7 +197,9 @@ def kernels_in_use() -> str:
         'numpy'
     """
     chosen, known = _chosen(), families()
-    return known[0] if chosen == "auto" and len(known) == 1 else chosen
+    if chosen == "auto":
+        return known[0] if len(known) == 1 else chosen
+    return chosen if chosen in known else "numpy"  # where LLVM turned out to be broken
 
 
 def _shape(value: Any) -> Any:

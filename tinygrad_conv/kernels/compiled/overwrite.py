@@ -136,10 +136,15 @@ def _writes(rule: Rule, constants: tuple[Any, ...], arrays: int, numbers: int) -
     return True
 
 
+@lru_cache(REMEMBERED)
+def _closed(code: CodeType) -> bool:
+    """Whether a function uses no global names, no attributes, and no functions inside it."""
+    return not code.co_names and not any([isinstance(constant, CodeType) for constant in code.co_consts])
+
+
 def _known(rule: Rule, arrays: int, numbers: int) -> bool:
     """Whether a rule is always the same arithmetic: it uses its arguments, and numbers of those around it."""
-    if not isinstance(rule, FunctionType) or rule.__code__.co_names or rule.__defaults__ or any(
-            [isinstance(constant, CodeType) for constant in rule.__code__.co_consts]):
+    if not isinstance(rule, FunctionType) or not _closed(rule.__code__) or rule.__defaults__:
         return False
     try:
         constants = _constants(rule)
