@@ -32,7 +32,7 @@ def run(*command: str, cwd: Path = ROOT) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("demo, says", [("add_an_op", "most likely: flipped, in the VJP for w"), ("second_order", "gradient penalty"),
+@pytest.mark.parametrize("demo, says", [("add_an_op", "most likely: flipped: the gradient of w is reversed"), ("second_order", "gradient penalty"),
                                         ("conv_backward", "exact to rounding")])
 def test_demo_runs(demo, says):
     assert says in run("-m", f"demos.{demo}")
