@@ -14,8 +14,6 @@ from demos.program import folder, plainly
 from demos.train import misses
 from demos.trained import digits_cnn
 
-STEP = 1e-5
-
 
 def grads(model, x, y):
     """The gradient of the loss of each image by all parameters: (N, P)."""
@@ -36,7 +34,7 @@ def loss(model, x, y):
 def loss_after_a_step(model, example, x, y):
     """The loss of one image after a step of descent on another."""
     g = nn.per_example_grads(model, tg.cross_entropy, *example)
-    moved = {name: p - STEP * g[name][0] for name, p in model.named_parameters()}
+    moved = {name: p - 1e-5 * g[name][0] for name, p in model.named_parameters()}
     return tg.cross_entropy(nn.functional_call(model, moved, x), y).item()
 
 
@@ -55,9 +53,9 @@ def main() -> None:
     apart = np.concatenate([grads(model, x[i:i + 1], y[i:i + 1]) for i in range(64)])
     end = time.perf_counter()
     print(f"a CNN that reads {accuracy:.1%} of the test digits; 64 gradients in one pass "
-          f"{1e3 * (between - began):.0f} ms, one by one {1e3 * (end - between):.0f} ms,\nwhich differ by "
-          f"{np.abs(together - apart).max():.0e}. The loss of an image changes after a step on another as "
-          f"the gradients\nsay; correlation over some of them:")
+          f"{between - began:.3f} s,\none by one {end - between:.3f} s; they differ by "
+          f"{np.abs(together - apart).max():.0e}. The loss of an image changes after a\n"
+          f"step on another as the gradients say; correlation over some of them:")
     figure = Figure(figsize=(12, 3.9), layout="constrained")
     for row, i, answer in zip(figure.subplots(3, 13), wrong[1:4], said[1:4]):
         x, y = test[[i]]
@@ -69,10 +67,11 @@ def main() -> None:
             axes.title.set_color("C2" if scores[j] > 0 else "C3")
         tried, before = order[::48], loss(model, x, y)
         change = [loss_after_a_step(model, train[[j]], x, y) - before for j in tried]
-        print(f"test image {i}, a {y[0]}: {np.corrcoef(-STEP * scores[tried], change)[0, 1]:.5f}")
-    without = [loss(digits_cnn(epochs=4, without=some)[0], x, y) for some in (order[:30], order[-30:])]
+        print(f"test image {i}, a {y[0]}: {np.corrcoef(-scores[tried], change)[0, 1]:.5f}")
+    left_out = (order[:30], order[-30:], np.random.default_rng(0).permutation(order)[:30])
+    helpful, harmful, other = [loss(digits_cnn(epochs=4, without=some)[0], x, y) for some in left_out]
     print(f"its loss is {before:.2f}; learnt anew without the 30 training images that help it most "
-          f"{without[0]:.2f},\nwithout the 30 that harm it most {without[1]:.2f}")
+          f"{helpful:.2f},\nwithout the 30 that harm it most {harmful:.2f}, without 30 at random {other:.2f}")
     print("->", keep(figure, out / "influence.png"))
 
 
