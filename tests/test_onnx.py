@@ -327,7 +327,7 @@ def test_a_layer_norm_is_one_node_and_so_is_an_instance_norm_by_running_statisti
     lambda x: x.transpose(0, 1).reshape(4, x.shape[0], 30).transpose(0, 1),
     lambda x: tg.broadcast_to(x.reshape(1, x.shape[0], -1), (2, x.shape[0], 120)).reshape(2, -1),
     lambda x: x[:, ::-1, 1:-1, ::2], lambda x: x[..., -1], lambda x: x[:, None, 2, :, None], lambda x: x[0], lambda x: x[-1:],
-    lambda x: x[:, [2, 0, 0]], lambda x: x[:, :, np.array([[1, 2], [0, 4]])], lambda x: x[:, 3:0:-2][:, :, :, [5, 1]],
+    lambda x: x[:, np.array([[1, 2], [0, 3]]), None], lambda x: tg.where(True, x, 0.0), lambda x: x[:, [2, 0, 0]], lambda x: x[:, :, np.array([[1, 2], [0, 4]])], lambda x: x[:, 3:0:-2][:, :, :, [5, 1]],
     lambda x: tg.flip(x, 2), lambda x: tg.roll(x, (1, -2), (2, 3)), lambda x: tg.stack([x, x * 2.0], 1),
     lambda x: tg.concat([p * float(i) for i, p in enumerate(tg.split(x, 2, 1))], 1),
     lambda x: tg.pad(x, ((0, 0), (0, 0), (1, -2), (0, 3)), constant_values=2.5),
@@ -469,11 +469,21 @@ def test_a_rule_is_a_name_or_a_function(wrong):
     (lambda x: (pair := (tg.exp(x), tg.exp(x)))[x.shape[0] % 2] - pair[1] * pair[0], ValueError, "another call"),
     (lambda x: (x > 0), ValueError, "the result takes bool"),
     (lambda x: tg.dropout(x, 0.5, rng=np.random.default_rng(0)), NotImplementedError, "rule for dropout"),
+    (lambda x: tg.getitem(x, (0, np.array([1, 2]))), NotImplementedError, "an array beside numbers"),
     (lambda x: x[:, np.array([True, False, True])], NotImplementedError, "getitem: an index with a mask")])
 def test_what_is_not_on_the_tape_or_follows_the_batch_oddly_is_refused(f, error, text, tmp_path):
     with pytest.raises(error, match=text):
         nn.onnx.export(Function(f), (2, 3), tmp_path / "net.onnx")
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_model_for_batches_of_one_size_is_told_of_the_argument(tmp_path):
+    net, x = Function(lambda x: x.reshape(2, 15)), images(2, 3, 5)
+    with pytest.raises(ValueError, match="reshape: cannot reshape") as e:
+        nn.onnx.export(net, x, tmp_path / "net.onnx")
+    assert "in the second pass of onnx.export, over (5, 3, 5); batch=None" in "".join(e.value.__notes__)
+    nn.onnx.export(net, x, tmp_path / "net.onnx", batch=None)
+    np.testing.assert_array_equal(run(tmp_path / "net.onnx", x)[0], x.reshape(2, 15))
 
 
 @pytest.mark.parametrize("args, error, text", [
