@@ -59,7 +59,14 @@ def export(model: Module, x: Any, path: str | os.PathLike[str], *, batch: str | 
         raise ModuleNotFoundError(f"onnx.export: needs the package onnx ({e}); pip install "
                                   f"'tinygrad_conv[onnx]'", name="onnx") from None
     inputs = _inputs(x, batch)
-    written = _Export(onnx, model, _Pass(model, inputs), _Pass(model, _others(inputs, batch)), batch).model()
+    first, others = _Pass(model, inputs), _others(inputs, batch)
+    try:
+        second = _Pass(model, others)
+    except Exception as e:
+        e.add_note(f"in the second pass of onnx.export, over {', '.join([str(t.shape) for t in others])}; "
+                   f"batch=None is for models that take batches of one size")
+        raise
+    written = _Export(onnx, model, first, second, batch).model()
     try:
         onnx.checker.check_model(written, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as e:

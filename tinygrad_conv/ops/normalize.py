@@ -150,7 +150,7 @@ def _scale(x, w, b, mean, var, *, eps):
     r = 1.0 / np.sqrt(var.astype(np.float64) + eps)
     mean, r = (mean * r).astype(x.dtype), r.astype(x.dtype)
     a, b, mean = [_channels(t, x.ndim) for t in (r * w, b, mean * w)]
-    return run("scale", x, a, b - mean)
+    return run("scale", x, a, b - mean).astype(x.dtype, copy=False)
 
 
 def _per_channel(t):
