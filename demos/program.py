@@ -18,12 +18,17 @@ def parser(about: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(prog=called and called[0], description=about.splitlines()[0])
 
 
-def folder(about: str, default: str) -> Path:
-    """The one argument of a program that leaves pictures."""
+def with_folder(about: str, default: str) -> argparse.ArgumentParser:
+    """The parser of a program that leaves pictures, in the folder that is its first argument."""
     takes = parser(about)
     takes.add_argument("folder", nargs="?", type=Path, default=default,
                        help="for the pictures (default %(default)s)")
-    return takes.parse_args().folder
+    return takes
+
+
+def folder(about: str, default: str) -> Path:
+    """The folder, of a program that takes nothing else."""
+    return with_folder(about, default).parse_args().folder
 
 
 def svg(text: str) -> Path:

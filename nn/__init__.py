@@ -8,12 +8,14 @@ import tinygrad_conv as _tg
 
 from . import data, init
 from . import advice as _advice
+from .layers.capture import Captured, capture
 from .layers.containers import ModuleDict, ModuleList, Sequential
 from .layers.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .layers.function import (
     ELU, GELU, SELU, Dropout, Dropout2d, Flatten, Hardtanh, Identity, LeakyReLU, LogSoftmax, ReLU, ReLU6,
     Sigmoid, SiLU, Softmax, Softplus, Tanh,
 )
+from .layers.functional import functional_call
 from .layers.linear import Linear
 from .layers.loss import (
     BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, MultiMarginLoss,
@@ -30,12 +32,13 @@ from .optim import (
     Optimizer, ReduceLROnPlateau, RMSprop, Schedule, SequentialLR, StepLR, clip_grad_norm_, no_decay,
 )
 from .train.fit import evaluate, fit
+from .train.per_example import per_example_grads
 from .train.report import Callback, History, ProgressBar
 from .train.saving import load, save
 
 __all__ = [
     "Adagrad", "Adam", "AdamW", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d",
-    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Callback", "Conv1d", "Conv2d",
+    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Callback", "Captured", "Conv1d", "Conv2d",
     "ConvTranspose1d", "ConvTranspose2d", "CosineAnnealingLR", "CrossEntropyLoss", "Dropout",
     "Dropout2d", "ELU", "ExponentialLR", "Flatten", "GELU", "GlobalAvgPool2d", "GlobalMaxPool2d",
     "GroupNorm", "Hardtanh", "History", "HuberLoss", "Identity", "InstanceNorm2d", "KLDivLoss",
@@ -44,14 +47,17 @@ __all__ = [
     "MultiStepLR", "NLLLoss", "OneCycleLR", "Optimizer", "Parameter", "ProgressBar", "RMSprop",
     "ReLU", "ReLU6", "ReduceLROnPlateau", "SELU", "SGD", "Schedule", "Sequential", "SequentialLR",
     "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh",
-    "clip_grad_norm_", "draw", "evaluate", "fit", "load", "no_decay", "save", "summary", "data", "init",
+    "capture", "clip_grad_norm_", "draw", "evaluate", "fit", "functional_call", "load", "no_decay",
+    "per_example_grads", "save", "summary", "data", "init", "onnx",
 ]
 
 if _typing.TYPE_CHECKING:
+    from . import onnx
     from .drawing import draw
     from .summary import Summary, summary
 
 for _part in ("layers", "optim", "train"):
     _tg.advice.late(f"{__name__}.{_part}", {}, _advice.NAMES, __all__, "nn.{}")
 _tg.advice.late(f"{__name__}.init", {}, _advice.INIT, [name[:-1] for name in vars(init)], "nn.init.{}_")
-_tg.advice.late(__name__, {"draw": "drawing", "Summary": "summary", "summary": "summary"}, _advice.NAMES)
+_tg.advice.late(__name__, {"draw": "drawing", "Summary": "summary", "summary": "summary", "onnx": ""},
+                _advice.NAMES)

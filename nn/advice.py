@@ -27,13 +27,12 @@ INIT = {  # what is missing in nn.init
 }
 WIDE = "dtype= of each layer, as in nn.Linear(3, 2, dtype=np.float64); x has the dtype it is made with"
 DEVICE = tg.advice.DEVICE
-HOOK = ("there are no hooks: return the tensor from forward as well, or call the parts one by one; its "
-        "gradient is h.grad of h = first(x).detach().requires_grad_() after a backward of second(h)")
 METHODS = {  # what is missing in a Module
     "to": f"{DEVICE}; for another dtype, {WIDE}", "cpu": DEVICE, "cuda": DEVICE,
     "double": WIDE, "float": WIDE, "half": WIDE, "type": WIDE,
-    "register_forward_hook": HOOK, "register_forward_pre_hook": HOOK, "register_full_backward_hook": HOOK,
-    "register_backward_hook": HOOK, "register_module": "add_module(name, module)",
+    "register_backward_hook": "register_full_backward_hook(hook)",
+    "register_full_backward_pre_hook": "y.register_hook(hook), of the result y",
+    "register_module": "add_module(name, module)",
     "get_submodule": "dict(model.named_modules())[name]",
     "get_parameter": "dict(model.named_parameters())[name]",
 }

@@ -617,8 +617,9 @@ def test_vjp_with_several_outputs_and_inputs():
 
 
 def test_vjp_wants_tensors():
-    with pytest.raises(TypeError, match="vjp: expects a function that returns a tensor.*got list"):
-        tg.vjp(lambda x: [x], np.ones(1))
+    for wrong, kind in ((3.0, "float"), ([1.0, 2.0], "list"), (None, "NoneType"), ("y", "str")):
+        with pytest.raises(TypeError, match=f"vjp: expects a function that returns tensors.*got {kind}"):
+            tg.vjp(lambda x: wrong, np.ones(1))
 
 
 def test_vjp_of_the_identity_and_of_a_constant():

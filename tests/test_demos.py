@@ -32,7 +32,7 @@ def run(*command: str, cwd: Path = ROOT) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("demo, says", [("add_an_op", "is caught"), ("second_order", "gradient penalty"),
+@pytest.mark.parametrize("demo, says", [("add_an_op", "most likely: flipped: the gradient of w is reversed"), ("second_order", "gradient penalty"),
                                         ("conv_backward", "exact to rounding")])
 def test_demo_runs(demo, says):
     assert says in run("-m", f"demos.{demo}")
@@ -51,6 +51,26 @@ def test_backward_picture(tmp_path):
     assert (tmp_path / "p.svg").read_text(encoding="utf-8").count("#fdd0a2") == 3 * 5 * 3  # each plane of each filter
     run("-m", "demos.backward_picture", str(tmp_path / "again.svg"))
     assert (tmp_path / "p.svg").read_bytes() == (tmp_path / "again.svg").read_bytes()
+
+
+# what each is called with, the numbers in what it says, and what is true of them
+CALCULUS = {
+    "adversarial": ([], r"PGD changes (\S+)% .* size (\S+)%", lambda pgd, noise: pgd == 100 and noise < 5),
+    "explain_image": ([], r"rise\D+\n +3 .* (\S+) +(\S+) +\S+% +\S+% +\S+%", lambda rise, total: abs(rise - total) < 0.05),
+    "gradient_penalty": (["--iterations", "12"], r"tape (\S+), differences (\S+)", lambda tape, differences: abs(tape - differences) < 1e-5),
+    "hessian": ([], r"12 epochs.*\n.*\n +(\S+) +(\S+)", lambda value, numeric: abs(value - numeric) < 1e-4 and value > 1),
+    "influence": ([], r"image \d+, .*: (\S+)\nits loss is (\S+);", lambda alike, loss: 0.999 < alike and loss > 0),
+    "maml": ([], r"MAML: .* steps: (\S+) (\S+) .*\n.*tape (\S+), differences (\S+)",
+             lambda before, after, tape, differences: after < before / 3 and abs(tape - differences) < 1e-5)}
+
+
+@pytest.mark.parametrize("demo", CALCULUS)
+def test_a_demo_of_the_calculus_leaves_a_picture_and_numbers_that_agree(demo, tmp_path):
+    pytest.importorskip("matplotlib")
+    options, numbers, holds = CALCULUS[demo]
+    said = run("-m", f"demos.{demo}", str(tmp_path), *options)
+    assert holds(*map(float, re.search(numbers, said).groups())), said
+    assert [p.name for p in tmp_path.iterdir()] == [f"{demo}.png"]
 
 
 def test_main_job_in_fast_mode_leaves_everything(tmp_path):
@@ -77,9 +97,10 @@ def test_every_training_run_has_a_folder_of_its_own_and_the_last_is_resumed(tmp_
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends the signal of Ctrl-C")
-@pytest.mark.parametrize("demo, wait_for", [("train", b"epoch 2/25"), ("questions.__main__", b"begun")])
-def test_ctrl_c_ends_a_program_with_a_line_and_whole_files(demo, wait_for, tmp_path):
-    with subprocess.Popen([sys.executable, "-c", INTERRUPTED.format(demo), "--out", str(tmp_path)], cwd=ROOT,
+@pytest.mark.parametrize("demo, options, wait_for", [
+    ("train", ["--out"], b"epoch 2/25"), ("questions.__main__", ["--out"], b"begun"), ("adversarial", [], b"begun")])
+def test_ctrl_c_ends_a_program_with_a_line_and_whole_files(demo, options, wait_for, tmp_path):
+    with subprocess.Popen([sys.executable, "-c", INTERRUPTED.format(demo), *options, str(tmp_path)], cwd=ROOT,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
         said = program.stdout.readline()
         while wait_for not in said and (character := program.stderr.read(1)):
@@ -116,9 +137,10 @@ def test_a_wrong_argument_is_told_in_a_line(wrong, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("demo", ["train", "backward_picture"])
-def test_a_missing_extra_is_told_before_the_work(demo, tmp_path):
-    without = f"import sys; sys.modules['matplotlib'] = None; from demos.{demo} import main; main()"
+@pytest.mark.parametrize("demo, extra", [("train", "matplotlib"), ("backward_picture", "matplotlib"),
+                                         ("influence", "matplotlib"), ("hessian", "scipy.sparse.linalg")])
+def test_a_missing_extra_is_told_before_the_work(demo, extra, tmp_path):
+    without = f"import sys; sys.modules['{extra}'] = None; from demos.{demo} import main; main()"
     done = subprocess.run([sys.executable, "-c", without], cwd=tmp_path,
                           env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr and "pip install '.[" in done.stderr

@@ -18,30 +18,32 @@ ENGINE = ROOT / "tinygrad_conv"
 LAYERS = [
     ["arguments", "files", "state", "advice"],
     ["kernels", "config"],
-    ["core"],
+    ["core", "hooks"],
     ["tensor"],
-    ["operands"],
+    ["operands", "trees"],
     ["primitive"],
     ["tape"],
     ["ops"],
-    ["pullback"],
+    ["pullback", "watching"],
+    ["forward"],
     ["autodiff"],
-    ["gradcheck", "creation", "numpy_protocol"],
+    ["calculus", "checkpoint", "gradcheck", "creation", "anomaly", "per_example", "numpy_protocol"],
     ["draw"],
     ["explain"],
+    ["certify"],
     ["__init__"],
 ]
-FOLDERS = {"kernels", "ops", "draw", "explain"}
+FOLDERS = {"kernels", "ops", "draw", "explain", "certify"}
 # The record knows no op and no derivative; kernels know no tensor; ops know no derivative.
 ONLY = {"arguments": set(), "files": set(), "state": set(), "advice": set(), "kernels": {"arguments"},
-        "core": {"state"}, "tensor": {"core", "state", "arguments", "advice"}, "operands": {"core", "tensor"},
+        "core": {"state"}, "hooks": {"core"}, "tensor": {"core", "hooks", "state", "arguments", "advice"}, "operands": {"core", "tensor"},
         "primitive": {"core", "tensor", "operands", "state", "advice", "kernels"}, "tape": {"core", "tensor", "primitive", "state"},
         "ops": {"core", "tensor", "primitive", "kernels", "arguments", "operands"}}
 # Rooms of nn: layers do not know what updates them, updates do not know what trains, data knows nobody.
-ROOMS = [["advice", "init"], ["layers", "data"], ["optim"], ["train"], ["drawing", "summary"], ["__init__"]]
+ROOMS = [["advice", "init"], ["layers", "data"], ["optim"], ["train"], ["drawing", "summary", "onnx"], ["__init__"]]
 ROOM_ONLY = {"init": set(), "advice": set(), "data": {"advice"}, "layers": {"init", "advice"}}
 OPTIONAL = {"threadpoolctl", "graphviz", "matplotlib", "safetensors", "tqdm", "torch", "numba",
-            "PIL", "llvmlite"}
+            "PIL", "llvmlite", "onnx"}
 
 
 def modules(package: Path) -> dict[str, ast.Module]:

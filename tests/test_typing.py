@@ -70,6 +70,12 @@ print(history.last["valid_accuracy"], nn.summary(net, (1, 8, 8)), tg.show_config
 nn.save(net, "net.safetensors")
 net.load_state_dict(nn.load("net.safetensors"))
 tg.check_grads(lambda t: t.sum(), (w,), order=2)
+value, slope = tg.value_and_grad(lambda t: (t * t).sum())(w)
+y, tangent = tg.jvp(tg.tanh, (w,), [np.ones((3, 2))])
+second: tg.Tensor = tg.hessian(lambda t: tg.exp(t).sum())(w)
+product: tg.Tensor = tg.hvp(lambda t: tg.exp(t).sum(), (w,), (w,))
+rows = tg.jacobian(lambda p: p["w"] * 2.0, mode="forward")({"w": w})["w"]
+again: tg.Tensor = nn.functional_call(net, dict(net.named_parameters()), tg.checkpoint(tg.tanh, x))
 """
 WRONG = """
 import nn
@@ -80,7 +86,7 @@ MISTAKES = ["t.shapee", "tg.exp(t).shapee", "n: int = tg.matmul(t, t)", "t.sum(d
             "t.max(dim=1).value", "t.backward(creategraph=True)", "n: int = t.sum()", "t.randn(3)",
             "tg.relu(t, nonsense=3)", "tg.exp(t, 2)", "n: int = nn.ReLU()(t)", "t.relu().shapee", "tg.sum(t).shapee", "nn.ReLU()(t).shapee",
             "tg.conv2d(t, t, strid=2)", "tg.randn(2, rng=3)", "tg.rnadn(2)", "nn.Linear(3)",
-            "nn.Conv2d(1, 2, kernel=3)", "nn.Adam(lr=3)", "nn.Lniear(3, 2)", "nn.data.mnits()"]
+            "nn.Conv2d(1, 2, kernel=3)", "tg.jvp(tg.tanh, t)", "tg.hessian(tg.sum, 'a', 3)", "nn.functional_call(t, {}, t)", "nn.Adam(lr=3)", "nn.Lniear(3, 2)", "nn.data.mnits()"]
 
 
 def mypy(*arguments: str, folder: Path) -> str:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -61,12 +62,59 @@ def test_wheel_holds_both_packages_and_their_data(wheel):
     assert not [n for n in names if n.startswith(("tests/", "demos/"))]
 
 
-def test_wheel_trains_outside_the_checkout(wheel, tmp_path):
-    """What it requires is lent by this environment, so that no network is needed."""
-    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "fresh", cwd=tmp_path)
-    python = tmp_path / "fresh" / "bin" / "python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel,
-        cwd=tmp_path)
-    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
+def fresh_environment(folder: Path, *what: Path) -> Path:
+    """Its Python, with these installed; what they require is lent by this environment: no network is needed."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "fresh", cwd=folder)
+    python = folder / "fresh" / "bin" / "python"
+    for path in what:
+        run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index",
+            *[] if path.suffix == ".whl" else ["--no-build-isolation"], path, cwd=folder)
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
     (site / "lent.pth").write_text(str(Path(np.__file__).parent.parent))
-    assert "trained" in run(python, "-c", TEN_STEPS, cwd=tmp_path)
+    return python
+
+
+def test_wheel_trains_outside_the_checkout(wheel, tmp_path):
+    assert "trained" in run(fresh_environment(tmp_path, wheel), "-c", TEN_STEPS, cwd=tmp_path)
+
+
+OWN = "demos/own_package"
+CALLED = """
+import numpy as np, tg_softplus, tinygrad_conv as tg
+x = tg.tensor([0.5, 1.0], requires_grad=True)
+with tg.profile() as p:
+    y = tg_softplus.softplus(x).sum()
+    y.backward(create_graph=True)
+x.grad.sum().backward()
+print(tg.tape(y), tg.draw(y, show="flops"), p.table(), tg.certify(tg_softplus.softplus).summary)
+"""
+
+
+def test_a_package_made_from_the_template_is_installed_and_certified(wheel, tmp_path):
+    """As a person would who copies the folder: installed beside the wheel, then `pytest --certify`."""
+    shutil.copytree(ROOT / OWN, tmp_path / "mine", ignore=shutil.ignore_patterns("__pycache__"))
+    wheel_of_mine = tmp_path / "dist"
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", wheel_of_mine,
+        tmp_path / "mine", cwd=tmp_path)
+    python = fresh_environment(tmp_path, wheel, next(wheel_of_mine.glob("*.whl")))
+    said = run(python, "-c", CALLED, cwd=tmp_path)
+    assert "softplus(leaf0)" in said and "2 multiply-adds" in said and "certified: " in said
+    said = run(python, "-m", "pytest", "--certify", "-v", "-p", "no:cacheprovider", "-k", "softplus", cwd=tmp_path / "mine")
+    assert "tg_softplus.softplus PASSED" in said and "test_value_and_method PASSED" in said
+    source = tmp_path / "mine" / "tg_softplus.py"
+    source.write_text(source.read_text().replace("g * tg.sigmoid(x)", "g * tg.sigmoid(x) * 2.0"))
+    done = subprocess.run([python, "-m", "pytest", "--certify", "-p", "no:cacheprovider", "-k", "softplus"], cwd=tmp_path / "mine",
+                          env={**os.environ, "PYTHONPATH": str(tmp_path / "mine")}, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1 and "most likely: factor 2" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_op_of_the_template_has_six_lines():
+    text = (ROOT / OWN / "tg_softplus.py").read_text()
+    lines = text[text.index("@tg.primitive"):].splitlines()
+    assert len([line for line in lines if line]) <= 6
+
+
+def test_pytest_finds_the_certificates_of_the_wheel(wheel, tmp_path):
+    said = run(fresh_environment(tmp_path, wheel), "-m", "pytest", "-q", "--certify", "-k", "conv2d or matmul",
+               "-p", "no:cacheprovider", cwd=tmp_path)
+    assert "3 passed" in said  # conv2d, conv2d_weight, matmul

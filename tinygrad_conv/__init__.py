@@ -12,13 +12,14 @@ from . import numpy_protocol as _numpy_protocol
 from . import ops
 from . import tensor as _tensor
 from .tensor import Tensor  # before the function `tensor`, which takes the name
-from .autodiff import grad, vjp
+from .autodiff import grad, jvp, linearize, value_and_grad, vjp
 from .core import change
 from .creation import (
     arange, eye, from_numpy, full, full_like, linspace, normal, ones, ones_like, permutation, rand, randint,
     randn, tensor, uniform, zeros, zeros_like,
 )
 from .files import write_atomically
+from .hooks import Handle
 from .kernels.overwrite import overwrite
 from .kernels.parallel import get_num_threads, set_num_threads
 from .kernels.table import kernels_in_use, use_kernels
@@ -30,12 +31,14 @@ from .tape import tape
 _tensor.ops, _tensor.autodiff, _tensor.numpy_protocol = ops, _autodiff, _numpy_protocol  # what methods call
 
 __all__ = [
-    "Drawing", "Tensor", "advice", "arange", "arguments", "attach_failure", "change", "check_grads",
-    "draw", "explain", "eye", "failed_graph", "from_numpy", "full", "full_like", "get_num_threads",
-    "grad", "graph", "is_recording", "kernels_in_use", "linspace", "multiply_adds", "no_grad", "normal",
-    "ones", "ones_like", "overwrite", "permutation", "primitive", "profile", "rand", "randint", "randn",
-    "scope", "set_num_threads", "show_config", "state_kept", "tape", "tensor", "uniform", "use_kernels",
-    "vjp", "write_atomically", "zeros", "zeros_like",
+    "Drawing", "Handle", "Tensor", "advice", "arange", "arguments", "attach_failure", "certify", "change",
+    "check_grads", "detect_anomaly", "draw", "explain", "eye", "failed_graph", "from_numpy", "full",
+    "full_like", "get_num_threads", "grad", "graph", "is_recording", "kernels_in_use", "linspace",
+    "multiply_adds", "no_grad", "normal", "ones", "ones_like", "overwrite", "per_example_vjp",
+    "permutation", "primitive", "profile", "rand", "randint", "randn", "scope", "set_num_threads",
+    "show_config", "state_kept", "tape", "tensor", "uniform", "use_kernels", "vjp", "write_atomically",
+    "zeros", "zeros_like",
+    "checkpoint", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vhp",
 ]
 __all__ += ops.__all__
 
@@ -43,6 +46,7 @@ __version__ = "0.1.0"
 
 if _typing.TYPE_CHECKING:
     from . import explain
+    from .anomaly import detect_anomaly
     from .config import show_config
     from .draw.drawing import Drawing, draw
     from .draw.failure import attach_failure, failed_graph
@@ -50,9 +54,17 @@ if _typing.TYPE_CHECKING:
     from .draw.measure import multiply_adds
     from .draw.profiling import profile
     from .gradcheck import check_grads
+    from .certify.certificate import certify
+    from .calculus import hessian, hvp, jacobian, vhp
+    from .checkpoint import checkpoint
+    from .per_example import per_example_vjp
 
 advice.late(__name__, {
+    "certify": "certify.certificate",
+    "checkpoint": "checkpoint", "hessian": "calculus", "hvp": "calculus", "jacobian": "calculus",
+    "vhp": "calculus",
     "Drawing": "draw.drawing", "draw": "draw.drawing", "graph": "draw.graph", "multiply_adds": "draw.measure",
     "attach_failure": "draw.failure", "failed_graph": "draw.failure", "explain": "",
     "check_grads": "gradcheck", "show_config": "config", "profile": "draw.profiling",
+    "detect_anomaly": "anomaly", "per_example_vjp": "per_example",
 }, advice.FUNCTIONS, [name for name, value in vars(Tensor).items() if callable(value)], "t.{}(...)")

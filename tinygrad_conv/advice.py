@@ -44,8 +44,6 @@ FUNCTIONS = {  # what is missing in tg
     "int32": "np.int32", "uint8": "np.uint8",
 }
 IN_PLACE = "a leaf is changed with t.mutate()[...] = values; an op's result is not changed, name a new one"
-GRADIENT = ("split the function there: h = first(x).detach().requires_grad_(), then second(h).backward() "
-            "fills h.grad; or use tg.vjp(second, h)")
 DATA = {  # what is missing on t.data, which is NumPy's
     **{name: f"nn.init.{name}(t, ..., rng=rng), of the tensor itself" for name in ("normal_", "uniform_")},
     "zero_": "nn.init.zeros_(t)", "fill_": "nn.init.constant_(t, value)",
@@ -69,7 +67,7 @@ METHODS = {  # what is missing on tensors
     "index_select": "t[indices], or t[:, indices] along 1", "select": "t[index], or t[:, index] along 1",
     "narrow": "t[start:start + length], or t[:, start:start + length] along 1",
     "new_zeros": "tg.zeros(shape, dtype=t.dtype)", "new_ones": "tg.ones(shape, dtype=t.dtype)",
-    "grad_fn": "t.node, or tg.tape(t)", "retain_grad": GRADIENT, "register_hook": GRADIENT,
+    "grad_fn": "t.node, or tg.tape(t)", "retain_grad": "t.register_hook(seen.append), seen = []",
     "zero_": "t.grad = None forgets a gradient; " + IN_PLACE,
 }
 HERE = "all work is done in this process"

@@ -148,7 +148,8 @@ class Record:
     Nothing points forward, so reference counting alone frees a graph.
     """
 
-    __slots__ = ("_data", "memory", "_requires_grad", "grad", "node", "index", "name", "__weakref__")
+    __slots__ = ("_data", "memory", "_requires_grad", "grad", "node", "index", "name", "hooks",
+                 "__weakref__")  # `hooks` of a leaf that has any: see `hooks.py`
 
     def __init__(self, array: np.ndarray, memory: Fixed | Memory) -> None:
         self._data, self.memory, self._requires_grad = array.view(), memory, False

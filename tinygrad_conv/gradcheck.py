@@ -66,11 +66,11 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 2,
 
     def only_floats(*values: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(own, values))
-        return _float_outputs(f(*[given.get(i, a) for i, a in enumerate(args)]))
+        return float_outputs(f(*[given.get(i, a) for i, a in enumerate(args)]))
 
-    case = _Case(only_floats, list(own.values()),
+    case = Case(only_floats, list(own.values()),
                  name=getattr(f, "name", None) or getattr(f, "__name__", type(f).__name__),
-                 labels=_labels(f, list(own)), linear=[i in linear for i in own], order=1,
+                 labels=labels(f, list(own)), linear=[i in linear for i in own], order=1,
                  eps=1e-5 if eps is None else number(eps, "check_grads", "eps", *STEPS),
                  atol=number(atol, "check_grads", "atol", 0, STEPS[1]),
                  rtol=number(rtol, "check_grads", "rtol", 0, 1),
@@ -92,7 +92,7 @@ def _as_float64(i: int, a: Any) -> np.ndarray | None:
     return np.array(value, np.float64, order="K")
 
 
-def _float_outputs(out: Any) -> tuple[Tensor, ...]:
+def float_outputs(out: Any) -> tuple[Tensor, ...]:
     """The outputs that have derivatives."""
     outputs = tuple(out) if isinstance(out, tuple | list) else (out,)
     for y in outputs:
@@ -107,7 +107,7 @@ def _float_outputs(out: Any) -> tuple[Tensor, ...]:
     return found
 
 
-def _labels(f: Any, argnums: list[int]) -> list[str]:
+def labels(f: Any, argnums: list[int]) -> list[str]:
     """'argument 0 (x)' for each, as far as the signature can tell."""
     try:
         parameters = list(inspect.signature(f).parameters.values())
@@ -117,38 +117,46 @@ def _labels(f: Any, argnums: list[int]) -> list[str]:
     return [f"argument {i} ({names[i]})" if i < len(names) else f"argument {i}" for i in argnums]
 
 
-def _direction(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def direction(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Random signs, sizes in [0.5, 1]: a component near zero would hide an error."""
     return np.asarray(rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.0, shape))
 
 
 @dataclass
-class _Case:
-    """One order of one check: a function of float64 tensors only, and where it is evaluated."""
+class Case:
+    """One function at one point: its gradients for random cotangents, and differences to compare them with.
+
+    `linear` says in which arguments it is; None: found out, along each direction.
+    """
 
     f: Callable[..., tuple[Tensor, ...]]
     args: list[np.ndarray]
     name: str
     labels: list[str]
-    linear: list[bool]
+    linear: Sequence[bool | None]
     order: int
     eps: float
     atol: float
     rtol: float
     rng: np.random.Generator
 
-    def check(self) -> None:
+    def pull(self) -> list[np.ndarray]:
+        """The gradient of each argument, for new cotangents."""
         outputs, pullback = vjp(self.f, *self.args)
         made_by = [y.node.primitive.name for y in outputs if y.node is not None]
         if self.name == "<lambda>" and made_by:
             self.name = f"a lambda ending in {made_by[0]}"
         self.values = [y.data for y in outputs]
-        self.cotangents = [_direction(y.shape, self.rng) for y in outputs]
-        for i, gradient in enumerate(pullback(*map(share, self.cotangents))):
-            if gradient.size:
-                self._compare(i, gradient.data)
+        self.cotangents = [direction(y.shape, self.rng) for y in outputs]
+        return [gradient.data for gradient in pullback(*map(share, self.cotangents))]
 
-    def next_order(self) -> _Case:
+    def check(self) -> None:
+        for i, gradient in enumerate(self.pull()):
+            wrong = self.compare(i, gradient)
+            if wrong:
+                raise AssertionError(self._explain(i, gradient, *wrong))
+
+    def next_order(self) -> Case:
         """The VJP as a function of the inputs and the cotangents (in which it is linear)."""
         n = len(self.args)
 
@@ -157,9 +165,9 @@ class _Case:
 
         cotangents = [f"cotangent {k}" for k in range(len(self.cotangents))]
         return replace(self, f=pulled, args=self.args + self.cotangents, labels=self.labels + cotangents,
-                       linear=self.linear + [True] * len(cotangents), order=self.order + 1)
+                       linear=[*self.linear, *[True] * len(cotangents)], order=self.order + 1)
 
-    def _moved(self, i: int, step: np.ndarray) -> list[np.ndarray]:
+    def moved(self, i: int, step: np.ndarray) -> list[np.ndarray]:
         """The outputs with `step` added to argument i."""
         with no_grad():
             return [y.data for y in self.f(*[share(np.asarray(a + step) if k == i else a)
@@ -169,43 +177,49 @@ class _Case:
         """<g, moved - values>."""
         return sum(float(np.sum(g * (y - y0))) for g, y, y0 in zip(self.cotangents, moved, self.values))
 
-    def _slope(self, i: int, v: np.ndarray) -> tuple[float, bool]:
+    def slope(self, i: int, v: np.ndarray) -> tuple[Any, Any]:
         """<g, J v> from four differences, and whether they show a kink."""
-        h = self.eps
-        back, half_back, half, full = [self._rise(self._moved(i, t * v)) for t in (-h, -h / 2, h / 2, h)]
-        wide, narrow = (full - back) / (2 * h), (half - half_back) / h
-        left, right = -half_back / (h / 2), half / (h / 2)
-        floor = 1e-4 * max(map(abs, (wide, narrow, left, right))) + self.atol
-        # smooth: the one-sided slopes differ by h f'', half as much at half the step
-        kink = abs(right - left) > max(0.75 * abs(full + back) / h, floor) or abs(wide - narrow) > floor
-        return (4 * narrow - wide) / 3, kink
+        return slope(lambda t: self._rise(self.moved(i, t * v)), self.eps, self.atol)
 
-    def _compare(self, i: int, gradient: np.ndarray) -> None:
-        """<g, J v> by differences and by the VJP, for a random direction v of argument i."""
-        v = _direction(gradient.shape, self.rng)
-        if self.linear[i]:
-            moved = self._moved(i, v)
-            by_difference = self._rise(moved)
-            size = sum(float(np.sum(np.abs(g) * (np.abs(y) + np.abs(y0)))) for g, y, y0 in zip(
-                self.cotangents, moved, self.values))
-            allowed = EXACT * (size + float(np.sum(np.abs(gradient * v)))) + 1e-300
+    def _exact(self, i: int, v: np.ndarray) -> tuple[float, float] | None:
+        """<g, J v> and its tolerance, from one long step, if the function is linear in argument i."""
+        moved = self.moved(i, v)
+        rise = self._rise(moved)
+        size = sum(float(np.sum(np.abs(g) * (np.abs(y) + np.abs(y0)))) for g, y, y0 in zip(
+            self.cotangents, moved, self.values))
+        if self.linear[i] is None and not all(
+                abs(self._rise(self.moved(i, t * v)) - t * rise) <= 4 * EXACT * size for t in (-1.0, 2.0)):
+            return None
+        return rise, EXACT * size
+
+    def compare(self, i: int, gradient: np.ndarray) -> tuple[float, float] | None:
+        """<g, J v> by differences and by the VJP, for a random direction v of argument i, if they differ."""
+        v = direction(gradient.shape, self.rng)
+        exact = None if self.linear[i] is False else self._exact(i, v)
+        if exact is not None:
+            by_difference, allowed = exact
+            allowed += EXACT * float(np.sum(np.abs(gradient * v))) + 1e-300
         else:
-            v /= np.linalg.norm(v)
-            by_difference, _ = self._slope(i, v)
+            v /= np.linalg.norm(v) or 1.0
+            by_difference, _ = self.slope(i, v)
             allowed = self.atol + self.rtol * max(abs(float(np.sum(gradient * v))), abs(by_difference))
         by_vjp = float(np.sum(gradient * v))
-        if not abs(by_vjp - by_difference) <= allowed:
-            raise AssertionError(self._explain(i, gradient, by_difference, by_vjp))
+        return None if abs(by_vjp - by_difference) <= allowed else (by_difference, by_vjp)
+
+    def scan(self, i: int, gradient: np.ndarray) -> tuple[list[Any], list[Any]]:
+        """(error, index, slope) of the entries of a gradient, where the function is smooth, and at kinks."""
+        found: tuple[list[Any], list[Any]] = [], []
+        for k in self.rng.permutation(gradient.size)[:SCANNED]:
+            index = tuple(map(int, np.unravel_index(k, gradient.shape)))
+            slope, kink = self.slope(i, np.eye(1, gradient.size, k).reshape(gradient.shape))
+            error = abs(slope - gradient[index])
+            found[bool(kink)].append((np.inf if np.isnan(error) else error, index, slope))
+        return found
 
     def _explain(self, i: int, gradient: np.ndarray, by_difference: float, by_vjp: float) -> str:
         """The worst entry, and whether a kink rather than a wrong VJP is to blame."""
         where = f"check_grads: {self.name}, order {self.order}, {self.labels[i]}: "
-        smooth, kinks = [], []
-        for k in self.rng.permutation(gradient.size)[:SCANNED]:
-            index = tuple(map(int, np.unravel_index(k, gradient.shape)))
-            slope, kink = self._slope(i, np.eye(1, gradient.size, k).reshape(gradient.shape))
-            error = abs(slope - gradient[index])
-            (kinks if kink else smooth).append((np.inf if np.isnan(error) else error, index, slope))
+        smooth, kinks = self.scan(i, gradient)
         error, index, slope = max(smooth, default=(0.0, (), 0.0))
         if kinks and error <= self.atol + self.rtol * abs(slope):
             _, index, _ = max(kinks)
@@ -213,10 +227,21 @@ class _Case:
                     f"{self.args[i][index]:.6g}: the slopes to its two sides differ (relu, max, "
                     f"abs, clip?); move the sample at least {10 * self.eps:g} away from it")
         return (f"{where}<g, J v> is {by_difference:.12g} by differences but {by_vjp:.12g} by the "
-                f"VJP{_ratio(by_vjp, by_difference)}. Worst entry: index {index}, {slope:.12g} by "
+                f"VJP{ratio(by_vjp, by_difference)}. Worst entry: index {index}, {slope:.12g} by "
                 f"differences, {gradient[index]:.12g} by the VJP"
-                f"{_ratio(gradient[index], slope)}")
+                f"{ratio(gradient[index], slope)}")
 
 
-def _ratio(a: float, b: float) -> str:
+def slope(rise: Callable[[float], Any], h: float, atol: float) -> tuple[Any, Any]:
+    """The slope at 0 of what rises by `rise(t)`, from four differences, and whether they show a kink."""
+    back, half_back, half, full = [rise(t) for t in (-h, -h / 2, h / 2, h)]
+    wide, narrow = (full - back) / (2 * h), (half - half_back) / h
+    left, right = -half_back / (h / 2), half / (h / 2)
+    floor = 1e-4 * np.max(np.abs([wide, narrow, left, right]), axis=0) + atol
+    # smooth: the one-sided slopes differ by h f'', half as much at half the step
+    kink = (abs(right - left) > np.maximum(0.75 * abs(full + back) / h, floor)) | (abs(wide - narrow) > floor)
+    return (4 * narrow - wide) / 3, kink
+
+
+def ratio(a: Any, b: Any) -> str:
     return f" (ratio {a / b:.6g})" if b else ""

@@ -15,9 +15,10 @@ import itertools
 import operator
 import os
 import types
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from sys import _getframe, getrefcount
-from typing import Any, Generic, ParamSpec
+from typing import Any, Generic, ParamSpec, overload
 
 import numpy as np
 
@@ -34,6 +35,7 @@ OURS = tuple(os.path.join(_home, package, "") for package in ("tinygrad_conv", "
 SMALL = 1024  # numbers: to drop fewer from the tape takes longer than it is worth
 _new = object.__new__  # here a constructor's own call would cost more than the rest of it
 ndarray = np.ndarray
+registered: weakref.WeakSet[Primitive[Any]] = weakref.WeakSet()  # all there are
 
 
 class _Files(dict[str, bool]):
@@ -52,11 +54,12 @@ class Node:
 
     `order` is the time of the call, `calls` are the enclosing scopes, `code` and `instruction` say where
     the user called; `checksums` are those of inputs whose memory was watched, by position. `values` holds
-    what an op with several outputs made, detached. `freed`: a `backward()` has released the arrays.
+    what an op with several outputs made, detached. `freed`: a `backward()` has released the arrays. `hooks`
+    are those of its results, if there are any.
     """
 
     __slots__ = ("primitive", "inputs", "params", "order", "calls", "checksums", "code", "instruction",
-                 "values", "freed")
+                 "values", "freed", "hooks", "__weakref__")
     primitive: Primitive[Any]
     inputs: tuple[Any, ...]
     values: tuple[Any, ...] | None
@@ -156,12 +159,20 @@ class Primitive(Generic[P]):
         self.vjps: tuple[Callable[..., Any] | None, ...] = ()
         self.variadic_vjp: Callable[..., Any] | None = None
         self.joint_vjp: Callable[..., Any] | None = None
+        self.jvps: tuple[Callable[..., Any] | None, ...] = ()
         self.unsaved: tuple[int, ...] = ()  # the arguments whose values no derivative needs
         self.saves_ans = True
+        self.examples: dict[str, Callable[..., Any]] = {}
+        self.apart = False
         self.cost: Callable[..., int] | None = None
         self.label: Callable[..., str] | None = None
+        self.export: str | Callable[..., Any] | None = None
         self.notes: dict[str, str] = {}
         self.broadcasts = False
+        self.samples: list[tuple[Any, ...]] = []
+        self.axes: dict[str, tuple[str, ...]] = {}
+        self.certificate: Any = None  # of the last `tg.certify`
+        registered.add(self)
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -178,14 +189,17 @@ class Primitive(Generic[P]):
         Raises:
             TypeError: for anything but functions, or for more VJPs than there are arguments.
         """
-        for vjp in vjps:
-            if vjp is not None and not callable(vjp):
-                raise TypeError(f"{self.name}.defvjp: expects one function (or None) per argument, got "
-                                f"{type(vjp).__name__}")
-        if len(vjps) > len(self.names) and not self.several:
-            raise TypeError(f"{self.name}.defvjp: expects one function (or None) for each of "
-                            f"{', '.join(self.names) or 'no arguments'}, got {len(vjps)}")
-        self.vjps = vjps
+        self.vjps = self._row("defvjp", vjps)
+
+    def _row(self, facet: str, functions: tuple[Callable[..., Any] | None, ...]) -> Any:
+        for function in functions:
+            if function is not None and not callable(function):
+                raise TypeError(f"{self.name}.{facet}: expects one function (or None) per argument, got "
+                                f"{type(function).__name__}")
+        if len(functions) > len(self.names) and not self.several:
+            raise TypeError(f"{self.name}.{facet}: expects one function (or None) for each of "
+                            f"{', '.join(self.names) or 'no arguments'}, got {len(functions)}")
+        return functions
 
     def defvjp_variadic(self, vjp: Callable[..., Any]) -> None:
         """One VJP for ops of any number of arguments: `vjp(argnum, g, ans, *inputs, **params)`."""
@@ -197,6 +211,23 @@ class Primitive(Generic[P]):
         It runs once a call, if any of them is needed.
         """
         self.joint_vjp = vjp
+
+    def defjvp(self, *jvps: Callable[..., Any] | str | None) -> None:
+        """One JVP per argument: `jvp(t, ans, *inputs, **params)`, tensors in, tensor out.
+
+        t is a tangent of that argument, the result that of `ans`; of several outputs a tuple, None for zeros.
+        "same" says that the op is linear in the argument: the JVP is the op itself, with t in its place.
+        Where there is None, or no JVP at all, it is derived from the VJP, at about twice the work. A JVP may
+        read the values that a VJP may (`defsaved`).
+
+        Raises:
+            TypeError: for what is no function, or for more JVPs than there are arguments.
+        """
+        self.jvps = self._row("defjvp", tuple([functools.partial(self._same, i) if jvp == "same" else jvp
+                                               for i, jvp in enumerate(jvps)]))
+
+    def _same(self, argnum: int, t: Any, ans: Any, *inputs: Any, **params: Any) -> Any:
+        return self(*inputs[:argnum], t, *inputs[argnum + 1:], **params)  # type: ignore[arg-type]
 
     def defsaved(self, *names: str) -> None:
         """Whose values the VJPs need: arguments by name, and "ans"; by default all. The tape keeps no others.
@@ -213,6 +244,18 @@ class Primitive(Generic[P]):
         self.unsaved = tuple([i for i, name in enumerate(self.names) if name not in names])
         self.saves_ans = "ans" in names
 
+    def defexamples(self, **rules: Callable[..., Any]) -> None:
+        """By argument, the VJP where all examples share it: `rule(g, ans, *inputs, **params)`, (N, *shape).
+
+        Axis 0 of the result counts the examples; entry n is the gradient of those terms of which g[n] is a
+        factor. A rule that does not fit a call returns None. Ops that work entry by entry need none.
+        """
+        self.examples = rules
+
+    def defapart(self) -> None:
+        """Row n of the result comes of row n of the first argument alone, where axis 0 counts examples."""
+        self.apart = True
+
     # ----- facets: what a reader of the tape may ask about a call -----
 
     def defcost(self, cost: Callable[..., int]) -> None:
@@ -222,6 +265,30 @@ class Primitive(Generic[P]):
     def deflabel(self, label: Callable[..., str]) -> None:
         """What pictures write behind the op's name: `label(*inputs, **params)`, shapes not arrays."""
         self.label = label
+
+    def defexport(self, rule: str | Callable[..., Any]) -> None:
+        """How `nn.onnx.export` writes a call: the ONNX operator that takes the same inputs, or a function.
+
+        `rule(to, *inputs, **params)` returns the name of the result; of several outputs a tuple, which may
+        leave out the last ones. Inputs are names too, which know `.shape` and `.dtype`, as does `to.ans`, the
+        result. `to(operator, *inputs, **attributes)` adds a node and returns the name of what it makes (with
+        `outputs=2` a tuple); arrays among its inputs become constants, None is an input left out. A length
+        that follows the batch is no number: `to.sizes(shape)` makes an input of a shape that may hold one.
+
+        Raises:
+            TypeError: for what is neither.
+
+        Example:
+            >>> import tinygrad_conv as tg
+            >>> @tg.primitive
+            ... def cube(x):
+            ...     return x ** 3
+            >>> cube.defexport(lambda to, x: to("Mul", to("Mul", x, x), x))
+        """
+        if not isinstance(rule, str) and not callable(rule):
+            raise TypeError(f"{self.name}.defexport: expects the name of an ONNX operator or a function, got "
+                            f"{type(rule).__name__}")
+        self.export = rule
 
     def defkernel(self, family: str, function: Callable[..., Any],
                   serves: Callable[..., bool] | None = None) -> None:
@@ -270,6 +337,24 @@ class Primitive(Generic[P]):
     def defbroadcast(self) -> None:
         """The op works entry by entry: its arguments broadcast, their gradients are summed back."""
         self.broadcasts = True
+
+    def defsamples(self, samples: Iterable[tuple[Any, ...]], **axes: str) -> None:
+        """Calls with which `tg.certify` checks the op: tuples of arguments, a dict at the end by keyword.
+
+        `axes` are the names of an argument's axes, for reports: `defsamples(samples, w="out in kh kw")`.
+
+        Raises:
+            TypeError: for a sample that is no tuple, or the axes of what is no argument.
+        """
+        samples = list(samples)
+        for sample in samples:
+            if not isinstance(sample, tuple):
+                raise TypeError(f"{self.name}.defsamples: expects a list of tuples of arguments, got "
+                                f"{type(sample).__name__}; write [(x,)]")
+        if not axes.keys() <= {*self.names}:
+            raise TypeError(f"{self.name}.defsamples: expects axes of {', '.join(self.names)}, got "
+                            f"{', '.join(axes)}")
+        self.samples, self.axes = samples, {name: tuple(words.split()) for name, words in axes.items()}
 
     # ----- calling -----
 
@@ -529,7 +614,11 @@ def _placed(value: np.ndarray, inputs: tuple[Any, ...]) -> tuple[np.ndarray, Any
     return value.copy(order="K"), None
 
 
-def primitive(fn: Callable[P, Any]) -> Primitive[P]:
+@overload
+def primitive(fn: Callable[P, Any]) -> Primitive[P]: ...
+@overload
+def primitive(*, samples: Iterable[tuple[Any, ...]]) -> Callable[[Callable[P, Any]], Primitive[P]]: ...
+def primitive(fn: Any = ..., *, samples: Iterable[tuple[Any, ...]] = ()) -> Any:
     """Make a function on arrays an op, which `defvjp` gives derivatives of every order.
 
     Arrays are positional; everything else is keyword-only (`def op(x, y, *, axis)`) and reaches the VJPs
@@ -540,10 +629,11 @@ def primitive(fn: Callable[P, Any]) -> Primitive[P]:
     ans are then tuples. An op of any number of arrays takes one VJP, whose first argument is the position
     of the array: `op.defvjp_variadic(lambda i, g, ans, *inputs: ...)`. Where the gradients come of the same
     work, one function may return all, as a tuple: `op.defvjp_joint(...)`. VJPs that need only the shapes of
-    some arguments may say so: `op.defsaved("x")` keeps x alone. Never write into an input. Numbers, words,
+    some arguments may say so: `op.defsaved("x")` keeps x alone. Tangents, those of `tg.jvp`, follow from the
+    VJPs; `op.defjvp(...)` can give them at less work. Never write into an input. Numbers, words,
     arrays and their lists, tuples, dictionaries and data classes are copied for the VJPs where they could
     change; leave any other object that is a parameter as it is until `backward()`.
-    `tg.check_grads` tests it all.
+    `tg.certify` tests it all, with `@tg.primitive(samples=[(x,)])` or `op.defsamples([(x,)])`.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -555,4 +645,8 @@ def primitive(fn: Callable[P, Any]) -> Primitive[P]:
         >>> round(tg.grad(tg.grad(softplus2))(0.0).item(), 6)
         0.173287
     """
-    return Primitive(fn)
+    if fn is ...:
+        return functools.partial(primitive, samples=samples)
+    op: Primitive[Any] = Primitive(fn)
+    op.defsamples(samples)
+    return op

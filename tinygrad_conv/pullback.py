@@ -11,6 +11,7 @@ import numpy as np
 
 from . import ops
 from .core import Fixed, checksum
+from .hooks import hooked, key_of, through
 from .primitive import Node, freed
 from .state import State, current, enter
 from .tape import Made, reach
@@ -78,12 +79,6 @@ def check_usable(node: Node) -> None:
                 f"it; change it after backward(), or compute the output again")
 
 
-def _key(t: Tensor) -> Any:
-    """A call's output, by the call's number (and its own if there are several); a leaf by its identity."""
-    node = t.node
-    return -id(t) if node is None else node.order if node.values is None else (node.order, t.index)
-
-
 def vjp_arguments(output: Made, parts: dict[int, Tensor]) -> tuple[Any, Any]:
     """(g, ans) of a call as its VJPs expect them: tensors, or tuples if the call has several outputs.
 
@@ -125,13 +120,12 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
 
     Runs under the recording flag as it stands. Changes no tensor. `calls` is `reach(outputs)`, if known.
     """
-    before = current()
-    recording = before.recording
+    recording = (before := current()).recording
     calls = reach(outputs) if calls is None else calls
-    order = sorted(calls)
-    needed = None if targets is None else _lies_between([calls[i][0].node for i in order], targets)
-    inner = {_key(t): t for t in targets or () if t.node is not None}
-    pending: dict[Any, Tensor] = {}   # by _key: the cotangents so far
+    needed = None if targets is None else _lies_between([calls[i][0].node for i in sorted(calls)], targets)
+    inner = {key_of(t): t for t in targets or () if t.node is not None}
+    awaited = inner or hooked         # what `take` has to look at
+    pending: dict[Any, Tensor] = {}   # by key_of: the cotangents so far
     totals: dict[Any, Any] = {}       # if not recording: sums of several, in arrays of our own
     leaves: dict[Any, Tensor] = {}
     found: dict[int, tuple[Tensor, Tensor]] = {}
@@ -150,13 +144,14 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
         g = pending.pop(key, None)
         if key in totals:
             g = share(np.asarray(totals.pop(key)), Fixed())
+        g = through(key, g) if key in hooked and g is not None else g
         if key in inner and g is not None:
             found[id(inner[key])] = inner[key], g
         return g
 
     for t, g in zip(outputs, cotangents):
         if needed is None or needed(t):
-            key = _key(t)
+            key = key_of(t)
             if key in pending:
                 accumulate(key, pending[key], g)
             else:
@@ -165,7 +160,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 leaves[key] = t
     try:
         enter(State(recording, before.calls, before, True))
-        for number in reversed(order):
+        for number in sorted(calls, reverse=True):
             ans = calls[number][0]  # one of the outputs, which will do if there is only one
             node = ans.node
             if node.values is not None:
@@ -174,7 +169,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                     continue
                 g, ans = vjp_arguments(ans, parts)
             else:
-                g = take(number) if totals or inner else pending.pop(number, None)
+                g = take(number) if totals or awaited else pending.pop(number, None)
                 if g is None:
                     continue
             inputs, params, called_at = node.inputs, node.params, node.order
@@ -198,7 +193,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                     except Exception as e:
                         _locate(e, node, i)
                         raise
-                    made = x.node  # this is _key(x)
+                    made = x.node  # this is key_of(x)
                     key = -id(x) if made is None else (
                         made.order if made.values is None else (made.order, x.index))
                     known = pending.get(key)

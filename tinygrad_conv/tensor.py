@@ -18,6 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 from .advice import DATA, DEVICE, IN_PLACE, METHODS, advised, missing
 from .arguments import axis_of, checked_dtype, is_whole, whole
 from .core import Fixed, Memory, Record, as_array
+from .hooks import Handle, hang
 
 ops: Any = None  # three modules above this one, set by `__init__`
 autodiff: Any = None
@@ -325,6 +326,35 @@ class Tensor(Record):
             6.0
         """
         autodiff.backward(self, gradient, create_graph, retain_graph)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
+        """Call `hook(g)` in every backward pass that has the gradient g of this tensor, before g goes on.
+
+        What it returns replaces g; None leaves it as it is. Hooks run in the order in which they were
+        registered, each with what the one before made of it, and may be registered after the tensor was used;
+        those of leaves run at the end of the pass, before `.grad` is filled. Under `create_graph=True` what
+        they compute is recorded.
+
+        Args:
+            hook: a function of a tensor of this one's shape and dtype; it returns such a tensor, or None.
+
+        Returns:
+            a handle: `handle.remove()`, or the end of `with handle:`, takes the hook away.
+
+        Raises:
+            RuntimeError: if the tensor requires no gradient. TypeError: if `hook` is no function, or, in the
+                pass, returns no tensor. ValueError: in the pass, for another shape or dtype.
+
+        Example:
+            >>> import tinygrad_conv as tg
+            >>> x, seen = tg.tensor([1.0, 2.0], requires_grad=True), []
+            >>> y = x * x
+            >>> with y.register_hook(seen.append), y.register_hook(lambda g: g * 10.0):
+            ...     y.sum().backward()
+            >>> seen[0].tolist(), x.grad.tolist()
+            ([1.0, 1.0], [20.0, 40.0])
+        """
+        return hang(self, hook)
 
     # ----- reductions -----
 

@@ -19,6 +19,7 @@ import numpy as np
 import tinygrad_conv as tg
 
 from ..advice import HIDDEN, KERAS, METHODS
+from .hooks import Hooks, add, hooked_call
 
 # attributes that are found in the tree, and what they must be
 KINDS = {"parameter": "a Parameter", "buffer": "a tensor", "module": "a Module"}
@@ -69,6 +70,7 @@ class Module:
     """
 
     training: bool
+    _hooks: Hooks | None = None
 
     def __init__(self) -> None:
         # the kind of each attribute that has one; the scope is the name by which the parent calls it
@@ -82,7 +84,8 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> tg.Tensor:
         with self._frame:
             try:
-                y = self.forward(*args, **kwargs)
+                y = (self.forward(*args, **kwargs) if self._hooks is None else
+                     hooked_call(self, self._hooks, args, kwargs))
                 if y is None:
                     raise TypeError(f"{type(self).__name__}.forward returned None; does it lack a return?")
                 return y
@@ -278,6 +281,72 @@ class Module:
                 f(m)
                 stack.pop()
         return self
+
+    # ----- hooks: called whenever the module is -----
+
+    def _hung(self) -> Hooks:
+        return vars(self).setdefault("_hooks", Hooks())
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any], *, prepend: bool = False,
+                                  with_kwargs: bool = False) -> tg.Handle:
+        """Call `hook(module, args)` before each forward; what it returns, unless None, replaces args.
+
+        Args:
+            hook: returns None, a tuple of arguments, or one that is no tuple.
+            prepend: run before the hooks that are there, instead of after.
+            with_kwargs: `hook(module, args, kwargs)`, which returns None or (args, kwargs).
+
+        Returns:
+            a handle: `handle.remove()`, or the end of `with handle:`, takes the hook away.
+
+        Raises:
+            TypeError: if `hook` is no function.
+        """
+        return add("register_forward_pre_hook", self._hung().before, hook, prepend, with_kwargs)
+
+    def register_forward_hook(self, hook: Callable[..., Any], *, prepend: bool = False,
+                              with_kwargs: bool = False, always_call: bool = False) -> tg.Handle:
+        """Call `hook(module, args, y)` after each forward; what it returns, unless None, replaces y.
+
+        Args:
+            prepend: run before the hooks that are there, instead of after.
+            with_kwargs: `hook(module, args, kwargs, y)`.
+            always_call: also if the forward, or a hook, raises; y is then None if there is no result.
+
+        Returns:
+            a handle: `handle.remove()`, or the end of `with handle:`, takes the hook away.
+
+        Raises:
+            TypeError: if `hook` is no function.
+
+        Example:
+            >>> import nn
+            >>> layer, shapes = nn.Linear(3, 2), []
+            >>> with layer.register_forward_hook(lambda module, args, y: shapes.append(y.shape)):
+            ...     y = layer(tg.ones(4, 3))
+            >>> shapes
+            [(4, 2)]
+        """
+        return add("register_forward_hook", self._hung().after, hook, prepend, with_kwargs, always_call)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> tg.Handle:
+        """Call `hook(module, grad_input, grad_output)` once the gradients of the arguments are there.
+
+        Both are tuples, an entry for each positional argument and each result; None for one that has no
+        gradient. If no argument has one, the hook runs with those of the results. What it returns, unless
+        None, replaces grad_input.
+
+        Args:
+            hook: returns None or a tuple as long as grad_input.
+            prepend: run before the hooks that are there, instead of after.
+
+        Returns:
+            a handle: `handle.remove()`, or the end of `with handle:`, takes the hook away.
+
+        Raises:
+            TypeError: if `hook` is no function, or, in the backward pass, returns anything else.
+        """
+        return add("register_full_backward_hook", self._hung().backward, hook, prepend)
 
     # ----- modes and gradients -----
 

@@ -88,7 +88,10 @@ def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarr
 
     try:
         with safe_open(path, framework="numpy") as f:
-            return {name: f.get_tensor(name) for name in f.keys()}, dict(f.metadata() or {})
+            arrays = {name: f.get_tensor(name) for name in f.keys()}
+            if other := {str(a.dtype) for a in arrays.values() if a.dtype.kind not in "fiub"}:
+                raise TypeError(", ".join(other))  # a package has taught NumPy more types
+            return arrays, dict(f.metadata() or {})
     except (TypeError, AttributeError) as e:  # bfloat16, float8
         raise ValueError(f"load: {os.fspath(path)!r} holds numbers of a type NumPy does not have ({e}); "
                          f"convert them to float32 where the file was made") from None

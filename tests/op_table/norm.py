@@ -76,11 +76,13 @@ def input_gradient(g, x, w, *, axes, eps):
 
 
 def scales(rng):
-    out = []
-    for shape, small in [((5, 3), (1, 3)), ((2, 3, 4, 2), (1, 3, 1, 1)), ((40, 7, 12, 10), (7, 1, 1))]:
-        x = rng.standard_normal(shape)
-        out.append(((x, *[rng.standard_normal(small) for _ in range(2)]), {}))
-    return out
+    return [((rng.standard_normal(shape), *rng.standard_normal((3, shape[1])), rng.uniform(0.5, 2.0, shape[1])),
+             {"eps": eps}) for shape, eps in [((5, 3), 1e-3), ((2, 3, 4), 0.0), ((4, 7, 12, 10), 0.5)]]
+
+
+def scaled(x, w, b, mean, var, *, eps):
+    w, b, mean, var = [np.reshape(t, (-1, *[1] * (x.ndim - 2))) for t in (w, b, mean, var)]
+    return (x - mean) / np.sqrt(var + eps) * w + b
 
 
 def dropouts(rng):
@@ -91,7 +93,7 @@ def dropouts(rng):
 ROWS = [
     Row(normalize, normalizes, normalized, linear=(1, 2)),
     Row(normalize_adjoint, adjoints, gradients, linear=(0, 2)),
-    Row(_scale, scales, lambda x, a, b: x * a + b, linear=(0, 1, 2)),
+    Row(_scale, scales, scaled, linear=(0, 1, 2, 3)),
     Row(_dropout, dropouts, lambda x, mask: np.where(mask != 0, 2.0, 0.0) * x,
         linear=(0, 1)),
 ]

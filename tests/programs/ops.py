@@ -44,7 +44,8 @@ SMOOTH = ["tg.tanh({0})", "tg.sin({0})", "tg.cos({0})", "tg.sigmoid({0})", "tg.e
           "2.0 ** tg.tanh({0})", "{0} + {0}", "{0} * {0}"]
 RENAMED = [("tg.identity({0})", "{0}.clone()"), ("tg.silu({0})", "F.silu({0})"), ("tg.gelu({0})", "F.gelu({0})"),
            ("tg.gelu({0}, 'tanh')", "F.gelu({0}, approximate='tanh')"),
-           ("tg.astype({0}, np.float64)", "{0}.to(torch.float64)")]
+           ("tg.astype({0}, np.float64)", "{0}.to(torch.float64)"),
+           ("tg.checkpoint(lambda x: tg.sin(x) * x, {0})", "torch.sin({0}) * {0}")]
 KINKED = [("tg.relu({0})", None), ("tg.relu6({0} * 4)", "F.relu6({0} * 4)"), ("tg.abs({0})", None), ("tg.sign({0}) * {0}", None),
           ("tg.floor({0}) - {0}", None), ("tg.clip({0}, -1, 0.5)", None), ("tg.clip({0}, min=0)", None),
           ("tg.clip({0}, max=0.25)", None), ("tg.hardtanh({0}, -0.5, 1.0)", "F.hardtanh({0}, -0.5, 1.0)"),

@@ -27,6 +27,7 @@ from ..kernels import table
 from ..primitive import Node, Primitive
 from ..state import current
 from ..tensor import Tensor
+from ..watching import Function, unwatch, watch
 from . import annotate
 from .graph import Graph
 from .measure import multiply_adds
@@ -218,13 +219,11 @@ def profile() -> Profile:
 _lock = threading.RLock()
 _open: weakref.WeakSet[Profile] = weakref.WeakSet()  # one that an interrupt left open goes with its last name
 _mine = threading.local()  # `events` under way in this thread, innermost last
-_call, _vjps_for = Primitive.__call__, Primitive.vjps_for
 
 
 def _watch() -> None:
-    """Let the class and the table of kernels be watched, or not, as there are open profiles."""
-    Primitive.__call__ = _timed_call if _open else _call  # type: ignore[method-assign]
-    Primitive.vjps_for = _timed_vjps_for if _open else _vjps_for  # type: ignore[method-assign]
+    """Let ops and the table of kernels be watched, or not, as there are open profiles."""
+    (watch if _open else unwatch)(_timing)
     table.watched = _timed_kernel if _open else None
 
 
@@ -250,34 +249,38 @@ def _timed(name: str, kind: str, scope: Iterable[str], work: Callable[[Event], A
             _watch()
 
 
-def _timed_call(self: Primitive[Any], *args: Any, **params: Any) -> Any:
-    def work(event: Event) -> Any:
-        made = _call(self, *args, **params)
-        outs = made if isinstance(made, tuple) else (made,)
-        arrays = [t._data for t in args if isinstance(t, Tensor)]
-        event.bytes = sum([a.nbytes for a in (*arrays, *[out._data for out in outs])])
-        node = outs[0].node
-        if node is not None:
-            event.order = node.order
-        if self.cost is not None and len(arrays) == len(args):
-            with suppress(Exception):  # of a user's `defcost`; a drawing says so
-                event.multiply_adds = multiply_adds(self, [a.shape for a in arrays], outs[0].shape, params)
-        return made
-    state = current()
-    return _timed(self.name, BACKWARD if state.backward else FORWARD, filter(None, state.calls), work)
-
-
-def _timed_vjps_for(self: Primitive[Any], count: int) -> list[Any]:
-    def timed(vjp: Callable[..., Any]) -> Callable[..., Any]:
-        def call(g: Any, ans: Any, *inputs: Any, **params: Any) -> Any:
-            node: Node = (ans[0] if isinstance(ans, tuple) else ans).node
-
-            def work(event: Event) -> Any:
+def _timing(call: Function, vjps_for: Function) -> tuple[Function, Function]:
+    def timed_call(self: Primitive[Any], *args: Any, **params: Any) -> Any:
+        def work(event: Event) -> Any:
+            made = call(self, *args, **params)
+            outs = made if isinstance(made, tuple) else (made,)
+            arrays = [t._data for t in args if isinstance(t, Tensor)]
+            event.bytes = sum([a.nbytes for a in (*arrays, *[out._data for out in outs])])
+            node = outs[0].node
+            if node is not None:
                 event.order = node.order
-                return vjp(g, ans, *inputs, **params)
-            return _timed(self.name, BACKWARD, node.scope, work)
-        return call
-    return [vjp and timed(vjp) for vjp in _vjps_for(self, count)]
+            if self.cost is not None and len(arrays) == len(args):
+                with suppress(Exception):  # of a user's `defcost`; a drawing says so
+                    shapes = [a.shape for a in arrays]
+                    event.multiply_adds = multiply_adds(self, shapes, outs[0].shape, params)
+            return made
+        state = current()
+        return _timed(self.name, BACKWARD if state.backward else FORWARD, filter(None, state.calls), work)
+
+    def timed_vjps_for(self: Primitive[Any], count: int) -> list[Any]:
+        return [vjp and _timed_vjp(self, vjp) for vjp in vjps_for(self, count)]
+    return timed_call, timed_vjps_for
+
+
+def _timed_vjp(op: Primitive[Any], vjp: Function) -> Function:
+    def timed(g: Any, ans: Any, *inputs: Any, **params: Any) -> Any:
+        node: Node = (ans[0] if isinstance(ans, tuple) else ans).node
+
+        def work(event: Event) -> Any:
+            event.order = node.order
+            return vjp(g, ans, *inputs, **params)
+        return _timed(op.name, BACKWARD, node.scope, work)
+    return timed
 
 
 def _timed_kernel(operation: Any, kernel: table.Kernel, call: tuple[Any, ...],

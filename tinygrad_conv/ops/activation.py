@@ -31,10 +31,12 @@ def relu_vjp(g, ans):
 
 
 relu_vjp.defvjp(lambda h, out, g, ans: relu_vjp(h, ans), None)
+relu_vjp.defjvp("same")
 relu = unary("relu", lambda x: run("relu", x),
              "max(x, 0); nan stays nan. Derivative 0 at 0.",
              lambda g, ans, x: relu_vjp(g, ans))
 relu.defsaved("ans")
+relu.defexport("Relu")
 
 
 @primitive
@@ -52,9 +54,13 @@ def leaky_relu_vjp(g, x, *, negative_slope):
     return run("leaky_relu_vjp", g, x, negative_slope)
 
 
+_leaky_relu.defapart()
 _leaky_relu.defvjp(lambda g, ans, x, **slope: leaky_relu_vjp(g, x, **slope))
+_leaky_relu.defjvp(*_leaky_relu.vjps)
 _leaky_relu.defsaved("x")
+_leaky_relu.defexport(lambda to, x, *, negative_slope: to("LeakyRelu", x, alpha=negative_slope))
 leaky_relu_vjp.defvjp(lambda h, out, g, x, **slope: leaky_relu_vjp(h, x, **slope), None)
+leaky_relu_vjp.defjvp("same")
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
@@ -73,7 +79,10 @@ def _elu(x, *, alpha):
 
 
 # from exp(x), not ans + alpha, which is 0 below -17 in float32
+_elu.defapart()
 _elu.defvjp(lambda g, ans, x, *, alpha: g * where(x > 0, 1.0, alpha * exp(where(x > 0, 0.0, x))))
+_elu.defjvp(*_elu.vjps)
+_elu.defexport(lambda to, x, *, alpha: to("Elu", x, alpha=alpha))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
@@ -101,6 +110,7 @@ def _silu_x(g, ans, x):
 
 silu = unary("silu", lambda x: x * pointwise.sigmoid(x), "x * sigmoid(x), also called swish.", _silu_x)
 silu.defsaved("x", "ans")
+silu.defexport(lambda to, x: to("Mul", x, to("Sigmoid", x)))
 
 
 @primitive
@@ -110,8 +120,21 @@ def _softplus(x, *, beta, threshold):
     return pointwise.choose(z > threshold, x, pointwise.softplus(z) / beta)
 
 
+_softplus.defapart()
 _softplus.defvjp(lambda g, ans, x, *, beta, threshold:
                  where(x * beta > threshold, g, g * sigmoid(x * beta)))
+_softplus.defjvp(*_softplus.vjps)
+
+
+def _softplus_export(to, x, *, beta, threshold):
+    """Beyond a usual threshold the two sides differ by less than rounding."""
+    z = x if beta == 1 else to("Mul", x, x.dtype.type(beta))
+    y = to("Softplus", z)
+    y = y if beta == 1 else to("Div", y, x.dtype.type(beta))
+    return y if threshold >= 20 else to("Where", to("Greater", z, x.dtype.type(threshold)), x, y)
+
+
+_softplus.defexport(_softplus_export)
 
 
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -153,8 +176,11 @@ def _gelu_x(g, ans, x, *, approximate):
     return g * (cdf + x * density)
 
 
+_gelu.defapart()
 _gelu.defvjp(_gelu_x)
+_gelu.defjvp(_gelu_x)
 _gelu.defsaved("x")
+_gelu.defexport(lambda to, x, *, approximate: to("Gelu", x, approximate=approximate))
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:
@@ -188,9 +214,14 @@ def hardtanh_vjp(g, x, *, min_val, max_val):
     return run("hardtanh_vjp", g, x, min_val, max_val)
 
 
+_hardtanh.defapart()
 _hardtanh.defvjp(lambda g, ans, x, **bounds: hardtanh_vjp(g, x, **bounds))
+_hardtanh.defjvp(*_hardtanh.vjps)
 _hardtanh.defsaved("x")
+_hardtanh.defexport(lambda to, x, *, min_val, max_val: to(
+    "Clip", x, x.dtype.type(min_val), x.dtype.type(max_val)))
 hardtanh_vjp.defvjp(lambda h, out, g, x, **bounds: hardtanh_vjp(h, x, **bounds), None)
+hardtanh_vjp.defjvp("same")
 
 
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
@@ -243,11 +274,14 @@ def softmax_vjp(g, ans, *, axis):
 
 
 _softmax.defvjp(lambda g, ans, x, *, axis: softmax_vjp(g, ans, axis=axis))
+_softmax.defjvp(*_softmax.vjps)  # symmetric: diag(s) - s sᵀ
 _softmax.defsaved("ans")
+_softmax.defexport(lambda to, x, *, axis: to("Softmax", x, axis=axis))
 softmax_vjp.defvjp(
     lambda h, out, g, ans, *, axis: softmax_vjp(h, ans, axis=axis),
     lambda h, out, g, ans, *, axis: (h * (g - sum(g * ans, axis, keepdims=True))
                                      - sum(h * ans, axis, keepdims=True) * g))
+softmax_vjp.defjvp("same")
 
 
 @primitive
@@ -266,11 +300,14 @@ def log_softmax_vjp(g, ans, *, axis):
 
 
 _log_softmax.defvjp(lambda g, ans, x, *, axis: log_softmax_vjp(g, ans, axis=axis))
+_log_softmax.defjvp(lambda t, ans, x, *, axis: t - sum(t * exp(ans), axis, keepdims=True))
 _log_softmax.defsaved("ans")
+_log_softmax.defexport(lambda to, x, *, axis: to("LogSoftmax", x, axis=axis))
 log_softmax_vjp.defnotes("after a cross entropy (softmax - target) / N")
 log_softmax_vjp.defvjp(
     lambda h, out, g, ans, *, axis: h - sum(h * exp(ans), axis, keepdims=True),
     lambda h, out, g, ans, *, axis: -(h * exp(ans)) * sum(g, axis, keepdims=True))
+log_softmax_vjp.defjvp("same", lambda t, out, g, ans, *, axis: -(t * exp(ans)) * sum(g, axis, keepdims=True))
 
 
 def _along(op: Primitive, x: Any, axis: int) -> Tensor:

@@ -29,12 +29,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ..arguments import PADDING_MODES, misplaced, one_of, sizes, whole
 from ..kernels.geometry import Geometry, brief, conv_geometry, transposed_geometry
 from ..kernels.table import run
 from ..operands import as_floats
 from ..primitive import FIXED, primitive
-from ..tensor import Tensor
+from ..tensor import Tensor, share
 from .padding import pad
 from .reduce import sum as _sum
 from .shape import reshape, transpose
@@ -74,6 +76,37 @@ _conv2d_weight.defvjp(
 for _op in (_conv2d, _conv_transpose2d, _conv2d_weight):
     _op.defsaved(*_op.names[:2])
 
+_conv2d.defjvp(
+    lambda t, ans, x, w, b=None, *, geometry: _conv2d(t, w, geometry=geometry),
+    lambda t, ans, x, w, b=None, *, geometry: _conv2d(x, t, geometry=geometry),
+    lambda t, ans, x, w, b, *, geometry: reshape(t, (1, -1, 1, 1)))
+_conv_transpose2d.defjvp(
+    lambda t, ans, g, w, b=None, *, geometry: _conv_transpose2d(t, w, geometry=geometry),
+    lambda t, ans, g, w, b=None, *, geometry: _conv_transpose2d(g, t, geometry=geometry),
+    lambda t, ans, g, w, b, *, geometry: reshape(t, (1, -1, 1, 1)))
+_conv2d_weight.defjvp("same", "same")
+
+WORTH_A_CALL = 200_000  # multiply-adds of an example, above which it gets a call of its own
+
+
+def _weight_by_example(g: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
+    """(N, O, C/groups, KH, KW): an example a call, or small ones as groups of channels of one image."""
+    n, images = len(x), (g._data, x._data)
+    if g.size * math.prod(geometry.kernel) * (x.shape[1] // geometry.groups) > n * WORTH_A_CALL:
+        return share(np.stack([run("weight_adjoint", *[a[i:i + 1] for a in images], geometry)
+                               for i in range(n)]))
+    folded = [a.reshape(1, n * a.shape[1], *a.shape[2:]) for a in images]          # (1, N*C, H, W)
+    dw = run("weight_adjoint", *folded, replace(geometry, groups=n * geometry.groups))
+    return share(dw.reshape(n, g.shape[1], *dw.shape[1:]))
+
+
+_conv2d.defapart()
+_conv_transpose2d.defapart()
+_conv2d.defexamples(w=lambda g, ans, x, w, b=None, *, geometry: _weight_by_example(g, x, geometry),
+                    b=lambda g, ans, x, w, b, *, geometry: _sum(g, axis=(2, 3)))
+_conv_transpose2d.defexamples(w=lambda u, ans, g, w, b=None, *, geometry: _weight_by_example(g, u, geometry),
+                              b=lambda u, ans, g, w, b, *, geometry: _sum(u, axis=(2, 3)))
+
 # What a reader of the tape asks. The sums are those of the derivation; products with padding count.
 _SUM_Y, _SUM_DX, _SUM_DW = "summed over c, kh, kw", "summed over o, kh, kw", "summed over n, oh, ow"
 _conv2d.defnotes(_SUM_Y, x=_SUM_DX, w=_SUM_DW, b="summed over n, oh, ow")
@@ -99,6 +132,47 @@ def _transposed_label(g: Any, w: Any, b: Any = None, *, geometry: Geometry) -> s
 
 
 _conv_transpose2d.deflabel(_transposed_label)
+
+
+# ----- in ONNX, where pads are (top, left, bottom, right) and none is below 0 -----
+
+
+def bordered(to, x, sides, value):
+    """x with so many cells before and after each of its last axes, fewer where negative."""
+    if not np.any(sides):
+        return x
+    return to("Pad", x, np.array(((0, 0), (0, 0), *sides), np.int64).T.ravel(), value)
+
+
+def windows(geometry, pads):
+    """The attributes of Conv, ConvTranspose and the pools."""
+    return {"kernel_shape": geometry.kernel, "strides": geometry.stride, "dilations": geometry.dilation,
+            "pads": pads.T.ravel().tolist()}
+
+
+def _conv_export(to, x, w, b=None, *, geometry):
+    pads = np.array(geometry.padding)
+    return to("Conv", bordered(to, x, np.minimum(pads, 0), x.dtype.type(0)), w, b, group=geometry.groups,
+              **windows(geometry, np.maximum(pads, 0)))
+
+
+def _transposed_export(to, g, w, b=None, *, geometry):
+    """Cells that ONNX cannot add, in front or far behind, are added to the result, then the bias."""
+    pads = np.maximum(geometry.padding, 0)
+    made = [(n - 1) * s + span for n, s, span in zip(geometry.out, geometry.stride, geometry.spans)]
+    front = np.maximum(-np.array(geometry.padding)[:, 0], 0)
+    behind = np.array(geometry.size) - made + pads.sum(1) - front
+    plain = not front.any() and all(0 <= n < s for n, s in zip(behind, geometry.stride))
+    y = to("ConvTranspose", g, w, b if plain else None, group=geometry.groups,
+           output_padding=behind.tolist() if plain else None, **windows(geometry, pads))
+    if plain:
+        return y
+    y = bordered(to, y, np.stack([front, behind], 1), g.dtype.type(0))
+    return y if b is None else to("Add", y, to("Reshape", b, np.array((1, -1, 1, 1))))
+
+
+_conv2d.defexport(_conv_export)
+_conv_transpose2d.defexport(_transposed_export)
 
 
 def as_images(op: str, x: Tensor, axes: str) -> Tensor:

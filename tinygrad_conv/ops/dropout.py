@@ -17,8 +17,10 @@ def _dropout(x, mask):
     return x * mask
 
 
+_dropout.defapart()
 _dropout.defvjp(lambda g, ans, x, mask: _dropout(g, mask),
                 lambda g, ans, x, mask: _dropout(g, x))
+_dropout.defjvp("same", "same")
 
 
 def _drop(op: str, x: Any, p: float, training: bool, rng: Any, channels: bool) -> Tensor:

@@ -40,7 +40,10 @@ def unary(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]
     """A row of the table: an op of one array."""
     def op(x: Any) -> Any:
         return fn(x)
-    return row(op, name, fn, doc, vjps)
+    op = row(op, name, fn, doc, vjps)
+    op.defjvp(*vjps)  # entry by entry: the Jacobian is diagonal, J t is Jᵀ t
+    op.defapart()
+    return op
 
 
 def real(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any]) -> Primitive[[Any]]:
@@ -53,6 +56,7 @@ def binary(name: str, fn: Callable[..., Any], doc: str, *vjps: Callable[..., Any
     def op(x: Any, y: Any) -> Any:
         return fn(x, y)
     op = row(op, name, fn, doc, vjps)
+    op.defjvp(*vjps)
     op.defbroadcast()
     return op
 
@@ -93,6 +97,9 @@ for _op in (identity, neg, add, sub):
     _op.defsaved()
 mul.defsaved("x", "y")
 div.defsaved("y", "ans")
+for _op, _name in ((identity, "Identity"), (neg, "Neg"), (add, "Add"), (sub, "Sub"), (mul, "Mul"),
+                   (div, "Div")):
+    _op.defexport(_name)
 
 # ----- choosing; kinks and steps -----
 
@@ -123,8 +130,11 @@ def where(condition: Any, x: Any, y: Any) -> Any:
 where.defvjp(None,
              lambda g, ans, condition, x, y: where(condition, g, 0.0),
              lambda g, ans, condition, x, y: where(logical_not(condition), g, 0.0))
+where.defjvp(*where.vjps)
 where.defsaved("condition")
 where.defbroadcast()
+where.defexport(lambda to, condition, x, y: to(
+    "Where", condition if condition.dtype == bool else to("Cast", condition, to=np.dtype(bool)), x, y))
 
 
 _zero = lambda g, ans, x: where(False, g, 0.0)  # of a step function, where it has a derivative
@@ -137,6 +147,8 @@ maximum = binary("maximum", np.maximum, "The larger one, nan if either is; a tie
                  _to_the_larger, _to_the_smaller)
 minimum = binary("minimum", np.minimum, "The smaller one, nan if either is; a tie halves the gradient.",
                  _to_the_smaller, _to_the_larger)
+for _op, _name in ((sign, "Sign"), (floor, "Floor"), (abs, "Abs"), (maximum, "Max"), (minimum, "Min")):
+    _op.defexport(_name)
 
 
 @primitive
@@ -144,7 +156,11 @@ def _clip(x, *, min, max):
     return np.clip(x, min, max)
 
 
+_clip.defapart()
 _clip.defvjp(lambda g, ans, x, *, min, max: where(x == ans, g, 0.0))
+_clip.defjvp(*_clip.vjps)
+_clip.defexport(lambda to, x, *, min, max: to(
+    "Clip", x, *[None if bound is None else x.dtype.type(bound) for bound in (min, max)]))
 
 
 def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:
@@ -170,7 +186,9 @@ def _astype(x, *, dtype):
     return x.astype(dtype, copy=False)
 
 
+_astype.defapart()
 _astype.defvjp(lambda g, ans, x, *, dtype: _astype(g, dtype=x.dtype))
+_astype.defjvp("same")
 
 
 def astype(x: Any, dtype: Any) -> Tensor:
@@ -186,6 +204,7 @@ def astype(x: Any, dtype: Any) -> Tensor:
 
 
 _astype.defsaved()
+_astype.defexport(lambda to, x, *, dtype: to("Cast", x, to=dtype))
 
 # ----- functions -----
 
@@ -220,10 +239,16 @@ for _op in (log, log1p, sin, cos, erf):
     _op.defsaved("x")
 sqrt_vjp.defvjp(lambda h, out, g, ans: sqrt_vjp(h, ans),
                 lambda h, out, g, ans: -2.0 * sqrt_vjp(h * out, ans))
+sqrt_vjp.defjvp(*sqrt_vjp.vjps)
 sqrt = real("sqrt", np.sqrt,
             "The square root. The derivative at 0 is infinite, but a zero cotangent stays 0, not nan.",
             lambda g, ans, x: sqrt_vjp(g, ans))
 sqrt.defsaved("ans")
+for _op, _name in ((exp, "Exp"), (log, "Log"), (sin, "Sin"), (cos, "Cos"), (tanh, "Tanh"),
+                   (sigmoid, "Sigmoid"), (erf, "Erf"), (sqrt, "Sqrt")):
+    _op.defexport(_name)
+expm1.defexport(lambda to, x: to("Sub", to("Exp", x), x.dtype.type(1)))
+log1p.defexport(lambda to, x: to("Log", to("Add", x, x.dtype.type(1))))
 
 
 @primitive
@@ -239,6 +264,7 @@ def div_no_nan(x, y):
 
 div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),
                   lambda g, ans, x, y: -div_no_nan(g * ans, y))
+div_no_nan.defjvp(*div_no_nan.vjps)
 
 _SHORT: dict[float, Callable[..., Any]] = {
     -1.0: np.reciprocal, 0.0: np.ones_like, 0.5: np.sqrt, 1.0: lambda x: x, 2.0: np.square,
@@ -270,3 +296,4 @@ def _pow_y(g, ans, x, y):
 
 pow = binary("pow", _power, "x ** y. As in PyTorch, x**0 has gradient 0 at x = 0, and 0**y in y > 0.",
              _pow_x, _pow_y)
+pow.defexport("Pow")

@@ -16,6 +16,7 @@ from ..kernels.table import run
 from ..operands import tensors_of
 from ..primitive import primitive
 from ..tensor import Tensor, share
+from .reduce import sum as _sum
 from .shape import _reshape, _transpose, expand_dims
 
 Shape = tuple[int, ...]
@@ -81,9 +82,17 @@ def _matmul_y(g, ans, x, y):
     return matmul(_t(x), g)                                       # (..., K, M) @ (..., M, N)
 
 
+def _by_example(x: Tensor) -> Tensor:
+    """(N, ..., K) as (N, rows, K)."""
+    return _reshape(x, shape=(len(x), math.prod(x.shape[1:-1]), x.shape[-1]))
+
+
 matmul.defvjp(_matmul_x, _matmul_y)
+matmul.defjvp("same", "same")
 matmul.defsaved("x", "y")
+matmul.defexamples(y=lambda g, ans, x, y: matmul(_t(_by_example(x)), _by_example(g)) if y.ndim == 2 else None)
 matmul.defcost(lambda ans, x, y: math.prod(ans) * x[-1])
+matmul.defexport("MatMul")
 
 
 @primitive
@@ -104,9 +113,25 @@ def _linear(x, w, b=None):
 _linear.defvjp(lambda g, ans, x, w, b=None: matmul(g, w),
                lambda g, ans, x, w, b=None: matmul(_t(_rows(g)), _rows(x)),
                lambda g, ans, x, w, b: g)
+_linear.defjvp(lambda t, ans, x, w, b=None: _linear(t, w),
+               lambda t, ans, x, w, b=None: _linear(x, t),
+               lambda t, ans, x, w, b: t)
 _linear.defsaved("x", "w")
+_linear.defapart()
+_linear.defexamples(w=lambda g, ans, x, w, b=None: matmul(_t(_by_example(g)), _by_example(x)),
+                    b=lambda g, ans, x, w, b: _sum(_by_example(g), axis=1))
 _linear.defcost(lambda ans, x, w, b=(): math.prod(ans) * x[-1])
 _linear.defnotes(x="summed over the outputs", w="summed over the samples", b="summed over the samples")
+
+
+def _linear_export(to, x, w, b=None):
+    if len(x.shape) == 2:
+        return to("Gemm", x, w, b, transB=1)
+    y = to("MatMul", x, to("Transpose", w, perm=(1, 0)))
+    return y if b is None else to("Add", y, b)
+
+
+_linear.defexport(_linear_export)
 
 
 def linear(x: Any, w: Any, bias: Any = None) -> Tensor:
@@ -198,6 +223,18 @@ def _einsum_cost(ans: Shape, *shapes: Shape, subscripts: str) -> int:
 
 _einsum.defvjp_variadic(_einsum_vjp)
 _einsum.defcost(_einsum_cost)
+
+
+def _einsum_export(to, *xs, subscripts):
+    """ONNX repeats nothing along a label: what has length 1 there is repeated before."""
+    terms = subscripts.partition("->")[0].split(",")
+    sizes = _sizes(terms, [x.shape for x in xs])
+    whole = [tuple([sizes[k] for k in labels]) for labels in terms]
+    xs = [x if x.shape == shape else to("Expand", x, to.sizes(shape)) for x, shape in zip(xs, whole)]
+    return to("Einsum", *xs, equation=subscripts)
+
+
+_einsum.defexport(_einsum_export)
 
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:

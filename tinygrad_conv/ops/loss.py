@@ -223,8 +223,10 @@ def nll_vjp(g, other, *, axis):
 nll_vjp.defnotes("-g x target, which holds the 1/N")
 _nll.defvjp(lambda g, ans, logp, target, *, axis: nll_vjp(g, target, axis=axis),
             lambda g, ans, logp, target, *, axis: nll_vjp(g, logp, axis=axis))
+_nll.defjvp("same", "same")
 nll_vjp.defvjp(lambda h, out, g, other, *, axis: _nll(h, other, axis=axis),
                lambda h, out, g, other, *, axis: nll_vjp(g, h, axis=axis))
+nll_vjp.defjvp("same", "same")
 
 
 # ----- targets: checked, and turned into coefficients of log-probabilities -----

@@ -36,7 +36,7 @@ from ..operands import as_floats, as_tensor
 from ..primitive import primitive
 from ..tensor import Tensor, share
 from .elementwise import astype
-from .reduce import count, mean, sum
+from .reduce import count, kept, mean, sum
 from .shape import _reshape
 
 
@@ -61,18 +61,18 @@ def _normalize_vjp(g, ans, x, w, b, *, axes, eps):
     return dx, dw, db
 
 
+def _around(g, x, w, axes, eps):
+    """f = g w, n, xhat, r, h -> J(x)h, and sums of products over the axes."""
+    xhat, _, var = normalize(x, 1.0, 0.0, axes=axes, eps=eps)
+    return (g * w, count(x, axes) or 1, xhat, (var + eps) ** -0.5,
+            lambda h: normalize_adjoint(h, x, 1.0, axes=axes, eps=eps, shape=())[0],
+            lambda s, t: sum(s * t, axes, keepdims=True))
+
+
 def _normalize_adjoint_vjp(cotangents, ans, g, x, w, *, axes, eps, shape):
     """The last formula at the head of this file, with f = g w."""
     h, u, v = cotangents
-    f, n = g * w, count(x, axes) or 1
-    xhat, _, var = normalize(x, 1.0, 0.0, axes=axes, eps=eps)
-    r = (var + eps) ** -0.5
-
-    def jacobian(t):
-        return normalize_adjoint(t, x, 1.0, axes=axes, eps=eps, shape=())[0]
-
-    def dot(s, t):
-        return sum(s * t, axes, keepdims=True)
+    f, n, xhat, r, jacobian, dot = _around(g, x, w, axes, eps)
     jh, hx, fx = jacobian(h), dot(h, xhat), dot(f, xhat)
     means = mean(h, axes, keepdims=True) * mean(f, axes, keepdims=True)
     along = r * (dot(h, f) - n * means - hx * fx * (1.0 / n)) * xhat
@@ -80,25 +80,110 @@ def _normalize_adjoint_vjp(cotangents, ans, g, x, w, *, axes, eps, shape):
     return w * jh + u * xhat + v, dx + jacobian(g * u), g * jh
 
 
+def _normalize_x_jvp(t, ans, x, w, b, *, axes, eps):
+    """J is symmetric; the mean moves by mean(t), the variance by 2 mean(t (x - m)); x - m = xhat / r."""
+    n, var = count(x, axes) or 1, normalize(x, 1.0, 0.0, axes=axes, eps=eps)[2]
+    moved, of_xhat, of_one = normalize_adjoint(t, x, 1.0, axes=axes, eps=eps, shape=kept(x, axes))
+    return w * moved, of_one * (1.0 / n), of_xhat * (var + eps) ** 0.5 * (2.0 / n)
+
+
+normalize.defjvp(
+    _normalize_x_jvp,
+    lambda t, ans, x, w, b, *, axes, eps: (t * normalize(x, 1.0, 0.0, axes=axes, eps=eps)[0], None, None),
+    lambda t, ans, x, w, b, *, axes, eps: (t, None, None))
+def _normalize_adjoint_x_jvp(t, ans, g, x, w, *, axes, eps, shape):
+    """In the last formula at the head of this file, dx meets t, and h is what it is a product with."""
+    f, n, xhat, r, jacobian, dot = _around(g, x, w, axes, eps)
+    jf, jt = jacobian(f), jacobian(t)
+    moved = (dot(xhat, t) * jf + dot(f, xhat) * jt + dot(jf, t) * xhat) * (r * (-1.0 / n))
+    lead = x.ndim - len(shape)
+    down = tuple([i for i in range(x.ndim) if i < lead or shape[i - lead] == 1])
+    return moved, _reshape(sum(g * jt, down), shape=shape), None
+
+
+normalize_adjoint.defjvp(
+    "same", _normalize_adjoint_x_jvp,
+    lambda t, ans, g, x, w, *, axes, eps, shape:
+        (normalize_adjoint(g, x, t, axes=axes, eps=eps, shape=shape)[0], None, None))
+def _normalize_by_example(which, t, g, x, w, axes, eps):
+    own = t.shape[1:] if t.ndim == x.ndim else t.shape
+    rows = (len(x), *[1] * (x.ndim - 1 - len(own)), *own)
+    return normalize_adjoint(g[0], x, w, axes=axes, eps=eps, shape=rows)[which]
+
+
 normalize.defbroadcast()
 normalize.defsaved("x", "w", "b")
+normalize.defexamples(
+    w=lambda g, ans, x, w, b, *, axes, eps: _normalize_by_example(1, w, g, x, w, axes, eps),
+    b=lambda g, ans, x, w, b, *, axes, eps: _normalize_by_example(2, b, g, x, w, axes, eps))
 normalize.defvjp_joint(_normalize_vjp)
 normalize_adjoint.defvjp_joint(_normalize_adjoint_vjp)
+
+
+def _normalize_export(to, x, w, b, *, axes, eps):
+    """One node where it is what ONNX calls layer normalisation; else the formula at the head of this file."""
+    last = tuple(range(len(x.shape) - len(axes), len(x.shape)))
+    if axes == last and w.shape == b.shape == tuple([x.shape[i] for i in axes]):
+        return to("LayerNormalization", x, w, b, axis=axes[0], epsilon=eps)
+    over = np.array(axes, np.int64)
+    mean = to("ReduceMean", x, over, noop_with_empty_axes=1)
+    off = to("Sub", x, mean)
+    var = to("ReduceMean", to("Mul", off, off), over, noop_with_empty_axes=1)
+    xhat = to("Div", off, to("Sqrt", to("Add", var, x.dtype.type(eps))))
+    return to("Add", to("Mul", xhat, w), b), mean, var
+
+
+normalize.defexport(_normalize_export)
 
 
 # ----- the four choices of axes -----
 
 
+def _channels(t, ndim):
+    """One value a channel, or one for all, beside arrays of so many axes."""
+    return t.reshape(1, -1, *[1] * (ndim - 2))
+
+
 @primitive
-def _scale(x, a, b):
-    return run("scale", x, a, b)
+def _scale(x, w, b, mean, var, *, eps):
+    """w (x - mean) / sqrt(var + eps) + b by given statistics; each is (C,), a value for each channel of x."""
+    r = 1.0 / np.sqrt(var.astype(np.float64) + eps)
+    mean, r = (mean * r).astype(x.dtype), r.astype(x.dtype)
+    a, b, mean = [_channels(t, x.ndim) for t in (r * w, b, mean * w)]
+    return run("scale", x, a, b - mean).astype(x.dtype, copy=False)
 
 
-_scale.defvjp(lambda g, ans, x, a, b: g * a,
-              lambda g, ans, x, a, b: g * x,
-              lambda g, ans, x, a, b: g)
-_scale.defsaved("x", "a")
-_scale.defbroadcast()
+def _per_channel(t):
+    return sum(t, (0, *range(2, t.ndim)))
+
+
+def _xhat(x, mean, var, eps):
+    return _scale(x, 1.0, 0.0, mean, var, eps=eps)
+
+
+def _scale_x(g, ans, x, w, b, mean, var, *, eps):
+    return _scale(g, w, 0.0, 0.0, var, eps=eps)
+
+
+_scale.defvjp(
+    _scale_x,
+    lambda g, ans, x, w, b, mean, var, *, eps: _per_channel(g * _xhat(x, mean, var, eps)),
+    lambda g, ans, x, w, b, mean, var, *, eps: _per_channel(g),
+    lambda g, ans, x, w, b, mean, var, *, eps: -_per_channel(g) * w * (var + eps) ** -0.5,
+    lambda g, ans, x, w, b, mean, var, *, eps:
+        _per_channel(g * _xhat(x, mean, var, eps)) * w * (-0.5 / (var + eps)))
+_scale.defjvp(
+    _scale_x,
+    lambda t, ans, x, w, b, mean, var, *, eps: _scale(x, t, 0.0, mean, var, eps=eps))
+_scale.defsaved("x", "w", "mean", "var")
+
+
+def _scale_export(to, x, w, b, mean, var, *, eps):
+    w, b = [t if t.shape else to("Expand", t, np.array(mean.shape)) for t in (w, b)]
+    return to("BatchNormalization", x, w, b, mean, var, epsilon=eps)
+
+
+_scale.defexport(_scale_export)
 
 
 def _checked(op: str, x: Any, least: int, weight: Any) -> Tensor:
@@ -117,16 +202,8 @@ def _affine(op: str, x: Tensor, weight: Any, bias: Any, shape: tuple[int, ...],
     for name, t in (("weight", weight), ("bias", bias)):
         if t is not None and t.shape != shape:
             raise ValueError(f"{op}: {name} must have shape {shape}, got {t.shape}")
-    return (x, 1.0 if weight is None else _reshape(weight, shape=view),
-            0.0 if bias is None else _reshape(bias, shape=view))
-
-
-def _by_running(x: Tensor, mean: Tensor, var: Tensor, weight: Any, bias: Any, eps: float,
-                view: tuple[int, ...]) -> Tensor:
-    """(x - mean) r weight + bias; mean and r are constants, the buffers may change any time."""
-    r = 1.0 / np.sqrt(var._data.astype(np.float64) + eps)
-    r, mean = [share(c.reshape(view).astype(x.dtype)) for c in (r, mean._data * r)]
-    return _scale(x, r * weight, bias - mean * weight)
+    weight, bias = [t if t is None or view == shape else _reshape(t, shape=view) for t in (weight, bias)]
+    return x, 1.0 if weight is None else weight, 0.0 if bias is None else bias
 
 
 def _by_channel(op: str, x: Any, per_sample: bool, running: dict[str, Any], weight: Any, bias: Any,
@@ -143,9 +220,12 @@ def _by_channel(op: str, x: Any, per_sample: bool, running: dict[str, Any], weig
                              f"gradient (it is changed in place), got {type(t).__name__} of shape "
                              f"{np.shape(t)}, {getattr(t, 'dtype', 'no dtype')}, requires_grad="
                              f"{getattr(t, 'requires_grad', False)}")
-    x, weight, bias = _affine(op, x, weight, bias, (c,), view)
-    if not own:
-        return _by_running(x, running["running_mean"], running["running_var"], weight, bias, eps, view)
+    x, weight, bias = _affine(op, x, weight, bias, (c,), view if own else (c,))
+    if not own:  # as they are now: the buffers may change any time
+        statistics = [share(t._data.copy()) for t in running.values()]
+        for t, of in zip(statistics, running.values()):
+            t.name = of.name
+        return _scale(x, weight, bias, *statistics, eps=eps)
     if momentum is not None or counted is None:
         momentum = number(momentum, op, "momentum", 0, 1)
     axes = tuple(range(2, x.ndim)) if per_sample else (0, *range(2, x.ndim))

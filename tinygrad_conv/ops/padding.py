@@ -26,7 +26,10 @@ def _inside(width: Sequence[tuple[int, int]], shape: Sequence[int]) -> tuple[sli
 
 
 _pad.defvjp(lambda g, ans, x, *, width, value: getitem(g, _inside(width, g.shape)))
+_pad.defjvp(lambda t, ans, x, *, width, value: _pad(t, width=width, value=0))
 _pad.defsaved()
+_pad.defexport(lambda to, x, *, width, value: to(
+    "Pad", x, np.array(width, np.int64).T.ravel(), x.dtype.type(value)))
 
 
 def _border(x: Tensor, width: Sequence[tuple[int, int]], mode: str) -> Tensor:

@@ -9,6 +9,7 @@ every order exist.
 
 A tie goes to the first cell, row by row; padding never wins; NaN always does (the first one).
 """
+import math
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..kernels.geometry import Geometry, pool_geometry
 from ..kernels.table import run
 from ..operands import as_floats, as_tensor
 from ..primitive import primitive
-from .conv import as_given, as_images
+from .conv import as_given, as_images, bordered, windows
 from .elementwise import astype
 from .reduce import mean
 from .shape import reshape
@@ -54,6 +55,10 @@ max_pool2d_scatter.defvjp(
 max_pool2d_gather.defvjp(
     lambda v, ans, u, x, y, *, geometry: max_pool2d_scatter(v, x, y, geometry=geometry), None, None)
 
+_max_pool2d.defjvp(lambda t, ans, x, *, geometry: max_pool2d_gather(t, x, ans, geometry=geometry))
+max_pool2d_scatter.defjvp("same")
+max_pool2d_gather.defjvp("same")
+
 # ----- averages -----
 
 
@@ -83,6 +88,8 @@ def avg_pool2d_spread(g, *, geometry, **options):
 _avg_pool2d.defvjp(lambda g, ans, x, **params: avg_pool2d_spread(g, **params))
 _avg_pool2d.defsaved()
 avg_pool2d_spread.defvjp(lambda u, ans, g, **params: _avg_pool2d(u, **params))
+_avg_pool2d.defjvp("same")
+avg_pool2d_spread.defjvp("same")
 
 
 def _label(*shapes: Any, geometry: Geometry, count_include_pad: bool = True,
@@ -95,6 +102,30 @@ def _label(*shapes: Any, geometry: Geometry, count_include_pad: bool = True,
 for pooling in (_max_pool2d, max_pool2d_scatter, max_pool2d_gather, max_pool2d_indices, _avg_pool2d,
                 avg_pool2d_spread):
     pooling.deflabel(_label)
+
+
+def _windows_export(to, operator, x, geometry, value, **attributes):
+    """A pool padded as far as its windows reach, so that no rounding matters; of more than ONNX takes as
+    padding, cells are made first."""
+    pads, value = np.array(geometry.padding), x.dtype.type(value)
+    x, size = bordered(to, x, np.minimum(pads, 0), value), geometry.size + np.minimum(pads, 0).sum(1)
+    pads = np.maximum(pads, 0)
+    reach = [(n - 1) * s + span for n, s, span in zip(geometry.out, geometry.stride, geometry.spans)]
+    pads[:, 1] = np.maximum(pads[:, 1], reach - size - pads[:, 0])
+    if (pads >= np.array(geometry.kernel)[:, None]).any():
+        x, pads = bordered(to, x, pads, value), np.zeros_like(pads)
+    return to(operator, x, **windows(geometry, pads), **attributes)
+
+
+def _averages_export(to, x, *, geometry, **options):
+    """The average of whole windows, and a factor where fewer cells, or others, are to be counted."""
+    factor = math.prod(geometry.kernel) / _divisor(geometry, **options)
+    y = _windows_export(to, "AveragePool", x, geometry, 0.0, count_include_pad=1)
+    return y if (factor == 1).all() else to("Mul", y, factor.astype(x.dtype))
+
+
+_max_pool2d.defexport(lambda to, x, *, geometry: _windows_export(to, "MaxPool", x, geometry, -np.inf))
+_avg_pool2d.defexport(_averages_export)
 
 # ----- bins and places -----
 
@@ -134,6 +165,8 @@ def max_unpool2d_pick(u, indices):
     return planes.pick_put(u, indices)
 
 
+for pooling in (_max_pool2d, _avg_pool2d, _adaptive_avg_pool2d):
+    pooling.defapart()
 _adaptive_avg_pool2d.defvjp(
     lambda g, ans, x, *, output_size: adaptive_avg_pool2d_spread(g, size=x.shape[2:]))
 _adaptive_avg_pool2d.defsaved()
@@ -145,6 +178,41 @@ _adaptive_max_pool2d.defvjp(lambda g, ans, x, *, output_size: pile2d(g[0], ans[1
 _max_unpool2d.defvjp(lambda g, ans, x, indices, *, size: max_unpool2d_pick(g, indices), None)
 max_unpool2d_pick.defvjp(
     lambda v, ans, u, indices: _max_unpool2d(v, indices, size=u.shape[2:]), None)
+for linear in (_adaptive_avg_pool2d, adaptive_avg_pool2d_spread, pick2d, pile2d, _max_unpool2d,
+               max_unpool2d_pick):
+    linear.defjvp("same")
+
+
+def _bins_of(n: int, out: int) -> list[tuple[int, int]]:
+    return [(i * n // out, -(-(i + 1) * n // out)) for i in range(out)]
+
+
+def _bin_averages_export(to, x, *, output_size):
+    """Global, or of even windows; else a product with the matrix of the bins on either side."""
+    size = x.shape[2:]
+    if output_size == (1, 1):
+        return to("GlobalAveragePool", x)
+    if not any(n % out for n, out in zip(size, output_size)):
+        kernel = [n // out for n, out in zip(size, output_size)]
+        return to("AveragePool", x, kernel_shape=kernel, strides=kernel)
+    rows, columns = [np.array([[(lo <= u < hi) / (hi - lo) for u in range(n)] for lo, hi in _bins_of(n, out)],
+                              x.dtype) for n, out in zip(size, output_size)]
+    return to("MatMul", to("MatMul", rows, x), columns.T)
+
+
+def _bin_maxima_export(to, x, *, output_size):
+    """The largest of each bin of rows, then of each bin of columns; not where they are."""
+    if output_size == (1, 1):
+        return to("GlobalMaxPool", x),
+    y = x
+    for axis, out in zip((2, 3), output_size):
+        y = to("Concat", *[to("ReduceMax", to("Slice", y, *np.array([[lo], [hi], [axis]])), np.array([axis]))
+                           for lo, hi in _bins_of(x.shape[axis], out)], axis=axis)
+    return y,
+
+
+_adaptive_avg_pool2d.defexport(_bin_averages_export)
+_adaptive_max_pool2d.defexport(_bin_maxima_export)
 
 # ----- what users call -----
 

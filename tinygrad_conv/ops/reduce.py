@@ -116,7 +116,19 @@ _argmin, argmin = reduction(
 amax, amin = max, min
 _sum.defsaved()
 _mean.defsaved()
+_sum.defjvp("same")
+_mean.defjvp("same")
 _sum.defnotes(x="copied along the axes that were summed")
+
+
+def _reduce_export(operator):
+    return lambda to, x, *, axis, keepdims: to(
+        operator, x, np.array(axis, np.int64), keepdims=int(keepdims), noop_with_empty_axes=1)
+
+
+for _op, _name in ((_sum, "ReduceSum"), (_mean, "ReduceMean"), (_max, "ReduceMax"), (_min, "ReduceMin"),
+                   (_logsumexp, "ReduceLogSumExp")):
+    _op.defexport(_reduce_export(_name))
 
 
 @primitive
@@ -127,6 +139,8 @@ def _cumsum(x, *, axis):
 
 
 _cumsum.defvjp(lambda g, ans, x, *, axis: flip(_cumsum(flip(g, axis), axis=axis), axis))
+_cumsum.defjvp("same")
+_cumsum.defexport(lambda to, x, *, axis: to("CumSum", x, np.int64(axis)))
 
 
 def cumsum(x: Any, axis: int | None = None) -> Tensor:
@@ -197,6 +211,7 @@ def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False
 
 _root = ew.unary("root", np.sqrt, "The square root, with gradient 0 at 0.",
                  lambda g, ans, x: ew.div_no_nan(g, ew.mul(ans, 2.0)))
+_root.defexport("Sqrt")
 
 
 def std(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:

@@ -16,6 +16,8 @@ from ..operands import as_tensor, tensors_of
 from ..primitive import primitive
 from ..tensor import Tensor
 
+END = 2 ** 63 - 1  # of an axis of any length, to ONNX
+
 
 @primitive
 def _reshape(x, *, shape):
@@ -25,7 +27,21 @@ def _reshape(x, *, shape):
 
 
 _reshape.defvjp(lambda g, ans, x, *, shape: _reshape(g, shape=x.shape))
+_reshape.defjvp("same")
 _reshape.defsaved()
+_reshape.defapart()
+
+
+def _reshape_export(to, x, *, shape):
+    """A single length that follows the batch is what is left of it, -1."""
+    shape = to.ans.shape
+    varying = [i for i, n in enumerate(shape) if not is_whole(n)]
+    if len(varying) == 1 and 0 not in shape:
+        shape = (*shape[:varying[0]], -1, *shape[varying[0] + 1:])
+    return to("Reshape", x, to.sizes(shape), allowzero=int(0 in shape))
+
+
+_reshape.defexport(_reshape_export)
 
 
 def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
@@ -67,7 +83,9 @@ def _transpose(x, *, axes):
 
 _transpose.defvjp(
     lambda g, ans, x, *, axes: _transpose(g, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__))))
+_transpose.defjvp("same")
 _transpose.defsaved()
+_transpose.defexport(lambda to, x, *, axes: to("Transpose", x, perm=axes))
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
@@ -131,8 +149,10 @@ def _broadcast_to(x, *, shape):
 
 
 _broadcast_to.defvjp(lambda g, ans, x, *, shape: g)  # summed in pullback.py, like all broadcasting
+_broadcast_to.defjvp("same")
 _broadcast_to.defsaved()
 _broadcast_to.defbroadcast()
+_broadcast_to.defexport(lambda to, x, *, shape: to("Expand", x, to.sizes(shape)))
 
 
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
@@ -172,6 +192,19 @@ def _roll(x, *, shift, axis):
 
 
 _roll.defvjp(lambda g, ans, x, *, shift, axis: _roll(g, shift=tuple(-s for s in shift), axis=axis))
+_roll.defjvp("same")
+
+
+def _roll_export(to, x, *, shift, axis):
+    y = x
+    for n, a in zip(shift, axis):
+        cut = [-n % x.shape[a]] if x.shape[a] else [0]
+        y = to("Concat", to("Slice", y, np.array(cut), np.array([END]), np.array([a])),
+               to("Slice", y, np.array([0]), np.array(cut), np.array([a])), axis=a)
+    return y
+
+
+_roll.defexport(_roll_export)
 
 
 def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
@@ -209,6 +242,7 @@ def _part(i, g, ans, *xs, axis):
 
 
 _concatenate.defvjp_variadic(_part)
+_concatenate.defexport(lambda to, *xs, axis: to("Concat", *xs, axis=axis))
 
 
 def _tensors(op: str, arrays: Any) -> list[Tensor]:
@@ -300,8 +334,50 @@ def _scatter_add(g, *, index, shape):
 
 
 _getitem.defvjp(lambda g, ans, x, *, index: _scatter_add(g, index=index, shape=x.shape))
+_getitem.defjvp("same")
 _getitem.defsaved()
 _scatter_add.defvjp(lambda u, ans, g, *, index, shape: _getitem(u, index=index))
+_scatter_add.defjvp("same")
+
+
+def _getitem_export(to, x, *, index):
+    """Slices in one go, then one array along its axis; ONNX counts negative places as NumPy does."""
+    taken = sum(map(_axes_taken, index))
+    rest = (slice(None),) * (len(x.shape) - taken)
+    at = next((i for i, part in enumerate(index) if part is Ellipsis), len(index))
+    index = (*index[:at], *rest, *index[at + 1:])
+    along = [part for part in index if part is not None]
+    arrays = [(a, part) for a, part in enumerate(along) if isinstance(part, np.ndarray)]
+    if len(arrays) > 1 or any(part.dtype == bool for _, part in arrays) or arrays and int in map(type, along):
+        raise NotImplementedError("getitem: an index with a mask, several arrays, or an array beside numbers "
+                                  "has no ONNX rule; index one axis after the other, x[:, i][:, :, j]")
+    cuts = []
+    for a, part in enumerate(along):
+        if type(part) is int:
+            cuts.append((part, part + 1 or END, a, 1))
+        elif isinstance(part, slice) and part != slice(None):
+            step = 1 if part.step is None else part.step
+            start, stop = (0, END) if step > 0 else (END, -END)
+            start = start if part.start is None else part.start
+            full = part.stop is None or step > 0 and part.stop == x.shape[a]
+            cuts.append((start, stop if full else part.stop, a, step))
+    y = to("Slice", x, *np.array(cuts, np.int64).T) if cuts else x
+    y = to("Gather", y, arrays[0][1], axis=arrays[0][0]) if arrays else y
+    numbers = [a for a, part in enumerate(along) if type(part) is int]
+    y = to("Squeeze", y, np.array(numbers)) if numbers else y
+    return _new_axes(to, y, [part for part in index if type(part) is not int])
+
+
+def _new_axes(to, y, index):
+    at, places = 0, []
+    for part in index:
+        if part is None:
+            places.append(at)
+        at += part.ndim if isinstance(part, np.ndarray) else 1
+    return to("Unsqueeze", y, np.array(places)) if places else y
+
+
+_getitem.defexport(_getitem_export)
 
 
 def _plain(i: Any) -> Any:

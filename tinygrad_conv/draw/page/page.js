@@ -111,7 +111,8 @@ svg.addEventListener("pointermove", (event) => {
   } else if (node && !node.isFrame) {
     const values = node.box.values;
     tell(`${node.box.label}\n${tensorText(node.box)}` +
-      (values?.min === undefined ? "" : `\n${numberText(values.min)} to ${numberText(values.max)}, mean ${numberText(values.mean)}`), event);
+      (values?.min === undefined ? "" : `\n${numberText(values.min)} to ${numberText(values.max)}, mean ${numberText(values.mean)}`) +
+      (node.box.certificate ? `\n${node.box.certificate}` : ""), event);
   } else tell("", event);
 });
 svg.addEventListener("pointerleave", (event) => tell("", event));

@@ -126,7 +126,9 @@ def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, i
                "dtype": box.dtype, "scope": [*map(printable, box.scope)], "mark": box.mark,
                "notes": [*map(printable, box.notes)]}
     if isinstance(source, Entry):
+        certificate = source.node.primitive.certificate
         content |= {"op": source.node.primitive.name, "where": _where(source.node.where), "outputs": others,
+                    "certificate": certificate.summary if certificate else "",
                     "parameters": {k: repr(v) for k, v in source.node.params.items()}}
     elif box.kind == "constant" and isinstance(source, Tensor) and not source.shape:
         content["label"] += f" = {source.item():g}"

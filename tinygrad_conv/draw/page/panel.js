@@ -88,7 +88,7 @@ function describeBox(node, data) {
   const inputs = node.inputs.map((edge) => [`in ${edge.argument}`, `${tensorText(edge)} from ${data.boxes[edge.source].label}`]);
   parts.push(table([
     ["kind", box.kind], ["op", box.op], ...inputs, [inputs.length ? "out" : "shape", box.mark === "failed" ? "" : tensorText(box)],
-    ...Object.entries(box.parameters ?? {}), ["called at", box.where],
+    ...Object.entries(box.parameters ?? {}), ["called at", box.where], ["certificate", box.certificate],
     ["mark", box.mark ? MARKS[box.mark] ?? box.mark : ""]]));
   for (const note of box.notes) parts.push(element("p", note));
   for (const shown of [box, ...(box.outputs ?? [])]) {

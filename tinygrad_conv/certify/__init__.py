@@ -1,0 +1,1 @@
+"""Certificates of ops: what is checked (checks), on which samples (builtin), what is wrong (diagnose)."""
