@@ -452,6 +452,19 @@ def test_a_length_that_is_no_multiple_of_the_batch_is_left_open(tmp_path):
     assert graph.output[0].type.tensor_type.shape.dim[0].dim_param == "2*batch"
 
 
+def test_a_rule_that_is_a_name_loses_no_parameter(tmp_path):
+    @tg.primitive
+    def scaled(x, *, by=2.0):
+        return x * by
+
+    scaled.defvjp(lambda g, ans, x, *, by: g * by)
+    scaled.defexport("Identity")
+    with pytest.raises(TypeError, match="scaled: the rule 'Identity' would lose by; write a function"):
+        nn.onnx.export(Function(scaled), (2, 3), tmp_path / "net.onnx")
+    scaled.defexport(lambda to, x, *, by: to("Mul", x, x.dtype.type(by)))
+    check(Function(scaled), images(2, 3), tmp_path)
+
+
 def test_an_output_that_a_rule_leaves_out_is_missed_where_it_is_used(tmp_path):
     @tg.primitive
     def pair(x):
