@@ -257,9 +257,9 @@ class Primitive(Generic[P]):
         A name is for ops without parameters. `rule(to, *inputs, **params)` returns the name of the result; of
         several outputs a tuple, which may leave out the last ones. Inputs are names too, which know `.shape`
         and `.dtype`, as does `to.ans`, the result. `to(operator, *inputs, **attributes)` adds a node and
-        returns the name of what it makes (with `outputs=2` a tuple); arrays among its inputs become constants,
-        None is an input left out. A length that follows the batch is no number: `to.sizes(shape)` makes an
-        input of a shape that may hold one.
+        returns the name of what it makes (with `outputs=2` a tuple); arrays among its inputs become
+        constants, None is an input left out. A length that follows the batch is no number: `to.sizes(shape)`
+        makes an input of a shape that may hold one.
 
         Raises:
             TypeError: for what is neither.
