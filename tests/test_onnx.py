@@ -335,7 +335,8 @@ def test_a_layer_norm_is_one_node_and_so_is_an_instance_norm_by_running_statisti
     lambda x: tg.pad(x, ((0, 0), (0, 0), (1, -2), (0, 3)), constant_values=2.5),
     lambda x: x.squeeze(1) + x.unsqueeze(-1)[..., 0], lambda x: (x ** 2).mean((2, 3)) / (x.abs() + 1.0).sum((2, 3)),
     lambda x: tg.max(x, 3) - tg.min(x, 3) + tg.logsumexp(x, 3), lambda x: x.var((1, 2)) + x.std((1, 2)) + tg.norm(x, axis=(1, 2)),
-    lambda x: tg.prod(x, 1), lambda x: tg.cumsum(x, 2), lambda x: x.mean(0), lambda x: x.sum(), lambda x: tg.sum(x, ()),
+    lambda x: tg.prod(x, 1), lambda x: tg.cumsum(x, 2), lambda x: x.mean(0), lambda x: x.sum(), lambda x: tg.sum(x, ()), lambda x: tg.concat([x, x[:1]]),
+    lambda x: tg.broadcast_to(tg.sum(x[0]), (x.shape[0] * 4, 5)), lambda x: tg.where(np.arange(6) > 2, x, float("nan")),
     lambda x: tg.clip(x, -0.5, 0.5) + tg.maximum(x, 0.1) * tg.minimum(x, tg.sqrt(x * x)), lambda x: 1 - x / 3,
     lambda x: tg.where(np.arange(6) % 2 == 0, x, tg.exp(x)), lambda x: x @ np.ones((6, 2), np.float32),
     lambda x: tg.einsum("nchw,nkhw->nck", x, x), lambda x: tg.softmax(x @ x.transpose(-1, -2), -1) @ x,
@@ -380,14 +381,17 @@ def test_names_of_what_is_shared_frozen_or_bears_the_name_of_an_input(tmp_path):
             super().__init__()
             self.first = self.again = nn.Linear(4, 4).requires_grad_(False)
             self.x, self.output = nn.Parameter(tg.ones(4)), nn.Parameter(tg.ones(4))
+            self.norm = nn.BatchNorm1d(4)
 
         def forward(self, x):
             other = tg.full(4, 5.0)
             other.name = "output"
-            return self.again(self.first(x)) * self.x + tg.exp(self.output) * other
+            return self.norm(self.again(self.first(self.norm(x))) * self.x + tg.exp(self.output) * other)
 
     graph = check(Net(), images(2, 4), tmp_path)
-    assert {t.name for t in graph.initializer} == {"first.weight", "first.bias", "x", "output", "/mul/constant"}
+    assert sorted([t.name for t in graph.initializer]) == [
+        "/mul/constant", "first.bias", "first.weight", "norm.bias", "norm.running_mean", "norm.running_var",
+        "norm.weight", "output", "x"]
     assert [v.name for v in (*graph.input, *graph.output)] == ["x_1", "output_1"]
     assert {n.name.rpartition("/")[0] for n in graph.node} >= {"/first/linear"}
 
@@ -438,6 +442,41 @@ def test_an_op_from_outside_is_refused_by_name_until_it_has_a_rule(tmp_path, rul
     path = tmp_path / "net.onnx"
     nn.onnx.export(Function(cube), (2, 3), path)
     np.testing.assert_array_equal(run(path, np.ones((4, 3), np.float32))[0], -np.ones((4, 3)))
+
+
+def test_a_length_that_is_no_multiple_of_the_batch_is_left_open(tmp_path):
+    graph = check(Function(lambda x: tg.concat([x, x[:1]])), images(2, 3), tmp_path)
+    open_axis, other = graph.output[0].type.tensor_type.shape.dim
+    assert (open_axis.dim_param, open_axis.dim_value, other.dim_value) == ("", 0, 3)
+    graph = check(Function(lambda x: tg.concat([x, x])), images(2, 3), tmp_path)
+    assert graph.output[0].type.tensor_type.shape.dim[0].dim_param == "2*batch"
+
+
+def test_a_rule_that_is_a_name_loses_no_parameter(tmp_path):
+    @tg.primitive
+    def scaled(x, *, by=2.0):
+        return x * by
+
+    scaled.defvjp(lambda g, ans, x, *, by: g * by)
+    scaled.defexport("Identity")
+    with pytest.raises(TypeError, match="scaled: the rule 'Identity' would lose by; write a function"):
+        nn.onnx.export(Function(scaled), (2, 3), tmp_path / "net.onnx")
+    scaled.defexport(lambda to, x, *, by: to("Mul", x, x.dtype.type(by)))
+    check(Function(scaled), images(2, 3), tmp_path)
+
+
+def test_an_output_that_a_rule_leaves_out_is_missed_where_it_is_used(tmp_path):
+    @tg.primitive
+    def pair(x):
+        return x * 2, x * 3
+
+    pair.defvjp(lambda g, ans, x: g[0] * 2.0 + g[1] * 3.0)
+    pair.defexport(lambda to, x: to("Add", x, x))
+    check(Function(lambda x: pair(x)[0]), images(2, 3), tmp_path)
+    with pytest.raises(NotImplementedError, match=r"exp \(.* takes output 1 of pair, whose export rule makes only"):
+        nn.onnx.export(Function(lambda x: tg.exp(pair(x)[1])), (2, 3), tmp_path / "net.onnx")
+    pair.defexport(lambda to, x: (to("Add", x, x), to("Mul", x, np.float32(3))))
+    check(Function(lambda x: tg.concat(pair(x), 1)), images(2, 3), tmp_path)
 
 
 @pytest.mark.parametrize("wrong, error, text", [

@@ -267,13 +267,14 @@ class Primitive(Generic[P]):
         self.label = label
 
     def defexport(self, rule: str | Callable[..., Any]) -> None:
-        """How `nn.onnx.export` writes a call: the ONNX operator that takes the same inputs, or a function.
+        """How `nn.onnx.export` writes a call: the name of an ONNX operator of the same inputs, or a function.
 
-        `rule(to, *inputs, **params)` returns the name of the result; of several outputs a tuple, which may
-        leave out the last ones. Inputs are names too, which know `.shape` and `.dtype`, as does `to.ans`, the
-        result. `to(operator, *inputs, **attributes)` adds a node and returns the name of what it makes (with
-        `outputs=2` a tuple); arrays among its inputs become constants, None is an input left out. A length
-        that follows the batch is no number: `to.sizes(shape)` makes an input of a shape that may hold one.
+        A name is for ops without parameters. `rule(to, *inputs, **params)` returns the name of the result; of
+        several outputs a tuple, which may leave out the last ones. Inputs are names too, which know `.shape`
+        and `.dtype`, as does `to.ans`, the result. `to(operator, *inputs, **attributes)` adds a node and
+        returns the name of what it makes (with `outputs=2` a tuple); arrays among its inputs become
+        constants, None is an input left out. A length that follows the batch is no number: `to.sizes(shape)`
+        makes an input of a shape that may hold one.
 
         Raises:
             TypeError: for what is neither.

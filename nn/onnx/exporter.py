@@ -212,10 +212,13 @@ class _Export:
         if len(inputs) > 1:
             inputs = [self._as(answers[0].dtype, value, op.broadcasts) for value in inputs]
         try:
-            if isinstance(op.export, str):
+            if not isinstance(op.export, str):
+                made = op.export(graph, *inputs, **params)
+            elif not params:
                 made = graph(op.export, *inputs)
             else:
-                made = op.export(graph, *inputs, **params)
+                raise TypeError(f"{op.name}: the rule {op.export!r} would lose {', '.join(params)}; write a "
+                                f"function, lambda to, x, *, {', '.join(params)}: to({op.export!r}, x, ...)")
         except Exception as e:
             e.add_note(f"in the export rule of {self.where}")
             raise

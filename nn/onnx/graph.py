@@ -71,8 +71,6 @@ class Graph:
     def __call__(self, operator: str, *inputs: Any, outputs: int = 1, **attributes: Any) -> Any:
         names = [x if isinstance(x, str) else "" if x is None else
                  self.constant(self.fresh(f"{self.scope}/constant"), x) for x in inputs]
-        while names and not names[-1]:
-            names.pop()
         helper = self.library.helper
         for key, value in attributes.items():
             if isinstance(value, np.dtype):
