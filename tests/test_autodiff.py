@@ -715,3 +715,14 @@ def test_backward_equals_grad_equals_vjp_on_random_graphs(seed, rng):
     by_vjp = tg.vjp(f, *args)[1](1.0)
     for a, b, c in zip(by_backward, by_grad, by_vjp):
         assert np.array_equal(a, b.data) and np.array_equal(a, c.data)
+
+
+def test_mistakes_with_functions_are_named():
+    x = tg.tensor([1.0, 2.0])
+    for name in ("grad", "hessian", "jacobian", "value_and_grad"):
+        with pytest.raises(TypeError, match=rf"{name}: expects argnums second.*tg.{name}\(f\)\(x\)"):
+            getattr(tg, name)(lambda x: (x * x).sum(), x)
+    with pytest.raises(TypeError, match="grad: .*got NoneType; does it lack a return"):
+        tg.grad(lambda x: None)(x)
+    with pytest.raises(TypeError, match=r"grad: .*got float; leave out item\(\)"):
+        tg.grad(lambda x: 3.0)(x)

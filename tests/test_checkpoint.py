@@ -211,3 +211,34 @@ def test_the_tape_says_how_many_calls_there_are(rng):
     x = leaf(3, rng=rng)
     assert "= checkpoint(leaf0, calls=<3 calls>)" in repr(tg.tape(tg.checkpoint(lambda x: tg.exp(tg.sin(tg.cos(x))), x)))
     assert "checkpoint 6 calls" in [box.label for box in tg.graph(tg.checkpoint(f, x, x).sum()).boxes]
+
+
+def test_hooks_inside_are_called_and_may_replace_gradients():
+    def f(t):
+        h = t * t
+        h.register_hook(lambda g: g * 10.0)
+        y = tg.sin(h)
+        y.register_hook(lambda g: g * 2.0)
+        return y
+    found = []
+    for call in (f, lambda t: tg.checkpoint(f, t)):
+        x = tg.tensor([1.0, 2.0], requires_grad=True)
+        call(x).sum().backward()
+        found.append(x.grad.tolist())
+    assert found[0] == found[1]
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    with nn.capture(net, "1") as seen:
+        tg.checkpoint(net, tg.ones(4, 2, requires_grad=True)).sum().backward()
+    assert seen.grads["1"].shape == (4, 3)
+
+
+def test_a_generator_given_to_an_op_draws_the_same_again():
+    @tg.primitive
+    def drop(x, *, rng):
+        return x * (rng.random(x.shape) > 0.5)
+    drop.defvjp(lambda g, ans, x, *, rng: g * tg.not_equal(ans, 0))
+    x = tg.tensor(np.arange(1.0, 41.0), requires_grad=True)
+    rng = np.random.default_rng(0)
+    y = tg.checkpoint(lambda t: drop(t, rng=rng) * 1.0, x)
+    y.sum().backward()
+    assert ((y.data != 0) == (x.grad.data != 0)).all() and (x.grad.data == 0).any()

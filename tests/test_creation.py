@@ -1,6 +1,8 @@
 """Creation functions: dtypes, copies, sharing, and generators as arguments."""
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -167,3 +169,15 @@ def test_errors_name_the_function_and_what_is_wrong(call, error, text):
 def test_a_tensor_beyond_all_memory_is_refused_by_name(make, op):
     with pytest.raises(MemoryError, match=f"^{op}: no memory holds a tensor of shape"):
         make()
+
+
+def test_a_copy_of_a_result_says_that_no_gradient_flows_through_it():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    with pytest.warns(UserWarning, match="tensor: a copy of the result of mul, through which no gradient flows.*detach"):
+        tg.tensor(x * 2.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tg.tensor(x)                                   # a leaf is often copied
+        tg.tensor((x * 2.0).detach())
+        with tg.no_grad():
+            tg.tensor(x * 2.0)

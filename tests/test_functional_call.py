@@ -48,8 +48,8 @@ def test_nothing_is_left_behind_after_an_error():
              r"Sequential has no parameter or buffer '0.weigth', only 0.weight, 0.bias"),
             (lambda: nn.functional_call(model, {**params, "0.weight": tg.ones(3, 4)}, tg.ones(5, 3)), ValueError,
              r"'0.weight' must have shape \(4, 3\), got \(3, 4\)"),
-            (lambda: nn.functional_call(model, {"0.bias": np.ones(4)}, tg.ones(5, 3)), TypeError,
-             "functional_call: expects a tensor for '0.bias', got ndarray"),
+            (lambda: nn.functional_call(model, {"0.bias": [1.0] * 4}, tg.ones(5, 3)), TypeError,
+             "functional_call: expects a tensor for '0.bias', got list"),
             (lambda: nn.functional_call(model, [params], tg.ones(5, 3)), TypeError, "expects a mapping of names"),
             (lambda: nn.functional_call(tg.relu, {}, tg.ones(5, 3)), TypeError, "expects a module first")):
         with pytest.raises(error, match=text):
@@ -104,3 +104,29 @@ def test_recorded_parameters_stay_connected():
     params = {name: p * 1.0 for name, p in model.named_parameters()}
     nn.functional_call(model, params, tg.tensor(X)).sum().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_a_state_dict_is_taken():
+    model, x = net(), tg.ones(5, 3)
+    state = {name: np.array(np.asarray(t) + 1) for name, t in model.state_dict().items()}
+    y = nn.functional_call(model, state, x)
+    model.load_state_dict(state)
+    np.testing.assert_array_equal(y.data, model(x).data)
+
+
+def test_calls_of_several_threads_leave_the_module_as_it_was():
+    import threading
+    net, x = nn.Linear(1, 1, bias=False), tg.ones(1, 1)
+    before, wrong = net.weight, []
+
+    def work(value):
+        for _ in range(200):
+            y = nn.functional_call(net, {"weight": tg.tensor([[value]])}, x).item()
+            if y != value:
+                wrong.append((value, y))
+    threads = [threading.Thread(target=work, args=(float(k),)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert net.weight is before and not wrong

@@ -409,3 +409,14 @@ def test_a_tangent_calls_no_hooks():
     assert seen == []
     tg.grad(lambda x: net(x).sum())(x)
     assert len(seen) == 1
+
+
+def test_a_hook_that_leaves_the_graph_is_told():
+    net, x = nn.Sequential(nn.Linear(3, 2)), tg.ones(4, 3)
+    with net[0].register_forward_hook(lambda m, i, o: o.detach().numpy()), pytest.raises(
+            TypeError, match="register_forward_hook: a hook of Linear must return a tensor in the place of one, or None, got ndarray"):
+        net(x)
+    with net[0].register_forward_pre_hook(lambda m, i: i[0].numpy()), pytest.raises(
+            TypeError, match="register_forward_pre_hook: a hook of Linear must .* got ndarray"):
+        net(x)
+    assert net(x).requires_grad

@@ -260,3 +260,30 @@ def test_wrong_arguments():
         tg.per_example_vjp(lambda x: (x, x), x, [])
     with pytest.raises(ValueError, match=r"must have y's shape \(4, 2\), got \(4,\)"):
         tg.per_example_vjp(model, x, [model.bias])[1](np.ones(4))
+
+
+def test_mistakes_in_the_call_are_named():
+    net, x, y = nn.Linear(3, 2), tg.ones(4, 3), np.zeros(4, int)
+    for call, text in [(lambda: nn.per_example_grads(tg.cross_entropy, net, x, y), "a module first"),
+                       (lambda: nn.per_example_grads(net, x, y, tg.cross_entropy), "a function, the loss, second"),
+                       (lambda: nn.per_example_grads(net, lambda o, y: None, x, y), "got NoneType; does it lack a return"),
+                       (lambda: nn.per_example_grads(net, lambda o, y: o.sum().item(), x, y), "got float; .*item")]:
+        with pytest.raises(TypeError, match=f"per_example_grads: .*{text}"):
+            call()
+
+
+@pytest.mark.parametrize("mix", [lambda x: x - x[:1], lambda x: x - x[-1:], lambda x: x / tg.max(tg.abs(x)), lambda x: tg.flip(x, 0),
+                                 lambda x: x + x[1:2] * 0.5])
+def test_mixing_is_noticed_at_every_batch_size(mix):
+    class Mixing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.inner(mix(x))
+    net = Mixing()
+    for n in range(2, 18):
+        x = np.random.default_rng(n).standard_normal((n, 3)).astype(np.float32)
+        with pytest.raises(ValueError, match="mixes the"):
+            nn.per_example_grads(net, lambda o, y: ((o - 1.0) ** 2).sum(), x, np.zeros(n))

@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 DEVICE = "there are no devices, leave it out"
 SEEDED = "there is no hidden state: rng = np.random.default_rng(seed), given as rng= to what draws numbers"
-RECORDED = "tg.grad(f) or tg.vjp(f, x), of a function of the tensor in question"
+RECORDED = "tg.grad, tg.vjp, tg.jvp, tg.jacobian, ... of a function; tg.detect_anomaly"
 
 FUNCTIONS = {  # what is missing in tg
     "cat": "tg.concat(tensors, axis)",
@@ -36,8 +36,12 @@ FUNCTIONS = {  # what is missing in tg
     "manual_seed": SEEDED, "Generator": SEEDED, "device": DEVICE, "cuda": DEVICE,
     "autograd": RECORDED + "; for a Function of your own, tg.primitive",
     "func": RECORDED, "enable_grad": "the end of the block of tg.no_grad()",
+    "vmap": "a batch axis; nn.per_example_grads for gradients by example", "jacrev": "tg.jacobian(f)",
+    "jacfwd": "tg.jacobian(f, mode='forward')", "set_detect_anomaly": "with tg.detect_anomaly():",
+    "logaddexp": "tg.logsumexp(tg.stack([x, y]), axis=0)",
+    **{name: f"import nn: nn.{name}" for name in ("functional_call", "per_example_grads", "capture", "onnx")},
     "inference_mode": "tg.no_grad()", "set_grad_enabled": "tg.no_grad()",
-    "nn": "import nn", "optim": "import nn: nn.SGD, nn.Adam", "utils": "import nn: nn.data",
+    "nn": "import nn", "optim": "import nn: nn.SGD, nn.Adam", "utils": "import nn: nn.data; tg.checkpoint",
     "save": "nn.save(model, path)", "load": "model.load_state_dict(nn.load(path))",
     "long": "np.int64", "float": "np.float32", "double": "np.float64", "bool": "np.bool",
     "float16": "np.float16", "float32": "np.float32", "float64": "np.float64", "int64": "np.int64",

@@ -187,6 +187,9 @@ class Selected:
     def __init__(self, op: str, f: Callable[..., Any], argnums: int | Sequence[int]) -> None:
         instance(f, Callable, op, "a function", "; of a tensor that is computed already, take the gradient "
                  "with y.backward()")
+        if isinstance(argnums, Tensor | np.ndarray | float):
+            raise TypeError(f"{op}: expects argnums second, whole numbers; it gives a function: "
+                            f"tg.{op}(f)(x)")
         self.op, self.argnums, self.single = op, argnums, not isinstance(argnums, Sequence)
         self.wanted = [whole(i, op, "argnums") for i in ([argnums] if self.single else argnums)]
 
@@ -241,9 +244,10 @@ def _with_gradient(op: str, f: Callable[..., Any], argnums: int | Sequence[int],
             args, trees, targets = selected.of(args)  # type: ignore[assignment]
             y, aux = _parted(op, f(*args, **kwargs), has_aux)
         if not isinstance(y, Tensor) or y.size != 1:
-            got = f"shape {y.shape}" if isinstance(y, Tensor) else type(y).__name__
-            raise TypeError(f"{op}: expects a function that returns a tensor with one value, got "
-                            f"{got}; sum it, or use tg.vjp")
+            advice = "does it lack a return?" if y is None else "leave out item() or float()"
+            got = (f"shape {y.shape}; sum it, or use tg.vjp" if isinstance(y, Tensor) else
+                   f"{type(y).__name__}; {advice}")
+            raise TypeError(f"{op}: expects a function that returns a tensor with one value, got {got}")
         found = gradients([y], [share(np.ones_like(y._data))], targets)
         finished(targets)
         return y, aux, selected.built(trees, found)

@@ -93,6 +93,7 @@ def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable
         >>> tg.hessian(lambda x: x[0] * x[0] * x[1])(tg.tensor([1.0, 2.0])).tolist()
         [[4.0, 2.0], [2.0, 0.0]]
     """
+    Selected("hessian", f, argnums)  # whose errors name this function
     return jacobian(grad(f, argnums), argnums, mode="forward")
 
 

@@ -3,6 +3,7 @@
 What runs again is not the function but the calls that it recorded. So random numbers are those of the first
 time, running statistics are updated once, and nothing that the function does besides happens twice.
 """
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,15 +35,21 @@ class Calls:
             keys = [key_of(t) for t in node.inputs]
             last = {*keys} - needed  # what no later call uses
             needed |= last
-            self.steps.append((node.primitive, keys, node.params, node.order, last))
+            hooks = {key: [*found.values()] for key, found in (getattr(node, "hooks", None) or {}).items()}
+            self.steps.append((node.primitive, keys, node.params, node.order, last, hooks))
         self.steps.reverse()
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         made: dict[Any, Any] = dict(zip(self.inputs, inputs))
-        for op, keys, params, number, last in self.steps:
+        for op, keys, params, number, last, hooks in self.steps:
+            params = {name: copy.deepcopy(value) if isinstance(value, np.random.Generator) else value
+                      for name, value in params.items()}
             result = op(*[made[key] for key in keys], **params)
             made.update({(number, i): t for i, t in enumerate(result)} if isinstance(result, tuple)
                         else {number: result})
+            for key, functions in hooks.items():
+                for hook in functions if made[key].requires_grad else ():
+                    made[key].register_hook(hook)
             for key in last:
                 del made[key]
         return tuple([made[key] for key in self.outputs])

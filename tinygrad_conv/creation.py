@@ -4,6 +4,7 @@ float32 unless said otherwise. Random ones take `rng = np.random.default_rng(see
 """
 import math
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from .arguments import checked_dtype, generator, instance, is_whole, number, whole
 from .core import as_array
+from .state import is_recording
 from .tensor import Tensor, share
 
 
@@ -43,7 +45,7 @@ def checked_range(op: str, kind: np.dtype, *values: Any) -> None:
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor with a copy of `data`.
+    """A tensor with a copy of `data`, outside any graph: a warning says so where a gradient would be lost.
 
     Args:
         data: a number, nested lists, an array or a tensor. Python floats become float32, arrays
@@ -59,6 +61,9 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
         (2, 2)
     """
     kind = None if dtype is None else checked_dtype("tensor", dtype)
+    if isinstance(data, Tensor) and data.node is not None and is_recording():
+        warnings.warn(f"tensor: a copy of the result of {data.node.primitive.name}, through which no "
+                      f"gradient flows; use the result itself, or t.detach() if that is meant", stacklevel=3)
     return finished(as_array(data, copy=True, dtype=kind), requires_grad)
 
 

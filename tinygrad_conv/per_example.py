@@ -185,19 +185,22 @@ def _only(g: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def _check_apart(x: Tensor, y: Tensor, ends: list[Tensor]) -> None:
-    """Refuse what mixes examples: with a cotangent of half of them, gradients of the other half are zero."""
-    rng = np.random.default_rng(0)
-    chosen = rng.permutation(len(x)) < len(x) // 2
-    half = _seed(_only(rng.standard_normal(y.shape).astype(y.dtype), chosen))
+    """Refuse what mixes examples: with a cotangent of some of them, gradients of the others are zero.
 
-    def mixed(tensors: list[Tensor]) -> list[Tensor]:
-        found = pull([y], [half], tensors)
+    Any two examples differ in a bit of their numbers, so the halves with and without each bit tell all apart.
+    """
+    g = np.random.default_rng(0).standard_normal(y.shape).astype(y.dtype)
+
+    def mixed(tensors: list[Tensor], chosen: np.ndarray) -> list[Tensor]:
+        found = pull([y], [_seed(_only(g, chosen))], tensors)
         return [t for t, gradient in found.values() if t.shape[:1] == x.shape[:1] and
                 ((gradient._data[~chosen] != 0) & np.isfinite(gradient._data[~chosen])).any()]
-    if not mixed([*ends, x]):
+    bits = [np.arange(len(x)) >> k & 1 == value for k in range((len(x) - 1).bit_length()) for value in (0, 1)]
+    chosen = next((half for half in bits if mixed([*ends, x], half)), None)
+    if chosen is None:
         return
     calls = reach([y])
-    wrong = {*map(key_of, mixed([t for outputs in calls.values() for t in outputs] + [x]))}
+    wrong = {*map(key_of, mixed([t for outputs in calls.values() for t in outputs] + [x], chosen))}
     guilty = max((number for number, outputs in calls.items() if not wrong.isdisjoint(
         map(key_of, outputs[0].node.inputs))))
     node = calls[guilty][0].node

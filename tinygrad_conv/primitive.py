@@ -380,6 +380,9 @@ class Primitive(Generic[P]):
                 if not isinstance(gradients, tuple):
                     raise TypeError(f"{self.name}: its joint VJP must return a tuple, a gradient for each "
                                     f"argument, got {type(gradients).__name__}")
+                if len(gradients) != len(call) - 2:  # g, ans and the inputs
+                    raise TypeError(f"{self.name}: its joint VJP must return a gradient for each of its "
+                                    f"{len(call) - 2} arguments, or None, got {len(gradients)}")
                 found.extend(gradients)
             return found[argnum]
         return vjp
@@ -563,8 +566,8 @@ def _holds_tensor(value: Any) -> bool:
 
 
 FIXED = {int, float, bool, str, type(None)}  # parameters that hold nothing else and never change
-PLAIN = (np.ndarray | list | dict | set | bytearray | collections.deque | types.SimpleNamespace | array.array
-         | collections.UserList | collections.UserDict)
+PLAIN = (np.ndarray | np.random.Generator | list | dict | set | bytearray | collections.deque
+         | types.SimpleNamespace | array.array | collections.UserList | collections.UserDict)
 
 
 def _frozen(value: Any) -> Any:

@@ -27,6 +27,13 @@ class Captured:
         self.grads: dict[str, tg.Tensor] = {}
         self._handles: dict[str, tg.Handle] = {}
 
+    def __repr__(self) -> str:
+        return f"Captured(values of {', '.join(self.values)}; grads of {', '.join(self.grads)})"
+
+    def __getitem__(self, name: str) -> tg.Tensor:
+        """The value of that name."""
+        return self.values[name]
+
     def _see(self, name: str, module: Module, args: Any, y: Any) -> None:
         for i, t in enumerate(tensors_in(y)):
             key = name if t is y else f"{name}[{i}]"
@@ -61,6 +68,8 @@ def capture(model: Module, *names: str) -> Iterator[Captured]:
         >>> seen.values["1"].shape, seen.grads["1"].shape
         ((1, 4, 2, 2), (1, 4, 2, 2))
     """
+    for name in names:
+        tg.arguments.instance(name, str, "capture", "names of modules one by one, words")
     modules = dict(tg.arguments.instance(model, Module, "capture", "a Module")._paths())
     unknown = [name for name in names if name not in modules]
     if unknown:

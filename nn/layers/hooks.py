@@ -47,7 +47,7 @@ def hooked_call(module: Any, hooks: Hooks, args: tuple[Any, ...], kwargs: dict[s
         while left:
             hook, with_kwargs, _ = left.pop(0)
             new = hook(module, args, kwargs, y) if with_kwargs else hook(module, args, y)
-            y = y if new is None else new
+            y = y if new is None else _checked("register_forward_hook", module, y, new)
         return passing.leave(y)
     except Exception as e:
         for hook, with_kwargs, always in left:
@@ -69,9 +69,23 @@ def _entering(module: Any, hook: Callable[..., Any], with_kwargs: bool, args: tu
         if not (isinstance(new, tuple) and len(new) == 2 and isinstance(new[0], tuple)):
             raise TypeError(f"register_forward_pre_hook: a hook with_kwargs must return None or a pair "
                             f"(args, kwargs) of a tuple and a dictionary, got {type(new).__name__}")
-        return new
-    new = hook(module, args)
-    return (args if new is None else new if isinstance(new, tuple) else (new,)), kwargs
+        new_args, kwargs = new
+    else:
+        new_args = hook(module, args)
+    if new_args is None:
+        return args, kwargs
+    new_args = new_args if isinstance(new_args, tuple) else (new_args,)
+    for old, value in zip(args, new_args):
+        _checked("register_forward_pre_hook", module, old, value)
+    return new_args, kwargs
+
+
+def _checked(op: str, module: Any, old: Any, new: Any) -> Any:
+    """What a hook returned in the place of `old`, which would silently leave the graph if it is an array."""
+    if isinstance(old, tg.Tensor) and not isinstance(new, tg.Tensor):
+        raise TypeError(f"{op}: a hook of {type(module).__name__} must return a tensor in the place of one, "
+                        f"or None, got {type(new).__name__}")
+    return new
 
 
 @tg.primitive

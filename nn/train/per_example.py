@@ -36,6 +36,8 @@ def per_example_grads(model: Module, loss: Callable[[tg.Tensor, Any], tg.Tensor]
         >>> {name: g.shape for name, g in grads.items()}
         {'weight': (5, 2, 3), 'bias': (5, 2)}
     """
+    tg.arguments.instance(model, Module, "per_example_grads", "a module first")
+    tg.arguments.instance(loss, Callable, "per_example_grads", "a function, the loss, second")
     labels = y.detach().numpy() if isinstance(y, tg.Tensor) else np.asarray(y)
     if np.ndim(x) < 1 or labels.shape[:1] != np.shape(x)[:1]:
         raise ValueError(f"per_example_grads: x and y must have an axis of examples, the first, of one "
@@ -59,7 +61,9 @@ def _cotangent(loss: Callable[[tg.Tensor, Any], tg.Tensor], out: tg.Tensor, labe
         return values
 
     def losses(*rows: tg.Tensor) -> tuple[tg.Tensor, ...]:
-        return tuple([loss(row, labels[n:n + 1]) for n, row in enumerate(rows)])
+        return tuple([tg.arguments.instance(
+            loss(row, labels[n:n + 1]), tg.Tensor, "per_example_grads", "a loss that returns a tensor",
+            "; does it lack a return, or end in item()?") for n, row in enumerate(rows)])
     found, pullback = tg.vjp(losses, *[values[n:n + 1] for n in range(len(values))])
     for value in found:
         if value.size != 1:

@@ -135,7 +135,8 @@ shape._broadcast_to.defsamples([(_normal(3, 1), {"shape": (2, 3, 4)}), (_normal(
 shape._roll.defsamples([(_normal(4, 3), {"shift": (1,), "axis": (0,)}),
                         (_normal(4, 3), {"shift": (-2, 5), "axis": (0, 1)})])
 shape._concatenate.defsamples([(_normal(2, 3), _normal(1, 3), {"axis": 0}),
-                               (_normal(2, 1), _normal(2, 3), _normal(2, 0), {"axis": 1})])
+                               (_normal(2, 1), _normal(2, 3), _normal(2, 0), {"axis": 1}),
+                               (_normal(2), _normal(1), _normal(3), {"axis": 0})])
 padding._pad.defsamples([(_normal(2, 3), {"width": ((1, 0), (2, 3)), "value": 0.0}),
                          (_normal(3), {"width": ((2, 1),), "value": 7.0})])
 INDICES: list[tuple[Sizes, tuple[Any, ...]]] = [

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..primitive import Primitive
 from . import builtin  # noqa: F401  (which registers samples)
 from .call import Call, calls, op_name
@@ -62,7 +64,7 @@ class Certificate:
             said = "" if not found else found[0] if first == check.name else f"as for {first}"
             more = f" (and {len(check.failures) - 1} more)" * (len(check.failures) > 1)
             lines.append(f"  {'ok' if check.ok else 'FAILS':5}  {check.name:{width}}  {said}{more}".rstrip())
-        if self.diagnosis is not None:
+        if self.diagnosis is not None and self.diagnosis.mistake not in told.values():
             lines.append(f"  most likely: {self.diagnosis}")
         return "\n".join(lines)
 
@@ -107,11 +109,37 @@ def certify(op: Callable[..., Any], samples: Iterable[tuple[Any, ...]] | None = 
         raise TypeError("certify: expects a list of tuples of arguments; write [(x,)]")
     made = calls(op, given)
     checks = tuple([_check(name, made) for name in CHECKS])
-    failures = {check.name: check.failures for check in checks if check.failures}
-    certificate = Certificate(op_name(op), len(made), checks, diagnose(made, failures))
+    checks += (_telling(made),)
+    certificate = Certificate(op_name(op), len(made), checks, _diagnosis(made, checks))
     if isinstance(op, Primitive):
         op.certificate = certificate
     return certificate
+
+
+def _diagnosis(made: list[Call], checks: tuple[Checked, ...]) -> Diagnosis | None:
+    """What the failures fit; if nothing, the first of them."""
+    failures = {check.name: check.failures for check in checks if check.failures}
+    first = next(iter(failures), None)
+    if first is None:
+        return None
+    return diagnose(made, failures) or Diagnosis(first, "", str(failures[first][0]))
+
+
+def _telling(made: list[Call]) -> Checked:
+    """Where all numbers of an argument are equal, or there are none, a wrong derivative may agree."""
+    failures = []
+    op = made[0].op
+    if isinstance(op, Primitive) and not any([call.active for call in made]) and (
+            any(op.vjps) or op.joint_vjp or op.variadic_vjp):
+        failures.append(Finding(0, "no derivative was compared: no sample has a floating point argument"))
+    for i in sorted({i for call in made for i in call.active}):
+        calls = [call for call in made if i in call.active]
+        numbers = np.concatenate([call.args[i].ravel() for call in calls])
+        if not numbers.size or numbers.size > 1 and np.ptp(numbers) == 0:
+            name = f"argument {i} ({calls[0].name_of(i)})"
+            failures.append(Finding(calls[0].number, f"{name} has no two different numbers in any sample; "
+                                                     f"give some, at random"))
+    return Checked("samples tell", tuple(failures), ())
 
 
 def samples_of(op: Any) -> list[tuple[Any, ...]]:

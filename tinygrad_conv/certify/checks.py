@@ -5,14 +5,16 @@ A kink or a tie at a sample is a note, not a failure. Errors of the op itself ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..autodiff import jvp
+from ..autodiff import jvp, vjp
 from ..gradcheck import EXACT, Case, direction, ratio
 from ..kernels.table import kernels, use_kernels
 from ..primitive import Primitive
+from ..state import no_grad
 from ..tensor import Tensor, share
 from .call import RTOL, Call, floating, parameters, tensors
 
@@ -323,7 +325,9 @@ def _answered(call: Call, what: str, note: bool = False) -> Iterator[Finding]:
         try:
             call.pull([np.ones_like(y.data) for y in floating(outputs)])
         except Exception as e:
-            yield Finding(call.number, f"{what}: the op accepts them, its VJP does not: {told(e)}",
+            shapes = ", ".join(str(np.shape(a)) for a in call.args)
+            yield Finding(call.number, f"{what}, shapes {shapes}: the op accepts them, its VJP does not; if "
+                                       f"they are not meant, let the op raise ValueError: {told(e)}",
                           note=note and isinstance(e, REFUSALS))
 
 
@@ -356,7 +360,22 @@ def errors(call: Call) -> Iterator[Finding]:
             longer["an axis longer by 2"] = np.concatenate([a, a[..., -1:], a[..., -1:]], -1)
         for what, b in longer.items():
             yield from _answered(replace(call, args=(*call.args[:i], b, *call.args[i + 1:])),
-                                 f"argument {i} ({call.name_of(i)}) with {what}")
+                                 f"argument {i} ({call.name_of(i)}) with {what}", note=True)
+
+
+def no_memory(call: Call) -> Iterator[Finding]:
+    """A VJP reads its arguments, not what the function left elsewhere, which the next call overwrites."""
+    if not call.active:
+        return
+    _, pullback = vjp(call, *call.values)
+    g = [share(np.asarray(direction(y.shape, np.random.default_rng(3)))) for y in call.outputs]
+    first = [t.data.copy() for t in pullback(*g)]
+    with suppress(Exception), no_grad(), np.errstate(all="ignore"):  # outside the op's domain, perhaps
+        call(*[-np.flip(a) for a in call.values])
+    for i, a, t in zip(call.active, first, pullback(*g)):
+        if not np.array_equal(a, t.data, equal_nan=True):
+            yield _of(call, i, ": its gradient is another one after the op was called with other numbers; "
+                               "the VJP must read only its arguments, not what the function has kept")
 
 
 def deterministic(call: Call) -> Iterator[Finding]:
@@ -397,6 +416,7 @@ CHECKS: dict[str, Check] = {
     "second order": second_order, "<g, Jv> = <J'g, v>": adjoint, "inputs unchanged": unchanged,
     "outputs its own": own_outputs, "dtype kept": dtype, "float64 throughout": precision,
     "any memory order": layouts, "broadcasting": broadcasting, "empty and ()": empty,
-    "wrong shapes refused": errors, "deterministic": deterministic, "by keyword": keywords,
+    "wrong shapes refused": errors, "deterministic": deterministic, "no memory": no_memory,
+    "by keyword": keywords,
     "kernels agree": families,
 }

@@ -4,6 +4,7 @@ Ops are known once their modules are imported: by a test, by a conftest.py, or b
 `certify_modules` names them. An op without samples is skipped. pytest finds this file by its entry point.
 """
 import importlib
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -31,8 +32,12 @@ class Certificates(pytest.Collector):
     """The ops, by module and name."""
 
     def collect(self) -> list[pytest.Item]:
-        ops = {f"{op.__module__}.{op.name}": op for op in registered}
-        return [OpItem.from_parent(self, name=name, op=ops[name]) for name in sorted(ops)]
+        items, seen = [], Counter[str]()
+        ops = [(f"{op.__module__}.{op.name}", op) for op in registered]
+        for name, op in sorted(ops, key=lambda pair: pair[0]):
+            seen[name] += 1
+            items.append(OpItem.from_parent(self, name=name + f"#{seen[name]}" * (seen[name] > 1), op=op))
+        return items
 
 
 class OpItem(pytest.Item):
