@@ -131,6 +131,12 @@ def remembering():
     return primitive(relu, lambda g, ans, x: g * kept["mask"])
 
 
+def saving_too_little():
+    op = primitive(lambda x: x ** 3, lambda g, ans, x: 3.0 * g * x * x)
+    op.defsaved("ans")
+    return op
+
+
 FAILING = {
     "VJP = differences": (primitive(lambda x: x ** 3, lambda g, ans, x: 6.0 * g * x * x), [(X,)], "by the VJP (ratio 2)"),
     "None = no slope": (primitive(lambda x, w: x * w, lambda g, ans, x, w: g * w, None), [(X, W)], "argument 1 (w) is registered to have no"),
@@ -150,6 +156,7 @@ FAILING = {
                              [(X, X[::-1])], "expected a ValueError that names the op"),
     "deterministic": (primitive(with_random_numbers, lambda g, ans, x: g), [(X,)], "two equal calls differ"),
     "no memory": (remembering(), [(X,)], "its gradient is another one after the op was called with other numbers"),
+    "saved values": (saving_too_little(), [(X,)], "its VJP reads values that"),
     "by keyword": (in_another_order, [(X, W)], "arrays by keyword give another result"),
 }
 
@@ -370,7 +377,7 @@ def test_drawings_show_it():
     assert "fails VJP = differences" in tg.draw(y).html() and "factor 2: the gradient of x is twice" in tg.draw(y).html()
     square.defvjp(lambda g, ans, x: 2.0 * g * x)
     tg.certify(square)
-    assert "certified: 18 checks on 1 samples" in tg.draw(y).html()
+    assert "certified: 19 checks on 1 samples" in tg.draw(y).html()
 
 
 def test_samples_that_tell_nothing_do_not_certify():
@@ -405,3 +412,22 @@ def test_a_failed_certificate_has_a_diagnosis():
     own.defjvp(lambda t, ans, x: 2.0 * t * tg.cos(x))
     certificate = tg.certify(own)
     assert not certificate.ok and certificate.diagnosis is not None
+
+
+@pytest.mark.parametrize("op, x", [
+    (primitive(np.linalg.inv, lambda g, ans, x: -(ans.T @ g @ ans.T)), np.random.default_rng(0).standard_normal((3, 3))),
+    (primitive(lambda x: np.sin(100.0 * x), lambda g, ans, x: 100.0 * g * tg.cos(100.0 * x)), X),
+    (primitive(np.log, lambda g, ans, x: g / x), np.array([1e-2, 0.3, 2.0])),
+    (primitive(np.arccos, lambda g, ans, x: -g / tg.sqrt(1.0 - x * x)), np.array([0.99, 0.2, -0.5]))])
+def test_right_ops_that_are_steep_or_refuse_some_values_are_certified(op, x):
+    assert tg.certify(op, [(x,)]).ok, str(tg.certify(op, [(x,)]))
+
+
+def test_a_kernel_for_single_precision_is_compared_too():
+    op = primitive(lambda x: x * x, lambda g, ans, x: 2.0 * g * x)
+    op.defkernel("narrow", lambda x: 1.009 * x * x, serves=lambda x: x.dtype == np.float32)
+    try:
+        assert "family 'narrow' gives another result" in str(tg.certify(op, [(X,)]))
+    finally:
+        from tinygrad_conv.kernels import table
+        table.unregister("narrow")
