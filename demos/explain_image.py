@@ -49,7 +49,6 @@ def main() -> None:
     for row, i in zip(figure.subplots(4, 4), [3, 34, 215, misread]):
         x, (label,) = test[[i]]
         said = int(model(x).numpy().argmax())
-
         def score(images, said=said):
             return model(images)[:, said]
 

@@ -51,7 +51,6 @@ def main() -> None:
             second.zero_grad()
             (-critic(make(z(32))).mean()).backward()
             second.step()
-
     params = {name: p.detach().numpy().astype(np.float64) for name, p in critic.named_parameters()}
 
     def penalty(w):

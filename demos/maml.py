@@ -9,7 +9,6 @@ import numpy as np
 import nn
 import tinygrad_conv as tg
 from demos.program import folder, plainly
-
 ITERATIONS, RATE = 300, 0.05
 loss = lambda model, params, x, y: tg.mse_loss(nn.functional_call(model, params, x), y)
 
