@@ -69,7 +69,8 @@ def test_an_error_that_says_what_to_write_names_only_what_there_is(owner, name):
 @pytest.mark.parametrize("of", ["tg", "t", "nn", "data", "model", "init", "array"])
 def test_advice_is_for_names_of_pytorch(of):
     torch = pytest.importorskip("torch")
-    theirs = {"tg": [torch, torch.nn.functional], "t": [torch.zeros(1, 1)], "nn": [torch.nn, torch.optim, torch.optim.lr_scheduler],
+    theirs = {"tg": [torch, torch.nn.functional, torch.func, torch.autograd, nn], "t": [torch.zeros(1, 1)],
+              "nn": [torch.nn, torch.optim, torch.optim.lr_scheduler, tg],  # or of our other package
               "data": [torch.utils.data], "model": [torch.nn.Linear(2, 3)],
               "init": [torch.nn.init], "array": [torch.zeros(1)]}[of]
     assert [name for owner, name in LACKING if owner == of and not any(hasattr(m, name) for m in theirs)] == []
