@@ -133,7 +133,8 @@ class Numpy:
     def __init__(self, at_end): self.at_end = at_end
     def __getattr__(self, name): return getattr(np, name)
     def empty(self, shape, dtype): return fenced(shape, dtype, self.at_end)
-    zeros = empty
+    def empty_like(self, a): return self.empty(a.shape, a.dtype)
+    def zeros(self, shape, dtype=np.float64): return self.empty(shape, dtype)
     def ascontiguousarray(self, a, dtype=None):
         copy = fenced(a.shape, dtype or a.dtype, self.at_end)
         copy[...] = a

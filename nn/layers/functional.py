@@ -12,6 +12,7 @@ from .module import Module, joined
 
 _lock = threading.RLock()
 
+
 def functional_call(module: Module, params: Mapping[str, Any], args: Any = (),
                     kwargs: Mapping[str, Any] | None = None) -> Any:
     """Call a module with other tensors in the place of some of its parameters and buffers, for this once.

@@ -144,7 +144,6 @@ def _telling(made: list[Call]) -> Checked:
 
 def samples_of(op: Any) -> list[tuple[Any, ...]]:
     """Those registered with an op, or those that this package has for its own."""
-
     return getattr(op, "samples", [])
 
 

@@ -211,10 +211,15 @@ def own_outputs(call: Call) -> Iterator[Finding]:
             yield Finding(call.number, f"output {k} shares its memory with another output")
 
 
+def _narrow(call: Call) -> Call:
+    """The same with float32 arguments."""
+    return replace(call, args=tuple([a.astype(np.float32) if i in call.floats else a
+                                     for i, a in enumerate(call.args)]))
+
+
 def dtype(call: Call) -> Iterator[Finding]:
     """float32 in, float32 out, in values and gradients, and about the same numbers."""
-    single = replace(call, args=tuple([a.astype(np.float32) if i in call.floats else a
-                                       for i, a in enumerate(call.args)]))
+    single = _narrow(call)
     params = {k: np.dtype(np.float32) if v == np.float64 and isinstance(v, np.dtype | type) else v
               for k, v in call.params.items()}
     if not call.floats or params != dict(call.params):
@@ -406,8 +411,7 @@ def keywords(call: Call) -> Iterator[Finding]:
 
 def families(call: Call) -> Iterator[Finding]:
     """The kernels that the op has (`defkernel`) give the same result, each if it takes the call."""
-    single = replace(call, args=tuple([a.astype(np.float32) if i in call.floats else a
-                                       for i, a in enumerate(call.args)]))
+    single = _narrow(call)
     for family in {row.family for row in kernels.get(call.op, ())}:
         for one, allowed in ((call, 1e-10), (single, 1e-4)):
             results = []

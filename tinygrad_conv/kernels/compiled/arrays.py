@@ -68,6 +68,11 @@ def lanes_for(number: str, count: int) -> int:
     return most
 
 
+def even(count: int, most: int) -> int:
+    """The length of the longest of equal parts, none above `most`."""
+    return -(-count // -(-count // most))
+
+
 def one_run(first: np.ndarray, *others: np.ndarray) -> bool:
     """Whether all are of one shape and lie in memory alike, without gaps: number i is the same entry."""
     if not all([a.flags.aligned for a in (first, *others)]):

@@ -17,7 +17,7 @@ from .. import patches
 from ..layout import compute_dtype, finite
 from ..parallel import get_num_threads
 from . import conv, plan as plans, pool, tiled
-from .arrays import NUMBERS, lanes_for, made, places
+from .arrays import NUMBERS, even, lanes_for, made, places
 from .conv import Shape
 from .launch import BYTES_WORTH_THREADS, WORTH_THREADS, launch, parts_of
 from .machine import target
@@ -41,11 +41,6 @@ def _last(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 # ----- registers: how many lanes, vectors of filters and neighbours -----
-
-def _even(count: int, most: int) -> int:
-    """The length of the longest of equal parts, none above `most`."""
-    return -(-count // -(-count // most))
-
 
 def _vectors(count: int) -> int:
     """Of so many vectors of filters, how many go together."""
@@ -86,7 +81,7 @@ def _convolution(make: Callable[..., plans.Plan], geometry: Geometry, o: int, c:
     plan = make(geometry, c * groups * dtype.itemsize, bands)
 
     def shape(lanes: int, vectors: int, most: int, c: int = c, o: int = o, g: int = groups) -> Shape:
-        return Shape(number, lanes, vectors, _even(plan.narrowest, most), c, o, g, plan.phases, plan.step,
+        return Shape(number, lanes, vectors, even(plan.narrowest, most), c, o, g, plan.phases, plan.step,
                      plan.spacing)
     wide = target().registers == 32
     if c == o == 1 and groups > 1:
@@ -174,7 +169,7 @@ def _correlation(geometry: Geometry, o: int, c: int, dtype: np.dtype, bands: int
     lanes = lanes_for(number, o)
     vectors = 1 if each else min(2, -(-o // lanes))
     most = (24 if wide else 12) // vectors - (not wide and vectors == 1)
-    tile = _even(rows, most) if rows <= 4 * most else most
+    tile = even(rows, most) if rows <= 4 * most else most
     shape = Shape(number, lanes, vectors, tile, c, o, groups, plan.phases, plan.step)
     size = (shape.blocks, kh, kw, shape.block) if each else (groups, kh, kw, c, shape.blocks * shape.block)
     generator = conv.correlate_each if each else conv.correlate

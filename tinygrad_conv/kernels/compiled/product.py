@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import NUMBERS, lanes_for, made, places
+from .arrays import NUMBERS, even, lanes_for, made, places
 from .ir import INDEX, POINTER, Code, Value
 from .launch import WORTH_THREADS, launch, parts_of
 from .machine import target
@@ -99,11 +99,6 @@ def inner(shape: Tile) -> Code:
     return code
 
 
-def _even(count: int, most: int) -> int:
-    """The length of the longest of equal parts, none above `most`."""
-    return -(-count // -(-count // most))
-
-
 def _registers() -> int:
     """How many of them hold sums."""
     return 24 if target().registers == 32 else 12
@@ -120,7 +115,7 @@ def _outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.add.reduce([_outer(a[:, i:i + PIECE], b[i:i + PIECE]) for i in range(0, k, PIECE)])
     c, lanes, registers = np.empty((m, n), a.dtype), lanes_for(number, n), _registers()
     vectors = min(-(-n // lanes), 4 if registers == 24 else 2)
-    shape = Tile(number, lanes, _even(m, registers // vectors), vectors, n)
+    shape = Tile(number, lanes, even(m, registers // vectors), vectors, n)
     count = -(-m // shape.rows) * -(-n // (vectors * lanes))
     launch(made(outer, shape), [*places(a, b, c), m, k, *_strides(a), _strides(b)[0]], count,
            parts_of(count, m * n * k / WORTH_THREADS))
@@ -135,8 +130,8 @@ def _inner(a: np.ndarray, b: np.ndarray, bias: np.ndarray) -> np.ndarray:
         return np.add.reduce([_inner(a[:, i:i + PIECE], b[:, i:i + PIECE], none if i else bias)
                               for i in range(0, k, PIECE)])
     c, lanes, registers = np.empty((m, n), a.dtype), lanes_for(number, k), _registers()
-    columns = _even(n, 6 if registers == 24 else 4)
-    shape = Tile(number, lanes, _even(m, min(4, registers // columns)), columns, k)
+    columns = even(n, 6 if registers == 24 else 4)
+    shape = Tile(number, lanes, even(m, min(4, registers // columns)), columns, k)
     count = -(-m // shape.rows) * -(-n // columns)
     launch(made(inner, shape), [*places(a, b, bias, c), m, n, _strides(a)[0], _strides(b)[0]], count,
            parts_of(count, m * n * k / WORTH_THREADS))
