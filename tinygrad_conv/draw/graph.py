@@ -19,6 +19,7 @@ from .style import argument_name, call_label, dtype_name, shape_text, tensor_tex
 Path = tuple[str, ...]
 Use = tuple[Node, int, Path]  # of a leaf: the call, which of its arguments, and the call's scope
 CALLS, LEAVES = ("op", "module"), ("parameter", "input", "constant", "seed")  # kinds of boxes
+OUTPUT = "output"  # the kind of a box that stands for a result of the whole, with its name
 LIST = call_of("", 0, None, "")  # a list of modules is never called
 SEED = "seed"  # the name of the gradient that a loss is given
 BACKWARD = "backward"  # the scope of what a gradient's computation records
@@ -28,8 +29,9 @@ BACKWARD = "backward"  # the scope of what a gradient's computation records
 class Box:
     """One thing drawn: the call of an op, a leaf, or a module drawn as one box.
 
-    `kind` is one of CALLS or LEAVES; `shape` and `dtype` are those of the output (of several, the first
-    one in use); `notes` are lines of annotation; `mark` says what the colour means ("": nothing).
+    `kind` is one of CALLS or LEAVES, or OUTPUT; `shape` and `dtype` are those of the output (of several, the
+    first one in use); `notes` are lines of annotation; `mark` is an alarm, drawn on top ("": none); `heat` is
+    the place on the drawing's scale of colours, from 0 to 1 (None: not on it).
     """
 
     id: str
@@ -40,17 +42,31 @@ class Box:
     scope: Path
     notes: tuple[str, ...] = ()
     mark: str = ""
+    heat: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A tensor on its way from `source` to argument `slot` of `target`."""
+    """A tensor on its way from `source` to argument `slot` of `target`.
+
+    One that leads `back` goes to the same boxes, the next time they are run: `Scope.times` times.
+    """
 
     source: str
     target: str
     shape: tuple[int, ...]
     dtype: str
     slot: int
+    back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """What the colours of a drawing say: a quantity, and what is at the two ends of the scale."""
+
+    what: str
+    low: str
+    high: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,7 @@ class Graph:
     legend: tuple[tuple[str, str], ...] = ()  # (mark, what it means)
     sources: Mapping[str, Entry | Tensor | Freed] = field(default_factory=dict, compare=False, repr=False)
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict, compare=False, repr=False)
+    heat: Heat | None = None
 
 
 def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:

@@ -25,6 +25,7 @@ KINDS = {  # attributes of a node in DOT
     "input": {"shape": "invhouse", "style": "filled", "fillcolor": "#e3f1ea"},
     "constant": {"shape": "note", "style": "filled", "fillcolor": "#f4f4f4"},
     "seed": {"shape": "house", "style": "filled", "fillcolor": "#f2e6f0"},
+    "output": {"shape": "cds", "style": "filled", "fillcolor": "#dcefe0"},
     "module": {"shape": "box3d", "margin": "0.22,0.1", "style": "filled", "fillcolor": "#e8f0f8"},
 }
 
