@@ -9,11 +9,12 @@ import tinygrad_conv as tg
 ROWS = [[0.5, 0.25], [0.75, 0.1]]
 ENTRYWISE = ["abs", "cos", "elu", "erf", "exp", "expm1", "floor", "gelu", "hardtanh", "identity", "isfinite", "isnan",
              "leaky_relu", "log", "log1p", "logical_not", "neg", "relu", "relu6", "selu", "sigmoid", "sign", "silu",
-             "sin", "softplus", "sqrt", "tanh"]
+             "sin", "softplus", "sqrt", "tanh", "acos", "asin", "asinh", "atan", "atanh", "ceil", "cosh", "exp2", "log10",
+             "log2", "round", "sinh", "tan", "trunc"]
 WHOLE = ["all", "amax", "amin", "any", "argmax", "argmin", "flatten", "flip", "log_softmax", "logsumexp", "max", "mean",
          "min", "norm", "prod", "softmax", "squeeze", "std", "sum", "transpose", "var"]
 PAIRS = ["add", "div", "equal", "greater", "less", "logical_and", "matmul", "maximum", "minimum", "mul", "not_equal",
-         "outer", "pow", "sub"]
+         "outer", "pow", "sub", "atan2", "floor_divide", "hypot", "logaddexp", "remainder"]
 NOT_NUMBERS = [None, "a", [None], object(), [1, [2]], 1j, {}]
 
 

@@ -22,6 +22,10 @@ UNARY = {
     "clip": lambda x: tg.clip(x, -1, 1), "square": lambda x: x**2, "cube": lambda x: x**3,
     "fourth": lambda x: x**4, "fifth": lambda x: x**5, "root": lambda x: x**0.5,
     "reciprocal": lambda x: x**-1, "to_the_0": lambda x: x**0, "to_the_1": lambda x: x**1,
+    **{name: getattr(tg, name) for name in (
+        "ceil trunc round tan asin acos atan sinh cosh asinh acosh atanh log2 log10 exp2".split())},
+    "floor_divide": lambda x: x // 0.75, "remainder": lambda x: x % 0.75, "atan2": lambda x: tg.atan2(x, 2.0),
+    "hypot": lambda x: tg.hypot(x, 2.0), "logaddexp": lambda x: tg.logaddexp(x, 0.5),
     "maximum": lambda x: tg.maximum(x, 0.0), "minimum": lambda x: tg.minimum(x, 0.0),
 }
 every_unary = pytest.mark.parametrize("name", UNARY)
@@ -87,7 +91,8 @@ def test_where_takes_python_booleans_and_refuses_numbers_as_condition():
 
 # ----- extremes -----
 
-SAFE = [n for n in UNARY if n not in ("log", "log1p", "sqrt", "root", "exp", "expm1", "reciprocal")]
+SAFE = [n for n in UNARY if n not in ("log", "log1p", "sqrt", "root", "exp", "expm1", "reciprocal", "asin", "acos",
+                               "sinh", "cosh", "acosh", "atanh", "log2", "log10", "exp2")]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -132,7 +137,7 @@ def test_elu_and_leaky_relu_at_infinity():
 @every_unary
 def test_nan_stays_nan(name):
     with np.errstate(invalid="ignore"):
-        y = UNARY[name](np.array([NAN, 1.0])).data
+        y = UNARY[name](np.array([NAN, 1.0 if name != "atanh" else 0.5])).data
     assert np.isnan(y[0]) == (name != "to_the_0") and np.isfinite(y[1])
 
 
@@ -340,7 +345,7 @@ def test_comparisons_are_boolean_and_end_the_graph():
     (lambda: tg.add(np.ones(2), np.ones(3)), ValueError,
      r"^add: shapes \(2,\) and \(3,\) do not broadcast; counted from the last, axes must be equal or 1$"),
     (lambda: tg.clip([1.0]), TypeError, "clip: needs min, max or both"),
-    (lambda: tg.clip([1.0], tg.tensor(0.0)), TypeError, "clip: bounds are numbers, got Tensor and NoneType; use"),
+    (lambda: tg.clip([1.0], "0"), TypeError, "clip, min.*expects real numbers"),
     (lambda: tg.gelu([1.0], approximate="erf"), ValueError, "gelu: approximate must be.*'erf'"),
     (lambda: tg.hardtanh([1.0], 2, 1), ValueError, "hardtanh: min_val must not exceed max_val, got 2"),
     (lambda: tg.softplus([1.0], beta=0), ValueError, "softplus: beta must not be 0"),
@@ -365,13 +370,18 @@ def test_values_and_gradients_equal_pytorch_at_special_points(name):
         "softplus": functional.softplus, "hardtanh": functional.hardtanh,
         "clip": lambda x: torch.clamp(x, -1, 1), "square": lambda x: x**2, "cube": lambda x: x**3,
         "fourth": lambda x: x**4, "fifth": lambda x: x**5, "root": lambda x: x**0.5,
-        "reciprocal": lambda x: x**-1.0, "to_the_0": lambda x: x**0, "to_the_1": lambda x: x**1,
+        "floor_divide": lambda x: torch.floor(x / 0.75), "remainder": lambda x: x % 0.75,
+        "atan2": lambda x: torch.atan2(x, torch.full_like(x, 2.0)),
+        "hypot": lambda x: torch.hypot(x, torch.full_like(x, 2.0)),
+        "logaddexp": lambda x: torch.logaddexp(x, torch.full_like(x, 0.5)), "reciprocal": lambda x: x**-1.0, "to_the_0": lambda x: x**0, "to_the_1": lambda x: x**1,
         "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
         "minimum": lambda x: torch.minimum(x, torch.zeros_like(x)),
     }.get(name) or getattr(torch, name)
     values = np.array([-1000.0, -6.0, -1.0, -0.3, 0.0, 0.3, 1.0, 6.0, 6.5, 1000.0])
-    if name in ("log", "sqrt", "root"):
+    if name in ("log", "log2", "log10", "sqrt", "root"):
         values = values[values >= 0]
+    values = values[values > 1] if name == "acosh" else values  # below, nan; PyTorch's gradient is a number
+    values = values[np.abs(values) < 10] if name in ("sinh", "cosh", "exp2") else values
     values = values[values > -1] if name == "log1p" else values
     x, t = tg.tensor(values, requires_grad=True), torch.tensor(values, requires_grad=True)
     with np.errstate(all="ignore"):

@@ -137,7 +137,7 @@ ALIKE = {  # entry by entry, or made of those above
     "abs", "add", "amax", "amin", "astype", "binary_cross_entropy_with_logits", "clip", "concatenate", "cos", "div", "equal",
     "expand_dims", "expm1", "floor", "getitem", "greater", "greater_equal", "identity", "isfinite", "isnan", "less", "less_equal", "log",
     "log1p", "logical_and", "logical_not", "logical_or", "minimum", "mul", "neg", "not_equal", "pow", "sign", "sin", "smooth_l1_loss",
-    "sqrt", "squeeze", "sub", "swapaxes"}
+    "sqrt", "squeeze", "sub", "swapaxes", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cosh", "exp2", "log10", "log2", "round", "sinh", "tan", "trunc", "atan2", "floor_divide", "hypot", "logaddexp", "remainder"}
 
 
 def test_every_op_is_called_with_empty_axes():

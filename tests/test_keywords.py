@@ -27,9 +27,11 @@ PROBABLE = np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
 
 CALLS = {  # what each function of the ops is called with, by position
     **dict.fromkeys("abs cos elu erf exp expm1 floor gelu identity isfinite isnan leaky_relu log log1p logical_not neg relu "
-                    "relu6 selu sigmoid sign silu sin softplus sqrt tanh".split(), (A,)),
+                    "relu6 selu sigmoid sign silu sin softplus sqrt tanh asinh atan ceil cosh exp2 log10 log2 sinh tan trunc".split(), (A,)),
+    **dict.fromkeys("acos asin atanh".split(), (A - 1.25,)),
+    "acosh": (A + 1.0,), "round": (A, 1),
     **dict.fromkeys("add div equal greater greater_equal less less_equal logical_and logical_or maximum minimum mul "
-                    "not_equal outer pow sub".split(), (A, B)),
+                    "not_equal outer pow sub atan2 floor_divide hypot logaddexp remainder".split(), (A, B)),
     **dict.fromkeys("all amax amin any argmax argmin logsumexp max mean min prod sum".split(), (A, 1, True)),
     **dict.fromkeys("cumsum expand_dims flatten flip log_softmax softmax squeeze".split(), (A, 1)),
     **dict.fromkeys(("global_avg_pool2d", "global_max_pool2d"), (IMAGE,)),
@@ -138,7 +140,7 @@ METHODS = {  # arguments of the methods that take any, by position
     "std": (1, 0, True), "norm": (2, 1, True), "max": (1, True), "min": (1, True), "cumsum": (1,), "softmax": (1,),
     "log_softmax": (1,), "clip": (0.75, 1.5), "clamp": (0.75, 1.5), "pow": (2.0,), "matmul": (B.T,),
     "astype": (np.float32,), "flatten": (0, 1), "transpose": (0, 1), "squeeze": (0,), "unsqueeze": (1,),
-    "split": (1, 1), "roll": (1, 1), "to": (np.float32,), "requires_grad_": (True,),
+    "split": (1, 1), "roll": (1, 1), "round": (1,), "to": (np.float32,), "requires_grad_": (True,),
 }
 
 
@@ -172,7 +174,7 @@ START = {  # the call that another argument is added to: arrays, or what NumPy's
 VALUES = {  # NumPy's arguments: a value that is not its default
     "axis": 0, "dtype": np.float32, "out": np.zeros(()), "keepdims": True, "initial": 3.0, "where": A > 1, "casting": "unsafe",
     "order": "F", "subok": True, "signature": "d->d", "like": A, "device": "gpu", "copy": True, "ddof": 1, "mean": A,
-    "correction": 1, "a_min": 1.0, "a_max": 1.5, "min": 1.0, "max": 1.5, "k": 1, "M": 2, "N": 3, "endpoint": False,
+    "correction": 1, "decimals": 1, "a_min": 1.0, "a_max": 1.5, "min": 1.0, "max": 1.5, "k": 1, "M": 2, "N": 3, "endpoint": False,
     "retstep": True, "num": 5, "start": 1, "stop": 7, "step": 2, "fill_value": 2.0, "shape": (3, 2), "optimize": True,
     "axes": (1, 0), "axis1": 0, "axis2": 1, "shift": 1, "indices": np.array([[1], [0]]), "indices_or_sections": 1,
     "pad_width": 1, "mode": "reflect", "constant_values": 2.0, "end_values": 2.0, "stat_length": 2, "reflect_type": "odd",

@@ -42,6 +42,15 @@ KINKS = [  # name, function, points, first derivatives there, second derivatives
     ("abs", tg.abs, [-2.0, 0.0, 2.0], [-1, 0, 1], [0] * 3),
     ("sign", tg.sign, [-2.0, 0.0, 2.0], [0, 0, 0], [0] * 3),
     ("floor", tg.floor, [-2.0, 0.5, 2.0], [0, 0, 0], [0] * 3),
+    ("ceil", tg.ceil, [-2.0, 0.5, 2.0], [0, 0, 0], [0] * 3),
+    ("trunc", tg.trunc, [-2.0, 0.5, 2.0], [0, 0, 0], [0] * 3),
+    ("round", tg.round, [-2.5, 0.5, 2.0], [0, 0, 0], [0] * 3),
+    ("floor_divide", lambda x: x // 2.0, [-2.0, 0.5, 2.0], [0, 0, 0], [0] * 3),
+    ("remainder", lambda x: x % 2.0, [-2.0, 0.5, 2.0], [1, 1, 1], [0] * 3),
+    ("remainder by the divisor", lambda y: tg.remainder(6.0, y), [3.0, 4.0], [-2, -1], [0] * 2),
+    ("atan2", lambda x: tg.atan2(x, 0.0 * x.detach()), [0.0], [0], [0]),
+    ("hypot", lambda x: tg.hypot(x, 0.0 * x.detach()), [0.0, 2.0], [0, 1], [0, 0]),
+    ("clip by a tensor", lambda x: tg.clip(x, tg.zeros(3), tg.ones(3)), [0.0, 1.0, 2.0], [1, 1, 0], [0] * 3),
     ("l1_loss", at_zeros("l1_loss"), [-1.0, 0.0, 1.0], [-1, 0, 1], [0] * 3),
     ("huber_loss", at_zeros("huber_loss"), [-1.0, 0.0, 0.5, 1.0], [-1, 0, 0.5, 1], [0, 1, 1, 0]),
     ("huber_loss, delta 0.5", at_zeros("huber_loss", delta=0.5), [-0.5, 0.25, 0.5], [-0.5, 0.25, 0.5], [0, 1, 0]),
@@ -114,12 +123,16 @@ TORCH = {  # how PyTorch spells it; None: it has no second derivative there, or 
     "adaptive_max_pool2d": "F.adaptive_max_pool2d(x.reshape(1, 1, 2, -1), 1)",
     "global_max_pool2d": "F.adaptive_max_pool2d(x.reshape(1, 1, 2, -1), 1)", "x**0": "x ** 0.0", "x**1": "x ** 1.0",
     "x**1.5": "x ** 1.5", "x**2": "x ** 2.0", "x**-1": "x ** -1.0", "0**y": "0.0 ** x",
+    "ceil": "torch.ceil(x)", "trunc": "torch.trunc(x)", "round": "torch.round(x)", "floor_divide": None,
+    "remainder": "x % 2.0", "remainder by the divisor": "torch.remainder(0 * x.detach() + 6.0, x)",
+    "atan2": "torch.atan2(x, 0 * x.detach())", "hypot": None,
+    "clip by a tensor": "torch.clip(x, torch.zeros(3), torch.ones(3))",
     "kl_div by the target": None, "where": "torch.where(x > 0, x * x, x)",
 }
 UNLIKE = {  # PyTorch's second derivatives where ours are others: of the other side than its first, or nan
     "elu": [1 / E, 0, 0], "elu, bent": [0, 0, 0], "elu, of a negative alpha": [0, 0], "selu": [0, 0], "softplus": [0, 0],
     "softplus, with a beta": [0, 0], "softplus above its threshold": [0, 0], "norm": [NAN, NAN],
-    "0**y": [NAN, NAN, NAN],
+    "0**y": [NAN, NAN, NAN], "atan2": [NAN],
 }
 
 

@@ -38,7 +38,10 @@ FUNCTIONS = {  # what is missing in tg
     "func": RECORDED, "enable_grad": "the end of the block of tg.no_grad()",
     "vmap": "a batch axis; nn.per_example_grads for gradients by example", "jacrev": "tg.jacobian(f)",
     "jacfwd": "tg.jacobian(f, mode='forward')", "set_detect_anomaly": "with tg.detect_anomaly():",
-    "logaddexp": "tg.logsumexp(tg.stack([x, y]), axis=0)",
+    **{name: f"tg.{here}" for name, here in (
+        ("arcsin", "asin"), ("arccos", "acos"), ("arctan", "atan"), ("arcsinh", "asinh"),
+        ("arccosh", "acosh"), ("arctanh", "atanh"), ("arctan2", "atan2"), ("fix", "trunc"))},
+    "fmod": "x - y * tg.trunc(x / y)", "frac": "x - tg.trunc(x)",
     **{name: f"import nn: nn.{name}" for name in ("functional_call", "per_example_grads", "capture", "onnx")},
     "inference_mode": "tg.no_grad()", "set_grad_enabled": "tg.no_grad()",
     "nn": "import nn", "optim": "import nn: nn.SGD, nn.Adam", "utils": "import nn: nn.data; tg.checkpoint",

@@ -26,6 +26,11 @@ UFUNCS = {
     np.isfinite: ops.isfinite, np.logical_and: ops.logical_and, np.logical_or: ops.logical_or,
     np.bitwise_and: lambda a, b: Tensor.__and__(a, b), np.bitwise_or: lambda a, b: Tensor.__or__(a, b),
     np.invert: lambda a: ~a,
+    np.tan: ops.tan, np.arcsin: ops.asin, np.arccos: ops.acos, np.arctan: ops.atan, np.sinh: ops.sinh,
+    np.cosh: ops.cosh, np.arcsinh: ops.asinh, np.arccosh: ops.acosh, np.arctanh: ops.atanh,
+    np.log2: ops.log2, np.log10: ops.log10, np.exp2: ops.exp2, np.ceil: ops.ceil, np.trunc: ops.trunc,
+    np.rint: ops.round, np.remainder: ops.remainder, np.floor_divide: ops.floor_divide,
+    np.arctan2: ops.atan2, np.hypot: ops.hypot, np.logaddexp: ops.logaddexp,
     np.square: lambda x: ops.mul(x, x), np.reciprocal: lambda x: ops.div(1.0, x),
 }
 
@@ -47,7 +52,8 @@ FUNCTIONS = {
     np.sum: ops.sum, np.mean: ops.mean, np.prod: ops.prod, np.max: ops.max, np.min: ops.min,
     np.argmax: ops.argmax, np.argmin: ops.argmin, np.any: ops.any, np.all: ops.all,
     np.amax: ops.max, np.amin: ops.min, np.var: ops.var, np.std: ops.std, np.astype: ops.astype,
-    np.cumsum: ops.cumsum, np.clip: ops.clip, np.where: _where, np.reshape: ops.reshape,
+    np.cumsum: ops.cumsum, np.clip: ops.clip, np.round: ops.round,
+    np.where: _where, np.reshape: ops.reshape,
     np.transpose: ops.transpose, np.swapaxes: ops.swapaxes, np.squeeze: ops.squeeze,
     np.expand_dims: ops.expand_dims, np.broadcast_to: ops.broadcast_to, np.concatenate: ops.concatenate,
     np.stack: ops.stack, np.split: ops.split, np.pad: ops.pad, np.flip: ops.flip, np.roll: ops.roll,

@@ -193,6 +193,10 @@ class Tensor(Record):
     __rmul__: ClassVar[Binary] = lambda a, b: ops.mul(b, a)
     __truediv__: ClassVar[Binary] = lambda a, b: ops.div(a, b)
     __rtruediv__: ClassVar[Binary] = lambda a, b: ops.div(b, a)
+    __floordiv__: ClassVar[Binary] = lambda a, b: ops.floor_divide(a, b)
+    __rfloordiv__: ClassVar[Binary] = lambda a, b: ops.floor_divide(b, a)
+    __mod__: ClassVar[Binary] = lambda a, b: ops.remainder(a, b)
+    __rmod__: ClassVar[Binary] = lambda a, b: ops.remainder(b, a)
     __pow__: ClassVar[Binary] = lambda a, b: ops.pow(a, b)
     __rpow__: ClassVar[Binary] = lambda a, b: ops.pow(b, a)
     __matmul__: ClassVar[Binary] = lambda a, b: ops.matmul(a, b)
@@ -463,6 +467,30 @@ class Tensor(Record):
     def cos(self) -> Tensor:
         """The cosine."""
         return ops.cos(self)
+
+    def tan(self) -> Tensor:
+        """The tangent."""
+        return ops.tan(self)
+
+    def atan(self) -> Tensor:
+        """The angle whose tangent it is."""
+        return ops.atan(self)
+
+    def log2(self) -> Tensor:
+        """The logarithm to base 2."""
+        return ops.log2(self)
+
+    def floor(self) -> Tensor:
+        """The largest whole number not above it."""
+        return ops.floor(self)
+
+    def ceil(self) -> Tensor:
+        """The smallest whole number not below it."""
+        return ops.ceil(self)
+
+    def round(self, decimals: int = 0) -> Tensor:
+        """The nearest whole number, of two the even one; or the nearest multiple of 10**-decimals."""
+        return ops.round(self, decimals)
 
     def tanh(self) -> Tensor:
         """The hyperbolic tangent."""

@@ -86,6 +86,21 @@ def divisions(rng):
     return [((x, y), {}), ((normal(rng, (2, 3)), positive(rng, (3,))), {})]
 
 
+def quotients(rng):
+    """Pairs whose quotient is at least 0.1 from a whole number."""
+    cases = []
+    for a, b in PAIRS:
+        y = positive(rng, b) * np.where(rng.random(b) < 0.5, -1, 1)
+        whole, part = rng.integers(-3, 3, a), rng.uniform(0.1, 0.9, a)
+        shape = np.broadcast_shapes(a, b)
+        cases.append((((whole + part) * np.broadcast_to(y, shape), np.broadcast_to(y, shape).copy()), {}))
+    return cases
+
+
+def within(low, high):
+    return lambda rng, shape: np.asarray(rng.uniform(low, high, shape))
+
+
 def masked(rng):
     return [((normal(rng, s), normal(rng, s, (0.0,))), {}) for s in SHAPES]
 
@@ -137,6 +152,12 @@ ROWS = [
     Row(elementwise.where, chosen, lambda c, x, y: np.where(c, x, y), linear=(1, 2)),
     Row(elementwise.sign, unary(away=(0.0,)), lambda x: (x > 0) * 1.0 - (x < 0)),
     Row(elementwise.floor, unary(away=range(-6, 7)), lambda x: x // 1),
+    Row(elementwise.ceil, unary(away=range(-6, 7)), lambda x: -(-x // 1)),
+    Row(elementwise.trunc, unary(away=range(-6, 7)), lambda x: np.sign(x) * (np.abs(x) // 1)),
+    Row(elementwise._round, unary(away=np.arange(-6, 7) + 0.5, params=({"decimals": 0}, {"decimals": -1})),
+        lambda x, *, decimals: np.floor(x * 10.0**decimals + 0.5) / 10.0**decimals),
+    Row(elementwise.floor_divide, quotients, lambda x, y: np.floor(x / y)),
+    Row(elementwise.remainder, quotients, lambda x, y: x - y * np.floor(x / y)),
     # ---- arithmetic
     Row(elementwise.identity, unary(), lambda x: x, linear=(0,)),
     Row(elementwise._astype, casts, lambda x, *, dtype: x.astype(dtype), linear=(0,)),
@@ -161,6 +182,21 @@ ROWS = [
     Row(elementwise.log1p, unary(positive), lambda x: np.log(1 + x)),
     Row(elementwise.sin, unary(), lambda x: np.imag(np.exp(1j * x))),
     Row(elementwise.cos, unary(), lambda x: np.real(np.exp(1j * x))),
+    Row(elementwise.tan, unary(within(-1.3, 1.3)), lambda x: np.sin(x) / np.cos(x)),
+    Row(elementwise.asin, unary(within(-0.9, 0.9)), lambda x: 2 * np.arctan(x / (1 + np.sqrt(1 - x * x)))),
+    Row(elementwise.acos, unary(within(-0.9, 0.9)), lambda x: math.pi / 2 - 2 * np.arctan(x / (1 + np.sqrt(1 - x * x)))),
+    Row(elementwise.atan, unary(), lambda x: np.angle(1 + 1j * x)),
+    Row(elementwise.sinh, unary(), lambda x: (np.exp(x) - np.exp(-x)) / 2),
+    Row(elementwise.cosh, unary(), lambda x: (np.exp(x) + np.exp(-x)) / 2),
+    Row(elementwise.asinh, unary(), lambda x: np.sign(x) * np.log(np.abs(x) + np.sqrt(x * x + 1)), atol=1e-11),
+    Row(elementwise.acosh, unary(within(1.2, 4.0)), lambda x: np.log(x + np.sqrt(x * x - 1))),
+    Row(elementwise.atanh, unary(within(-0.9, 0.9)), lambda x: np.log((1 + x) / (1 - x)) / 2, atol=1e-11),
+    Row(elementwise.log2, unary(positive), lambda x: np.log(x) / math.log(2)),
+    Row(elementwise.log10, unary(positive), lambda x: np.log(x) / math.log(10)),
+    Row(elementwise.exp2, unary(), lambda x: np.exp(x * math.log(2))),
+    Row(elementwise.atan2, binary(), lambda x, y: np.angle(y + 1j * x)),
+    Row(elementwise.hypot, binary(), lambda x, y: np.sqrt(x * x + y * y)),
+    Row(elementwise.logaddexp, binary(), lambda x, y: np.log(np.exp(x) + np.exp(y)), rtol=1e-9),
     Row(elementwise.sigmoid, unary(), special.expit),
     Row(elementwise.tanh, unary(), lambda x: np.sinh(x) / np.cosh(x)),
     Row(elementwise.erf, unary(), special.erf, rtol=1e-15, atol=0.0),

@@ -69,7 +69,12 @@ _unary([e.isnan, e.isfinite], lambda *n: np.where(_truth(*n), np.nan, _normal(*n
 _unary([e.identity, e.neg, e.exp, e.expm1, e.sin, e.cos, e.tanh, e.sigmoid, e.erf, a.silu])
 _unary([e.sqrt, e.log, e.log1p, reduce._root], _positive)
 _unary([e.sign, e.abs, a.relu], away=(0.0,))
-_unary([e.floor], away=range(-6, 7))
+_unary([e.floor, e.ceil, e.trunc], away=range(-6, 7))
+_unary([e._round], away=np.arange(-6, 7) + 0.5, params=[{"decimals": 0}])
+_unary([e.atan, e.sinh, e.cosh, e.asinh, e.exp2])
+_unary([e.tan, e.asin, e.acos, e.atanh], lambda *n: np.tanh(_normal(*n)) * 0.9)
+_unary([e.log2, e.log10], _positive)
+_unary([e.acosh], lambda *n: _positive(*n) + 1.0)
 _unary([e._astype], params=[{"dtype": np.dtype(np.float64)}])
 _unary([e._clip], away=(-1.0, 0.5), params=[
     {"min": -1.0, "max": 0.5}, {"min": None, "max": 0.5}, {"min": -1.0, "max": None}])
@@ -84,6 +89,9 @@ _binary([e.div, e.div_no_nan], second=_positive)
 e.div_no_nan.defsamples([(_normal(*n), _positive(*n)) for n in SHAPES])
 e.sqrt_vjp.defsamples([(_normal(*n), _positive(*n)) for n in SHAPES])
 _binary([e.pow], _positive)
+_binary([e.atan2, e.hypot, e.logaddexp])
+for _op in (e.floor_divide, e.remainder):
+    _op.defsamples([((np.round(_normal(*m)) + 0.3) * 0.7, np.full(n, 0.7)) for m, n in PAIRS])
 for _op in (e.maximum, e.minimum):
     _op.defsamples([(np.round(_normal(*m)), np.round(_normal(*n)) + 0.3) for m, n in PAIRS])
 e.where.defsamples([(_truth(3, 5), _normal(3, 5), _normal(5)), (_truth(4, 1), _normal(3, 4, 2), _normal()),

@@ -20,7 +20,11 @@ the first belongs to, so that the two are always derivatives of one smooth funct
     clip                        both bounds              1                   0
     abs, l1_loss                0                        0                   0
     hinge_loss                  margin just kept         0                   0
-    sign, floor                 everywhere               0                   0
+    sign, floor, ceil, trunc,   everywhere               0                   0
+    round, floor_divide
+    remainder                   where it jumps           that of both sides  0
+    atan2, hypot                (0, 0)                   0 (hypot in         0
+                                                         PyTorch: nan)
     maximum, minimum            x = y                    half to each        0
     max, min, over all or axes  k equal ones             1/k to each         0
     max pools                   equal ones               all to the first    0
@@ -38,9 +42,11 @@ from .activation import (
 from .conv import conv1d, conv2d, conv2d_weight, conv_transpose1d, conv_transpose2d
 from .dropout import dropout, dropout2d
 from .elementwise import (
-    abs, add, astype, clip, cos, div, div_no_nan, equal, erf, exp, expm1, floor, greater, greater_equal,
-    identity, isfinite, isnan, less, less_equal, log, log1p, logical_and, logical_not, logical_or, maximum,
-    minimum, mul, neg, not_equal, pow, sigmoid, sign, sin, sqrt, sub, tanh, where,
+    abs, acos, acosh, add, asin, asinh, astype, atan, atan2, atanh, ceil, clip, cos, cosh, div,
+    div_no_nan, equal, erf, exp, exp2, expm1, floor, floor_divide, greater, greater_equal, hypot,
+    identity, isfinite, isnan, less, less_equal, log, log10, log1p, log2, logaddexp, logical_and,
+    logical_not, logical_or, maximum, minimum, mul, neg, not_equal, pow, remainder, round, sigmoid, sign,
+    sin, sinh, sqrt, sub, tan, tanh, trunc, where,
 )
 from .linalg import einsum, linear, matmul, outer
 from .loss import (
@@ -62,19 +68,19 @@ from .shape import (
 )
 
 __all__ = [
-    "abs", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "all", "amax", "amin", "any",
-    "argmax", "argmin", "astype", "avg_pool1d", "avg_pool2d", "batch_norm",
-    "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concat", "concatenate", "conv1d",
-    "conv2d", "conv2d_weight", "conv_transpose1d", "conv_transpose2d", "cos", "cross_entropy",
-    "cumsum", "div", "dropout", "dropout2d", "einsum", "elu", "equal", "erf", "exp", "expand_dims",
-    "expm1", "flatten", "flip", "floor", "gelu", "getitem", "global_avg_pool2d",
-    "global_max_pool2d", "greater", "greater_equal", "group_norm", "hardtanh", "hinge_loss",
-    "huber_loss", "identity", "instance_norm", "isfinite", "isnan", "kl_div", "l1_loss",
-    "layer_norm", "leaky_relu", "less", "less_equal", "linear", "log", "log1p", "log_softmax",
-    "logical_and", "logical_not", "logical_or", "logsumexp", "matmul", "max", "max_pool1d",
-    "max_pool2d", "max_unpool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg",
-    "nll_loss", "norm", "not_equal", "outer", "pad", "pow", "prod", "relu", "relu6", "reshape",
-    "roll", "selu", "sigmoid", "sign", "silu", "sin", "smooth_l1_loss", "softmax", "softplus",
-    "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "swapaxes", "take_along_axis", "tanh",
-    "transpose", "var", "where",
+    "abs", "acos", "acosh", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "all", "amax", "amin",
+    "any", "argmax", "argmin", "asin", "asinh", "astype", "atan", "atan2", "atanh", "avg_pool1d",
+    "avg_pool2d", "batch_norm", "binary_cross_entropy_with_logits", "broadcast_to", "ceil", "clip",
+    "concat", "concatenate", "conv1d", "conv2d", "conv2d_weight", "conv_transpose1d", "conv_transpose2d",
+    "cos", "cosh", "cross_entropy", "cumsum", "div", "dropout", "dropout2d", "einsum", "elu", "equal",
+    "erf", "exp", "exp2", "expand_dims", "expm1", "flatten", "flip", "floor", "floor_divide", "gelu",
+    "getitem", "global_avg_pool2d", "global_max_pool2d", "greater", "greater_equal", "group_norm",
+    "hardtanh", "hinge_loss", "huber_loss", "hypot", "identity", "instance_norm", "isfinite", "isnan",
+    "kl_div", "l1_loss", "layer_norm", "leaky_relu", "less", "less_equal", "linear", "log", "log10",
+    "log1p", "log2", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logsumexp",
+    "matmul", "max", "max_pool1d", "max_pool2d", "max_unpool2d", "maximum", "mean", "min", "minimum",
+    "mse_loss", "mul", "neg", "nll_loss", "norm", "not_equal", "outer", "pad", "pow", "prod", "relu",
+    "relu6", "remainder", "reshape", "roll", "round", "selu", "sigmoid", "sign", "silu", "sin", "sinh",
+    "smooth_l1_loss", "softmax", "softplus", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum",
+    "swapaxes", "take_along_axis", "tan", "tanh", "transpose", "trunc", "var", "where",
 ]

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import checked_dtype
+from ..arguments import checked_dtype, whole
 from ..kernels import pointwise
 from ..kernels.table import run
+from ..operands import as_tensor
 from ..primitive import Primitive, primitive
 from ..tensor import Tensor
 
@@ -142,13 +143,51 @@ _to_the_larger = lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g * 0.5, g
 _to_the_smaller = lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g * 0.5, g))
 sign = unary("sign", np.sign, "-1, 0 or 1 by the sign of x; nan stays nan. Zero gradient.", _zero)
 floor = unary("floor", np.floor, "The largest whole number not above x. Zero gradient.", _zero)
+ceil = unary("ceil", np.ceil, "The smallest whole number not below x. Zero gradient.", _zero)
+trunc = unary("trunc", np.trunc, "The whole number next to x, towards 0. Zero gradient.", _zero)
 abs = unary("abs", np.abs, "The absolute value; derivative 0 at 0.", lambda g, ans, x: g * sign(x))
 maximum = binary("maximum", np.maximum, "The larger one, nan if either is; a tie halves the gradient.",
                  _to_the_larger, _to_the_smaller)
 minimum = binary("minimum", np.minimum, "The smaller one, nan if either is; a tie halves the gradient.",
                  _to_the_smaller, _to_the_larger)
-for _op, _name in ((sign, "Sign"), (floor, "Floor"), (abs, "Abs"), (maximum, "Max"), (minimum, "Min")):
+for _op, _name in ((sign, "Sign"), (floor, "Floor"), (ceil, "Ceil"), (abs, "Abs"), (maximum, "Max"),
+                   (minimum, "Min")):
     _op.defexport(_name)
+for _op in (floor, ceil, trunc):
+    _op.defsaved()
+
+
+@primitive
+def _round(x, *, decimals=0):
+    return np.round(x, decimals)
+
+
+_round.defapart()
+_round.defvjp(lambda g, ans, x, *, decimals: _zero(g, ans, x))
+_round.defjvp(*_round.vjps)
+_round.defsaved()
+_round.defexport(lambda to, x, *, decimals: to("Round", x) if decimals == 0 else to(
+    "Div", to("Round", to("Mul", x, x.dtype.type(10.0**decimals))), x.dtype.type(10.0**decimals)))
+
+
+def round(x: Any, decimals: int = 0) -> Tensor:
+    """The nearest whole number, of two the even one; or the nearest multiple of 10**-decimals. Zero gradient.
+
+    >>> round([0.5, 1.5, 2.6]).data.tolist(), round([126.0], -1).data.tolist()
+    ([0.0, 2.0, 3.0], [130.0])
+    """
+    return _round(x, decimals=whole(decimals, "round", "decimals"))
+
+
+floor_divide = binary("floor_divide", np.floor_divide, "floor(x / y), x // y. Zero gradient.",
+                      lambda g, ans, x, y: where(False, g, 0.0), lambda g, ans, x, y: where(False, g, 0.0))
+remainder = binary("remainder", np.remainder, "x - y floor(x / y), x % y, with the sign of y.",
+                   lambda g, ans, x, y: g,
+                   lambda g, ans, x, y: -g * floor_divide(x, y))
+floor_divide.defsaved()
+remainder.defsaved("x", "y")
+floor_divide.defexport(lambda to, x, y: to("Floor", to("Div", x, y)))
+remainder.defexport(lambda to, x, y: to("Sub", x, to("Mul", y, to("Floor", to("Div", x, y)))))
 
 
 @primitive
@@ -163,22 +202,26 @@ _clip.defexport(lambda to, x, *, min, max: to(
     "Clip", x, *[None if bound is None else x.dtype.type(bound) for bound in (min, max)]))
 
 
-def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:
-    """x limited to [min, max]; the gradient passes where x is inside, bounds included.
+def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
+    """x limited to [min, max], numbers or tensors; the gradient passes where x is inside, bounds included.
+
+    Elsewhere it goes to the bound, if that is a tensor. Where min is above max, the result is max.
 
     Raises:
-        TypeError: if a bound is not a number, or neither is given.
+        TypeError: if a bound is neither a number nor a tensor, or neither is given.
 
-    >>> clip([-1.0, 0.5, 9.0], 0, 1).data.tolist()
-    [0.0, 0.5, 1.0]
+    >>> clip([-1.0, 0.5, 9.0], 0, 1).data.tolist(), clip([1.0, 5.0], max=np.float32([2.0, 3.0])).data.tolist()
+    ([0.0, 0.5, 1.0], [1.0, 3.0])
     """
     if min is None and max is None:
         raise TypeError("clip: needs min, max or both")
     bounds = [b.item() if isinstance(b, np.generic) else b for b in (min, max)]
-    if not all(isinstance(b, int | float | None) for b in bounds):
-        raise TypeError(f"clip: bounds are numbers, got {type(min).__name__} and {type(max).__name__}; "
-                        f"use tg.maximum and tg.minimum with tensors")
-    return _clip(x, min=bounds[0], max=bounds[1])
+    if all(isinstance(b, int | float | None) for b in bounds):
+        return _clip(x, min=bounds[0], max=bounds[1])
+    low, high = [None if b is None else as_tensor(b, f"clip, {name}")
+                 for b, name in zip(bounds, ("min", "max"))]
+    y = x if low is None else where(less(x, low), low, x)
+    return y if high is None else where(greater(y, high), high, y)
 
 
 @primitive
@@ -217,6 +260,24 @@ cos = real("cos", np.cos, "The cosine of x in radians.", lambda g, ans, x: -g * 
 tanh = real("tanh", np.tanh, "The hyperbolic tangent.", lambda g, ans, x: g * (1.0 - ans * ans))
 sigmoid = unary("sigmoid", lambda x: run("sigmoid", x), "1 / (1 + e**-x).",
                 lambda g, ans, x: g * (ans * (1.0 - ans)))
+tan = real("tan", np.tan, "The tangent of x in radians.", lambda g, ans, x: g * (1.0 + ans * ans))
+asin = real("asin", np.arcsin, "The angle from -pi/2 to pi/2 whose sine is x; nan outside [-1, 1].",
+            lambda g, ans, x: g / sqrt((1.0 - x) * (1.0 + x)))
+acos = real("acos", np.arccos, "The angle from 0 to pi whose cosine is x; nan outside [-1, 1].",
+            lambda g, ans, x: -g / sqrt((1.0 - x) * (1.0 + x)))
+atan = real("atan", np.arctan, "The angle from -pi/2 to pi/2 whose tangent is x.",
+            lambda g, ans, x: g / (1.0 + x * x))
+sinh = real("sinh", np.sinh, "The hyperbolic sine.", lambda g, ans, x: g * cosh(x))
+cosh = real("cosh", np.cosh, "The hyperbolic cosine.", lambda g, ans, x: g * sinh(x))
+asinh = real("asinh", np.arcsinh, "The number whose hyperbolic sine is x.",
+             lambda g, ans, x: g / hypot(x, 1.0))
+acosh = real("acosh", np.arccosh, "The number from 0 on whose hyperbolic cosine is x; nan below 1.",
+             lambda g, ans, x: g / (sqrt(x - 1.0) * sqrt(x + 1.0)))
+atanh = real("atanh", np.arctanh, "The number whose hyperbolic tangent is x; nan outside [-1, 1].",
+             lambda g, ans, x: g / ((1.0 - x) * (1.0 + x)))
+log2 = real("log2", np.log2, "The logarithm to base 2.", lambda g, ans, x: g / (x * math.log(2)))
+log10 = real("log10", np.log10, "The logarithm to base 10.", lambda g, ans, x: g / (x * math.log(10)))
+exp2 = real("exp2", np.exp2, "2**x.", lambda g, ans, x: g * (ans * math.log(2)))
 erf = unary("erf", pointwise.erf,
             "The error function: 2/sqrt(pi) times the integral of exp(-t**2) from 0 to x.",
             lambda g, ans, x: g * (2 / math.sqrt(math.pi) * exp(-x * x)))
@@ -233,9 +294,9 @@ def sqrt_vjp(g, ans):
     return np.divide(g, 2 * (np.where(lost, 1, ans) if np.any(lost) else ans))
 
 
-for _op in (exp, expm1, tanh, sigmoid):
+for _op in (exp, exp2, expm1, tan, tanh, sigmoid):
     _op.defsaved("ans")
-for _op in (log, log1p, sin, cos, erf):
+for _op in (log, log2, log10, log1p, sin, cos, asin, acos, atan, sinh, cosh, asinh, acosh, atanh, erf):
     _op.defsaved("x")
 sqrt_vjp.defvjp(lambda h, out, g, ans: sqrt_vjp(h, ans),
                 lambda h, out, g, ans: -2.0 * sqrt_vjp(h * out, ans))
@@ -244,9 +305,14 @@ sqrt = real("sqrt", np.sqrt,
             "The square root. The derivative at 0 is infinite, but a zero cotangent stays 0, not nan.",
             lambda g, ans, x: sqrt_vjp(g, ans))
 sqrt.defsaved("ans")
-for _op, _name in ((exp, "Exp"), (log, "Log"), (sin, "Sin"), (cos, "Cos"), (tanh, "Tanh"),
-                   (sigmoid, "Sigmoid"), (erf, "Erf"), (sqrt, "Sqrt")):
+for _op, _name in ((exp, "Exp"), (log, "Log"), (sin, "Sin"), (cos, "Cos"), (tan, "Tan"), (asin, "Asin"),
+                   (acos, "Acos"), (atan, "Atan"), (sinh, "Sinh"), (cosh, "Cosh"), (tanh, "Tanh"),
+                   (asinh, "Asinh"), (acosh, "Acosh"), (atanh, "Atanh"), (sigmoid, "Sigmoid"), (erf, "Erf"),
+                   (sqrt, "Sqrt")):
     _op.defexport(_name)
+for _op, _base in ((log2, 2), (log10, 10)):
+    _op.defexport(lambda to, x, _base=_base: to("Div", to("Log", x), x.dtype.type(math.log(_base))))
+exp2.defexport(lambda to, x: to("Pow", x.dtype.type(2), x))
 expm1.defexport(lambda to, x: to("Sub", to("Exp", x), x.dtype.type(1)))
 log1p.defexport(lambda to, x: to("Log", to("Add", x, x.dtype.type(1))))
 
@@ -265,6 +331,32 @@ def div_no_nan(x, y):
 div_no_nan.defvjp(lambda g, ans, x, y: div_no_nan(g, y),
                   lambda g, ans, x, y: -div_no_nan(g * ans, y))
 div_no_nan.defjvp(*div_no_nan.vjps)
+atan2 = binary("atan2", lambda x, y: np.arctan2(pointwise.floating(x), pointwise.floating(y)),
+               "The angle from -pi to pi of the point x up and y to the right. Gradient 0 at (0, 0).",
+               lambda g, ans, x, y: div_no_nan(g * y, x * x + y * y),
+               lambda g, ans, x, y: -div_no_nan(g * x, x * x + y * y))
+hypot = binary("hypot", lambda x, y: np.hypot(pointwise.floating(x), pointwise.floating(y)),
+               "sqrt(x**2 + y**2), without overflow. At (0, 0) the gradient is 0.",
+               lambda g, ans, x, y: g * div_no_nan(x, ans),
+               lambda g, ans, x, y: g * div_no_nan(y, ans))
+
+
+def _share(x, y):
+    """e**x / (e**x + e**y); of two equal infinities a half."""
+    alike = logical_and(equal(x, y), logical_not(isfinite(x)))
+    return sigmoid(where(alike, 0.0, x) - where(alike, 0.0, y))
+
+
+logaddexp = binary("logaddexp", lambda x, y: np.logaddexp(pointwise.floating(x), pointwise.floating(y)),
+                   "log(e**x + e**y), without overflow.",
+                   lambda g, ans, x, y: g * _share(x, y),
+                   lambda g, ans, x, y: g * _share(y, x))
+atan2.defsaved("x", "y")
+hypot.defsaved("x", "y", "ans")
+logaddexp.defsaved("x", "y")
+hypot.defexport(lambda to, x, y: to("Sqrt", to("Add", to("Mul", x, x), to("Mul", y, y))))
+logaddexp.defexport(lambda to, x, y: to("Add", to("Max", x, y), to("Softplus", to(
+    "Neg", to("Abs", to("Sub", x, y))))))
 
 _SHORT: dict[float, Callable[..., Any]] = {
     -1.0: np.reciprocal, 0.0: np.ones_like, 0.5: np.sqrt, 1.0: lambda x: x, 2.0: np.square,
