@@ -99,6 +99,16 @@ OPS = {
     "cross_entropy odds": (lambda x, p: tg.cross_entropy(x, p, reduction="none", label_smoothing=0.1), LABELS, ("NCL", "NCL"), "C"),
     "nll_loss": (lambda x: tg.nll_loss(x, zeros(len(x), x.shape[2]), reduction="sum"), LABELS, ("NCL",), "C"),
     "hinge_loss": (lambda x: tg.hinge_loss(x, zeros(len(x))), LABELS, ("NC",), "C"),
+    "order": (lambda x: tg.sort(x, 1) + tg.argsort(x, 1) + x.sort(1, True)[0], CUBE, ("IJK",), ""), "topk": (lambda x: tg.topk(x, 1, 1)[0], CUBE, ("IJK",), "J"),
+    "scatter_add": (lambda x: tg.scatter_add(x, 1, zeros(*x.shape), x), CUBE, ("IJK",), ""),
+    "tg.gather": (lambda x: tg.gather(x, 1, zeros(x.shape[0], 0, x.shape[2])), CUBE, ("IJK",), ""),
+    "tile": (lambda x: tg.tile(x, (2, 1, 3)), CUBE, ("IJK",), ""), "repeat": (lambda x: tg.repeat(tg.repeat(x, 2, 1), 2), CUBE, ("IJK",), ""),
+    "moveaxis": (lambda x: tg.moveaxis(x, 0, 2), CUBE, ("IJK",), ""), "stacks": (lambda x: tg.vstack([x, x]) + tg.vstack([x, x]), CUBE, ("IJK",), ""),
+    "hstack": (lambda x: tg.hstack([x, x]), CUBE, ("IJK",), ""), "diff": (lambda x: tg.diff(x, 2, 1), CUBE, ("IJK",), ""),
+    "diag": (lambda x: tg.diag(tg.diag(x), 1), CUBE, ("IJ",), ""), "triangles": (lambda x: tg.tril(x) - tg.triu(x), CUBE, ("IJ",), ""),
+    "cumprod": (lambda x: tg.cumprod(x, 1), CUBE, ("IJK",), ""), "tensordot": (lambda x, y: tg.tensordot(x, y, 1), CUBE, ("IJK", "KL"), ""),
+    "softmax over two": (lambda x: tg.softmax(x, (0, 2)), CUBE, ("IJK",), ""),
+    "more activations": (lambda x: tg.mish(x) + tg.hardswish(x) + tg.logsigmoid(x) + tg.prelu(x, np.ones(1)), CUBE, ("IJK",), ""),
 }
 CASES = [(name, empty) for name, (_, lengths, inputs, _) in OPS.items() for empty in lengths if empty in "".join(inputs)]
 
@@ -137,7 +147,7 @@ ALIKE = {  # entry by entry, or made of those above
     "abs", "add", "amax", "amin", "astype", "binary_cross_entropy_with_logits", "clip", "concatenate", "cos", "div", "equal",
     "expand_dims", "expm1", "floor", "getitem", "greater", "greater_equal", "identity", "isfinite", "isnan", "less", "less_equal", "log",
     "log1p", "logical_and", "logical_not", "logical_or", "minimum", "mul", "neg", "not_equal", "pow", "sign", "sin", "smooth_l1_loss",
-    "sqrt", "squeeze", "sub", "swapaxes", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cosh", "exp2", "log10", "log2", "round", "sinh", "tan", "trunc", "atan2", "floor_divide", "hypot", "logaddexp", "remainder"}
+    "sqrt", "squeeze", "sub", "swapaxes", "hardsigmoid", "masked_fill", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cosh", "exp2", "log10", "log2", "round", "sinh", "tan", "trunc", "atan2", "floor_divide", "hypot", "logaddexp", "remainder"}
 
 
 def test_every_op_is_called_with_empty_axes():

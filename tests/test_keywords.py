@@ -53,6 +53,11 @@ CALLS = {  # what each function of the ops is called with, by position
     "smooth_l1_loss": (A, B, "sum", 0.1), "split": (A, 3, 1), "stack": ([A, B], 1), "std": (A, 1, 0, True),
     "swapaxes": (A, 0, 1), "take_along_axis": (A, np.array([[0], [1]]), 1), "transpose": (A, (1, 0)),
     "var": (A, 1, 0, True), "where": (A > 1, A, B),
+    **dict.fromkeys("hardsigmoid hardswish logsigmoid mish".split(), (A,)), "prelu": (A, ONE[:1]),
+    "argsort": (A, 1, True), "sort": (A, 1, True), "topk": (A, 2, 1, False, True), "cumprod": (A, 1), "diag": (A, 1),
+    "diff": (A, 1, 0), "gather": (A, 1, np.array([[0], [2]])), "scatter_add": (A, 1, np.array([[0], [2]]), A), "tile": (A, (2, 1)),
+    "repeat": (A, 2, 1), "moveaxis": (A, 0, 1), "vstack": ([A, B],), "hstack": ([A, B],), "tril": (A, 1), "triu": (A, 1),
+    "masked_fill": (A, A > 1, 0.5), "tensordot": (A, B.T, 1),
 }
 CONSTANT = {"cross_entropy": 2, "nll_loss": 2}  # the position of an array that must require no gradient
 OPTIONS = {"dropout": {"rng": 0}, "dropout2d": {"rng": 0}}
@@ -177,7 +182,8 @@ VALUES = {  # NumPy's arguments: a value that is not its default
     "correction": 1, "decimals": 1, "a_min": 1.0, "a_max": 1.5, "min": 1.0, "max": 1.5, "k": 1, "M": 2, "N": 3, "endpoint": False,
     "retstep": True, "num": 5, "start": 1, "stop": 7, "step": 2, "fill_value": 2.0, "shape": (3, 2), "optimize": True,
     "axes": (1, 0), "axis1": 0, "axis2": 1, "shift": 1, "indices": np.array([[1], [0]]), "indices_or_sections": 1,
-    "pad_width": 1, "mode": "reflect", "constant_values": 2.0, "end_values": 2.0, "stat_length": 2, "reflect_type": "odd",
+    "kind": "heapsort", "stable": True, "prepend": 1.0, "append": 1.0, "n": 2, "repeats": 2, "source": 0, "destination": 1, "reps": 2,
+    "ord": 1, "pad_width": 1, "mode": "reflect", "constant_values": 2.0, "end_values": 2.0, "stat_length": 2, "reflect_type": "odd",
 }
 UFUNC = ["out", "where", "casting", "order", "dtype", "subok", "signature"]
 
@@ -192,7 +198,7 @@ def numpy_arguments(function):
 
 
 def test_this_table_knows_all_of_numpys_arguments():
-    known = set(VALUES) | {"a", "b", "m", "x", "ary", "arr", "array", "arrays", "condition", "y", "start_or_stop"}
+    known = set(VALUES) | {"a", "b", "m", "x", "ary", "arr", "array", "arrays", "condition", "y", "start_or_stop", "tup", "A", "v"}
     for name in SHARED:
         assert set(numpy_arguments(getattr(np, name))) <= known, name
 
@@ -232,7 +238,8 @@ def same(found, expected, what):
 
 
 THROUGH = {**numpy_protocol.FUNCTIONS}
-FIRST = {np.clip: (A, 0.75, 1.5), np.split: (A, 2), np.dot: (A, B.T), np.pad: (A, 1), np.astype: (A, np.float32)}
+FIRST = {np.clip: (A, 0.75, 1.5), np.split: (A, 2), np.dot: (A, B.T), np.pad: (A, 1), np.astype: (A, np.float32), np.linalg.norm: (A,),
+         np.tensordot: (A, B)}
 
 
 @pytest.mark.parametrize("function", THROUGH, ids=lambda f: f.__name__)

@@ -60,8 +60,8 @@ def test_what_would_lose_the_gradient_is_refused():
     t = leaf(3)
     with pytest.raises(TypeError, match="np.median: no op for tensors, the gradient would be lost"):
         np.median(t)
-    with pytest.raises(TypeError, match="np.arctan: no op"):
-        np.arctan(t)
+    with pytest.raises(TypeError, match="np.heaviside: no op"):
+        np.heaviside(t, 0.0)
     with pytest.raises(TypeError, match="np.add.reduce: no op"):
         np.add.reduce(t)
     assert np.median(t.numpy()) == np.median(t.detach()) and np.allclose(t, t.numpy())

@@ -15,8 +15,8 @@ from .tensor import Tensor  # before the function `tensor`, which takes the name
 from .autodiff import grad, jvp, linearize, value_and_grad, vjp
 from .core import change
 from .creation import (
-    arange, eye, from_numpy, full, full_like, linspace, normal, ones, ones_like, permutation, rand, randint,
-    randn, tensor, uniform, zeros, zeros_like,
+    arange, eye, from_numpy, full, full_like, linspace, normal, one_hot, ones, ones_like, permutation, rand,
+    randint, randn, tensor, uniform, zeros, zeros_like,
 )
 from .files import write_atomically
 from .hooks import Handle
@@ -34,7 +34,7 @@ __all__ = [
     "Drawing", "Handle", "Tensor", "advice", "arange", "arguments", "attach_failure", "certify", "change",
     "check_grads", "detect_anomaly", "draw", "explain", "eye", "failed_graph", "from_numpy", "full",
     "full_like", "get_num_threads", "grad", "graph", "is_recording", "kernels_in_use", "linspace",
-    "multiply_adds", "no_grad", "normal", "ones", "ones_like", "overwrite", "per_example_vjp",
+    "multiply_adds", "no_grad", "normal", "ones", "one_hot", "ones_like", "overwrite", "per_example_vjp",
     "permutation", "primitive", "profile", "rand", "randint", "randn", "scope", "set_num_threads",
     "show_config", "state_kept", "tape", "tensor", "uniform", "use_kernels", "vjp", "write_atomically",
     "zeros", "zeros_like",

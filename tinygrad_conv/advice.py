@@ -26,12 +26,11 @@ FUNCTIONS = {  # what is missing in tg
     "mm": "a @ b", "bmm": "a @ b", "addmm": "a @ b + c",
     "square": "t * t", "rsqrt": "1 / tg.sqrt(t)", "reciprocal": "1 / t",
     "chunk": "t.split(size, dim), size = -(-n // chunks)", "unbind": "list(t)",
-    "gather": "t.gather(dim, index)",
     "as_tensor": "tg.tensor, which copies, or tg.from_numpy, which shares", "empty": "tg.zeros",
     "randn_like": "tg.randn(*t.shape, rng=rng)", "rand_like": "tg.rand(*t.shape, rng=rng)",
     "numel": "t.size", "is_tensor": "isinstance(t, tg.Tensor)", "allclose": "np.allclose(a, b)",
     "binary_cross_entropy": "tg.binary_cross_entropy_with_logits, of what comes before the sigmoid",
-    "normalize": "t / t.norm(dim=1, keepdim=True)", "one_hot": "np.eye(classes)[labels]",
+    "normalize": "t / t.norm(dim=1, keepdim=True)", "repeat_interleave": "tg.repeat(t, repeats, axis)",
     "embedding": "weight[indices]", "unfold": "shifted views, t[:, :, i:i + n]; tg.conv2d needs no columns",
     "manual_seed": SEEDED, "Generator": SEEDED, "device": DEVICE, "cuda": DEVICE,
     "autograd": RECORDED + "; for a Function of your own, tg.primitive",
@@ -69,8 +68,10 @@ METHODS = {  # what is missing on tensors
     "le": "t <= other", "mm": "t @ other", "bmm": "t @ other", "dot": "t @ other",
     "square": "t * t", "rsqrt": "1 / t.sqrt()", "reciprocal": "1 / t",
     "chunk": "t.split(size, dim), size = -(-n // chunks)", "unbind": "list(t)",
-    "repeat": "tg.concat([t] * times, axis)",
-    "masked_fill": "tg.where(mask, value, t)",
+    "repeat_interleave": "tg.repeat(t, repeats, axis)", "tile": "t.repeat(*times)",
+    "movedim": "tg.moveaxis(t, source, destination)", "diff": "tg.diff(t)", "diag": "tg.diag(t)",
+    **{name: f"tg.{name}(t)" for name in ("asin", "acos", "sinh", "cosh", "asinh", "acosh", "atanh", "log10",
+                                          "exp2", "trunc", "log1p", "expm1", "erf")},
     "index_select": "t[indices], or t[:, indices] along 1", "select": "t[index], or t[:, index] along 1",
     "narrow": "t[start:start + length], or t[:, start:start + length] along 1",
     "new_zeros": "tg.zeros(shape, dtype=t.dtype)", "new_ones": "tg.ones(shape, dtype=t.dtype)",
@@ -108,6 +109,9 @@ KEYWORDS = {  # what a call has no argument for: values that mean nothing here (
     "copy": ("None True False", ""), "subok": ("True False", ""), "mean": ("", "it is computed here"),
     "optimize": ("True False greedy optimal", "the order of the products is chosen here"),
     "shape": ("None", "by position, as in tg.zeros(2, 3)"), "axes": ("", "tg.transpose(x, axes), before"),
+    "kind": ("None quicksort mergesort heapsort stable", "it is stable"), "stable": ("None True False", ""),
+    "prepend": ("", "tg.concat([first, x], axis), before"),
+    "append": ("", "tg.concat([x, last], axis), before"),
     "retstep": ("False", "it is (stop - start) / (num - 1)"), "reflect_type": ("even", ""),
     "end_values": ("0", "mode='constant' with constant_values="),
     "stat_length": ("None", "tg.concat of what it is padded with"),
@@ -118,8 +122,8 @@ KEYWORDS = {  # what a call has no argument for: values that mean nothing here (
 }
 RENAMED = {  # what methods of tensors, PyTorch and NumPy call arguments that there are
     "dim": "axis", "dims": "axes", "keepdim": "keepdims", "a": "x t", "array": "x", "ary": "x", "arr": "x",
-    "m": "x", "b": "y", "x1": "x", "x2": "y", "a_min": "min", "a_max": "max", "ddof": "correction", "N": "n",
-    "M": "m", "value": "fill_value",
+    "m": "x", "A": "x", "tup": "arrays", "b": "y", "x1": "x", "x2": "y", "a_min": "min", "a_max": "max",
+    "ddof": "correction", "N": "n", "M": "m", "value": "fill_value",
 }
 
 P = ParamSpec("P")

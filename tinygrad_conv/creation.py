@@ -211,6 +211,32 @@ def eye(n: int, m: int | None = None, k: int = 0, dtype: Any = np.float32,
 
 # ----- random tensors: the generator is an argument, there is no hidden state -----
 
+def one_hot(labels: Any, num_classes: int = -1) -> Tensor:
+    """A row of zeros with a 1 at its number for each label: (...) to (..., num_classes), integers.
+
+    Args:
+        labels: integers from 0 on, any shape.
+        num_classes: -1: as many as the largest label needs.
+
+    Raises:
+        TypeError, ValueError: if labels are not integers, or outside [0, num_classes).
+
+    Example:
+        >>> one_hot([0, 2], 3).data.tolist()
+        [[1, 0, 0], [0, 0, 1]]
+    """
+    labels, classes = as_array(labels, copy=False), whole(num_classes, "one_hot", "num_classes", -1)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: labels must be integers, got {labels.dtype}")
+    if not labels.size and classes < 1:
+        raise ValueError("one_hot: of no labels the number of classes is not known; give num_classes")
+    classes = int(labels.max()) + 1 if classes == -1 else classes
+    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+        raise ValueError(f"one_hot: labels are from {labels.min()} to {labels.max()}, but must be in [0, "
+                         f"{classes})")
+    return share((labels[..., None] == np.arange(classes)).astype(np.int64))
+
+
 def _draw(op: str, method: Callable[..., Any], shape: tuple[Any, ...], rng: Any, dtype: Any) -> np.ndarray:
     """What a method of the generator draws; it knows float32 and float64 itself."""
     kind = checked_dtype(op, dtype, "f")

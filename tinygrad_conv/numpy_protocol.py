@@ -48,6 +48,15 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     return np.nonzero(condition) if x is None and y is None else ops.where(condition, x, y)
 
 
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """NumPy's norm: of vectors Euclid's, of a matrix Frobenius'."""
+    axes = np.ndim(x) if axis is None else np.size(axis)
+    if ord is not None and not (ord == 2 and axes == 1 or ord == "fro" and axes == 2):
+        raise TypeError(f"np.linalg.norm: ord must be left out, there is only the root of the sum of squares"
+                        f", no singular values; got {ord!r} for {axes} axes")
+    return ops.norm(x, 2, axis, keepdims)
+
+
 FUNCTIONS = {
     np.sum: ops.sum, np.mean: ops.mean, np.prod: ops.prod, np.max: ops.max, np.min: ops.min,
     np.argmax: ops.argmax, np.argmin: ops.argmin, np.any: ops.any, np.all: ops.all,
@@ -58,14 +67,17 @@ FUNCTIONS = {
     np.expand_dims: ops.expand_dims, np.broadcast_to: ops.broadcast_to, np.concatenate: ops.concatenate,
     np.stack: ops.stack, np.split: ops.split, np.pad: ops.pad, np.flip: ops.flip, np.roll: ops.roll,
     np.take_along_axis: ops.take_along_axis, np.outer: ops.outer, np.einsum: ops.einsum,
-    np.dot: _dot,
+    np.dot: _dot, np.sort: ops.sort, np.argsort: ops.argsort, np.tile: ops.tile, np.repeat: ops.repeat,
+    np.moveaxis: ops.moveaxis, np.vstack: ops.vstack, np.hstack: ops.hstack, np.diff: ops.diff,
+    np.diag: ops.diag, np.tril: ops.tril, np.triu: ops.triu, np.cumprod: ops.cumprod,
+    np.tensordot: ops.tensordot, np.linalg.norm: _norm,
 }
 
 LIKE = {np.zeros_like, np.ones_like, np.full_like, np.empty_like}  # of the first argument the shape counts
 # Answers that have no gradient anyway: NumPy's own function, on the values.
 INSPECTIONS = {np.allclose, np.isclose, np.array_equal, np.array_equiv, np.shape, np.ndim, np.size,
                np.array2string, np.array_repr, np.array_str, np.count_nonzero, np.result_type,
-               np.may_share_memory, np.shares_memory, np.nonzero, np.argsort, np.iscomplexobj, np.isrealobj}
+               np.may_share_memory, np.shares_memory, np.nonzero, np.iscomplexobj, np.isrealobj}
 
 
 NOT_GIVEN = np._NoValue  # NumPy's word for a default that depends

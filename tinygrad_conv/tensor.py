@@ -596,13 +596,45 @@ class Tensor(Record):
     def gather(self, dim: int, index: Operand) -> Tensor:
         """The entries that `index` names along `dim`; on other axes it may be shorter, and picks from the
         first rows. `tg.take_along_axis` is NumPy's, where one row stands for all."""
-        sizes, axis = np.shape(index), axis_of(dim, self.ndim, "gather")
-        if len(sizes) != self.ndim or any(
-                m > n and k != axis for k, (m, n) in enumerate(zip(sizes, self.shape))):
-            raise ValueError(f"gather: index must have the {self.ndim} axes of the tensor and, but for axis "
-                             f"{axis}, none longer, got {sizes} for {self.shape}")
-        rows = tuple(slice(None if k == axis else m) for k, m in enumerate(sizes))
-        return ops.take_along_axis(ops.getitem(self, rows), index, axis)
+        return ops.gather(self, dim, index)
+
+    def scatter_add(self, dim: int, index: Operand, src: Operand) -> Tensor:
+        """The entries, with those of `src` added where `index` says along `dim`."""
+        return ops.scatter_add(self, dim, index, src)
+
+    def sort(self, dim: int = -1, descending: bool = False) -> ValuesIndices:
+        """(values, indices): the entries along an axis in order, and where they were."""
+        indices = ops.argsort(self, dim, descending)
+        return ValuesIndices(ops.sort(self, dim, descending), indices)
+
+    def argsort(self, dim: int = -1, descending: bool = False) -> Tensor:
+        """Where the smallest entry along an axis is, the next one, and so on."""
+        return ops.argsort(self, dim, descending)
+
+    def topk(self, k: int, dim: int = -1, largest: bool = True,
+             sorted: bool = True) -> ValuesIndices:
+        """(values, indices) of the k largest entries along an axis."""
+        return ops.topk(self, k, dim, largest, sorted)
+
+    def repeat(self, *sizes: Sizes) -> Tensor:
+        """The whole tensor one after the other, so many times along each axis."""
+        return ops.tile(self, _sizes(sizes))
+
+    def masked_fill(self, mask: Operand, value: Operand) -> Tensor:
+        """`value` where the mask is true, and else the entries."""
+        return ops.where(mask, value, self)
+
+    def tril(self, diagonal: int = 0) -> Tensor:
+        """The entries on and below a diagonal of the last two axes, and 0."""
+        return ops.tril(self, diagonal)
+
+    def triu(self, diagonal: int = 0) -> Tensor:
+        """The entries on and above a diagonal of the last two axes, and 0."""
+        return ops.triu(self, diagonal)
+
+    def cumprod(self, dim: int) -> Tensor:
+        """Running products along an axis."""
+        return ops.cumprod(self, dim)
 
     def flip(self, *dims: Sizes) -> Tensor:
         """The order along the axes `dims`, numbers or a tuple, reversed."""

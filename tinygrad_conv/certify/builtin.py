@@ -90,8 +90,8 @@ e.div_no_nan.defsamples([(_normal(*n), _positive(*n)) for n in SHAPES])
 e.sqrt_vjp.defsamples([(_normal(*n), _positive(*n)) for n in SHAPES])
 _binary([e.pow], _positive)
 _binary([e.atan2, e.hypot, e.logaddexp])
-for _op in (e.floor_divide, e.remainder):
-    _op.defsamples([((np.round(_normal(*m)) + 0.3) * 0.7, np.full(n, 0.7)) for m, n in PAIRS])
+_binary([e.floor_divide, e.remainder], lambda *n: _rng.uniform(0.1, 0.9, n),
+        lambda *n: _rng.uniform(1.0, 3.0, n) * np.where(_truth(*n), -1, 1))  # quotients away from whole numbers
 for _op in (e.maximum, e.minimum):
     _op.defsamples([(np.round(_normal(*m)), np.round(_normal(*n)) + 0.3) for m, n in PAIRS])
 e.where.defsamples([(_truth(3, 5), _normal(3, 5), _normal(5)), (_truth(4, 1), _normal(3, 4, 2), _normal()),

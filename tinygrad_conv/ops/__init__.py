@@ -37,7 +37,8 @@ the first belongs to, so that the two are always derivatives of one smooth funct
 The gradients of a tie add up to the cotangent. `where` passes it to the side chosen, 0 to the other.
 """
 from .activation import (
-    elu, gelu, hardtanh, leaky_relu, log_softmax, relu, relu6, relu_vjp, selu, silu, softmax, softplus,
+    elu, gelu, hardsigmoid, hardswish, hardtanh, leaky_relu, log_softmax, logsigmoid, mish, prelu, relu,
+    relu6, relu_vjp, selu, silu, softmax, softplus,
 )
 from .conv import conv1d, conv2d, conv2d_weight, conv_transpose1d, conv_transpose2d
 from .dropout import dropout, dropout2d
@@ -45,42 +46,50 @@ from .elementwise import (
     abs, acos, acosh, add, asin, asinh, astype, atan, atan2, atanh, ceil, clip, cos, cosh, div,
     div_no_nan, equal, erf, exp, exp2, expm1, floor, floor_divide, greater, greater_equal, hypot,
     identity, isfinite, isnan, less, less_equal, log, log10, log1p, log2, logaddexp, logical_and,
-    logical_not, logical_or, maximum, minimum, mul, neg, not_equal, pow, remainder, round, sigmoid, sign,
-    sin, sinh, sqrt, sub, tan, tanh, trunc, where,
+    logical_not, logical_or, masked_fill, maximum, minimum, mul, neg, not_equal, pow, remainder, round,
+    sigmoid, sign, sin, sinh, sqrt, sub, tan, tanh, tril, triu, trunc, where,
 )
-from .linalg import einsum, linear, matmul, outer
+from .linalg import (
+    einsum, linear, matmul, outer, tensordot,
+)
 from .loss import (
     binary_cross_entropy_with_logits, cross_entropy, hinge_loss, huber_loss, kl_div, l1_loss, mse_loss,
     nll_loss, smooth_l1_loss,
 )
 from .normalize import batch_norm, group_norm, instance_norm, layer_norm
+from .order import argsort, sort, topk
 from .padding import pad
 from .pool import (
     adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool1d, avg_pool2d, global_avg_pool2d,
     global_max_pool2d, max_pool1d, max_pool2d, max_unpool2d,
 )
 from .reduce import (
-    all, amax, amin, any, argmax, argmin, cumsum, logsumexp, max, mean, min, norm, prod, std, sum, var,
+    all, amax, amin, any, argmax, argmin, cumprod, cumsum, logsumexp, max, mean, min, norm, prod, std,
+    sum, var,
 )
 from .shape import (
-    broadcast_to, concat, concatenate, expand_dims, flatten, flip, getitem, reshape, roll, split, squeeze,
-    stack, swapaxes, take_along_axis, transpose,
+    broadcast_to, concat, concatenate, diag, diff, expand_dims, flatten, flip, gather, getitem, hstack,
+    moveaxis, repeat, reshape, roll, scatter_add, split, squeeze, stack, swapaxes, take_along_axis, tile,
+    transpose, vstack,
 )
 
 __all__ = [
     "abs", "acos", "acosh", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "all", "amax", "amin",
-    "any", "argmax", "argmin", "asin", "asinh", "astype", "atan", "atan2", "atanh", "avg_pool1d",
-    "avg_pool2d", "batch_norm", "binary_cross_entropy_with_logits", "broadcast_to", "ceil", "clip",
-    "concat", "concatenate", "conv1d", "conv2d", "conv2d_weight", "conv_transpose1d", "conv_transpose2d",
-    "cos", "cosh", "cross_entropy", "cumsum", "div", "dropout", "dropout2d", "einsum", "elu", "equal",
-    "erf", "exp", "exp2", "expand_dims", "expm1", "flatten", "flip", "floor", "floor_divide", "gelu",
-    "getitem", "global_avg_pool2d", "global_max_pool2d", "greater", "greater_equal", "group_norm",
-    "hardtanh", "hinge_loss", "huber_loss", "hypot", "identity", "instance_norm", "isfinite", "isnan",
+    "any", "argmax", "argmin", "argsort", "asin", "asinh", "astype", "atan", "atan2", "atanh",
+    "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy_with_logits", "broadcast_to", "ceil",
+    "clip", "concat", "concatenate", "conv1d", "conv2d", "conv2d_weight", "conv_transpose1d",
+    "conv_transpose2d", "cos", "cosh", "cross_entropy", "cumprod", "cumsum", "diag", "diff", "div",
+    "dropout", "dropout2d", "einsum", "elu", "equal", "erf", "exp", "exp2", "expand_dims", "expm1",
+    "flatten", "flip", "floor", "floor_divide", "gather", "gelu", "getitem", "global_avg_pool2d",
+    "global_max_pool2d", "greater", "greater_equal", "group_norm", "hardsigmoid", "hardswish", "hardtanh",
+    "hinge_loss", "hstack", "huber_loss", "hypot", "identity", "instance_norm", "isfinite", "isnan",
     "kl_div", "l1_loss", "layer_norm", "leaky_relu", "less", "less_equal", "linear", "log", "log10",
-    "log1p", "log2", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logsumexp",
-    "matmul", "max", "max_pool1d", "max_pool2d", "max_unpool2d", "maximum", "mean", "min", "minimum",
-    "mse_loss", "mul", "neg", "nll_loss", "norm", "not_equal", "outer", "pad", "pow", "prod", "relu",
-    "relu6", "remainder", "reshape", "roll", "round", "selu", "sigmoid", "sign", "silu", "sin", "sinh",
-    "smooth_l1_loss", "softmax", "softplus", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum",
-    "swapaxes", "take_along_axis", "tan", "tanh", "transpose", "trunc", "var", "where",
+    "log1p", "log2", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logsigmoid",
+    "logsumexp", "masked_fill", "matmul", "max", "max_pool1d", "max_pool2d", "max_unpool2d", "maximum",
+    "mean", "min", "minimum", "mish", "moveaxis", "mse_loss", "mul", "neg", "nll_loss", "norm",
+    "not_equal", "outer", "pad", "pow", "prelu", "prod", "relu", "relu6", "remainder", "repeat",
+    "reshape", "roll", "round", "scatter_add", "selu", "sigmoid", "sign", "silu", "sin", "sinh",
+    "smooth_l1_loss", "softmax", "softplus", "sort", "split", "sqrt", "squeeze", "stack", "std", "sub",
+    "sum", "swapaxes", "take_along_axis", "tan", "tanh", "tensordot", "tile", "topk", "transpose", "tril",
+    "triu", "trunc", "var", "vstack", "where",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import axis_of, number, one_of
+from ..arguments import Axis, axes_of, axis_of, number, one_of
 from ..kernels import pointwise
 from ..kernels.softmax import shifted
 from ..kernels.table import run
@@ -15,9 +15,9 @@ from ..kernels.total import total
 from ..operands import as_floats
 from ..primitive import Primitive, primitive
 from ..tensor import Tensor
-from .elementwise import clip, erf, exp, sigmoid, tanh, unary, where
+from .elementwise import add, clip, erf, exp, mul, neg, sigmoid, tanh, unary, where
 from .reduce import sum
-from .shape import _reshape
+from .shape import _reshape, _transpose
 
 
 @primitive
@@ -248,6 +248,65 @@ def relu6(x: Any) -> Tensor:
     return hardtanh(x, 0.0, 6.0)
 
 
+def hardsigmoid(x: Any) -> Tensor:
+    """relu6(x + 3) / 6: a sigmoid of three straight pieces.
+
+    >>> hardsigmoid([-3.0, 0.0, 9.0]).data.tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return relu6(add(x, 3.0)) / 6.0
+
+
+def hardswish(x: Any) -> Tensor:
+    """x * relu6(x + 3) / 6 (Howard 2019); the derivative is 0 at -3 and 1 at 3.
+
+    >>> hardswish([0.0, 3.0]).data.tolist()
+    [0.0, 3.0]
+    """
+    x = as_floats(x, "hardswish")
+    return where(x >= 3.0, x, x * hardsigmoid(x))
+
+
+def logsigmoid(x: Any) -> Tensor:
+    """log(sigmoid(x)), finite where the sigmoid underflows to 0.
+
+    >>> logsigmoid([-1000.0]).data.tolist()
+    [-1000.0]
+    """
+    return -softplus(neg(x), threshold=math.inf)
+
+
+def mish(x: Any) -> Tensor:
+    """x * tanh(softplus(x)) (Misra 2019).
+
+    >>> mish([0.0]).data.tolist()
+    [0.0]
+    """
+    return mul(x, tanh(softplus(x)))
+
+
+def prelu(x: Any, weight: Any) -> Tensor:
+    """x if x > 0, else weight * x, which is the slope at 0; one weight, or one for each channel (axis 1).
+
+    Args:
+        x: (N, C, ...) for a weight a channel; any shape for one weight.
+        weight: (1,) or (C,).
+
+    Raises:
+        ValueError: if there are other than 1 or C weights.
+
+    >>> prelu([[-1.0, 2.0]], [0.5, 0.1]).data.tolist()
+    [[-0.5, 2.0]]
+    """
+    x, weight = as_floats(x, "prelu"), as_floats(weight, "prelu")
+    channels = x.shape[1] if x.ndim > 1 else 1
+    if weight.ndim > 1 or weight.size not in (1, channels):
+        raise ValueError(f"prelu: expects 1 weight, or one for each of the {channels} channels of {x.shape}, "
+                         f"got shape {weight.shape}")
+    slope = _reshape(weight, shape=(weight.size, *(1,) * max(x.ndim - 2, 0)))
+    return where(x > 0, x, slope * where(x > 0, 0.0, x))
+
+
 # ----- softmax: shifted by the largest value of each row, so that nothing overflows. A logit of -inf has
 # probability 0 and a finite gradient; a row of only -inf, or with +inf, gives nan, without a warning -----
 
@@ -310,18 +369,26 @@ log_softmax_vjp.defvjp(
 log_softmax_vjp.defjvp("same", lambda t, out, g, ans, *, axis: -(t * exp(ans)) * sum(g, axis, keepdims=True))
 
 
-def _along(op: Primitive, x: Any, axis: int) -> Tensor:
+def _along(op: Primitive, x: Any, axis: Axis) -> Tensor:
     x = as_floats(x, op.name)
-    axis = axis_of(axis, x.ndim, op.name)
-    return op(x, axis=axis) if x.ndim else _reshape(op(_reshape(x, shape=(1,)), axis=0), shape=())
+    if not isinstance(axis, tuple | list):
+        axis = axis_of(axis, x.ndim, op.name)
+        return op(x, axis=axis) if x.ndim else _reshape(op(_reshape(x, shape=(1,)), axis=0), shape=())
+    axes = axes_of(axis, x.ndim, op.name)  # in a row, as the last axis, and back
+    rest = tuple([a for a in range(x.ndim) if a not in axes])
+    moved = _transpose(x, axes=(*rest, *axes))
+    sizes = *moved.shape[:len(rest)], math.prod(moved.shape[len(rest):])
+    y = op(_reshape(moved, shape=sizes), axis=len(rest))
+    back = sorted(range(x.ndim), key=(*rest, *axes).__getitem__)
+    return _transpose(_reshape(y, shape=moved.shape), axes=tuple(back))
 
 
-def softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
-    """exp(x) / sum(exp(x)) along an axis.
+def softmax(x: Any, axis: Axis = -1, *, dim: Axis = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along an axis, or over several.
 
     Args:
         x: floating point.
-        axis: the axis; `dim` is PyTorch's name for it.
+        axis: the axis, or a tuple of axes; `dim` is PyTorch's name for it.
 
     Raises:
         TypeError, IndexError: if x is not floating point, or the axis is out of range.
@@ -333,12 +400,12 @@ def softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
     return _along(_softmax, x, axis if dim is None else dim)
 
 
-def log_softmax(x: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
+def log_softmax(x: Any, axis: Axis = -1, *, dim: Axis = None) -> Tensor:
     """x - log(sum(exp(x))) along an axis: log(softmax(x)), but finite where softmax underflows to 0.
 
     Args:
         x: floating point.
-        axis: the axis; `dim` is PyTorch's name for it.
+        axis: the axis, or a tuple of axes; `dim` is PyTorch's name for it.
 
     Raises:
         TypeError, IndexError: if x is not floating point, or the axis is out of range.

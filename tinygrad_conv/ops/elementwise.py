@@ -138,6 +138,40 @@ where.defexport(lambda to, condition, x, y: to(
     "Where", condition if condition.dtype == bool else to("Cast", condition, to=np.dtype(bool)), x, y))
 
 
+def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
+    """`value` where the mask is true, else x: `where(mask, value, x)`, as PyTorch says it.
+
+    >>> masked_fill([1.0, 2.0], [True, False], 0.0).data.tolist()
+    [0.0, 2.0]
+    """
+    return where(mask, value, x)
+
+
+def _triangle(op: str, choose: Callable[..., np.ndarray], x: Any, k: int) -> Tensor:
+    x = as_tensor(x, op)
+    if x.ndim < 2:
+        raise ValueError(f"{op}: expects at least two axes, got shape {x.shape}")
+    return where(choose(np.ones(x.shape[-2:], bool), whole(k, op, "k")), x, x.dtype.type(0))
+
+
+def tril(x: Any, k: int = 0) -> Tensor:
+    """The entries on and below the k-th diagonal of the last two axes, 0 above.
+
+    >>> tril([[1.0, 2.0], [3.0, 4.0]]).data.tolist()
+    [[1.0, 0.0], [3.0, 4.0]]
+    """
+    return _triangle("tril", np.tril, x, k)
+
+
+def triu(x: Any, k: int = 0) -> Tensor:
+    """The entries on and above the k-th diagonal of the last two axes, 0 below.
+
+    >>> triu([[1.0, 2.0], [3.0, 4.0]], 1).data.tolist()
+    [[0.0, 2.0], [0.0, 0.0]]
+    """
+    return _triangle("triu", np.triu, x, k)
+
+
 _zero = lambda g, ans, x: where(False, g, 0.0)  # of a step function, where it has a derivative
 _to_the_larger = lambda g, ans, x, y: where(x < y, 0.0, where(x == y, g * 0.5, g))
 _to_the_smaller = lambda g, ans, x, y: where(x > y, 0.0, where(x == y, g * 0.5, g))

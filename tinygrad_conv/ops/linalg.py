@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import axis_of, is_whole
 from ..kernels.parallel import split
 from ..kernels.product import product
 from ..kernels.table import run
@@ -256,6 +257,42 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
         raise TypeError(f"einsum: subscripts must be a string, got {type(subscripts).__name__}")
     xs = tensors_of("einsum", operands)
     return _einsum(*xs, subscripts=_explicit(subscripts, [x.shape for x in xs]))
+
+
+def tensordot(x: Any, y: Any, axes: int | Sequence[Any] = 2) -> Tensor:
+    """The sum of products over pairs of axes, one of x and one of y; the others of x come before those of y.
+
+    Args:
+        x, y: any shapes.
+        axes: how many, the last ones of x and the first ones of y; or two lists of axes.
+
+    Raises:
+        ValueError: if the lengths of a pair of axes differ; names both shapes.
+
+    Example:
+        >>> tensordot(np.ones((2, 3)), np.ones((3, 4)), 1).shape
+        (2, 4)
+        >>> tensordot(np.ones((2, 3, 4)), np.ones((4, 2, 5)), ([0, 2], [1, 0])).shape
+        (3, 5)
+    """
+    x, y = tensors_of("tensordot", (x, y))
+    counted = is_whole(axes) and 0 <= axes <= min(x.ndim, y.ndim)
+    pairs = (range(x.ndim - axes, x.ndim), range(axes)) if counted else axes
+    try:
+        left, right = [[axis_of(a, t.ndim, "tensordot") for a in (given if np.iterable(given) else (given,))]
+                       for given, t in zip(pairs, (x, y), strict=True)]
+    except (TypeError, ValueError):
+        raise ValueError(f"tensordot: axes are a number of at most {min(x.ndim, y.ndim)}, or two lists, "
+                         f"got {axes!r} for shapes {x.shape} and {y.shape}") from None
+    if [x.shape[a] for a in left] != [y.shape[a] for a in right]:
+        raise ValueError(f"tensordot: the axes {left} of {x.shape} and {right} of {y.shape} have not the "
+                         f"same lengths")
+    rows, columns = ([a for a in range(t.ndim) if a not in own] for t, own in ((x, left), (y, right)))
+    summed = math.prod([x.shape[a] for a in left])
+    outer = tuple([x.shape[a] for a in rows] + [y.shape[a] for a in columns])
+    x = _reshape(_transpose(x, axes=(*rows, *left)), shape=(math.prod(outer[:len(rows)]), summed))
+    y = _reshape(_transpose(y, axes=(*right, *columns)), shape=(summed, math.prod(outer[len(rows):])))
+    return _reshape(matmul(x, y), shape=outer)
 
 
 def _explicit(subscripts: str, shapes: list[Shape]) -> str:

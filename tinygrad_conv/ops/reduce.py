@@ -182,6 +182,30 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _reshape(y, shape=kept(x, axes) if flag(keepdims, "prod", "keepdims") else left)
 
 
+def cumprod(x: Any, axis: int | None = None) -> Tensor:
+    """Running products along an axis; of all entries in a row by default (NumPy's rule).
+
+    By doubling, so that gradients of every order are right where factors are 0.
+    Small integers are multiplied as int64, as by `prod`.
+
+    Example:
+        >>> cumprod([1.0, 2.0, 3.0], 0).data.tolist()
+        [1.0, 2.0, 6.0]
+    """
+    x = as_tensor(x, "cumprod")
+    if axis is None or not x.ndim:
+        x, axis = _reshape(x, shape=(x.size,)), 0 if axis is None else axis
+    axis = axis_of(axis, x.ndim, "cumprod")
+    if x.dtype.kind != "f":
+        x = ew.astype(x, np.uint64 if x.dtype.kind == "u" else np.int64)
+    before, step = (slice(None),) * axis, 1
+    while step < x.shape[axis]:
+        head, tail = getitem(x, (*before, slice(step))), getitem(x, (*before, slice(step, None)))
+        x = concatenate([head, ew.mul(tail, getitem(x, (*before, slice(-step))))], axis)
+        step *= 2
+    return x
+
+
 def _half_as_single(op: str, x: Any, f: Callable[[Tensor], Tensor]) -> Tensor:
     """f(x); of half precision, in which squares from 256 on and their sums overflow, as float32."""
     x = as_floats(x, op)

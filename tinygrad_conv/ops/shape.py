@@ -461,3 +461,195 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
         return _reshape(take_along_axis(_reshape(x, shape=(1,)), indices[None], 0), shape=())
     grid = np.indices([n if m == 1 else min(m, n) for m, n in zip(indices.shape, x.shape)], sparse=True)
     return _picked("take_along_axis", x, (*grid[:axis], indices, *grid[axis + 1:]))
+
+
+def gather(x: Any, axis: int, index: Any) -> Tensor:
+    """The entries that `index` names along an axis; on other axes it may be shorter, and picks from the
+    first rows (PyTorch's; `take_along_axis` is NumPy's, where one row stands for all).
+
+    Args:
+        x: any shape.
+        axis: the axis; `dim` is PyTorch's name for it.
+        index: integers, with as many axes as x.
+
+    Raises:
+        ValueError: if `index` has other axes, or is longer on one of the others; names both shapes.
+
+    Example:
+        >>> gather([[1.0, 2.0], [3.0, 4.0]], 1, [[1, 1]]).data.tolist()
+        [[2.0, 2.0]]
+    """
+    x = as_tensor(x, "gather")
+    axis = axis_of(axis, x.ndim, "gather")
+    rows = _rows(x, axis, np.shape(index), "gather", "index")
+    return take_along_axis(getitem(x, rows), index, axis)
+
+
+def _rows(x: Tensor, axis: int, sizes: tuple[int, ...], op: str, what: str) -> tuple[slice, ...]:
+    """The part of x that an array of `sizes` lies beside, all of it along the axis."""
+    if len(sizes) != x.ndim or any(m > n and k != axis for k, (m, n) in enumerate(zip(sizes, x.shape))):
+        raise ValueError(f"{op}: {what} must have the {x.ndim} axes of the tensor and, but for axis {axis}, "
+                         f"none longer, got {sizes} for {x.shape}")
+    return tuple(slice(None if k == axis else m) for k, m in enumerate(sizes))
+
+
+def scatter_add(x: Any, axis: int, index: Any, src: Any) -> Tensor:
+    """x, with each entry of `src` added where `index` says along an axis; a place named twice gets both.
+
+    Args:
+        x: any shape.
+        axis: the axis; `dim` is PyTorch's name for it.
+        index: integers, with as many axes as x, not longer than it but along `axis`.
+        src: the dtype of x; as large as `index`, or larger: then its first rows count.
+
+    Raises:
+        TypeError, ValueError, IndexError: for an index that is not of integers, too long, or out of range.
+
+    Example:
+        >>> scatter_add([0.0, 0.0, 0.0], 0, [2, 0, 2], [1.0, 2.0, 3.0]).data.tolist()
+        [2.0, 0.0, 4.0]
+    """
+    x, src, index = as_tensor(x, "scatter_add"), as_tensor(src, "scatter_add"), np.asarray(index)
+    axis = axis_of(axis, x.ndim, "scatter_add")
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"scatter_add: index must be integers, got {index.dtype}")
+    _rows(x, axis, index.shape, "scatter_add", "index")
+    _rows(src, -1, index.shape, "scatter_add", "index, beside src,")
+    if index.size and not (-x.shape[axis] <= index.min() and index.max() < x.shape[axis]):
+        raise IndexError(f"scatter_add: index is from {index.min()} to {index.max()}, axis {axis} of shape "
+                         f"{x.shape} has places 0 to {x.shape[axis] - 1}")
+    grid = np.indices(index.shape, sparse=True)
+    part = getitem(src, tuple([slice(n) for n in index.shape]))
+    return x + _scatter_add(part, index=(*grid[:axis], index, *grid[axis + 1:]), shape=x.shape)
+
+
+# ----- NumPy's ways to repeat and to arrange, made of the ops above -----
+
+
+def tile(x: Any, reps: int | Sequence[int]) -> Tensor:
+    """The whole of x one after the other, so many times along each axis (PyTorch's `t.repeat`).
+
+    Example:
+        >>> tile([1.0, 2.0], (2, 2)).data.tolist()
+        [[1.0, 2.0, 1.0, 2.0], [1.0, 2.0, 1.0, 2.0]]
+    """
+    x = as_tensor(x, "tile")
+    times = [whole(n, "tile", "reps", 0) for n in (reps if np.iterable(reps) else (reps,))]
+    times = [1] * (x.ndim - len(times)) + times
+    sizes = (1,) * (len(times) - x.ndim) + x.shape
+    apart = _reshape(x, shape=tuple([n for size in sizes for n in (1, size)]))
+    spread = _broadcast_to(apart, shape=tuple([n for pair in zip(times, sizes) for n in pair]))
+    return _reshape(spread, shape=tuple([m * n for m, n in zip(times, sizes)]))
+
+
+def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
+    """Each entry so many times in a row (PyTorch's `repeat_interleave`; `t.repeat` is `tile`).
+
+    Args:
+        x: any shape.
+        repeats: a number, or one for each entry along the axis.
+        axis: None: of all entries in a row.
+
+    Raises:
+        ValueError: if there is not one number for each entry.
+
+    Example:
+        >>> repeat([1.0, 2.0], 2).data.tolist(), repeat([[1.0], [2.0]], [2, 1], 0).data.tolist()
+        ([1.0, 1.0, 2.0, 2.0], [[1.0], [1.0], [2.0]])
+    """
+    x = as_tensor(x, "repeat")
+    if axis is None or not x.ndim:
+        x, axis = _reshape(x, shape=(x.size,)), 0
+    axis = axis_of(axis, x.ndim, "repeat")
+    if is_whole(repeats):
+        times = whole(repeats, "repeat", "repeats", 0)
+        sizes = x.shape[:axis + 1], (times,), x.shape[axis + 1:]
+        spread = _broadcast_to(expand_dims(x, axis + 1), shape=sum(sizes, ()))
+        return _reshape(spread, shape=(*x.shape[:axis], x.shape[axis] * times, *x.shape[axis + 1:]))
+    counts = [whole(n, "repeat", "repeats", 0) for n in repeats]
+    if len(counts) != x.shape[axis]:
+        raise ValueError(f"repeat: expects a number of repeats for each of the {x.shape[axis]} entries along "
+                         f"axis {axis}, got {len(counts)}")
+    return getitem(x, (slice(None),) * axis + (np.repeat(np.arange(len(counts)), counts),))
+
+
+def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """Move axes to other places; the others keep their order.
+
+    Example:
+        >>> moveaxis(np.ones((2, 3, 4)), 0, -1).shape
+        (3, 4, 2)
+    """
+    x = as_tensor(x, "moveaxis")
+    old, new = [[axis_of(a, x.ndim, "moveaxis") for a in (given if np.iterable(given) else (given,))]
+                for given in (source, destination)]
+    if len(old) != len(new) or len({*old}) < len(old) or len({*new}) < len(new):
+        raise ValueError(f"moveaxis: expects as many destinations as sources, no axis twice, got {source} "
+                         f"and {destination}")
+    order = [a for a in range(x.ndim) if a not in old]
+    for place, a in sorted(zip(new, old)):
+        order.insert(place, a)
+    return _transpose(x, axes=tuple(order))
+
+
+def vstack(arrays: Sequence[Any]) -> Tensor:
+    """Join one below the other, along the first axis; a vector is a row.
+
+    Example:
+        >>> vstack([[1.0, 2.0], [3.0, 4.0]]).shape
+        (2, 2)
+    """
+    return concatenate([_reshape(x, shape=(1, x.size)) if x.ndim < 2 else x
+                        for x in _tensors("vstack", arrays)], 0)
+
+
+def hstack(arrays: Sequence[Any]) -> Tensor:
+    """Join one beside the other, along the second axis; vectors along their only one.
+
+    Example:
+        >>> hstack([[1.0, 2.0], [3.0]]).data.tolist()
+        [1.0, 2.0, 3.0]
+    """
+    xs = [x if x.ndim else _reshape(x, shape=(1,)) for x in _tensors("hstack", arrays)]
+    return concatenate(xs, 0 if not xs or xs[0].ndim == 1 else 1)
+
+
+def diff(x: Any, n: int = 1, axis: int = -1) -> Tensor:
+    """Each entry along an axis less the one before it; n times.
+
+    Raises:
+        ValueError: if x is a single number.
+
+    Example:
+        >>> diff([1.0, 4.0, 9.0]).data.tolist(), diff([1.0, 4.0, 9.0], 2).data.tolist()
+        ([3.0, 5.0], [2.0])
+    """
+    x, n = as_tensor(x, "diff"), whole(n, "diff", "n", 0)
+    if not x.ndim:
+        raise ValueError("diff: a single number, of shape (), has no axis to go along")
+    before = (slice(None),) * axis_of(axis, x.ndim, "diff")
+    for _ in range(n):
+        later, earlier = getitem(x, (*before, slice(1, None))), getitem(x, (*before, slice(None, -1)))
+        x = later != earlier if x.dtype == bool else later - earlier
+    return x
+
+
+def diag(v: Any, k: int = 0) -> Tensor:
+    """The k-th diagonal of a matrix; of a vector, the matrix with it there and 0 elsewhere.
+
+    Raises:
+        ValueError: if `v` is neither a vector nor a matrix.
+
+    Example:
+        >>> diag([[1.0, 2.0], [3.0, 4.0]]).data.tolist(), diag([5.0], 1).data.tolist()
+        ([1.0, 4.0], [[0.0, 5.0], [0.0, 0.0]])
+    """
+    v, k = as_tensor(v, "diag"), whole(k, "diag", "k")
+    down, right = max(-k, 0), max(k, 0)
+    if v.ndim == 1:
+        places, n = np.arange(v.size), v.size + abs(k)
+        return _scatter_add(v, index=(places + down, places + right), shape=(n, n))
+    if v.ndim != 2:
+        raise ValueError(f"diag: expects a vector or a matrix, got shape {v.shape}")
+    places = np.arange(max(min(v.shape[0] - down, v.shape[1] - right), 0))
+    return getitem(v, (places + down, places + right))
