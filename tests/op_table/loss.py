@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_conv.ops.activation import _log_softmax, _softmax, log_softmax_vjp, softmax_vjp
-from tinygrad_conv.ops.loss import _nll, nll_vjp
+from tinygrad_conv.ops.loss import _bce, _nll, nll_vjp
 
 from .row import Row
 
@@ -71,7 +71,12 @@ def nll(logp, target, *, axis):
     return -np.sum(logp * target, axis=axis)
 
 
+def chances(rng):
+    return [((rng.uniform(0.05, 0.95, s), rng.uniform(0, 1, s)), {}) for s, _ in SHAPES]
+
+
 ROWS = [
+    Row(_bce, chances, lambda p, t: -(t * np.log2(p) + (1 - t) * np.log2(1 - p)) * np.log(2), linear=(1,)),
     Row(_softmax, logits, lambda x, *, axis: rows(probabilities, x, axis)),
     Row(softmax_vjp, softmax_pairs, softmax_gradient, linear=(0,)),
     Row(_log_softmax, logits, lambda x, *, axis: np.log(rows(probabilities, x, axis))),

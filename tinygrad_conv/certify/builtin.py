@@ -90,8 +90,8 @@ e.div_no_nan.defsamples([(_normal(*n), _positive(*n)) for n in SHAPES])
 e.sqrt_vjp.defsamples([(_normal(*n), _positive(*n)) for n in SHAPES])
 _binary([e.pow], _positive)
 _binary([e.atan2, e.hypot, e.logaddexp])
-_binary([e.floor_divide, e.remainder], lambda *n: _rng.uniform(0.1, 0.9, n),
-        lambda *n: _rng.uniform(1.0, 3.0, n) * np.where(_truth(*n), -1, 1))  # quotients away from whole numbers
+_binary([e.floor_divide, e.remainder], lambda *n: _rng.uniform(0.1, 0.9, n),  # no whole quotients
+        lambda *n: _rng.uniform(1.0, 3.0, n) * np.where(_truth(*n), -1, 1))
 for _op in (e.maximum, e.minimum):
     _op.defsamples([(np.round(_normal(*m)), np.round(_normal(*n)) + 0.3) for m, n in PAIRS])
 e.where.defsamples([(_truth(3, 5), _normal(3, 5), _normal(5)), (_truth(4, 1), _normal(3, 4, 2), _normal()),
@@ -122,6 +122,8 @@ NLL: list[tuple[Sizes, Sizes]] = [((4, 3), (1,)), ((5, 3, 2), (1,)), ((4, 3), (0
 loss._nll.defsamples([(-_positive(*n), _positive(*n), {"axis": axis}) for n, axis in NLL])
 loss.nll_vjp.defsamples([(_normal(*np.zeros(n).sum(axis).shape), _normal(*n), {"axis": axis})
                          for n, axis in NLL])
+
+loss._bce.defsamples([(_rng.uniform(0.05, 0.95, n), _rng.uniform(0.05, 0.95, n)) for n in SHAPES])
 
 # ----- sums, extrema, moves -----
 

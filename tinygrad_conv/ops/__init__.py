@@ -53,43 +53,47 @@ from .linalg import (
     einsum, linear, matmul, outer, tensordot,
 )
 from .loss import (
-    binary_cross_entropy_with_logits, cross_entropy, hinge_loss, huber_loss, kl_div, l1_loss, mse_loss,
+    binary_cross_entropy, binary_cross_entropy_with_logits, margin_ranking_loss, triplet_margin_loss,
+    cross_entropy, hinge_loss, huber_loss, kl_div, l1_loss, mse_loss,
     nll_loss, smooth_l1_loss,
 )
 from .normalize import batch_norm, group_norm, instance_norm, layer_norm
 from .order import argsort, sort, topk
 from .padding import pad
 from .pool import (
-    adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool1d, avg_pool2d, global_avg_pool2d,
+    adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool1d, avg_pool2d, global_avg_pool2d,
     global_max_pool2d, max_pool1d, max_pool2d, max_unpool2d,
 )
 from .reduce import (
     all, amax, amin, any, argmax, argmin, cumprod, cumsum, logsumexp, max, mean, min, norm, prod, std,
     sum, var,
 )
+from .resize import interpolate, pixel_shuffle, pixel_unshuffle
 from .shape import (
     broadcast_to, concat, concatenate, diag, diff, expand_dims, flatten, flip, gather, getitem, hstack,
     moveaxis, repeat, reshape, roll, scatter_add, split, squeeze, stack, swapaxes, take_along_axis, tile,
     transpose, vstack,
 )
+from .unfold import fold, unfold
 
 __all__ = [
-    "abs", "acos", "acosh", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "all", "amax", "amin",
-    "any", "argmax", "argmin", "argsort", "asin", "asinh", "astype", "atan", "atan2", "atanh",
-    "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy_with_logits", "broadcast_to", "ceil",
-    "clip", "concat", "concatenate", "conv1d", "conv2d", "conv2d_weight", "conv_transpose1d",
-    "conv_transpose2d", "cos", "cosh", "cross_entropy", "cumprod", "cumsum", "diag", "diff", "div",
-    "dropout", "dropout2d", "einsum", "elu", "equal", "erf", "exp", "exp2", "expand_dims", "expm1",
-    "flatten", "flip", "floor", "floor_divide", "gather", "gelu", "getitem", "global_avg_pool2d",
-    "global_max_pool2d", "greater", "greater_equal", "group_norm", "hardsigmoid", "hardswish", "hardtanh",
-    "hinge_loss", "hstack", "huber_loss", "hypot", "identity", "instance_norm", "isfinite", "isnan",
-    "kl_div", "l1_loss", "layer_norm", "leaky_relu", "less", "less_equal", "linear", "log", "log10",
-    "log1p", "log2", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logsigmoid",
-    "logsumexp", "masked_fill", "matmul", "max", "max_pool1d", "max_pool2d", "max_unpool2d", "maximum",
-    "mean", "min", "minimum", "mish", "moveaxis", "mse_loss", "mul", "neg", "nll_loss", "norm",
-    "not_equal", "outer", "pad", "pow", "prelu", "prod", "relu", "relu6", "remainder", "repeat",
-    "reshape", "roll", "round", "scatter_add", "selu", "sigmoid", "sign", "silu", "sin", "sinh",
+    "abs", "acos", "acosh", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add",
+    "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "asin", "asinh", "astype", "atan",
+    "atan2", "atanh", "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "broadcast_to", "ceil", "clip", "concat", "concatenate", "conv1d",
+    "conv2d", "conv2d_weight", "conv_transpose1d", "conv_transpose2d", "cos", "cosh", "cross_entropy",
+    "cumprod", "cumsum", "diag", "diff", "div", "dropout", "dropout2d", "einsum", "elu", "equal", "erf",
+    "exp", "exp2", "expand_dims", "expm1", "flatten", "flip", "floor", "floor_divide", "fold", "gather",
+    "gelu", "getitem", "global_avg_pool2d", "global_max_pool2d", "greater", "greater_equal", "group_norm",
+    "hardsigmoid", "hardswish", "hardtanh", "hinge_loss", "hstack", "huber_loss", "hypot", "identity",
+    "instance_norm", "interpolate", "isfinite", "isnan", "kl_div", "l1_loss", "layer_norm", "leaky_relu",
+    "less", "less_equal", "linear", "log", "log10", "log1p", "log2", "log_softmax", "logaddexp",
+    "logical_and", "logical_not", "logical_or", "logsigmoid", "logsumexp", "margin_ranking_loss",
+    "masked_fill", "matmul", "max", "max_pool1d", "max_pool2d", "max_unpool2d", "maximum", "mean", "min",
+    "minimum", "mish", "moveaxis", "mse_loss", "mul", "neg", "nll_loss", "norm", "not_equal", "outer",
+    "pad", "pixel_shuffle", "pixel_unshuffle", "pow", "prelu", "prod", "relu", "relu6", "remainder",
+    "repeat", "reshape", "roll", "round", "scatter_add", "selu", "sigmoid", "sign", "silu", "sin", "sinh",
     "smooth_l1_loss", "softmax", "softplus", "sort", "split", "sqrt", "squeeze", "stack", "std", "sub",
     "sum", "swapaxes", "take_along_axis", "tan", "tanh", "tensordot", "tile", "topk", "transpose", "tril",
-    "triu", "trunc", "var", "vstack", "where",
+    "triplet_margin_loss", "triu", "trunc", "unfold", "var", "vstack", "where",
 ]

@@ -19,7 +19,7 @@ from ..primitive import primitive
 from ..tensor import Tensor, share
 from . import elementwise as ew
 from .activation import _log_softmax, hardtanh, relu, softplus
-from .reduce import kept, mean, sum
+from .reduce import kept, mean, norm, sum
 from .shape import expand_dims, take_along_axis
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -130,6 +130,111 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     beta = number(beta, "smooth_l1_loss", "beta", 0)
     x, t = _pair("smooth_l1_loss", input, target, reduction)
     return _reduced(_huber(x, t, beta) * (1.0 / beta) if beta else ew.abs(x - t), reduction)
+
+
+LEAST = 1e-12  # what p (1 - p) counts as at least, in a derivative
+
+
+@primitive
+def _bce(p, t):
+    if p.size and not (p.min() >= 0 and p.max() <= 1):
+        raise ValueError(f"binary_cross_entropy: input must be probabilities, from 0 to 1, got numbers from "
+                         f"{p.min()} to {p.max()}; of logits, binary_cross_entropy_with_logits")
+    with np.errstate(divide="ignore"):
+        return -(t * np.maximum(np.log(p), -100) + (1 - t) * np.maximum(np.log1p(-p), -100)).astype(p.dtype)
+
+
+def _odds(p: Tensor) -> Tensor:
+    """log(p / (1 - p)), each logarithm at least -100."""
+    logs = [ew.where(ew.equal(q, 0.0), -100.0, ew.maximum(ew.log(ew.where(ew.equal(q, 0.0), 1.0, q)), -100.0))
+            for q in (p, 1.0 - p)]
+    return logs[0] - logs[1]
+
+
+_bce.defvjp(lambda g, ans, p, t: g * (p - t) / ew.maximum(p * (1.0 - p), LEAST),
+            lambda g, ans, p, t: -g * _odds(p))
+_bce.defjvp(*_bce.vjps)
+_bce.defsaved("p", "t")
+
+
+def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
+    """-(t log p + (1 - t) log(1 - p)) of probabilities p, each logarithm at least -100.
+
+    What comes before the sigmoid is safer in `binary_cross_entropy_with_logits`: near 0 and 1 the derivative
+    is lost to rounding here.
+
+    Args:
+        input: probabilities from 0 to 1, any shape.
+        target: of the same shape, from 0 to 1.
+        weight: broadcasts to that shape, or None.
+        reduction: "mean" (over all elements), "sum" or "none".
+
+    Raises:
+        ValueError: if the shapes differ, an input is outside [0, 1], or for another reduction.
+
+    Example:
+        >>> round(binary_cross_entropy([0.5], [1.0]).item(), 4)
+        0.6931
+
+    Source: arguments and bounds as torch.nn.functional.binary_cross_entropy.
+    """
+    p, t = _pair("binary_cross_entropy", input, target, reduction)
+    loss = _bce(p, t)
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0,
+                        reduction: str = "mean") -> Tensor:
+    """max(0, -target (input1 - input2) + margin): input1 should be the larger where target is 1, else input2.
+
+    Args:
+        input1, input2: of one shape.
+        target: of that shape, 1 or -1.
+        margin: how much larger.
+        reduction: "mean" (over all elements), "sum" or "none".
+
+    Raises:
+        ValueError: if the shapes differ, or for another reduction.
+
+    Example:
+        >>> margin_ranking_loss([1.0, 1.0], [0.0, 3.0], [1.0, 1.0], 0.5, "none").data.tolist()
+        [0.0, 2.5]
+    """
+    margin = number(margin, "margin_ranking_loss", "margin")
+    x, y = _pair("margin_ranking_loss", input1, input2, reduction)
+    x, t = _pair("margin_ranking_loss", x, target, reduction)
+    return _reduced(relu(margin - t * (x - y)), reduction)
+
+
+def triplet_margin_loss(anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0,
+                        eps: float = 1e-6, swap: bool = False, reduction: str = "mean") -> Tensor:
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin), d a distance along the last axis.
+
+    Args:
+        anchor, positive, negative: of one shape, (N, D) or (D,).
+        margin: how much nearer the positive should be.
+        p: 2, the Euclidean distance; there is no other.
+        eps: added to each difference, so that no distance is 0.
+        swap: whether a negative that is nearer to the positive than to the anchor counts from there.
+        reduction: "mean" (over the N), "sum" or "none".
+
+    Raises:
+        ValueError: if the shapes differ, or for another reduction or p.
+
+    Example:
+        >>> triplet_margin_loss([[0.0, 0.0]], [[3.0, 4.0]], [[0.0, 1.0]], eps=0.0).item()
+        5.0
+
+    Source: Schroff et al. 2015; Balntas et al. 2016 for swap; as torch.nn.functional.triplet_margin_loss.
+    """
+    op = "triplet_margin_loss"
+    margin, eps = number(margin, op, "margin"), number(eps, op, "eps")
+    a, close = _pair(op, anchor, positive, reduction)
+    a, other = _pair(op, a, negative, reduction)
+    near, far = norm(a - close + eps, p, -1), norm(a - other + eps, p, -1)
+    if flag(swap, op, "swap"):
+        far = ew.minimum(far, norm(close - other + eps, p, -1))
+    return _reduced(relu(near - far + margin), reduction)
 
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None,

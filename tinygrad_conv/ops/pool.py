@@ -366,6 +366,19 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
     return as_given(_adaptive_avg_pool2d(x, output_size=size), ndim, "NCHW")
 
 
+def adaptive_avg_pool1d(x: Any, output_size: int) -> Tensor:
+    """`adaptive_avg_pool2d` along one axis: x (N, C, L) or (C, L) -> (N, C, OL).
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> tg.adaptive_avg_pool1d(tg.tensor([[1.0, 2.0, 3.0]]), 2).data.tolist()
+        [[1.5, 2.5]]
+    """
+    x, ndim = _planes("adaptive_avg_pool1d", x, "NCL")
+    out, = sizes(output_size, "adaptive_avg_pool1d", "output_size", 1)
+    return as_given(_adaptive_avg_pool2d(x, output_size=(1, out)), ndim, "NCL")
+
+
 def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
     """Max pooling to a given size, over the bins of `adaptive_avg_pool2d`; ties as in `max_pool2d`.
 
