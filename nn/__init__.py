@@ -12,24 +12,32 @@ from .layers.capture import Captured, capture
 from .layers.containers import ModuleDict, ModuleList, Sequential
 from .layers.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .layers.function import (
-    ELU, GELU, SELU, Dropout, Dropout2d, Flatten, Hardtanh, Identity, LeakyReLU, LogSoftmax, ReLU, ReLU6,
-    Sigmoid, SiLU, Softmax, Softplus, Tanh,
+    ELU, GELU, SELU, Dropout, Dropout2d, Flatten, Hardsigmoid, Hardswish, Hardtanh, Identity, LeakyReLU,
+    LogSigmoid, LogSoftmax, Mish, PReLU, ReLU, ReLU6, SiLU, Sigmoid, Softmax, Softplus, Tanh,
 )
 from .layers.functional import functional_call
 from .layers.linear import Linear
 from .layers.loss import (
-    BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, MultiMarginLoss,
-    NLLLoss, SmoothL1Loss,
+    BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss,
+    MarginRankingLoss, MultiMarginLoss, NLLLoss, SmoothL1Loss, TripletMarginLoss,
 )
 from .layers.module import Module, Parameter
 from .layers.norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
+from .layers.padding import (
+    CircularPad1d, CircularPad2d, ConstantPad1d, ConstantPad2d, ReflectionPad1d, ReflectionPad2d,
+    ReplicationPad1d, ReplicationPad2d, ZeroPad1d, ZeroPad2d,
+)
 from .layers.pool import (
-    AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool2d, GlobalMaxPool2d,
-    MaxPool1d, MaxPool2d, MaxUnpool2d,
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool2d,
+    GlobalMaxPool2d, MaxPool1d, MaxPool2d, MaxUnpool2d,
+)
+from .layers.resize import (
+    Fold, PixelShuffle, PixelUnshuffle, Unfold, Upsample, UpsamplingBilinear2d, UpsamplingNearest2d,
 )
 from .optim import (
-    SGD, Adagrad, Adam, AdamW, CosineAnnealingLR, ExponentialLR, LinearLR, MultiStepLR, OneCycleLR,
-    Optimizer, ReduceLROnPlateau, RMSprop, Schedule, SequentialLR, StepLR, clip_grad_norm_, no_decay,
+    SGD, Adadelta, Adagrad, Adam, AdamW, CosineAnnealingLR, CosineAnnealingWarmRestarts, ExponentialLR,
+    LambdaLR, LinearLR, Lion, MultiStepLR, NAdam, OneCycleLR, Optimizer, PolynomialLR, RAdam, RMSprop,
+    ReduceLROnPlateau, Schedule, SequentialLR, StepLR, clip_grad_norm_, no_decay,
 )
 from .train.fit import evaluate, fit
 from .train.per_example import per_example_grads
@@ -37,18 +45,23 @@ from .train.report import Callback, History, ProgressBar
 from .train.saving import load, save
 
 __all__ = [
-    "Adagrad", "Adam", "AdamW", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d",
-    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Callback", "Captured", "Conv1d", "Conv2d",
-    "ConvTranspose1d", "ConvTranspose2d", "CosineAnnealingLR", "CrossEntropyLoss", "Dropout",
-    "Dropout2d", "ELU", "ExponentialLR", "Flatten", "GELU", "GlobalAvgPool2d", "GlobalMaxPool2d",
-    "GroupNorm", "Hardtanh", "History", "HuberLoss", "Identity", "InstanceNorm2d", "KLDivLoss",
-    "L1Loss", "LayerNorm", "LeakyReLU", "Linear", "LinearLR", "LogSoftmax", "MSELoss", "MaxPool1d",
-    "MaxPool2d", "MaxUnpool2d", "Module", "ModuleDict", "ModuleList", "MultiMarginLoss",
-    "MultiStepLR", "NLLLoss", "OneCycleLR", "Optimizer", "Parameter", "ProgressBar", "RMSprop",
-    "ReLU", "ReLU6", "ReduceLROnPlateau", "SELU", "SGD", "Schedule", "Sequential", "SequentialLR",
-    "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh",
-    "capture", "clip_grad_norm_", "draw", "evaluate", "fit", "functional_call", "load", "no_decay",
-    "per_example_grads", "save", "summary", "data", "init", "onnx",
+    "Adadelta", "Adagrad", "Adam", "AdamW", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d",
+    "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Callback",
+    "Captured", "CircularPad1d", "CircularPad2d", "ConstantPad1d", "ConstantPad2d", "Conv1d", "Conv2d",
+    "ConvTranspose1d", "ConvTranspose2d", "CosineAnnealingLR", "CosineAnnealingWarmRestarts",
+    "CrossEntropyLoss", "Dropout", "Dropout2d", "ELU", "ExponentialLR", "Flatten", "Fold", "GELU",
+    "GlobalAvgPool2d", "GlobalMaxPool2d", "GroupNorm", "Hardsigmoid", "Hardswish", "Hardtanh", "History",
+    "HuberLoss", "Identity", "InstanceNorm2d", "KLDivLoss", "L1Loss", "LambdaLR", "LayerNorm",
+    "LeakyReLU", "Linear", "LinearLR", "Lion", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss",
+    "MaxPool1d", "MaxPool2d", "MaxUnpool2d", "Mish", "Module", "ModuleDict", "ModuleList",
+    "MultiMarginLoss", "MultiStepLR", "NAdam", "NLLLoss", "OneCycleLR", "Optimizer", "PReLU", "Parameter",
+    "PixelShuffle", "PixelUnshuffle", "PolynomialLR", "ProgressBar", "RAdam", "RMSprop", "ReLU", "ReLU6",
+    "ReduceLROnPlateau", "ReflectionPad1d", "ReflectionPad2d", "ReplicationPad1d", "ReplicationPad2d",
+    "SELU", "SGD", "Schedule", "Sequential", "SequentialLR", "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax",
+    "Softplus", "StepLR", "Summary", "Tanh", "TripletMarginLoss", "Unfold", "Upsample",
+    "UpsamplingBilinear2d", "UpsamplingNearest2d", "ZeroPad1d", "ZeroPad2d", "capture", "clip_grad_norm_",
+    "draw", "evaluate", "fit", "functional_call", "load", "no_decay", "per_example_grads", "save",
+    "summary", "data", "init", "onnx",
 ]
 
 if _typing.TYPE_CHECKING:

@@ -15,6 +15,8 @@ ALL = {
     "SGD": {}, "SGD momentum": {"momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01},
     "SGD nesterov": {"momentum": 0.9, "nesterov": True}, "Adam": {"weight_decay": 0.01}, "AdamW": {},
     "RMSprop": {"centered": True, "momentum": 0.9, "weight_decay": 0.01}, "Adagrad": {"lr_decay": 0.1},
+    "Adam amsgrad": {"amsgrad": True}, "NAdam": {"weight_decay": 0.01}, "RAdam": {"weight_decay": 0.01}, "Lion": {"weight_decay": 0.01},
+    "Adadelta": {"weight_decay": 0.01},
 }
 
 
@@ -76,6 +78,32 @@ def test_adagrad_starts_from_its_accumulator():
     assert step_of(nn.Adagrad([p], lr=1.0, initial_accumulator_value=16.0), p)[0] == pytest.approx(0.6)
 
 
+def test_lion_moves_by_the_rate_along_the_sign_of_a_mean_and_keeps_another():
+    p = with_grad([2.0, 2.0], [3.0, -0.1])
+    optimizer = nn.Lion([p], lr=0.25, betas=(0.9, 0.5), weight_decay=0.5)
+    np.testing.assert_allclose(step_of(optimizer, p), [0.25 + 0.25, -0.25 + 0.25])  # 2 * 0.25 * 0.5 decays
+    np.testing.assert_allclose(optimizer.state[0]["mean"], [1.5, -0.05])
+    p.grad = tg.tensor(np.array([-13.0, 0.4]))  # 0.9 * 1.5 - 0.1 * 13 = 0.05, still up; -0.045 + 0.04: still down
+    before = p.data.copy()
+    optimizer.step()
+    np.testing.assert_allclose(p.data, before * 0.875 - [0.25, -0.25])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_maximize_is_the_step_of_the_negative_gradient(name, rng):
+    start, gradients = rng.standard_normal(3), rng.standard_normal((5, 3))
+    values = []
+    for sign, options in ((-1, {}), (1, {"maximize": True})):
+        p = nn.Parameter(start)
+        optimizer = make(name, [p], lr=0.1, **options)
+        for g in gradients:
+            p.grad = tg.tensor(sign * g)
+            optimizer.step()
+        values.append(p.data.copy())
+    np.testing.assert_array_equal(*values)
+    assert not np.array_equal(values[0], start)
+
+
 # ----- behaviour -----
 
 @pytest.mark.parametrize("name", ALL)
@@ -96,7 +124,7 @@ def test_optimizer_learns_a_line(name, rng):
     x = rng.standard_normal((64, 3)).astype(np.float32)
     y = x @ np.array([[1.0], [-2.0], [0.5]], np.float32) + 0.3
     net = nn.Linear(3, 1, rng=rng)
-    optimizer = make(name, net.parameters(), lr=1.0 if name == "Adagrad" else 0.02)
+    optimizer = make(name, net.parameters(), lr={"Adagrad": 1.0, "Adadelta": 5.0, "RAdam": 0.1}.get(name, 0.02))
     losses = []
     for _ in range(300):
         optimizer.zero_grad()

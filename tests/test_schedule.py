@@ -13,7 +13,8 @@ import tinygrad_conv as tg
 MAKE = {
     "StepLR": lambda o: nn.StepLR(o, 3, 0.5), "MultiStepLR": lambda o: nn.MultiStepLR(o, [2, 5, 5], 0.5),
     "ExponentialLR": lambda o: nn.ExponentialLR(o, 0.9), "CosineAnnealingLR": lambda o: nn.CosineAnnealingLR(o, 8, 0.01),
-    "LinearLR": lambda o: nn.LinearLR(o, 0.1, total_iters=4), "OneCycleLR": lambda o: nn.OneCycleLR(o, 0.5, 12),
+    "PolynomialLR": lambda o: nn.PolynomialLR(o, 8, 2.0), "CosineAnnealingWarmRestarts": lambda o: nn.CosineAnnealingWarmRestarts(o, 3, 2),
+    "LambdaLR": lambda o: nn.LambdaLR(o, lambda t: 0.9 ** t), "LinearLR": lambda o: nn.LinearLR(o, 0.1, total_iters=4), "OneCycleLR": lambda o: nn.OneCycleLR(o, 0.5, 12),
     "SequentialLR": lambda o: nn.SequentialLR(o, [nn.LinearLR(o, 0.1, total_iters=3), nn.CosineAnnealingLR(o, 9)], (3,)),
 }
 

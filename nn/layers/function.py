@@ -9,7 +9,7 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from .module import Module
+from .module import Module, Parameter
 
 
 class OptionLayer(Module):
@@ -136,6 +136,78 @@ class SELU(PlainLayer):
     """
 
     function = staticmethod(tg.selu)
+
+
+class Mish(PlainLayer):
+    """x tanh(softplus(x)).
+
+    Example:
+        >>> Mish()(tg.tensor([0.0])).item()
+        0.0
+    """
+
+    function = staticmethod(tg.mish)
+
+
+class Hardswish(PlainLayer):
+    """x relu6(x + 3) / 6.
+
+    Example:
+        >>> Hardswish()(tg.tensor([3.0])).item()
+        3.0
+    """
+
+    function = staticmethod(tg.hardswish)
+
+
+class Hardsigmoid(PlainLayer):
+    """relu6(x + 3) / 6.
+
+    Example:
+        >>> Hardsigmoid()(tg.tensor([0.0])).item()
+        0.5
+    """
+
+    function = staticmethod(tg.hardsigmoid)
+
+
+class LogSigmoid(FunctionLayer):
+    """log(sigmoid(x)).
+
+    Example:
+        >>> LogSigmoid()(tg.tensor([-1000.0])).item()
+        -1000.0
+    """
+
+    function = staticmethod(tg.logsigmoid)
+
+
+class PReLU(Module):
+    """x, or weight x below 0, with a weight that is learnt: one, or one for each channel (axis 1).
+
+    Args:
+        num_parameters: 1, or the number of channels.
+        init: the weights at the beginning.
+        dtype: of the weights.
+
+    Example:
+        >>> PReLU()(tg.tensor([[-1.0, 2.0]])).numpy().tolist()
+        [[-0.25, 2.0]]
+    """
+
+    weight: Parameter
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, *, dtype: Any = np.float32) -> None:
+        super().__init__()
+        self.num_parameters = tg.arguments.whole(num_parameters, "PReLU", "num_parameters", 1)
+        self.weight = Parameter(tg.full((self.num_parameters,), tg.arguments.number(init, "PReLU", "init"),
+                                        dtype=dtype))
+
+    def forward(self, x: Any) -> tg.Tensor:
+        return tg.prelu(x, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"num_parameters={self.num_parameters}"
 
 
 class LeakyReLU(_InPlaceLayer):

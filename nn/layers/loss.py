@@ -115,6 +115,20 @@ class HuberLoss(_Loss):
         super().__init__(reduction=reduction, delta=delta)
 
 
+class BCELoss(_Loss):
+    """`tg.binary_cross_entropy`, of probabilities; of what comes before the sigmoid, `BCEWithLogitsLoss`.
+
+    Example:
+        >>> round(BCELoss()(tg.tensor([0.5]), tg.tensor([1.0])).item(), 4)
+        0.6931
+    """
+
+    function = staticmethod(tg.binary_cross_entropy)
+
+    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
+        super().__init__({"weight": weight}, reduction=reduction)
+
+
 class BCEWithLogitsLoss(_Loss):
     """`tg.binary_cross_entropy_with_logits`.
 
@@ -156,3 +170,41 @@ class MultiMarginLoss(_Loss):
     def __init__(self, p: int = 1, margin: float = 1.0, weight: Any = None,
                  reduction: str = "mean") -> None:
         super().__init__({"weight": weight}, p=p, margin=margin, reduction=reduction)
+
+
+class MarginRankingLoss(_Loss):
+    """`tg.margin_ranking_loss`: which of two inputs should be the larger.
+
+    Example:
+        >>> MarginRankingLoss()(tg.tensor([1.0]), tg.tensor([3.0]), tg.tensor([1.0])).item()
+        2.0
+    """
+
+    inputs = ("input1", "input2", "target")
+    function = staticmethod(tg.margin_ranking_loss)
+
+    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
+        super().__init__(margin=margin, reduction=reduction)
+
+    def forward(self, input1: Any, input2: Any, target: Any) -> tg.Tensor:
+        return self.function(input1, input2, target, **self.options())
+
+
+class TripletMarginLoss(_Loss):
+    """`tg.triplet_margin_loss`: the anchor should be nearer to the positive than to the negative.
+
+    Example:
+        >>> loss = TripletMarginLoss(eps=0.0)
+        >>> loss(tg.zeros(1, 2), tg.tensor([[3.0, 4.0]]), tg.tensor([[0.0, 1.0]])).item()
+        5.0
+    """
+
+    inputs = ("anchor", "positive", "negative")
+    function = staticmethod(tg.triplet_margin_loss)
+
+    def __init__(self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False,
+                 reduction: str = "mean") -> None:
+        super().__init__(margin=margin, p=p, eps=eps, swap=swap, reduction=reduction)
+
+    def forward(self, anchor: Any, positive: Any, negative: Any) -> tg.Tensor:
+        return self.function(anchor, positive, negative, **self.options())

@@ -131,6 +131,21 @@ class AdaptiveAvgPool2d(_Bins):
         super().__init__(output_size)
 
 
+class AdaptiveAvgPool1d(FunctionLayer):
+    """`tg.adaptive_avg_pool1d`.
+
+    Example:
+        >>> AdaptiveAvgPool1d(2)(tg.ones(1, 3, 6)).shape
+        (1, 3, 2)
+    """
+
+    function = staticmethod(tg.adaptive_avg_pool1d)
+
+    def __init__(self, output_size: Any) -> None:
+        tg.arguments.sizes(output_size, "AdaptiveAvgPool1d", "output_size", 1)
+        super().__init__(output_size=output_size)
+
+
 class AdaptiveMaxPool2d(_Bins):
     """`tg.adaptive_max_pool2d`.
 

@@ -1,8 +1,8 @@
 """Update rules, schedules and clipping; nn has all of them as well."""
 from .clip import clip_grad_norm_
 from .optimizer import Optimizer, no_decay
-from .rules import SGD, Adagrad, Adam, AdamW, RMSprop
+from .rules import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop
 from .schedule import (
-    CosineAnnealingLR, ExponentialLR, LinearLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, Schedule,
-    SequentialLR, StepLR,
+    CosineAnnealingLR, CosineAnnealingWarmRestarts, ExponentialLR, LambdaLR, LinearLR, MultiStepLR,
+    OneCycleLR, PolynomialLR, ReduceLROnPlateau, Schedule, SequentialLR, StepLR,
 )

@@ -181,6 +181,7 @@ class Optimizer:
         starts, rule = self.slots(group), self.rule(group)
         passes: dict[Any, list[tuple[dict[str, Any], list[np.ndarray]]]] = {}
         for i, values, g in work:
+            g = np.negative(g) if group.get("maximize") else g
             state = self.state.setdefault(i, {"step": 0})
             if missing := [key for key in starts if key not in state]:
                 fresh = {key: np.full(values.shape, starts[key], values.dtype) for key in missing}

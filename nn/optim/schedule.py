@@ -170,6 +170,84 @@ class CosineAnnealingLR(Schedule):
         return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * t / self.T_max)) / 2
 
 
+class CosineAnnealingWarmRestarts(Schedule):
+    """Half a cosine from the base rate to `eta_min` in `T_0` steps, and again, each `T_mult` times as long.
+
+    Example:
+        >>> import nn
+        >>> s = nn.CosineAnnealingWarmRestarts(nn.SGD([nn.Parameter([1.0])], lr=1.0), 2, 2)
+        >>> [round(s.rate(1.0, t), 9) for t in range(7)]
+        [1.0, 0.5, 1.0, 0.853553391, 0.5, 0.146446609, 1.0]
+
+    Source: Loshchilov & Hutter 2017.
+    """
+
+    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> None:
+        name = type(self).__name__
+        self.T_0 = tg.arguments.whole(T_0, name, "T_0", 1)
+        self.T_mult = tg.arguments.whole(T_mult, name, "T_mult", 1)
+        self.eta_min = tg.arguments.number(eta_min, name, "eta_min")
+        super().__init__(optimizer)
+
+    def rate(self, base: float, t: int) -> float:
+        length = self.T_0
+        if self.T_mult == 1:
+            t %= length
+        while t >= length:
+            t, length = t - length, length * self.T_mult
+        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * t / length)) / 2
+
+
+class PolynomialLR(Schedule):
+    """base (1 - t / total_iters)**power, and 0 from `total_iters` steps on.
+
+    Example:
+        >>> import nn
+        >>> s = nn.PolynomialLR(nn.SGD([nn.Parameter([1.0])], lr=1.0), 4, 2.0)
+        >>> s.rate(1.0, 0), s.rate(1.0, 2), s.rate(1.0, 9)
+        (1.0, 0.25, 0.0)
+    """
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0) -> None:
+        self.total_iters = tg.arguments.number(total_iters, "PolynomialLR", "total_iters", 1)
+        self.power = tg.arguments.number(power, "PolynomialLR", "power", 0)
+        super().__init__(optimizer)
+
+    def rate(self, base: float, t: int) -> float:
+        return base * (1 - min(t, self.total_iters) / self.total_iters) ** self.power
+
+
+class LambdaLR(Schedule):
+    """base times a function of the number of steps: one for all groups, or a list with one for each.
+
+    The function is not part of the state that is saved.
+
+    Example:
+        >>> import nn
+        >>> opt = nn.SGD([nn.Parameter([1.0])], lr=1.0)
+        >>> s = nn.LambdaLR(opt, lambda t: 0.5 ** t)
+        >>> s.step(); s.get_last_lr()
+        [0.5]
+    """
+
+    def __init__(self, optimizer: Optimizer, lr_lambda: Any) -> None:
+        self.lr_lambda = list(lr_lambda) if isinstance(lr_lambda, list | tuple) else lr_lambda
+        each = self.lr_lambda if isinstance(self.lr_lambda, list) else [self.lr_lambda]
+        if not all(map(callable, each)):
+            raise TypeError(f"LambdaLR: lr_lambda must be a function of the step, or a list of them, got "
+                            f"{lr_lambda!r}")
+        super().__init__(optimizer)
+
+    def set_rates(self) -> None:
+        """Give every group the rate of this moment, by its own function."""
+        groups, each = self.optimizer.param_groups, self.lr_lambda
+        if isinstance(each, list) and len(each) != len(groups):
+            raise ValueError(f"LambdaLR: lr_lambda has {len(each)} functions for {len(groups)} groups")
+        factors = [float(f(self.t)) for f in (each if isinstance(each, list) else [each] * len(groups))]
+        for group, factor in zip(groups, factors):
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+
+
 class LinearLR(Schedule):
     """Linear warm-up: the factor goes from `start_factor` to `end_factor` in `total_iters` steps.
 
