@@ -61,16 +61,17 @@ __all__ = [
     "Softplus", "StepLR", "Summary", "Tanh", "TripletMarginLoss", "Unfold", "Upsample",
     "UpsamplingBilinear2d", "UpsamplingNearest2d", "ZeroPad1d", "ZeroPad2d", "capture", "clip_grad_norm_",
     "draw", "evaluate", "fit", "functional_call", "load", "no_decay", "per_example_grads", "save",
-    "summary", "data", "init", "onnx",
+    "summary", "data", "init", "models", "onnx",
 ]
 
 if _typing.TYPE_CHECKING:
-    from . import onnx
+    from . import models, onnx
     from .drawing import draw
     from .summary import Summary, summary
 
 for _part in ("layers", "optim", "train"):
     _tg.advice.late(f"{__name__}.{_part}", {}, _advice.NAMES, __all__, "nn.{}")
 _tg.advice.late(f"{__name__}.init", {}, _advice.INIT, [name[:-1] for name in vars(init)], "nn.init.{}_")
-_tg.advice.late(__name__, {"draw": "drawing", "Summary": "summary", "summary": "summary", "onnx": ""},
+_tg.advice.late(__name__, {"draw": "drawing", "Summary": "summary", "summary": "summary", "onnx": "",
+                        "models": ""},
                 _advice.NAMES)
