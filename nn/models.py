@@ -257,8 +257,8 @@ class MobileNetV2(Module):
 
     Example:
         >>> import nn
-        >>> nn.models.MobileNetV2(10, 0.25)(tg.zeros(1, 3, 32, 32)).shape
-        (1, 10)
+        >>> nn.models.MobileNetV2(10, 0.25)(tg.zeros(2, 3, 32, 32)).shape
+        (2, 10)
 
     Source: Sandler et al. 2018; names and shapes as in torchvision.
     """
