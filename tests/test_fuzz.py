@@ -515,7 +515,7 @@ def test_what_the_format_has_no_place_for_is_refused(tmp_path, state, notes, tex
         nn.save(state, tmp_path / "f.safetensors", notes)
 
 
-@pytest.mark.parametrize("kind, size", [("BF16", 4), ("F8_E4M3", 2)])
+@pytest.mark.parametrize("kind, size", [("F8_E5M2", 2), ("F8_E4M3", 2)])
 def test_types_that_numpy_does_not_have_are_said_to_be_the_reason(tmp_path, kind, size):
     pytest.importorskip("safetensors")
     header = json.dumps({"w": {"dtype": kind, "shape": [2], "data_offsets": [0, size]}}).encode()

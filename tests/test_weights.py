@@ -106,3 +106,74 @@ def test_named_parameters_are_a_state_to_save_and_to_load(tmp_path):
     with tg.no_grad():
         net.weight.mutate()[...] = 7.0
     assert not (other.weight.numpy() == 7.0).any() and net.weight.requires_grad
+
+
+# ----- what other programs write -----
+
+def test_bfloat16_is_read_as_float32_exactly_and_other_arrays_beside_it_as_they_are(tmp_path, rng):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+    values = torch.tensor(rng.standard_normal((3, 4)) * 100.0).to(torch.bfloat16)
+    special = torch.tensor([0.0, -0.0, float("inf"), float("nan"), 3e38, 1e-40]).to(torch.bfloat16)
+    beside = {"half": values.half(), "single": values.float(), "double": values.double(), "truth": values > 0, "none": torch.zeros(0, 3, dtype=torch.bfloat16),
+              **{f"int{n}": torch.arange(4).to(getattr(torch, f"int{n}")) for n in (8, 16, 32, 64)}, "byte": torch.arange(4, dtype=torch.uint8)}
+    save_file({"values": values, "special": special, **beside}, tmp_path / "a.safetensors", {"note": "kept"})
+    found = nn.load(tmp_path / "a.safetensors")
+    assert found["values"].dtype == np.float32 and np.array_equal(found["values"], values.float().numpy())
+    assert np.array_equal(found["special"], special.float().numpy(), equal_nan=True) and np.signbit(found["special"][1])
+    for name, expected in beside.items():
+        expected = expected.float().numpy() if name == "none" else expected.numpy()
+        assert found[name].dtype == expected.dtype and np.array_equal(found[name], expected), name
+        assert found[name].flags.writeable
+    from nn.train.saving import load_with_metadata
+    assert load_with_metadata(tmp_path / "a.safetensors")[1] == {"note": "kept"}
+
+
+def shards(folder, weight_map=None, **files):
+    import json
+    for name, arrays in files.items():
+        nn.save(arrays, folder / f"{name}.safetensors")
+    index = {"metadata": {"total_size": 1}, "weight_map": weight_map or {
+        key: f"{name}.safetensors" for name, arrays in files.items() for key in arrays}}
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps(index))
+    return path
+
+
+def test_an_index_of_several_files_is_read_as_one(tmp_path):
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    state = net.state_dict()
+    path = shards(tmp_path, one={k: v for k, v in state.items() if k[0] == "0"}, two={k: v for k, v in state.items() if k[0] == "1"})
+    other = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    other.load_state_dict(nn.load(path))
+    for a, b in zip(net.parameters(), other.parameters()):
+        assert np.array_equal(a.data, b.data)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": []}', '{"weight_map": {}}', '{"weight_map": {"a": 3}}', "[" * 100_000,
+                                  '{"weight_map": {"a": "../secret.safetensors"}}', '{"weight_map": {"a": "/etc/passwd"}}',
+                                  '{"weight_map": {"a": "one.pt"}}'])
+def test_an_index_that_is_none_or_leads_elsewhere_is_refused(tmp_path, text):
+    nn.save({"a": np.ones(2)}, tmp_path / "secret.safetensors")
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    (folder / "x.index.json").write_text(text)
+    with pytest.raises(ValueError, match="load: .*x.index.json' is no index of safetensors files"):
+        nn.load(folder / "x.index.json")
+
+
+def test_an_index_whose_files_lack_something_is_refused(tmp_path):
+    path = shards(tmp_path, {"a": "one.safetensors", "b": "one.safetensors"}, one={"a": np.ones(2)})
+    with pytest.raises(ValueError, match="says that 'b' is in 'one.safetensors', where it is not"):
+        nn.load(path)
+    path = shards(tmp_path, {"a": "two.safetensors"})
+    with pytest.raises(FileNotFoundError, match="two.safetensors"):
+        nn.load(path)
+
+
+def test_a_file_of_pytorchs_own_is_refused_as_what_it_is(tmp_path):
+    torch = pytest.importorskip("torch")
+    for kwargs in ({}, {"_use_new_zipfile_serialization": False}):
+        torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "a.pt", **kwargs)
+        with pytest.raises(ValueError, match="it looks like PyTorch's: load it there and nn.save its state_dict"):
+            nn.load(tmp_path / "a.pt")

@@ -77,27 +77,65 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
 
 
 def load_with_metadata(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays of a safetensors file by name, and the text kept beside them.
+    """The arrays of a safetensors file by name, and the text kept beside them; also of an index of several.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged or of another format.
     """
     tg.arguments.instance(path, str | os.PathLike, "load", "the path of a file")
     path = tg.arguments.file(path, "load")
-    from safetensors import SafetensorError, safe_open
+    if path.suffix == ".json":
+        return _load_shards(path)
+    from safetensors import SafetensorError, deserialize, safe_open
 
     try:
         with safe_open(path, framework="numpy") as f:
-            arrays = {name: f.get_tensor(name) for name in f.keys()}
-            if other := {str(a.dtype) for a in arrays.values() if a.dtype.kind not in "fiub"}:
-                raise TypeError(", ".join(other))  # a package has taught NumPy more types
-            return arrays, dict(f.metadata() or {})
-    except (TypeError, AttributeError) as e:  # bfloat16, float8
+            notes, names = dict(f.metadata() or {}), [*f.keys()]
+            if not any([f.get_slice(name).get_dtype() == "BF16" for name in names]):
+                return _of_numpy({name: f.get_tensor(name) for name in names}), notes
+        return _of_numpy({name: _array(kept) for name, kept in deserialize(path.read_bytes())}), notes
+    except (TypeError, AttributeError) as e:  # float8
         raise ValueError(f"load: {os.fspath(path)!r} holds numbers of a type NumPy does not have ({e}); "
                          f"convert them to float32 where the file was made") from None
     except (SafetensorError, ValueError) as e:
         raise ValueError(f"load: {os.fspath(path)!r} is not a whole safetensors file ({e}); "
                          f"{_other_format(path)}") from None
+
+
+def _of_numpy(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if other := {str(a.dtype) for a in arrays.values() if a.dtype.kind not in "fiub"}:
+        raise TypeError(", ".join(other))  # a package has taught NumPy more types
+    return arrays
+
+
+def _array(kept: Mapping[str, Any]) -> np.ndarray:
+    """An array from its bytes; bfloat16, the upper half of a float32, becomes one."""
+    kind, data = kept["dtype"], kept["data"]
+    if kind == "BF16":
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(kept["shape"])
+    types = {"BOOL": "?", **{f"{k}{n}": f"<{c}{n // 8}" for k, c in (("F", "f"), ("I", "i"), ("U", "u"))
+                             for n in (8, 16, 32, 64) if f"{k}{n}" != "F8"}}
+    if kind not in types:
+        raise TypeError(kind)
+    return np.frombuffer(data, types[kind]).reshape(kept["shape"]).copy()
+
+
+def _load_shards(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of several files, which lie beside the index that says which of them holds what."""
+    try:
+        places = tg.arguments.instance(json.loads(path.read_bytes()), dict, "load", "an index")["weight_map"]
+        shards = sorted({*places.values()})
+        if not shards or any(Path(shard).name != shard or Path(shard).suffix != ".safetensors"
+                             for shard in shards):
+            raise ValueError(f"its files are {shards}")
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as e:
+        raise ValueError(f"load: {os.fspath(path)!r} is no index of safetensors files ({type(e).__name__}: "
+                         f"{e}); such a one has a \"weight_map\" of names to files beside it") from None
+    found = {shard: load_with_metadata(path.parent / shard)[0] for shard in shards}
+    if missing := [name for name, shard in places.items() if name not in found[shard]]:
+        raise ValueError(f"load: {os.fspath(path)!r} says that {missing[0]!r} is in {places[missing[0]]!r}, "
+                         f"where it is not")
+    return {name: found[shard][name] for name, shard in places.items()}, {}
 
 
 def _other_format(path: Path) -> str:
@@ -113,6 +151,9 @@ def _other_format(path: Path) -> str:
 
 def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file by name, for `model.load_state_dict`.
+
+    The path may be that of an index, as "model.safetensors.index.json": then the files beside it that it
+    names are read. bfloat16 becomes float32.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged.
