@@ -164,7 +164,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
 
 
 def _variables() -> dict[int, str]:
-    """The names of the user's variables by the `id` of the tensor they hold, or the block its module enters."""
+    """The names of the user's variables by the `id` of their tensor, or the block their module enters."""
     frame = sys._getframe(2)
     while frame.f_back and frame.f_code.co_filename.startswith(OURS):
         frame = frame.f_back
