@@ -41,8 +41,9 @@ class Drawing:
         >>> import tinygrad_conv as tg
         >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
         >>> tg.draw(x * x)
-        leaf0  x    -> 2  (parameter)
-        op0    mul  -> 2  <- leaf0, leaf0
+        leaf0    x       -> 2  (parameter)
+        op0      mul     -> 2  <- leaf0, leaf0
+        output0  output  -> 2  (output)
     """
 
     def __init__(self, graph: Graph, whole: Graph) -> None:

@@ -200,8 +200,8 @@ def _order(graph: Graph, root: Any, ids: dict[str, str], boxes: dict[str, Box]) 
 def listing(graph: Graph) -> str:
     """The boxes in the order of the tape, each under the headings of its modules.
 
-    A box's output follows "->". A call takes the result of the call before it and the leaves in between;
-    if it takes others, "<-" names them.
+    A box's output follows "->". A call takes the result of the call before it and the leaves in between,
+    an output is that of the call before it; if it takes others, "<-" names them.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -220,7 +220,7 @@ def listing(graph: Graph) -> str:
                  for depth in range(common(here, box.scope), len(box.scope))]
         here, call, sources = box.scope, box.kind in CALLS, inputs.get(box.id, [])
         sources = [*dict.fromkeys(sources)] if box.kind == "module" else sources
-        follows = call and sources == recent
+        follows = (call or box.kind == OUTPUT) and sources == recent
         said = [f"-> {tensor_text(box.shape, box.dtype)}" if box.dtype else "",  # a failed call makes nothing
                 "" if call else f"({box.kind})",
                 f"<- {', '.join(map(printable, sources))}" if sources and not follows else "",
