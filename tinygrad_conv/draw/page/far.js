@@ -1,6 +1,7 @@
 // The drawing from far away, painted: frames, lines and boxes as plain shapes, and the names of modules
 // where there is room. The minimap is painted with the same brush.
 
+const SPECK = 6; // pixels; what is lower is drawn in a stronger colour
 const NAME = 11; // height of a module's name, whatever the scale
 
 // The colours of the style sheet, by expression, as a canvas understands them.
@@ -24,6 +25,7 @@ function sharp(canvas, width, height) {
   const dots = devicePixelRatio || 1;
   const [wide, high] = [Math.round(width * dots), Math.round(height * dots)];
   if (canvas.width !== wide || canvas.height !== high) Object.assign(canvas, { width: wide, height: high });
+  Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
   const context = canvas.getContext("2d");
   context.setTransform(dots, 0, 0, dots, 0, 0);
   context.clearRect(0, 0, width, height);
@@ -54,7 +56,8 @@ function paintAll(context, { nodes, wires }, { x, y, across, down }, { colours, 
     const alarm = node.isFrame ? node.mark : MARKS[node.box.mark] && node.box.mark;
     const least = own.includes("current") || own.includes("chosen") || alarm ? 5 : 1.5;
     const wide = Math.max(width, least), high = Math.max(height, Math.min(least, 3));
-    context.fillStyle = colours.of(look ? look[1] : fillOf(node));
+    const plain = height > SPECK ? fillOf(node) : `color-mix(in srgb, ${fillOf(node)}, var(--edge) 45%)`;
+    context.fillStyle = colours.of(look ? look[1] : plain);
     context.fillRect(left - (wide - width) / 2, top, wide, high);
     if (own.includes("chosen") || alarm || high > 5) {
       context.strokeStyle = colours.of(alarm ? `var(--${alarm})` : own.includes("chosen") ? "var(--ink)" : "var(--edge)");
@@ -62,7 +65,6 @@ function paintAll(context, { nodes, wires }, { x, y, across, down }, { colours, 
       context.strokeRect(left - (wide - width) / 2, top, wide, high);
     }
   }
-  return frames;
 }
 
 function paintWires(context, wires, { x, y, across, down }, colours) {
@@ -77,14 +79,15 @@ function paintWires(context, wires, { x, y, across, down }, colours) {
 }
 
 // Names of open frames that have room for them; none over another.
-function paintNames(context, frames, { x, y, scale }, colours) {
+function paintNames(context, nodes, { x, y, scale }, { colours }, area) {
   const taken = [];
   context.font = `600 ${NAME}px ${FACE}`;
   context.fillStyle = colours.of("var(--ink)");
   context.strokeStyle = colours.of("var(--ground)");
   context.lineWidth = 3;
   context.lineJoin = "round";
-  for (const frame of frames) {
+  for (const frame of nodes) {
+    if (!frame.isFrame || !frame.open || !meet(frame, area)) continue;
     const left = frame.left * scale + x + 4, top = frame.top * scale + y + 2;
     const label = { left, top, width: textWidth(frame.title, true) * NAME / 12, height: NAME + 3 };
     if (label.width > frame.width * scale - 6 || frame.height * scale < 2 * NAME) continue;

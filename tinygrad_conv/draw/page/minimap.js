@@ -1,6 +1,6 @@
 // The whole in a corner, with the window as a rectangle in it; a click or a drag there moves the window.
 
-const WIDEST = 150, HIGHEST = 190, THINNEST = 26;
+const WIDEST = 150, HIGHEST = 0.3, THINNEST = 26; // pixels, a part of the window's height, pixels
 
 function makeMinimap(place, camera, view, size, states) {
   const canvas = place.querySelector("canvas"), frame = place.querySelector("div");
@@ -9,13 +9,8 @@ function makeMinimap(place, camera, view, size, states) {
   // Paint what there is; a chain of thousands is drawn wider than it is.
   function paint() {
     const { width, height } = size();
-    down = Math.min(WIDEST / width, HIGHEST / height);
-    across = Math.max(down, Math.min(WIDEST, THINNEST) / width);
-    down = Math.max(down, Math.min(HIGHEST, THINNEST) / height);
-    for (const each of [canvas.style, place.style]) {
-      each.width = `${width * across}px`;
-      each.height = `${height * down}px`;
-    }
+    const least = Math.min(WIDEST / width, HIGHEST * view.height() / height);
+    [across, down] = [Math.max(least, THINNEST / width), Math.max(least, THINNEST / height)];
     const context = sharp(canvas, width * across, height * down);
     paintAll(context, { nodes: view.nodes, wires: [] }, { x: 0, y: 0, across, down }, states,
       { left: 0, top: 0, right: width, bottom: height });

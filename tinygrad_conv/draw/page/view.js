@@ -90,7 +90,7 @@ function makeView(svg, canvas, states) {
   const titles = new Map();
   let at = { x: 0, y: 0, scale: 1 }, area = null;
 
-  const window = (margin) => {
+  const visible = (margin) => {
     const width = svg.clientWidth / at.scale, height = svg.clientHeight / at.scale;
     const left = -at.x / at.scale, top = -at.y / at.scale;
     return { left: left - margin * width, top: top - margin * height,
@@ -107,7 +107,7 @@ function makeView(svg, canvas, states) {
   function update() {
     const few = view.nodes.length <= ALL, kept = states.kept();
     view.far = !few && at.scale < LEGIBLE;
-    area = few || view.far ? null : window(MARGIN);
+    area = few || view.far ? null : visible(MARGIN);
     const wanted = (thing) => few || (area !== null && meet(thing, area)) || kept.has(thing);
     const nodes = view.nodes.filter(wanted), open = nodes.filter((node) => node.isFrame && node.open);
     const made = renew(view.elements, new Set(nodes), (node) => {
@@ -139,7 +139,8 @@ function makeView(svg, canvas, states) {
     canvas.hidden = !view.far;
     if (!view.far) return;
     const context = sharp(canvas, svg.clientWidth, svg.clientHeight);
-    paintAll(context, view, { x: at.x, y: at.y, across: at.scale, down: at.scale }, states, window(0.02));
+    paintAll(context, view, { x: at.x, y: at.y, across: at.scale, down: at.scale }, states, visible(0.02));
+    paintNames(context, view.nodes, at, states, visible(0));
   }
 
   const inside = (small) => area && area.left <= small.left && area.top <= small.top
@@ -158,9 +159,10 @@ function makeView(svg, canvas, states) {
       at = now;
       const few = view.nodes.length <= ALL, far = !few && at.scale < LEGIBLE;
       if (far && view.far) paint();
-      else if (!few && (far || !inside(window(0)))) update();
+      else if (!few && (far || !inside(visible(0)))) update();
     },
-    window: () => window(0),
+    window: () => visible(0),
+    height: () => svg.clientHeight,
     // What is at a point of the drawing: the innermost, where nothing is an element.
     hit(x, y) {
       const point = { left: x, right: x, top: y, bottom: y };
