@@ -441,7 +441,8 @@ def test_a_page_of_ten_thousand_boxes_opens_and_moves(driver, tmp_path, large_pa
     first = set(shown.texts(".title"))
     assert 5 < shown.drawn(".node") < 1000 and shown.drawn("*") < 5000 and shown.severe() == []
     near = driver.execute_async_script(PAN, 60, 30)
-    assert not set(shown.texts(".title")) & first and shown.drawn(".node") > 5  # others have come into view
+    now = set(shown.texts(".title"))
+    assert now - first and first - now and shown.drawn(".node") > 5  # some came into view, others left it
     assert shown.drawn("*") < 5000
     shown.one("#fit").click()
     assert shown.drawn(".node") == 0 and all_is_in_view(shown)
@@ -562,3 +563,164 @@ def test_a_second_call_has_the_same_name_forward_and_backward(driver, tmp_path):
     shown = Page(driver, tmp_path, drawing.html())
     assert [text.split(" ")[1] for text in shown.texts(".title")] == [
         "forward", "first", "act", "last", "act#2", "backward", "act#2", "last", "act", "first"]
+
+
+# ----- the minimap, the replay's keys, colours and small windows -----
+
+def test_the_minimap_shows_where_one_is_and_takes_one_there(lenet):
+    lenet.one("#fit").click()
+    assert not lenet.one("#minimap").is_displayed()  # nothing is out of view
+    for _ in range(6):
+        lenet.one("#zoom-in").click()
+    whole, part = lenet.one("#minimap").rect, lenet.one("#minimap div").rect
+    assert lenet.one("#minimap").is_displayed() and part["height"] < 0.8 * whole["height"]
+    from selenium.webdriver import ActionChains
+    reach = whole["height"] / 2 - 2
+    hand = ActionChains(lenet.driver).move_to_element_with_offset(lenet.one("#minimap"), 0, int(-reach))
+    hand.click_and_hold().perform()
+    top = lenet.one("#minimap div").rect["y"]
+    hand = ActionChains(lenet.driver).move_by_offset(0, int(reach)).release().perform()
+    middle = lenet.one("#minimap div").rect
+    assert top < middle["y"] and middle["y"] + middle["height"] / 2 == pytest.approx(
+        whole["y"] + whole["height"] / 2, abs=4)
+
+
+def count(shown: Page) -> int:
+    return int(shown.one("#count").text.split(" ")[0])
+
+
+def test_the_replay_obeys_keys_and_buttons(lenet):
+    keys = {"left": "\ue012", "right": "\ue014", "home": "\ue011", "end": "\ue010"}
+    lenet.press("body", keys["right"], keys["right"], keys["left"])
+    assert count(lenet) == 1
+    lenet.press("#drawing", "..,")
+    assert count(lenet) == 2
+    lenet.press("#drawing", "b")
+    assert count(lenet) == 11 and lenet.one("#narration").text.startswith("backward 1: ")
+    lenet.press("#drawing", keys["end"])
+    assert count(lenet) == 20
+    lenet.press("#drawing", keys["home"])
+    assert count(lenet) == 0
+    lenet.one("#to-backward").click()
+    assert count(lenet) == 11
+    lenet.press("#search", "b .")
+    assert count(lenet) == 11  # a letter in a field is a letter
+    lenet.press("#drawing", " ")
+    assert lenet.one("#play").text == "Pause"
+    lenet.press("#drawing", " ")
+    assert lenet.one("#play").text == "Play"
+    for key in ("space", "b", "Home End", "[ ]"):
+        assert key in lenet.texts("#panel th") or lenet.one("#help").click() or key in lenet.texts("#panel th")
+
+
+def test_the_replay_runs_at_the_speed_that_is_chosen(lenet):
+    lenet.press("#drawing", "]" * 9)
+    assert lenet.js("return document.getElementById('speed').value") == "64"
+    start = time.monotonic()
+    lenet.one("#play").click()
+    lenet.wait("return document.getElementById('count').textContent.startsWith('20 of')", 15)
+    assert time.monotonic() - start < 15  # 18 s at the usual speed, and 0.3 s at this
+    lenet.press("#drawing", "[" * 9)
+    assert lenet.js("return document.getElementById('speed').value") == "0.5"
+    assert lenet.one("#play").text == "Play"
+
+
+CONTRAST = """
+    const probe = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+    const over = (colours) => {  // as many colours as there are, one over the other
+        probe.clearRect(0, 0, 1, 1);
+        for (const colour of colours) { probe.fillStyle = colour; probe.fillRect(0, 0, 1, 1); }
+        return [...probe.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const light = (rgb) => rgb.map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const grounds = (element) => {
+        const own = [];
+        for (let at = element; at; at = at.parentElement) own.unshift(getComputedStyle(at).backgroundColor);
+        const shape = element.closest('.node, .across, .wire')?.querySelector('.shape');
+        const fill = shape && getComputedStyle(shape).fill;
+        return [...own, ...(fill && !fill.startsWith('url') ? [fill] : [])];
+    };
+    return [...document.querySelectorAll('button, input, select, p, th, td, h2, h3, output, span, #drawing text')]
+        .filter((e) => e.textContent.trim() && e.getClientRects().length)
+        .map((e) => {
+            const style = getComputedStyle(e), ground = grounds(e);
+            const ink = e.namespaceURI.endsWith('svg') ? style.fill : style.color;
+            const [a, b] = [light(over(ground)), light(over([...ground, ink]))];
+            return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), e.tagName + '.' + e.getAttribute('class')
+                + ' ' + e.textContent.trim().slice(0, 30)];
+        });"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_all_text_stands_out_from_its_ground(lenet, theme):
+    lenet.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {
+        "features": [{"name": "prefers-color-scheme", "value": theme}]})
+    try:
+        lenet.one("#show-legend").click()
+        lenet.one("#collapse-all").click()
+        lenet.press("#search", "conv2d 5x5", "\n")
+        lenet.slide(12)
+        found = lenet.js(CONTRAST)
+        assert len(found) > 60 and {"current", "done-forward", "match"} <= {
+            name for name in ("current", "done-forward", "match") if lenet.drawn(f".{name}")}
+        weak = [(round(ratio, 2), text) for ratio, text in found if ratio < 4.5]
+        assert not weak
+        background = lenet.js("return getComputedStyle(document.body).backgroundColor")
+        lenet.one("#theme").click()
+        assert lenet.js("return getComputedStyle(document.body).backgroundColor") != background
+        assert lenet.one("#theme").text == theme.capitalize()
+        assert not [text for ratio, text in lenet.js(CONTRAST) if ratio < 4.5]
+    finally:
+        lenet.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_a_page_on_a_telephone_is_of_use(lenet):
+    lenet.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
+        "width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True})
+    lenet.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    try:
+        lenet.wait("return innerWidth === 390")
+        assert lenet.js("return document.documentElement.scrollWidth") <= 390
+        assert lenet.one("#drawing").rect["height"] > 400 and not lenet.one("#panel").is_displayed()
+        sizes = lenet.js("return [...document.querySelectorAll('button, select, input:not([type=range])')].filter("
+                         "(e) => e.offsetWidth).map((e) => Math.min(e.offsetWidth, e.offsetHeight))")
+        assert len(sizes) > 12 and min(sizes) >= 32
+        lenet.slide(3)
+        panel = lenet.one("#panel").rect
+        assert lenet.one("#panel").is_displayed() and "max_pool2d" in lenet.panel()
+        assert panel["x"] == 0 and panel["width"] == 390 and panel["height"] < 500
+        assert lenet.drawn(".current") == 1 and lenet.one(".node.current").rect["y"] < panel["y"]
+        lenet.one("#close-panel").click()
+        assert not lenet.one("#panel").is_displayed()
+        before = lenet.transform()
+        for name, points in (("touchStart", [(150, 300), (250, 300)]), ("touchMove", [(100, 300), (300, 300)]),
+                             ("touchEnd", [])):
+            lenet.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {
+                "type": name, "touchPoints": [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]})
+        near, far = (float(text.split("scale(")[1].rstrip(")")) for text in (lenet.transform(), before))
+        assert near == pytest.approx(2 * far, rel=0.1)
+    finally:
+        lenet.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+        lenet.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_in_a_sandboxed_frame_of_a_notebook_it_works_too(driver, tmp_path):
+    from html import escape
+    text = page(tg.graph(lenet_loss()[1]), "LeNet")
+    file = tmp_path / "notebook.html"
+    file.write_text(f'<iframe sandbox="allow-scripts" srcdoc="{escape(text)}" style="width: 900px; height: 500px">',
+                    encoding="utf-8")
+    driver.get_log("browser")
+    driver.get(file.as_uri())
+    driver.switch_to.frame(driver.find_element("css selector", "iframe"))
+    try:
+        inside = Page.__new__(Page)
+        inside.driver = driver
+        inside.wait("return document.documentElement.dataset.ready === 'yes'")
+        assert inside.drawn(".node.box") == 18 and inside.one("#drawing").rect["height"] > 300
+        inside.one("#theme").click()
+        inside.one("#forth").click()
+        assert inside.drawn(".current") == 1 and "conv2d" in inside.panel() and inside.severe() == []
+    finally:
+        driver.switch_to.default_content()

@@ -2,8 +2,9 @@
 
 const LEAST = 0.03, MOST = 6, READABLE = 0.9, ROOM = 24;
 
-// `size()` is that of the drawing; `moved(at)` is told of every move.
-function makeCamera(svg, group, size, moved) {
+// `size()` is that of the drawing; `covered()` how much of the window's lower part something lies on;
+// `moved(at)` is told of every move.
+function makeCamera(svg, group, size, covered, moved) {
   const at = { x: 0, y: 0, scale: 1 };
   const apply = () => {
     group.setAttribute("transform", `translate(${at.x} ${at.y}) scale(${at.scale})`);
@@ -48,10 +49,10 @@ function makeCamera(svg, group, size, moved) {
     if (readable && at.scale < 0.6) at.scale = READABLE;
     const x = (node.left + node.width / 2) * at.scale + at.x;
     const y = (node.top + Math.min(node.height, 120) / 2) * at.scale + at.y;
-    const edge = 40;
-    if (x < edge || y < edge || x > svg.clientWidth - edge || y > svg.clientHeight - edge) {
-      at.x += svg.clientWidth / 2 - x;
-      at.y += svg.clientHeight / 2 - y;
+    const edge = 40, width = svg.clientWidth, height = svg.clientHeight - covered();
+    if (x < edge || y < edge || x > width - edge || y > height - edge) {
+      at.x += width / 2 - x;
+      at.y += height / 2 - y;
     }
     apply();
   }

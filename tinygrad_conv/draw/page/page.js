@@ -16,7 +16,10 @@ const states = {
   wire: (wire) => replay.wire(wire)
     + (chosen && (wire.source === chosen || wire.target === chosen) ? " near" : "") };
 const view = makeView(svg, byId("far"), states);
-const camera = makeCamera(svg, byId("camera"), () => size, (at) => { view.look(at); minimap.look(); });
+const camera = makeCamera(svg, byId("camera"), () => size, () => panel.over(svg), (at) => {
+  view.look(at);
+  minimap.look();
+});
 const minimap = makeMinimap(byId("minimap"), camera, view, () => size, states);
 const search = makeSearch(tree, repaint, jump);
 const replay = makeReplay(data, tree, (node) => {

@@ -137,6 +137,11 @@ function makePanel(panel, data) {
   clear();
   return {
     clear, open, sections,
+    // How much of an element's lower part it lies on: where there is little room it is a sheet.
+    over(element) {
+      const [own, other] = [panel, element].map((each) => each.getBoundingClientRect());
+      return own.height && own.left < other.right ? Math.max(0, other.bottom - Math.max(own.top, other.top)) : 0;
+    },
     show(node) {
       const added = sections.map((make) => make(node, data)).filter(Boolean);
       details.replaceChildren(...(node.isFrame ? describeFrame(node) : describeBox(node, data)), ...added);
