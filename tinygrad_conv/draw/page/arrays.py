@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+STATISTICS = ("count", "nonfinite", "zeros", "min", "max", "mean", "std", "histogram", "sampled")
+PICTURE = ("title", "what", "low", "high", "count", "height", "width", "pixels")
 BINS = 32
 FINEST = 1e-12  # part of the greatest value that a histogram can still divide
 SAMPLE = 1_000_000  # more values than that are counted by a regular sample
