@@ -5,6 +5,7 @@ a panel shows. Everything of the user's is data: it enters the page as JSON that
 element, and the policy lets nothing run but the program.
 """
 import base64
+import functools
 import hashlib
 import json
 from collections import Counter
@@ -24,7 +25,7 @@ from ..annotate import ends
 from ..collapse import frame_each_call
 from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, shown
 from ..measure import pulled
-from ..style import argument_name, printable, shape_text
+from ..style import argument_name, dtype_name, printable, shape_text
 from .arrays import PICTURE, STATISTICS, affordable, is_picture, statistics, thumbnails
 
 HERE = Path(__file__).parent
@@ -142,7 +143,7 @@ def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, i
                "notes": [*map(printable, box.notes)]}
     if isinstance(source, Entry):
         certificate = source.node.primitive.certificate
-        content |= {"op": source.node.primitive.name, "where": _where(source.node.where), "outputs": others,
+        content |= {"op": source.node.primitive.name, "where": _where(source.node.where, Path.cwd()), "outputs": others,
                     "certificate": certificate.summary if certificate else "",
                     "parameters": {k: repr(v) for k, v in source.node.params.items()}}
     elif box.kind == "constant" and isinstance(source, Tensor) and not source.shape:
@@ -153,7 +154,7 @@ def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, i
 def _described(t: Tensor | Freed, found: dict[int, np.ndarray], size: tuple[int, int],
                kernels: bool) -> dict[str, Any]:
     """What the panel shows of a tensor."""
-    content: dict[str, Any] = {"shape": t.shape, "dtype": str(t.dtype)}
+    content: dict[str, Any] = {"shape": t.shape, "dtype": dtype_name(t.dtype)}
     if id(t) in found:
         content["gradient"] = statistics(found[id(t)])
     if not isinstance(t, Tensor):
@@ -163,9 +164,10 @@ def _described(t: Tensor | Freed, found: dict[int, np.ndarray], size: tuple[int,
     return content | {"values": statistics(t._data)}
 
 
-def _where(where: tuple[str, int]) -> str:
-    """File and line, short: from the working directory, or the file and its folder alone."""
-    path, here = Path(where[0]), Path.cwd()
+@functools.cache
+def _where(where: tuple[str, int], here: Path) -> str:
+    """File and line, short: from a folder, or the file and its own folder alone."""
+    path = Path(where[0])
     short = path.relative_to(here) if path.is_relative_to(here) else Path(*path.parts[-2:])
     return f"{short}:{where[1]}"
 
