@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 PROGRAM = ("data.js", "tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "sizes.js", "far.js",
            "view.js", "minimap.js", "panel.js", "replay.js", "search.js", "page.js")
 
-FIELDS = {"values": STATISTICS, "gradient": STATISTICS, "picture": PICTURE}  # of what is written without names
+FIELDS = {"values": STATISTICS, "gradient": STATISTICS, "picture": PICTURE}  # of what has no names
 
 
 def page(graph: Graph, title: str = "") -> str:
@@ -74,7 +74,7 @@ def _embedded(content: Any) -> str:
 
 
 def _packed(content: dict[str, Any]) -> dict[str, Any]:
-    """The same with lists of records as columns, and numbers about an array without their names: half the size."""
+    """The same with lists of records as columns, numbers about arrays without their names: half the size."""
     for box in content["boxes"]:
         for tensor in (box, *box.get("outputs", ())):
             for name, fields in FIELDS.items():
@@ -125,7 +125,7 @@ def _content(graph: Graph) -> dict[str, Any]:
     return {
         "boxes": [_box(graph.sources.get(box.id), box, found, size, kernels) for box in graph.boxes],
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
-                   "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e),
+                   "dtype": e.dtype, "slot": e.slot, "back": e.back, "argument": argument(graph, e),
                    "gradient": wants_gradient(graph, e)} for e in graph.edges],
         "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times}
                    for s in graph.scopes.values()],
@@ -143,7 +143,8 @@ def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, i
                "notes": [*map(printable, box.notes)]}
     if isinstance(source, Entry):
         certificate = source.node.primitive.certificate
-        content |= {"op": source.node.primitive.name, "where": _where(source.node.where, Path.cwd()), "outputs": others,
+        content |= {"op": source.node.primitive.name, "outputs": others,
+                    "where": _where(source.node.where, Path.cwd()),
                     "certificate": certificate.summary if certificate else "",
                     "parameters": {k: repr(v) for k, v in source.node.params.items()}}
     elif box.kind == "constant" and isinstance(source, Tensor) and not source.shape:
