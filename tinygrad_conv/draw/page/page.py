@@ -5,11 +5,13 @@ a panel shows. Everything of the user's is data: it enters the page as JSON that
 element, and the policy lets nothing run but the program.
 """
 import base64
+import functools
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
+from itertools import chain
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -23,12 +25,14 @@ from ..annotate import ends
 from ..collapse import frame_each_call
 from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, shown
 from ..measure import pulled
-from ..style import argument_name, printable
-from .arrays import affordable, is_picture, statistics, thumbnails
+from ..style import argument_name, dtype_name, printable, shape_text
+from .arrays import PICTURE, STATISTICS, affordable, is_picture, statistics, thumbnails
 
 HERE = Path(__file__).parent
-PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "view.js", "panel.js",
-           "replay.js", "search.js", "page.js")
+PROGRAM = ("data.js", "tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "sizes.js", "far.js",
+           "view.js", "minimap.js", "panel.js", "replay.js", "search.js", "page.js")
+
+FIELDS = {"values": STATISTICS, "gradient": STATISTICS, "picture": PICTURE}  # of what has no names
 
 
 def page(graph: Graph, title: str = "") -> str:
@@ -56,7 +60,7 @@ def page(graph: Graph, title: str = "") -> str:
     return template.substitute(
         title=escape(title.encode("utf-8", "replace").decode() or f"Graph of {len(graph.boxes)} boxes"),
         policy=escape(policy, quote=True), style=style, program=program,
-        data=_embedded(_content(frame_each_call(graph))))
+        data=_embedded(_packed(_content(frame_each_call(graph)))))
 
 
 def _digest(text: str) -> str:
@@ -67,6 +71,18 @@ def _embedded(content: Any) -> str:
     """JSON that is safe inside a script element: no "<" can end it, no "&" is an entity."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _packed(content: dict[str, Any]) -> dict[str, Any]:
+    """The same with lists of records as columns, numbers about arrays without their names: half the size."""
+    for box in content["boxes"]:
+        for tensor in (box, *box.get("outputs", ())):
+            for name, fields in FIELDS.items():
+                if name in tensor:
+                    tensor[name] = [tensor[name][field] for field in fields if field in tensor[name]]
+    return {"fields": FIELDS} | {
+        name: {key: [row.get(key) for row in rows] for key in dict.fromkeys(chain.from_iterable(rows))}
+        if name in ("boxes", "edges", "scopes", "steps") else rows for name, rows in content.items()}
 
 
 def gradients(graph: Graph) -> tuple[dict[int, np.ndarray], str]:
@@ -110,7 +126,7 @@ def _content(graph: Graph) -> dict[str, Any]:
         "boxes": [_box(graph.sources.get(box.id), box, found, size, kernels) | {"of": number.get(box.of)}
                   for box in graph.boxes],
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
-                   "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e),
+                   "dtype": e.dtype, "slot": e.slot, "back": e.back, "argument": argument(graph, e),
                    "gradient": wants_gradient(graph, e)} for e in graph.edges],
         "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times,
                     "notes": [*map(printable, s.notes)]}
@@ -129,7 +145,8 @@ def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, i
                "notes": [*map(printable, box.notes)]}
     if isinstance(source, Entry):
         certificate = source.node.primitive.certificate
-        content |= {"op": source.node.primitive.name, "where": _where(source.node.where), "outputs": others,
+        content |= {"op": source.node.primitive.name, "outputs": others,
+                    "where": _where(source.node.where, Path.cwd()),
                     "certificate": certificate.summary if certificate else "",
                     "parameters": {k: repr(v) for k, v in source.node.params.items()}}
     elif box.kind == "constant" and isinstance(source, Tensor) and not source.shape:
@@ -140,7 +157,7 @@ def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, i
 def _described(t: Tensor | Freed, found: dict[int, np.ndarray], size: tuple[int, int],
                kernels: bool) -> dict[str, Any]:
     """What the panel shows of a tensor."""
-    content: dict[str, Any] = {"shape": t.shape, "dtype": str(t.dtype)}
+    content: dict[str, Any] = {"shape": t.shape, "dtype": dtype_name(t.dtype)}
     if id(t) in found:
         content["gradient"] = statistics(found[id(t)])
     if not isinstance(t, Tensor):
@@ -150,24 +167,15 @@ def _described(t: Tensor | Freed, found: dict[int, np.ndarray], size: tuple[int,
     return content | {"values": statistics(t._data)}
 
 
-def _where(where: tuple[str, int]) -> str:
-    """File and line, short: from the working directory, or the file and its folder alone."""
-    path, here = Path(where[0]), Path.cwd()
+@functools.cache
+def _where(where: tuple[str, int], here: Path) -> str:
+    """File and line, short: from a folder, or the file and its own folder alone."""
+    path = Path(where[0])
     short = path.relative_to(here) if path.is_relative_to(here) else Path(*path.parts[-2:])
     return f"{short}:{where[1]}"
 
 
 # ----- the replay: what happens op by op, in sentences -----
-
-def spoken_shape(shape: Sequence[int]) -> str:
-    """A shape as it is read: "(8, 16, 26, 26)", "(4)", "one number".
-
-    Example:
-        >>> spoken_shape((8, 16)), spoken_shape((4,)), spoken_shape(())
-        ('(8, 16)', '(4)', 'one number')
-    """
-    return f"({', '.join(map(str, shape))})" if shape else "one number"
-
 
 def narration(graph: Graph) -> list[dict[str, str]]:
     """The steps of a replay: ops in the order of the tape, then their derivatives, last op first.
@@ -181,10 +189,10 @@ def narration(graph: Graph) -> list[dict[str, str]]:
         >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
         >>> for step in narration(tg.graph((x * 3.0).sum())):
         ...     print(step["text"])
-        forward 1: mul: x (2) and y one number give (2)
-        forward 2: sum axis 0: x (2) gives one number
-        backward 1: sum axis 0: g one number gives dx (2), copied along the axes that were summed
-        backward 2: mul: g (2) gives dx (2)
+        forward 1: mul: x 2 and y scalar give 2
+        forward 2: sum axis 0: x 2 gives scalar
+        backward 1: sum axis 0: g scalar gives dx 2, copied along the axes that were summed
+        backward 2: mul: g 2 gives dx 2
     """
     into = {box.id: [] for box in graph.boxes} | grouped((edge.target, edge) for edge in graph.edges)
     uses = Counter(edge.source for edge in graph.edges)
@@ -216,28 +224,28 @@ def _node(graph: Graph, box: str) -> Node | None:
 
 
 def _forward(graph: Graph, box: Box, edges: Sequence[Edge]) -> str:
-    parts = [f"{argument(graph, e)} {spoken_shape(e.shape)}".strip() for e in edges]
+    parts = [f"{argument(graph, e)} {shape_text(e.shape)}".strip() for e in edges]
     joined = " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
     if box.mark == "failed":
         return f"{box.label}: fails with {joined or 'its arguments'}"
     gives = "" if not parts else " gives " if len(parts) == 1 else " give "
     node = _node(graph, box.id)
     how = node.primitive.notes.get("ans", "") if node and backwards(box.scope) else ""
-    return f"{box.label}: {joined}{gives}{spoken_shape(box.shape)}" + f", {how}" * bool(how)
+    return f"{box.label}: {joined}{gives}{shape_text(box.shape)}" + f", {how}" * bool(how)
 
 
 def _backward(graph: Graph, box: Box, edges: Sequence[Edge], uses: int) -> str:
-    start = f"{box.label}: g {spoken_shape(box.shape)}" + f", summed over {uses} uses," * (uses > 1)
+    start = f"{box.label}: g {shape_text(box.shape)}" + f", summed over {uses} uses," * (uses > 1)
     parts = [_part(graph, box, e) for e in edges if wants_gradient(graph, e)]
     return f"{start} gives {'; '.join(parts)}" if parts else f"{start} goes no further"
 
 
 def _part(graph: Graph, box: Box, edge: Edge) -> str:
-    """ "dw (16, 6, 3, 3), summed over n, oh, ow"."""
+    """ "dw 16x6x3x3, summed over n, oh, ow"."""
     node, name = _node(graph, edge.target), argument(graph, edge)
     note = node.primitive.notes.get(name, "") if node else ""
     if not note and node and node.primitive.broadcasts and edge.shape != box.shape:
         lead = len(box.shape) - len(edge.shape)
         axes = [a for a, n in enumerate(box.shape) if a < lead or edge.shape[a - lead] != n]
         note = f"summed over {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
-    return ", ".join(filter(None, [f"d{name} {spoken_shape(edge.shape)}", note]))
+    return ", ".join(filter(None, [f"d{name} {shape_text(edge.shape)}", note]))
