@@ -21,10 +21,11 @@ from ..state import Block
 from ..tensor import Tensor
 from ..files import write_atomically
 from .annotate import Show, annotate, write_figures
-from .collapse import collapse, fold as folded, frame_each_call, without
+from .collapse import collapse, frame_each_call, without
 from .failure import failed_graph
 from .formats import dot, listing, simpler
 from .graph import Graph, graph, with_outputs
+from .loops import roll
 from .page.page import page
 from .style import printable
 
@@ -35,7 +36,7 @@ PURE = ("svg", "png")  # what graphviz-pure can write
 class Drawing:
     """What `draw` returns: prints as a listing, shows itself in a notebook, saves as a file.
 
-    `graph` is what is drawn, `whole` the same with nothing folded, collapsed or left out.
+    `graph` is what is drawn, `whole` the same with nothing rolled, collapsed or left out.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -113,7 +114,7 @@ class Drawing:
 
 
 def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Show] = (),
-         depth: int | None = None, fold: bool = True, hide: Iterable[str] = ("constant",)) -> Drawing:
+         depth: int | None = None, unroll: bool = False, hide: Iterable[str] = ("constant",)) -> Drawing:
     """Draw what was computed to get `outputs`; or, given an error, what failed.
 
     Each call of a module is a frame; the second call of `relu` is named "relu#2". Of several models each has
@@ -127,7 +128,8 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
             "grad", "nan", and what was registered (annotate.py); or the times of a profile,
             `profile.time` of `tg.profile()`.
         depth: modules nested deeper than this become one box each: 0 closes every module, None none.
-        fold: whether runs of equal modules are drawn once, as "x8".
+        unroll: whether equal modules, or stretches of calls, that follow one another are all drawn, instead of
+            once, as "x8".
         hide: kinds of boxes to leave out: "constant", "input", "parameter", "seed" (which a backward
             starts with), "output". A constant that is a number is then written into its call.
 
@@ -158,7 +160,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
         read = graph(*outputs, variables=variables)
     whole = with_outputs(annotate(read, show), [t for t in outputs if isinstance(t, Tensor)], variables)
     drawn = without(frame_each_call(whole), hide)
-    drawn = folded(drawn) if fold else drawn
+    drawn = drawn if unroll else roll(drawn)
     drawn = drawn if depth is None else collapse(drawn, depth)
     return Drawing(write_figures(drawn), write_figures(whole))
 

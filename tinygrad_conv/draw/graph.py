@@ -6,7 +6,7 @@ same graph, before and after `backward()`. Scopes are paths of names without dot
 apart by identity, whatever they are called. Renderers and annotations are other files.
 """
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,12 @@ from ..primitive import Freed, Node
 from ..state import Call, call_of
 from ..tape import Entry, revive
 from .style import argument_name, call_label, dtype_name, shape_text, tensor_text
+
+class Loop(str):
+    """The name of a frame around what a loop repeats, in a path: no module's."""
+
+    __slots__ = ()
+
 
 Path = tuple[str, ...]
 Use = tuple[Node, int, Path]  # of a leaf: the call, which of its arguments, and the call's scope
@@ -86,6 +92,9 @@ class Scope:
 class Graph:
     """A drawing: boxes in the order of the tape, edges by target and slot, scopes by path.
 
+    In a rolled one `counts` are, by id, how many boxes of the tape a box stands for, and `each` its figures
+    in each repetition of the loop; loops.py.
+
     `sources` maps a box's id to what it shows: the tape's Entry, the leaf or the output. `figures` are numbers
     about boxes by id and name, all of which can be added up (annotate.py).
     """
@@ -97,6 +106,8 @@ class Graph:
     sources: Mapping[str, Entry | Tensor | Freed] = field(default_factory=dict, compare=False, repr=False)
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict, compare=False, repr=False)
     heat: Heat | None = None
+    counts: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
+    each: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict, compare=False, repr=False)
 
 
 def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
@@ -229,7 +240,8 @@ def title(scope: Scope) -> str:
         >>> title(Scope(("backward", "features", "0"), "Conv2d", 3))
         'backward of features.0  Conv2d  x3'
     """
-    names = [BACKWARD] * backwards(scope.path) + [".".join(module_path(scope.path))]
+    own = [name for name in module_path(scope.path) if not isinstance(name, Loop)]
+    names = [BACKWARD] * backwards(scope.path) + ["loop" if isinstance(scope.path[-1], Loop) else ".".join(own)]
     path = " of ".join(filter(None, names))
     times = f"x{scope.times}" if scope.times > 1 else ""
     return "  ".join(filter(None, [path, scope.kind, times, *scope.notes]))
