@@ -3,7 +3,7 @@
 
 const MARKS = {
   vanishing: "\u2193 vanishing", exploding: "\u2191 exploding", "no-gradient": "\u2205 no .grad",
-  nan: "! not finite", failed: "\u2715 failed", hot: "\u25CF most of it" };
+  nan: "! not finite", failed: "\u2715 failed" };
 const WORKS = new Set(["op", "module"]); // kinds of boxes that compute
 const LINE = 16, LONGEST = 60;
 
@@ -86,7 +86,7 @@ function sizeFrame(frame, split) {
     ["small", `${ops} op${ops === 1 ? "" : "s"}` +
       (parameters ? `, ${parameters.toLocaleString("en")} parameters` : "")],
     ["small", `last: ${shapeText(last.box.shape)}`]];
-  const worst = ["failed", "nan", "exploding", "vanishing", "no-gradient", "hot"]
+  const worst = ["failed", "nan", "exploding", "vanishing", "no-gradient"]
     .find((mark) => frame.boxes.some((node) => node.box.mark === mark));
   frame.mark = worst ?? "";
   if (worst) frame.lines.push(["badge", MARKS[worst]]);
@@ -133,6 +133,12 @@ function drawFrame(frame) {
   return group;
 }
 
+function paintHeat(made, fill) {
+  if (!fill) return;
+  made.classList.add("heated");
+  made.style.setProperty("--heat", fill);
+}
+
 // Above the lines, so that it can be read where one enters the frame.
 const drawTitle = (frame) => svgElement(
   "text", { class: "title", x: frame.left + 9, y: frame.top + 16 }, "\u25BE " + frame.title);
@@ -144,7 +150,7 @@ function drawWire(wire) {
 }
 
 // Replace what is drawn. Returns {elements: by node, wires: [wire, element]}; nodes are in tape order.
-function draw(tree, wires) {
+function draw(tree, wires, heat) {
   const elements = new Map();
   const layers = { frames: [], boxes: [], titles: [] };
   const visit = (frame) => {
@@ -152,6 +158,7 @@ function draw(tree, wires) {
       const open = child.isFrame && child.open;
       const made = open ? drawFrame(child) : child.isFrame ? drawClosed(child) : drawBox(child);
       made.dataset.key = child.key;
+      if (!open) paintHeat(made, heat.fill(child));
       elements.set(child, made);
       layers[open ? "frames" : "boxes"].push(made);
       if (open) { layers.titles.push(drawTitle(child)); visit(child); }

@@ -1,0 +1,48 @@
+// Colours that say how much. The strong end of the scale is the most that anything seen has: a closed
+// module counts as a whole, so the scale is fitted anew after each layout. Without `data.heat` nothing is coloured.
+
+function makeHeat(data, place) {
+  const { heat } = data;
+  if (!heat) return { fit() {}, fill: () => "", text: () => "" };
+  const known = new Map();
+  const amountOf = (parts) => {
+    if (!heat.span) return parts[0] ?? 0;
+    for (let i = 0; i < parts.length; i += 2) if (parts[i + 1]) return Math.sqrt(parts[i] / parts[i + 1]);
+    return 0;
+  };
+  const sum = (boxes) => amountOf(boxes.reduce((sums, { heat: own }) =>
+    (own ? own.map((part, i) => part + (sums[i] ?? 0)) : sums), []));
+  const amount = (node) => {
+    if (!known.has(node)) known.set(node, node.isFrame ? sum(node.boxes.map(({ box }) => box)) : sum([node.box]));
+    return known.get(node);
+  };
+  const whole = heat.span ? 0 : sum(data.boxes);
+  const number = (value) => {
+    const [size, letter] = [[1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([least]) => value >= least) ?? [1, ""];
+    return `${Number((value / size).toPrecision(3))}${letter}${heat.unit && " " + heat.unit}`;
+  };
+  let most = 0;
+  const bar = svgElement("svg", { viewBox: `0 0 ${16 * heat.scale.length} 12`, "aria-hidden": true });
+  heat.scale.forEach((fill, i) => bar.append(svgElement("rect", { fill, x: 16 * i, width: 16, height: 12 })));
+  const low = element("span"), high = element("span");
+  place.replaceChildren(element("span", `${heat.what}:`), low, bar, high, element("span", "white: none", "soft"));
+  place.hidden = false;
+
+  return {
+    fit(nodes) {
+      most = 0;
+      for (const node of nodes) if (!(node.isFrame && node.open)) most = Math.max(most, amount(node));
+      low.textContent = heat.span ? `${number(most / heat.span)} or less` : "0";
+      high.textContent = number(most);
+    },
+    fill(node) {
+      const own = amount(node);
+      if (!own) return "#ffffff";
+      const at = heat.span ? 1 - Math.log(most / own) / Math.log(heat.span) : own / most;
+      return heat.scale[Math.min(heat.scale.length - 1, Math.max(0, Math.floor(at * heat.scale.length)))];
+    },
+    text(node) {
+      const own = amount(node);
+      return own ? `${heat.what}: ${number(own)}${whole ? ` (${(100 * own / whole).toFixed(0)}%)` : ""}` : "";
+    } };
+}
