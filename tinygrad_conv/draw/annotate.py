@@ -1,8 +1,8 @@
 """Numbers on a drawing: parameters, costs, times, gradients, the first NaN; and whatever else is registered.
 
 `annotate` reads figures off a live tape. Figures can be added up, so that a module drawn as one box has
-them too; `write_figures` turns them into lines, marks and colours, last of all. Everything about one word of `show=`
-is in its record, at the end.
+them too; `write_figures` turns them into lines, marks and colours, last of all. Everything about one word
+of `show=` is in its record, at the end.
 """
 import math
 import re
@@ -162,8 +162,8 @@ def _place(box: Box) -> str:
     """A box in one line: its module, and what it is called there."""
     if box.kind == "module":
         return " ".join(box.label.split())
-    names = [".".join(module_path(box.scope)), box.label]
-    return "backward of " * backwards(box.scope) + (" " if box.kind in CALLS else ".").join(filter(None, names))
+    names = filter(None, [".".join(module_path(box.scope)), box.label])
+    return "backward of " * backwards(box.scope) + (" " if box.kind in CALLS else ".").join(names)
 
 
 # ----- what the readers and writers below have in common -----
@@ -313,7 +313,7 @@ def _nan(graph: Graph, legend: Legend) -> Figures:
 
 # ----- the words of `show=` -----
 
-GRADIENT = Sizes("gradient of the loss, root mean square", "", (
+GRADIENT = Sizes("gradient of the loss (rms: root mean square of its values)", "rms", (
     ("squares", "values"), ("result squares", "result values")))
 
 for _show in (
@@ -322,13 +322,13 @@ for _show in (
                                 if box.kind == "parameter"},
          lambda own, sums, box, legend: [parameters_text(n + shared, shared)] if (
              n := own.get("parameters", 0)) + (shared := own.get("shared", 0) if box else 0) else [],
-         Heat("parameters", "", ("parameters",)), shapes_suffice=True),
+         Heat("size", "parameters", ("parameters",)), shapes_suffice=True),
     Show("flops",
-         _flops, _cost_lines("flops", "multiply-adds"), Heat("multiply-adds", "", ("flops",))),
+         _flops, _cost_lines("flops", "multiply-adds"), Heat("work", "multiply-adds", ("flops",))),
     Show("memory",
          lambda graph, legend: {box: {"memory": size} for box, size in zip(
              graph.sources, measure.saved_bytes(graph.sources.values())) if size},
-         _cost_lines("memory", "bytes kept"), Heat("bytes kept for the backward", "", ("memory",))),
+         _cost_lines("memory", "bytes kept"), Heat("memory", "bytes kept", ("memory",))),
     Show("time", _time,
          lambda own, sums, *_: [f"{own['forward']:.2g}" + f" + {own['backward']:.2g}" * bool(own["backward"])
                                 + f" ms{_share(own, sums, 'forward', 'backward')}"]

@@ -16,18 +16,13 @@ FEW = 3     # at most so many boxes are named as the hottest
 
 
 def color(heat: float | None) -> str:
-    """The colour at a place on the scale, from 0 to 1; white for None.
+    """The colour of a box, one of the legend's; white for None.
 
     Example:
         >>> color(0.0), color(0.5), color(1.0), color(None)
         ('#feeccb', '#f5a776', '#dd6022', '#ffffff')
     """
-    if heat is None:
-        return NONE
-    at = heat * (len(SCALE) - 1)
-    step = min(int(at), len(SCALE) - 2)
-    ends = [[int(each[i:i + 2], 16) for i in (1, 3, 5)] for each in SCALE[step:step + 2]]
-    return "#" + "".join([f"{round(a + (b - a) * (at - step)):02x}" for a, b in zip(*ends)])
+    return NONE if heat is None else SCALE[min(int(heat * len(SCALE)), len(SCALE) - 1)]
 
 
 def amount_text(amount: float) -> str:
@@ -46,8 +41,8 @@ class Heat:
     """What the colours of a drawing say: here a cost, evenly from nothing to the most that a box has.
 
     Args:
-        what: the quantity in words.
-        unit: of its numbers.
+        what: the quantity.
+        unit: what its numbers count.
         names: figures that, added up, are the cost.
         least, most: the amounts at the two ends of the scale.
 
@@ -100,11 +95,11 @@ class Heat:
             >>> Heat("size", "bytes", ()).summary({"a": 60.0, "b": 40.0}, {"a": "conv", "b": "linear"})
             'hottest: conv 60%'
         """
-        order = sorted(amounts, key=amounts.__getitem__, reverse=True)
-        whole = sum(amounts.values())
-        count = next((n for n in range(1, FEW + 1) if sum([amounts[box] for box in order[:n]]) >= whole / 2), 1)
-        alike = sum([amount == self.most for amount in amounts.values()])
-        named = [f"{names[box]} {amounts[box] / whole:.0%}" for box in order[:count]]
+        order, whole = sorted(amounts, key=amounts.__getitem__, reverse=True), sum(amounts.values())
+        shares = [amounts[box] / whole for box in order]
+        count = next((n for n in range(1, FEW + 1) if sum(shares[:n]) >= 0.5), 1)
+        alike = shares.count(shares[0])
+        named = [f"{names[box]} {share:.0%}" for box, share in zip(order[:count], shares)]
         return f"hottest: {', '.join(named)}" + f", and {alike - count} more like it" * (alike > count)
 
 
@@ -141,5 +136,6 @@ class Sizes(Heat):
 
     def summary(self, amounts: Mapping[str, float], names: Mapping[str, str]) -> str:
         """The largest and the smallest by name."""
-        return "; ".join([f"{which}: {names[box]} {self.text(amounts[box])}" for which, box in (
-            ("largest", max(amounts, key=amounts.__getitem__)), ("smallest", min(amounts, key=amounts.__getitem__)))])
+        order = sorted(amounts, key=amounts.__getitem__)
+        largest, smallest = (f"{names[box]} {self.text(amounts[box])}" for box in (order[-1], order[0]))
+        return f"largest: {largest}; smallest: {smallest}"

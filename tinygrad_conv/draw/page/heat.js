@@ -1,9 +1,9 @@
-// Colours that say how much. The strong end of the scale is the most that anything seen has: a closed
-// module counts as a whole, so the scale is fitted anew after each layout. Without `data.heat` nothing is coloured.
+// Colours that say how much, if the drawing was made with `show=`. The strong end of the scale is the most that
+// anything seen has: a closed module counts as a whole, so colours are found anew after each layout.
 
 function makeHeat(data, place) {
   const { heat } = data;
-  if (!heat) return { fit() {}, fill: () => "", text: () => "" };
+  if (!heat) return { colour() {}, text: () => "" };
   const known = new Map();
   const amountOf = (parts) => {
     if (!heat.span) return parts[0] ?? 0;
@@ -19,9 +19,12 @@ function makeHeat(data, place) {
   const whole = heat.span ? 0 : sum(data.boxes);
   const number = (value) => {
     const [size, letter] = [[1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([least]) => value >= least) ?? [1, ""];
-    return `${Number((value / size).toPrecision(3))}${letter}${heat.unit && " " + heat.unit}`;
+    return `${Number((value / size).toPrecision(3))}${letter} ${heat.unit}`;
   };
-  let most = 0;
+  const fill = (own, most) => {
+    const at = heat.span ? 1 - Math.log(most / own) / Math.log(heat.span) : own / most;
+    return own ? heat.scale[Math.min(heat.scale.length - 1, Math.max(0, Math.floor(at * heat.scale.length)))] : "#ffffff";
+  };
   const bar = svgElement("svg", { viewBox: `0 0 ${16 * heat.scale.length} 12`, "aria-hidden": true });
   heat.scale.forEach((fill, i) => bar.append(svgElement("rect", { fill, x: 16 * i, width: 16, height: 12 })));
   const low = element("span"), high = element("span");
@@ -29,20 +32,16 @@ function makeHeat(data, place) {
   place.hidden = false;
 
   return {
-    fit(nodes) {
-      most = 0;
-      for (const node of nodes) if (!(node.isFrame && node.open)) most = Math.max(most, amount(node));
+    // Gives boxes and closed modules their `fill`.
+    colour(nodes) {
+      const closed = nodes.filter((node) => !(node.isFrame && node.open));
+      const most = closed.reduce((least, node) => Math.max(least, amount(node)), 0);
+      for (const node of closed) node.fill = fill(amount(node), most);
       low.textContent = heat.span ? `${number(most / heat.span)} or less` : "0";
       high.textContent = number(most);
     },
-    fill(node) {
-      const own = amount(node);
-      if (!own) return "#ffffff";
-      const at = heat.span ? 1 - Math.log(most / own) / Math.log(heat.span) : own / most;
-      return heat.scale[Math.min(heat.scale.length - 1, Math.max(0, Math.floor(at * heat.scale.length)))];
-    },
     text(node) {
       const own = amount(node);
-      return own ? `${heat.what}: ${number(own)}${whole ? ` (${(100 * own / whole).toFixed(0)}%)` : ""}` : "";
+      return own ? `${number(own)}${whole ? ` (${(100 * own / whole).toFixed(0)}%)` : ""}` : "";
     } };
 }

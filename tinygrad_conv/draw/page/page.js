@@ -21,10 +21,10 @@ const replay = makeReplay(data, tree, (node) => {
 });
 
 function redraw() {
-  for (const frame of tree.frames) sizeFrame(frame, tree.split);
+  for (const frame of tree.frames) sizeFrame(frame, tree.split, heat.text(frame));
   const made = layout(tree, data.edges);
   size = { width: made.width, height: made.height };
-  heat.fit([...tree.frames, ...tree.boxes].filter(isSeen));
+  heat.colour([...tree.frames, ...tree.boxes].filter(isSeen));
   view = draw(tree, made.wires, heat);
   if (chosen && !isSeen(chosen)) chosen = seen(chosen);
   search.paint(view);

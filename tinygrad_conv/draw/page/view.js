@@ -71,7 +71,7 @@ function sizeBox(node) {
 // Of a long name the middle is left out; the panel and the search have all of it.
 const shortened = (name) => (name.length > LONGEST ? `${name.slice(0, LONGEST / 2)}\u2026${name.slice(-LONGEST / 2)}` : name);
 
-function sizeFrame(frame, split) {
+function sizeFrame(frame, split, note) {
   const name = frameName(frame, split);
   const many = frame.times > 1 ? `  \u00D7${frame.times}` : "";
   frame.title = `${shortened(name)}${frame.kind ? " \u00B7 " + frame.kind : ""}${many}`;
@@ -86,6 +86,7 @@ function sizeFrame(frame, split) {
     ["small", `${ops} op${ops === 1 ? "" : "s"}` +
       (parameters ? `, ${parameters.toLocaleString("en")} parameters` : "")],
     ["small", `last: ${shapeText(last.box.shape)}`]];
+  if (note) frame.lines.push(["small", note]);
   const worst = ["failed", "nan", "exploding", "vanishing", "no-gradient"]
     .find((mark) => frame.boxes.some((node) => node.box.mark === mark));
   frame.mark = worst ?? "";
@@ -134,7 +135,6 @@ function drawFrame(frame) {
 }
 
 function paintHeat(made, fill) {
-  if (!fill) return;
   made.classList.add("heated");
   made.style.setProperty("--heat", fill);
 }
@@ -150,7 +150,7 @@ function drawWire(wire) {
 }
 
 // Replace what is drawn. Returns {elements: by node, wires: [wire, element]}; nodes are in tape order.
-function draw(tree, wires, heat) {
+function draw(tree, wires) {
   const elements = new Map();
   const layers = { frames: [], boxes: [], titles: [] };
   const visit = (frame) => {
@@ -158,7 +158,7 @@ function draw(tree, wires, heat) {
       const open = child.isFrame && child.open;
       const made = open ? drawFrame(child) : child.isFrame ? drawClosed(child) : drawBox(child);
       made.dataset.key = child.key;
-      if (!open) paintHeat(made, heat.fill(child));
+      if (!open && child.fill) paintHeat(made, child.fill);
       elements.set(child, made);
       layers[open ? "frames" : "boxes"].push(made);
       if (open) { layers.titles.push(drawTitle(child)); visit(child); }
