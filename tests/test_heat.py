@@ -149,18 +149,20 @@ def test_a_profile_colours_as_the_measured_time_does():
             box: pytest.approx(amount / most) for box, amount in own.items() if amount}
 
 
-def test_sizes_of_gradients_are_on_a_logarithmic_scale_of_four_decades():
+@pytest.mark.parametrize("small, decades", [(1e-3, 4), (1e-8, 8)])
+def test_sizes_of_gradients_are_on_a_logarithmic_scale_of_four_decades_or_more(small, decades):
     w = [tg.tensor(np.ones(2), requires_grad=True) for _ in range(4)]
     for i, t in enumerate(w):
         t.name = f"w{i}"
-    y = sum((t * 10.0 ** -i).sum() for i, t in enumerate(w[:3])) + (w[3] * 1e-9).sum()
+    y = sum((t * 10.0 ** -i).sum() for i, t in enumerate(w[:3])) + (w[3] * small).sum()
     y.backward(retain_graph=True)
     g = tg.draw(y, show="grad").graph
     found = {box.label: box.heat for box in g.boxes if box.kind == "parameter"}
-    assert found == {"w0": pytest.approx(1.0), "w1": pytest.approx(0.75), "w2": pytest.approx(0.5), "w3": 0.0}
-    assert SPAN == 1e4 and (g.heat.low, g.heat.high) == ("0.0001 rms or less", "1 rms")
-    assert "rms: root mean square" in g.heat.what and "smallest: w3 1e-09 rms" in g.legend[-1][1]
-    assert next(box for box in g.boxes if box.label == "w3").mark == "vanishing"
+    assert found == {f"w{i}": pytest.approx(1 + math.log10(size) / decades, abs=1e-9)
+                     for i, size in enumerate([1.0, 0.1, 0.01, small])}
+    assert SPAN == 1e4 and (g.heat.low, g.heat.high) == (f"{10.0 ** -decades:.3g}", "1 rms")
+    assert "rms: root mean square" in g.heat.what and f"smallest: w3 {small:.3g} rms" in g.legend[-1][1]
+    assert next(box for box in g.boxes if box.label == "w3").mark == ("vanishing" if decades == 8 else "")
 
 
 def test_what_is_infinite_or_no_number_is_an_alarm_and_not_on_the_scale():
@@ -272,8 +274,8 @@ def test_the_page_colours_boxes_and_closed_modules_anew_after_each_layout(driver
     seen = fills(driver, "#camera .op > .shape")
     assert sorted(seen) == sorted([SCALE[-1], SCALE[3], *[NONE] * (len(seen) - 2)]) and len(seen) > 4
     driver.find_element("id", "collapse-all").click()
-    closed = driver.find_elements("css selector", ".closed")
-    found = dict(zip([each.text.split()[1] for each in closed], fills(driver, ".closed > .shape")))
+    closed = driver.find_elements("css selector", "#camera .closed")
+    found = dict(zip([each.text.split()[1] for each in closed], fills(driver, "#camera .closed > .shape")))
     assert found["0"] == SCALE[-1] and found["3"] == SCALE[3] and found["1"] == NONE
     conv = next(each for each in closed if "Conv2d" in each.text)
     assert "2.59k multiply-adds (75%)" in conv.text

@@ -335,10 +335,10 @@ for _show in (
          if "forward" in own else [],
          Heat("time, forward + backward", "ms", ("forward", "backward"))),
     Show("grad", _grad, _grad_lines, GRADIENT, {
-        "nan": ("", lambda own, box: own.get("not finite")),
-        "exploding": (f"gradient over {FAR:g} times that of the last {LAST} parameters (root mean square)",
+        "nan": ("a gradient whose values are not all finite", lambda own, box: own.get("not finite")),
+        "exploding": (f"gradient over {FAR:g} times that of the {LAST} parameters nearest the end",
                       lambda own, box: own.get("exploding")),
-        "vanishing": (f"gradient under 1/{FAR:g} of that of the last {LAST} parameters, or exactly zero",
+        "vanishing": (f"gradient under 1/{FAR:g} of that of the {LAST} parameters nearest the end, or zero",
                       lambda own, box: (
                           own.get("vanishing") or box.kind == "op" and own.get("result squares") == 0)),
         "no-gradient": ("requires a gradient, and none came here", lambda own, box: own.get("missing"))}),

@@ -11,7 +11,7 @@ from typing import Any
 SCALE = (  # nine even steps of a straight line in CIELAB (D65), from (94, 1, 18) to (56, 46, 56)
     "#feeccb", "#fddbb5", "#fbc9a0", "#f9b88b", "#f5a776", "#f09661", "#eb844c", "#e47238", "#dd6022")
 NONE = "#ffffff"
-SPAN = 1e4  # the largest of some sizes over the size at the low end of their scale
+SPAN = 1e4  # the ends of a scale of sizes are at least so many times apart
 FEW = 3     # at most so many boxes are named as the hottest
 
 
@@ -67,7 +67,7 @@ class Heat:
         return self.parts(own)[0]
 
     def over(self, amounts: Iterable[float]) -> "Heat":
-        """The same with its ends, for a drawing whose boxes have these amounts."""
+        """The same with its ends, for a drawing whose boxes have these amounts, one or more."""
         return replace(self, most=max(amounts))
 
     def place(self, amount: float) -> float:
@@ -81,7 +81,7 @@ class Heat:
     @property
     def low(self) -> str:
         """What the pale end of the scale means."""
-        return "0"
+        return amount_text(self.least)
 
     @property
     def high(self) -> str:
@@ -105,7 +105,7 @@ class Heat:
 
 @dataclass(frozen=True)
 class Sizes(Heat):
-    """Here the root mean square of many values, on a logarithmic scale down to 1/SPAN of the largest.
+    """Here the root mean square of many values, on a logarithmic scale.
 
     `names` are pairs of figures: the sum of the squares, and the number of values. The first pair that a box
     has counts.
@@ -113,7 +113,7 @@ class Sizes(Heat):
     Example:
         >>> heat = Sizes("gradient", "", (("squares", "values"),)).over([1.0, 0.01])
         >>> heat.low, heat.high, heat.place(0.01)
-        ('0.0001 or less', '1', 0.5)
+        ('0.0001', '1', 0.5)
     """
 
     def parts(self, own: Mapping[str, float]) -> list[float]:
@@ -124,15 +124,11 @@ class Sizes(Heat):
         return next((math.sqrt(squares / values) for squares, values in zip(numbers, numbers) if values), 0.0)
 
     def over(self, amounts: Iterable[float]) -> "Heat":
-        most = max(amounts)
-        return replace(self, least=most / SPAN, most=most)
+        least, *_, most = sorted([*amounts, max(amounts) / SPAN])
+        return replace(self, least=least, most=most)
 
     def place(self, amount: float) -> float:
-        return max(0.0, 1 - math.log(self.most / amount) / math.log(SPAN))
-
-    @property
-    def low(self) -> str:
-        return f"{self.text(self.least)} or less"
+        return math.log(amount / self.least) / math.log(self.most / self.least)
 
     def summary(self, amounts: Mapping[str, float], names: Mapping[str, str]) -> str:
         """The largest and the smallest by name."""

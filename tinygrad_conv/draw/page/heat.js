@@ -19,10 +19,10 @@ function makeHeat(data, place) {
   const whole = heat.span ? 0 : sum(data.boxes);
   const number = (value) => {
     const [size, letter] = [[1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([least]) => value >= least) ?? [1, ""];
-    return `${Number((value / size).toPrecision(3))}${letter} ${heat.unit}`;
+    return `${Number((value / size).toPrecision(3))}${letter}`;
   };
-  const fill = (own, most) => {
-    const at = heat.span ? 1 - Math.log(most / own) / Math.log(heat.span) : own / most;
+  const fill = (own, least, most) => {
+    const at = heat.span ? Math.log(own / least) / Math.log(most / least) : own / most;
     return own ? heat.scale[Math.min(heat.scale.length - 1, Math.max(0, Math.floor(at * heat.scale.length)))] : "#ffffff";
   };
   const bar = svgElement("svg", { viewBox: `0 0 ${16 * heat.scale.length} 12`, "aria-hidden": true });
@@ -35,13 +35,15 @@ function makeHeat(data, place) {
     // Gives boxes and closed modules their `fill`.
     colour(nodes) {
       const closed = nodes.filter((node) => !(node.isFrame && node.open));
-      const most = closed.reduce((least, node) => Math.max(least, amount(node)), 0);
-      for (const node of closed) node.fill = fill(amount(node), most);
-      low.textContent = heat.span ? `${number(most / heat.span)} or less` : "0";
-      high.textContent = number(most);
+      const amounts = closed.map(amount).filter(Boolean);
+      const most = amounts.reduce((a, b) => Math.max(a, b), 0);
+      const least = heat.span ? amounts.reduce((a, b) => Math.min(a, b), most / heat.span) : 0;
+      for (const node of closed) node.fill = fill(amount(node), least, most);
+      low.textContent = number(least);
+      high.textContent = `${number(most)} ${heat.unit}`;
     },
     text(node) {
       const own = amount(node);
-      return own ? `${number(own)}${whole ? ` (${(100 * own / whole).toFixed(0)}%)` : ""}` : "";
+      return own ? `${number(own)} ${heat.unit}${whole ? ` (${(100 * own / whole).toFixed(0)}%)` : ""}` : "";
     } };
 }
