@@ -233,7 +233,7 @@ def test_module_called_twice_is_one_box():
 
 def test_gravest_mark_and_sums_survive_collapse():
     g = tg.graph(chain(1, inner=lambda y, i: tg.exp(tg.neg(y))))
-    boxes = [replace(b, mark={"neg": "hot", "exp": "nan"}.get(b.label, "")) for b in g.boxes]
+    boxes = [replace(b, mark={"neg": "vanishing", "exp": "nan"}.get(b.label, "")) for b in g.boxes]
     g = replace(g, boxes=tuple(boxes), figures={"op0": {"flops": 2.0}, "op1": {"flops": 3.0, "time": 1.0}})
     g = collapse(g, 0)
     assert g.boxes[-1].mark == "nan" and g.figures == {"module:0": {"flops": 5.0, "time": 1.0}}

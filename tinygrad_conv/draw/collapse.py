@@ -156,7 +156,9 @@ def collapse(graph: Graph, depth: int) -> Graph:
     paths = {box.id: _closed(box.scope, depth) for box in graph.boxes}
     inside = grouped((paths[box.id], box) for box in graph.boxes if paths[box.id])
     ids = {box.id: f"module:{'.'.join(path)}" for path, own in inside.items() for box in own}
-    crossing = [e for e in graph.edges if ids.get(e.source, e.source) != ids.get(e.target, e.target)]
+    again = {ids[own[0].id] for path, own in inside.items() if _times(graph, path) > 1}
+    crossing = [e for e in graph.edges if ids.get(e.source, e.source) != ids.get(e.target, e.target)
+                or e.back and ids.get(e.source) in again]
     leaves = {box.id for box in graph.boxes if box.kind in LEAVES and box.id in ids}
     outputs = {box.id for box in graph.boxes if box.kind == OUTPUT}
     level = {box.id: backwards(box.scope) for box in graph.boxes}

@@ -126,7 +126,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
             `create_graph=True` (each is drawn beside the call it belongs to); or one exception.
         show: numbers to write into the boxes: any of "parameters", "flops", "memory", "time",
             "grad", "nan", and what was registered (annotate.py); or the times of a profile,
-            `profile.time` of `tg.profile()`.
+            `profile.time` of `tg.profile()`. The first that says how much of something colours the boxes.
         depth: modules nested deeper than this become one box each: 0 closes every module, None none.
         unroll: whether equal modules, or stretches of calls, that follow one another are all drawn, instead of
             once, as "x8".

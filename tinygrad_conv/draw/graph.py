@@ -14,6 +14,7 @@ from ..tensor import Tensor
 from ..primitive import Freed, Node
 from ..state import Call, call_of
 from ..tape import Entry, revive
+from .heat import Heat
 from .style import argument_name, call_label, dtype_name, shape_text, tensor_text
 
 class Loop(str):
@@ -67,15 +68,6 @@ class Edge:
     dtype: str
     slot: int
     back: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Heat:
-    """What the colours of a drawing say: a quantity, and what is at the two ends of the scale."""
-
-    what: str
-    low: str
-    high: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -386,9 +386,10 @@ class _Paths:
         self.rules: dict[Path | str, list[tuple[int, int]]] = {}  # how deep which loop's frame is put in
         self.names: dict[int, str] = {}
         taken = {*work.graph.scopes}
-        for number, loop in enumerate(work.loops):
-            if loop.boxes[0] in work.stands:
-                continue
+        drawn = [(work.order[loop.boxes[0]], number) for number, loop in enumerate(work.loops)
+                 if loop.boxes[0] not in work.stands]
+        for _, number in sorted(drawn):
+            loop = work.loops[number]
             if not loop.synthetic:
                 self.times[loop.frame] = loop.times
                 continue

@@ -8,6 +8,7 @@ const svg = byId("drawing");
 const panel = makePanel(byId("panel"), data);
 let size = { width: 1, height: 1 }, view = { elements: new Map(), wires: [] }, chosen = null;
 
+const heat = makeHeat(data, byId("heat"));
 const camera = makeCamera(svg, byId("camera"), () => size);
 const search = makeSearch(tree, () => search.paint(view), jump);
 const replay = makeReplay(data, tree, (node) => {
@@ -20,10 +21,11 @@ const replay = makeReplay(data, tree, (node) => {
 });
 
 function redraw() {
-  for (const frame of tree.frames) sizeFrame(frame, tree.split);
+  for (const frame of tree.frames) sizeFrame(frame, tree.split, heat.text(frame));
   const made = layout(tree, data.edges);
   size = { width: made.width, height: made.height };
-  view = draw(tree, made.wires);
+  heat.colour([...tree.frames, ...tree.boxes].filter(isSeen));
+  view = draw(tree, made.wires, heat);
   if (chosen && !isSeen(chosen)) chosen = seen(chosen);
   search.paint(view);
   replay.paint(view);
@@ -108,10 +110,13 @@ svg.addEventListener("pointermove", (event) => {
   const name = (end) => (end.isFrame ? end.title : end.box.label);
   if (wire) {
     tell([...new Set(wire.edges.map(tensorText))].join("\n") + `\n${name(wire.source)} \u2192 ${name(wire.target)}`, event);
-  } else if (node && !node.isFrame) {
+  } else if (node?.isFrame) {
+    tell(node.open ? "" : [node.title, heat.text(node)].filter(Boolean).join("\n"), event);
+  } else if (node) {
     const values = node.box.values;
     tell(`${node.box.label}\n${tensorText(node.box)}` +
       (values?.min === undefined ? "" : `\n${numberText(values.min)} to ${numberText(values.max)}, mean ${numberText(values.mean)}`) +
+      (heat.text(node) && `\n${heat.text(node)}`) +
       (node.box.certificate ? `\n${node.box.certificate}` : ""), event);
   } else tell("", event);
 });

@@ -7,6 +7,7 @@ element, and the policy lets nothing run but the program.
 import base64
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
@@ -22,13 +23,14 @@ from ...tape import Entry
 from ..annotate import ends
 from ..collapse import frame_each_call
 from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, shown
+from ..heat import SCALE, SPAN, Sizes
 from ..measure import pulled
 from ..style import argument_name, printable
-from .arrays import affordable, is_picture, statistics, thumbnails
+from .arrays import affordable, is_picture, short, statistics, thumbnails
 
 HERE = Path(__file__).parent
 PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "view.js", "panel.js",
-           "replay.js", "search.js", "page.js")
+           "heat.js", "replay.js", "search.js", "page.js")
 
 
 def page(graph: Graph, title: str = "") -> str:
@@ -107,7 +109,8 @@ def _content(graph: Graph) -> dict[str, Any]:
                        if isinstance(t, Tensor) and is_picture(t.shape)])
     kernels = {box.shape for box in graph.boxes if box.kind == "parameter"}
     return {
-        "boxes": [_box(graph.sources.get(box.id), box, found, size, kernels) | {"of": number.get(box.of)}
+        "boxes": [{**_box(graph.sources.get(box.id), box, found, size, kernels), **_parts(graph, box),
+                   "of": number.get(box.of)}
                   for box in graph.boxes],
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
                    "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e),
@@ -116,6 +119,8 @@ def _content(graph: Graph) -> dict[str, Any]:
                     "notes": [*map(printable, s.notes)]}
                    for s in graph.scopes.values()],
         "legend": graph.legend, "about": about,
+        "heat": graph.heat and {"what": graph.heat.what, "unit": graph.heat.unit, "scale": SCALE,
+                                "span": SPAN if isinstance(graph.heat, Sizes) else None},
         "steps": [{**step, "box": number[step["box"]]} for step in narration(graph)]}
 
 
@@ -135,6 +140,12 @@ def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, i
     elif box.kind == "constant" and isinstance(source, Tensor) and not source.shape:
         content["label"] += f" = {source.item():g}"
     return content
+
+
+def _parts(graph: Graph, box: Box) -> dict[str, list[float]]:
+    """What the heat of a box, and of a closed module around it, follows from."""
+    parts = graph.heat.parts(graph.figures.get(box.id, {})) if graph.heat else []
+    return {"heat": [*map(short, parts)]} if any(parts) and all(map(math.isfinite, parts)) else {}
 
 
 def _described(t: Tensor | Freed, found: dict[int, np.ndarray], size: tuple[int, int],

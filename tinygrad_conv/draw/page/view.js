@@ -3,7 +3,7 @@
 
 const MARKS = {
   vanishing: "\u2193 vanishing", exploding: "\u2191 exploding", "no-gradient": "\u2205 no .grad",
-  nan: "! not finite", failed: "\u2715 failed", hot: "\u25CF most of it" };
+  nan: "! not finite", failed: "\u2715 failed" };
 const WORKS = new Set(["op", "module"]); // kinds of boxes that compute
 const LINE = 16, LONGEST = 60;
 
@@ -71,7 +71,7 @@ function sizeBox(node) {
 // Of a long name the middle is left out; the panel and the search have all of it.
 const shortened = (name) => (name.length > LONGEST ? `${name.slice(0, LONGEST / 2)}\u2026${name.slice(-LONGEST / 2)}` : name);
 
-function sizeFrame(frame, split) {
+function sizeFrame(frame, split, note) {
   const name = frameName(frame, split);
   const many = frame.times > 1 ? `  \u00D7${frame.times}` : "";
   frame.title = `${shortened(name)}${frame.kind ? " \u00B7 " + frame.kind : ""}${many}`;
@@ -86,7 +86,8 @@ function sizeFrame(frame, split) {
     ["small", `${ops} op${ops === 1 ? "" : "s"}` +
       (parameters ? `, ${parameters.toLocaleString("en")} parameters` : "")],
     ["small", `last: ${shapeText(last.box.shape)}`]];
-  const worst = ["failed", "nan", "exploding", "vanishing", "no-gradient", "hot"]
+  if (note) frame.lines.push(["small", note]);
+  const worst = ["failed", "nan", "exploding", "vanishing", "no-gradient"]
     .find((mark) => frame.boxes.some((node) => node.box.mark === mark));
   frame.mark = worst ?? "";
   if (worst) frame.lines.push(["badge", MARKS[worst]]);
@@ -133,6 +134,11 @@ function drawFrame(frame) {
   return group;
 }
 
+function paintHeat(made, fill) {
+  made.classList.add("heated");
+  made.style.setProperty("--heat", fill);
+}
+
 // Above the lines, so that it can be read where one enters the frame.
 const drawTitle = (frame) => svgElement(
   "text", { class: "title", x: frame.left + 9, y: frame.top + 16 }, "\u25BE " + frame.title);
@@ -152,6 +158,7 @@ function draw(tree, wires) {
       const open = child.isFrame && child.open;
       const made = open ? drawFrame(child) : child.isFrame ? drawClosed(child) : drawBox(child);
       made.dataset.key = child.key;
+      if (!open && child.fill) paintHeat(made, child.fill);
       elements.set(child, made);
       layers[open ? "frames" : "boxes"].push(made);
       if (open) { layers.titles.push(drawTitle(child)); visit(child); }
