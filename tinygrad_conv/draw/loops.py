@@ -6,7 +6,7 @@ those that stand for them, and leads `back` where it went from one repetition to
 """
 import itertools
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,9 +18,11 @@ from .graph import (
     BACKWARD, CALLS, LEAVES, Box, Edge, Graph, Loop, Path, Scope, backwards, common, frames, grouped, pass_on,
     sum_figures,
 )
+from .heat import amount_text
 from .style import call_label, value_text
 
 LONGEST = 200  # boxes and frames in a stretch
+MOST = 4  # repetitions with an alarm that are named
 SAME = "same weights each time"
 
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
@@ -41,7 +43,7 @@ class _Item:
     numbers: tuple[float, ...]
     entries: list[str]
     exits: list[tuple[int, str]]
-    span: tuple[int, int]  # on the tape, its first call and its last
+    start: int  # its first call, on the tape
     index: int = 0
 
 
@@ -70,7 +72,7 @@ def roll(graph: Graph) -> Graph:
     from each repetition to the next. What leads into a box is the same in each repetition, or the same place
     of the one before, or a call of the same look; what leads on goes to the next repetition, or to the same boxes
     from each, and from the last one anywhere. Two stretches of which the second does not take up the first
-    are a pair, no loop; three are one. Values of the forward may go to any call of a backward; a backward
+    are a pair, no loop, and so are two calls that stand in no frame; three are one. Values of the forward may go to any call of a backward; a backward
     rolls where the forward did. Short stretches roll before long ones, outer frames before inner ones.
 
     One frame that repeats says how often; a stretch of several boxes has a frame of its own, whose name is a
@@ -98,6 +100,7 @@ class _Rolling:
         self.graph = graph
         self.boxes = {box.id: box for box in graph.boxes}
         self.order = {box: i for i, box in enumerate(self.boxes)}
+        self.last = {**self.order}  # by box the last one for which it stands
         self.levels = {box.id: backwards(box.scope) for box in graph.boxes}
         edges = [e for e in graph.edges if not e.back]
         self.into = {box: [] for box in self.boxes} | grouped((e.target, e) for e in edges)
@@ -144,11 +147,12 @@ class _Rolling:
     def inside(self, box: str, frame: Hashable) -> bool:
         return isinstance(frame, tuple) and self.boxes[box].scope[:len(frame)] == frame
 
-    def place(self, leaf: str) -> Hashable:
-        """What a leaf looks like, and what it is used for first."""
-        user = self.onto[leaf][0]
-        slots = [e.slot for e in self.into[user] if e.source == leaf]
-        return self.faces[leaf], self.faces[user], slots[0]
+    def place(self, end: str) -> Hashable:
+        """What a leaf or an output looks like, and the call that it stands at."""
+        if self.boxes[end].kind not in LEAVES:
+            return self.faces[end], self.faces[self.into[end][0].source]
+        user = self.onto[end][0]
+        return self.faces[end], self.faces[user], next(e.slot for e in self.into[user] if e.source == end)
 
     def frame(self, path: Path, own: list[str], level: int) -> list[_Item]:
         items = self.lists.get(path) or self.items(path, own)
@@ -184,12 +188,13 @@ class _Rolling:
                 users = {where.get(end) for end in ends if self.levels[end] == self.levels[box]}
                 if len(users) == 1 and None not in users:
                     where[box] = users.pop()
-        for starts in grouped((self.place(box), box) for box in where if self.boxes[box].kind in LEAVES).values():
-            if len(starts) == 1 and not self.inside(starts[0], where[starts[0]]):
-                del where[starts[0]]  # such as the first state: what a loop takes in once
+        ends = grouped((self.place(box), box) for box in where if self.boxes[box].kind not in CALLS)
+        for box, *others in ends.values():
+            if not others and not self.inside(box, where[box]):
+                del where[box]  # such as the first state: what a loop takes in once, or gives once
         parts = grouped((where[box], box) for box in own if box in where)
         items = [self.item(key if isinstance(key, tuple) else (), boxes, len(path)) for key, boxes in parts.items()]
-        return sorted(items, key=lambda item: item.span)
+        return sorted(items, key=lambda item: item.start)
 
     def item(self, path: Path, boxes: list[str], depth: int) -> _Item:
         places = {box: i for i, box in enumerate(boxes)}
@@ -208,8 +213,8 @@ class _Rolling:
         name = re.sub(r"\d+", "#", re.sub(r"#\d+$", "", path[-1])) if path else ""
         numbers = [number for box in boxes for number in self.labels[box][1]]
         look = self.look((name, tuple(face), tuple(scopes)))
-        calls = [self.order[box] for box in boxes if self.boxes[box].kind in CALLS]
-        return _Item(boxes, [path] if path else [], look, tuple(numbers), entries, exits, (calls[0], calls[-1]))
+        start = next(self.order[box] for box in boxes if self.boxes[box].kind in CALLS)
+        return _Item(boxes, [path] if path else [], look, tuple(numbers), entries, exits, start)
 
     # ----- runs: where stretches are equal -----
 
@@ -222,9 +227,11 @@ class _Rolling:
         for begin, end in changes[changes[:, 1] - changes[:, 0] >= stretch].tolist():
             while begin + 2 * stretch <= end + stretch:
                 times, link = self.times(items, begin, stretch, (end + stretch - begin) // stretch)
-                if times > 1:
-                    found.append((begin, times, link))
-                begin += stretch * times if times > 1 else 1
+                if times < 2 or times < self.times(items, begin + stretch, stretch, (end - begin) // stretch)[0]:
+                    begin += 1  # no run, or one whose first is the end of another kind
+                    continue
+                found.append((begin, times, link))
+                begin += stretch * times
         return found
 
     def times(self, items: list[_Item], begin: int, stretch: int, most: int) -> tuple[int, Any]:
@@ -242,7 +249,8 @@ class _Rolling:
             times -= 1
         joined = link is not None and any(way == "back" for way, *_ in link)
         members = items[begin:begin + stretch * times]
-        return (times, link) if times > (1 if joined else 2) and self.compact(members) else (1, None)
+        worth = 2 if joined and (stretch > 1 or members[0].frames) else 3
+        return (times, link) if times >= worth and self.compact(members, stretch) else (1, None)
 
     def link(self, items: list[_Item], begin: int, stretch: int, times: int) -> tuple[Any, ...] | None:
         """How a stretch follows on the one before, entry by entry; None if it is no repetition of it."""
@@ -293,17 +301,17 @@ class _Rolling:
                     found.add((number, place, target))
         return frozenset(found)
 
-    def compact(self, members: list[_Item]) -> bool:
-        """Whether nothing outside comes between a run's first call and its last: lines would run in circles."""
-        first, last = min(item.span[0] for item in members), max(item.span[1] for item in members)
+    def compact(self, members: list[_Item], stretch: int) -> bool:
+        """Whether what a box gives to others comes after all its repetitions: else lines would run in circles."""
         inside = range(members[0].index, members[-1].index + 1)
-
-        def outside(box: str) -> bool:
-            home = self.home.get(self.find(box))
-            return home is None or home[0].index not in inside
-        return all(self.order[box] < first for item in members for box in item.entries
-                   if self.boxes[box].kind in CALLS and outside(box)) and all(
-            self.order[box] > last for item in members for _, box in item.exits if outside(box))
+        for items in (members[i::stretch] for i in range(stretch)):  # the same item of each repetition
+            last = [max(orders) for orders in zip(*[[self.last[box] for box in item.boxes] for item in items])]
+            for item in items:
+                for place, target in item.exits:
+                    home = self.home.get(self.find(target))
+                    if self.order[target] < last[place] and not (home and home[0].index in inside):
+                        return False
+        return True
 
     # ----- rolling: one stretch stands for all -----
 
@@ -319,6 +327,7 @@ class _Rolling:
         for time, items in enumerate(repetitions):
             for box, drawn in zip([box for item in items for box in item.boxes], boxes):
                 self.hops.setdefault(box, []).append((number, time, drawn))
+                self.last[drawn] = max(self.last[drawn], self.last[box])
                 if box != drawn:
                     self.stands[box] = drawn
             self.moved |= {frame: drawn for frame, drawn in zip(
@@ -329,9 +338,8 @@ class _Rolling:
         exits = [(places[self.find(item.boxes[place])], target) for item in members for place, target in item.exits
                  if self.find(target) not in places]
         look = self.look(("loop", times, link, tuple([item.look for item in repetitions[0]])))
-        spans = [item.span for item in members]
         return _Item(boxes, kept_frames, look, tuple([n for item in members for n in item.numbers]), entries,
-                     exits, (min(spans)[0], max(last for _, last in spans)))
+                     exits, members[0].start)
 
     def loop(self, times: int, boxes: list[str], inner: list[Path], stretch: int) -> _Loop:
         loose = [box for box in boxes if not any(self.inside(box, frame) for frame in inner)]
@@ -439,12 +447,12 @@ def _drawn(work: _Rolling) -> Graph:
     scopes |= {frame: Scope(frame) for box in boxes for frame in frames(box.scope) if frame not in scopes}
     scopes = {path: replace(scope, times=paths.times[path]) if isinstance(path[-1], Loop) else scope
               for path, scope in scopes.items()}
-    edges, order = _edges(work), dict(work.order)
-    first = {box: order[loop.boxes[0]] for loop in work.loops for box in loop.boxes}
-    apart = {box.id for box in boxes if box.kind in LEAVES and not any(isinstance(p, Loop) for p in box.scope)}
-    for edge in edges:
-        if edge.source in apart and edge.target in first:  # not between a loop's boxes
-            order[edge.source] = min(order[edge.source], first[edge.target] - 0.5)
+    edges, order = _edges(work), dict(work.last)
+    begin = {box: min(order[each] for each in loop.boxes) for loop in work.loops for box in loop.boxes}
+    outside = {box.id for box in boxes if not any(isinstance(name, Loop) for name in box.scope)}
+    before = grouped((e.source, begin.get(e.target, order[e.target]) if e.source in outside else order[e.target])
+                     for e in edges if work.boxes[e.source].kind in LEAVES)
+    order |= {leaf: min(users) - 0.5 for leaf, users in before.items()}  # not between a loop's boxes
     boxes.sort(key=lambda box: order[box.id])
     edges.sort(key=lambda edge: (order[edge.target], edge.slot))
     counts = {box: len(own) for box, own in members.items() if len(own) > 1}
@@ -495,13 +503,39 @@ def _edges(work: _Rolling) -> list[Edge]:
     return edges
 
 
+def spread(amounts: Sequence[float], unit: str) -> list[str]:
+    """A line on amounts that differ between repetitions.
+
+    Example:
+        >>> spread([1.0, 2.0, 6.0], "ms"), spread([2.0, 2.0], "ms")
+        (['each: mean 3, 1 to 6 ms'], [])
+    """
+    if min(amounts, default=0) == max(amounts, default=0):
+        return []
+    mean, least, most = map(amount_text, (sum(amounts) / len(amounts), min(amounts), max(amounts)))
+    return [f"each: mean {mean}, {least} to {most} {unit}"]
+
+
+def which(times: Sequence[bool]) -> str:
+    """Which repetitions something is said of; "" for all.
+
+    Example:
+        >>> which([False, True, False, True]), which([True, True])
+        ('repetitions 2, 4 of 4', '')
+    """
+    found = [str(i) for i, said in enumerate(times, 1) if said]
+    shown = ", ".join(found[:MOST]) + f" and {len(found) - MOST} more" * (len(found) > MOST)
+    return f"repetition{'s' * (len(found) > 1)} {shown} of {len(times)}" if 0 < len(found) < len(times) else ""
+
+
 def _when(work: _Rolling, box: str) -> dict[int, int]:
     """By loop, in which of its repetitions a box is."""
     found: dict[int, int] = {}
     while True:
         here = box
-        for loop, time, box in work.hops.get(here, []):
+        for loop, time, drawn in work.hops.get(here, []):
             found.setdefault(loop, time)
+            box = drawn
         if box == here:
             return found
 
