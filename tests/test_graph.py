@@ -190,7 +190,7 @@ def test_numbers_are_the_same_after_backward():
 
 
 def test_unknown_leaves_are_refused():
-    with pytest.raises(ValueError, match="hide must be one of 'parameter', 'input', 'constant', 'seed', got 'weights'"):
+    with pytest.raises(ValueError, match="hide must be one of 'parameter', 'input', 'constant', 'seed', 'output', got 'weights'"):
         without(tg.graph(tg.exp(leaf(1))), ["weights"])
 
 
@@ -568,7 +568,8 @@ class Tied(nn.Module):
 @pytest.mark.parametrize("show", [(), "parameters"])
 def test_a_weight_of_two_modules_counts_in_each_and_once_in_all(show):
     drawing = nn.draw(Tied(), tg.ones(2, 4), depth=0, show=show)
-    assert notes(drawing) == dict.fromkeys(["encoder  Linear", "decoder  Linear"], ("20 parameters, 16 of them shared",))
+    count = "20 parameters, 16 of them shared"
+    assert notes(drawing) == {"encoder  Linear": (count,), "decoder  Linear": ("same weight as encoder", count)}
     assert not show or ("", "in all: 24 parameters") in drawing.graph.legend
 
 

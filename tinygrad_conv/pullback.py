@@ -179,8 +179,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 if x.memory.changed > called_at:
                     check_usable(node)
             if recording:
-                of = call_of("backward", called_at, None, "")  # knows whose derivatives these are
-                enter(State(True, (of, *node.calls), before, True))
+                enter(State(True, (call_of("backward", called_at, None, ""), *node.calls), before, True))
             vjps = node.primitive.vjps_for(len(inputs))
             for i, x in enumerate(inputs):
                 vjp = vjps[i]

@@ -20,7 +20,7 @@ MOST = 4  # results of a module whose shapes are written out
 
 
 def without(graph: Graph, kinds: Iterable[str]) -> Graph:
-    """The graph without leaves of some kinds, or outputs; a constant that is a number is written into its call.
+    """The graph without boxes of some kinds; a constant that is a number is written into its call.
 
     The figures of a leaf go to the first call that uses it: the bytes of a mask to its dropout.
 
@@ -226,7 +226,8 @@ def _module(graph: Graph, path: Path, own: list[Box], last: str | None, used: se
         notes.append(f"-> {', '.join(shapes)}" + f" and {len(ends) - MOST} more" * (len(ends) > MOST))
     notes += [note for box in own if box.mark == "failed" for note in box.notes]
     label = title(replace(graph.scopes[path], notes=()))
-    return Box(f"module:{'.'.join(path)}", "module", label, out.shape, out.dtype, path[:-1], tuple(notes),
+    shape, dtype = (out.shape, out.dtype) if last or not gradients else ((), "")  # no other result
+    return Box(f"module:{'.'.join(path)}", "module", label, shape, dtype, path[:-1], tuple(notes),
                gravest({box.mark for box in own}))
 
 
@@ -236,7 +237,7 @@ def _is_again(scope: Scope, own: list[Box]) -> bool:
 
 
 def _shares(graph: Graph, path: Path, own: list[Box]) -> Iterator[str]:
-    """What a closed module says of parameters that were used before: its own notes, or those of frames inside."""
+    """What a closed module says of parameters used before: its own notes, or those of frames inside."""
     inner = dict.fromkeys(frame for box in own for frame in frames(box.scope)[len(path) - 1:])
     for frame in [path] if graph.scopes[path].notes else inner:
         for note in graph.scopes[frame].notes:

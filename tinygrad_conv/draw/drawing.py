@@ -42,8 +42,9 @@ class Drawing:
         >>> import tinygrad_conv as tg
         >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
         >>> tg.draw(x * x)
-        leaf0  x    -> 2  (parameter)
-        op0    mul  -> 2  <- leaf0, leaf0
+        leaf0    x       -> 2  (parameter)
+        op0      mul     -> 2  <- leaf0, leaf0
+        output0  output  -> 2  (output)
     """
 
     def __init__(self, graph: Graph, whole: Graph) -> None:
@@ -166,7 +167,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
 
 
 def _variables() -> dict[int, str]:
-    """The names of the user's variables by the `id` of the tensor they hold, or the block its module enters."""
+    """The names of the user's variables by the `id` of their tensor, or the block their module enters."""
     frame = sys._getframe(2)
     while frame.f_back and frame.f_code.co_filename.startswith(OURS):
         frame = frame.f_back

@@ -6,7 +6,7 @@ same graph, before and after `backward()`. Scopes are paths of names without dot
 apart by identity, whatever they are called. Renderers and annotations are other files.
 """
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -84,11 +84,11 @@ class Scope:
 class Graph:
     """A drawing: boxes in the order of the tape, edges by target and slot, scopes by path.
 
-    In a rolled one `counts` are, by id, how many boxes of the tape a box stands for, and `each` its figures
-    in each repetition of the loop; loops.py.
+    `sources` maps a box's id to what it shows: the tape's Entry, the leaf or the output. `figures` are
+    numbers about boxes by id and name, all of which can be added up (annotate.py).
 
-    `sources` maps a box's id to what it shows: the tape's Entry, the leaf or the output. `figures` are numbers
-    about boxes by id and name, all of which can be added up (annotate.py).
+    In a rolled graph `counts` are, by id, how many boxes of the tape a box stands for, and `each` its figures
+    in each repetition of the loop (loops.py).
     """
 
     boxes: tuple[Box, ...]
@@ -282,15 +282,21 @@ def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use], seed: bool) -> Box:
     return Box(box, kind, label, t.shape, dtype_name(t.dtype), scope, notes)
 
 
-def _is_seed(t: Tensor | Freed, uses: list[Use]) -> bool:
+def _number_of(node: Node) -> int:
+    """The number of the call whose derivatives a call of a backward computes; 0 for others."""
+    return getattr(node.calls[0], "number", 0) if backwards(node.calls) else 0
+
+
+def _is_seed(t: Tensor | Freed, uses: list[Use], fed: Container[int]) -> bool:
     """Whether a backward starts with a leaf: one named so, or else an array that its first calls alone use.
 
-    Of the calls before those nothing is recorded, unless the seed required a gradient.
+    Of the calls before those nothing is recorded, unless the seed required a gradient. `fed` are the numbers
+    of the calls to whose derivatives something recorded leads.
     """
     if t.name or t.requires_grad or not t.shape or t.dtype.kind != "f":
         return t.name == SEED and all([backwards(scope) for *_, scope in uses])
-    return all([slot == 0 and backwards(scope) == 1 and not any(
-        [x.node is not None and backwards(x.node.calls) for x in node.inputs]) for node, slot, scope in uses])
+    return uses[0][1] == 0 and all([backwards(scope) == 1 and _number_of(node) not in fed
+                                    for node, _, scope in uses])
 
 
 def _call_box(box: str, entry: Entry, scope: Path, explained: bool, of: str) -> Box:
@@ -355,7 +361,9 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None,
                 uses.setdefault(source, []).append((node, slot, scope))
             edges.append(Edge(source, call, t.shape, dtype_name(t.dtype), slot))
         sources[call] = entry
-    seeds = [box for box, own in uses.items() if _is_seed(sources[box], own)]
+    fed = {_number_of(node) for node in ids if isinstance(node, Node) and backwards(node.calls) and any(
+        [x.node is not None and _number_of(x.node) not in (0, _number_of(node)) for x in node.inputs])}
+    seeds = [box for box, own in uses.items() if _is_seed(sources[box], own, fed)]
     loss = next((t for t in outputs if t.node is not None and not backwards(t.node.calls)), None)
     if loss is not None:  # its backward starts there
         edges += [Edge(ids[loss.node], seed, loss.shape, dtype_name(loss.dtype), 0) for seed in seeds]
@@ -364,10 +372,9 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None,
     scope_of = {ids[entry.node]: path for entry, path in zip(entries, drawn)}
     explained = any(map(backwards, dict.fromkeys(drawn)))
     numbered = {entry.node.order: ids[entry.node] for entry in entries}
-    of = {ids[entry.node]: numbered.get(entry.node.calls[0].number, "") for entry in entries
-          if isinstance(next(iter(entry.node.calls), ""), Call) and backwards(entry.node.calls)}
+    of = {ids[entry.node]: numbered.get(_number_of(entry.node), "") for entry in entries}
     boxes = [_leaf_box(box, source, uses[box], box in seeds) if box in uses else
-             _call_box(box, source, scope_of[box], explained, of.get(box, "")) for box, source in sources.items()]
+             _call_box(box, source, scope_of[box], explained, of[box]) for box, source in sources.items()]
     names = {**(kinds or {}), "": ""}  # a backward as a whole is no module
     scopes = {path: Scope(path, names.get(".".join(module_path(path)), kind_of(path)))
               for path in dict.fromkeys(frame for path in dict.fromkeys(drawn) for frame in frames(path))}
@@ -418,7 +425,7 @@ def with_outputs(graph: Graph, outputs: Iterable[Tensor], names: Mapping[int, st
 
 
 def _output_box(graph: Graph, box: str, t: Tensor, name: str, leaf: Box | None) -> Box:
-    """An output outside all modules; the gradient of a leaf as near to its module's backward as there is one."""
+    """An output, outside all modules; the gradient of a leaf, in its module's backward if that is drawn."""
     level = (BACKWARD,) * (backwards(t.node.calls) if t.node else 1)
     if leaf is None:
         return Box(box, OUTPUT, name, t.shape, dtype_name(t.dtype), level)
