@@ -161,7 +161,7 @@ def test_sizes_of_gradients_are_on_a_logarithmic_scale_of_four_decades_or_more(s
     assert found == {f"w{i}": pytest.approx(1 + math.log10(size) / decades, abs=1e-9)
                      for i, size in enumerate([1.0, 0.1, 0.01, small])}
     assert SPAN == 1e4 and (g.heat.low, g.heat.high) == (f"{10.0 ** -decades:.3g}", "1 rms")
-    assert "rms: root mean square" in g.heat.what and f"smallest: w3 {small:.3g} rms" in g.legend[-1][1]
+    assert "(rms: root mean square of all values)" in g.legend[-1][1] and f"smallest: w3 {small:.3g} rms" in g.legend[-1][1]
     assert next(box for box in g.boxes if box.label == "w3").mark == ("vanishing" if decades == 8 else "")
 
 
