@@ -161,7 +161,7 @@ def test_sizes_of_gradients_are_on_a_logarithmic_scale_of_four_decades_or_more(s
     assert found == {f"w{i}": pytest.approx(1 + math.log10(size) / decades, abs=1e-9)
                      for i, size in enumerate([1.0, 0.1, 0.01, small])}
     assert SPAN == 1e4 and (g.heat.low, g.heat.high) == (f"{10.0 ** -decades:.3g}", "1 rms")
-    assert "rms: root mean square" in g.heat.what and f"smallest: w3 {small:.3g} rms" in g.legend[-1][1]
+    assert "(rms: root mean square of all values)" in g.legend[-1][1] and f"smallest: w3 {small:.3g} rms" in g.legend[-1][1]
     assert next(box for box in g.boxes if box.label == "w3").mark == ("vanishing" if decades == 8 else "")
 
 
@@ -269,18 +269,19 @@ def test_the_page_colours_boxes_and_closed_modules_anew_after_each_layout(driver
     driver.get(file.as_uri())
     legend = driver.find_element("css selector", "#heat")
     driver.find_element("id", "expand-all").click()
-    assert legend.text.split("\n")[-2:] == ["2.59k multiply-adds", "white: none"] and "work:" in legend.text
+    assert legend.text.split("\n")[-2:] == ["2.59k multiply-adds", "no colour: none"] and "work:" in legend.text
     assert fills(driver, "#heat rect") == [*SCALE]
     seen = fills(driver, "#camera .op > .shape")
     assert sorted(seen) == sorted([SCALE[-1], SCALE[3], *[NONE] * (len(seen) - 2)]) and len(seen) > 4
+    conv = next(each for each in driver.find_elements("css selector", "#camera .op") if "conv2d" in each.text)
+    ActionChains(driver).move_to_element(conv).perform()
+    assert "2.59k multiply-adds (75%)" in driver.find_element("id", "tip").text
     driver.find_element("id", "collapse-all").click()
     closed = driver.find_elements("css selector", "#camera .closed")
     found = dict(zip([each.text.split()[1] for each in closed], fills(driver, "#camera .closed > .shape")))
     assert found["0"] == SCALE[-1] and found["3"] == SCALE[3] and found["1"] == NONE
     conv = next(each for each in closed if "Conv2d" in each.text)
     assert "2.59k multiply-adds (75%)" in conv.text
-    ActionChains(driver).move_to_element(conv).perform()
-    assert "2.59k multiply-adds (75%)" in driver.find_element("id", "tip").text
 
 
 def test_without_a_heat_nothing_of_the_kinds_colours_changes():

@@ -322,7 +322,7 @@ def _nan(graph: Graph, legend: Legend) -> Figures:
 
 # ----- the words of `show=` -----
 
-GRADIENT = Sizes("gradient of the loss (rms: root mean square of its values)", "rms", (
+GRADIENT = Sizes("gradient of the loss", "rms", (
     ("squares", "values"), ("result squares", "result values")))
 
 for _show in (

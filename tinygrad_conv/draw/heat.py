@@ -134,4 +134,4 @@ class Sizes(Heat):
         """The largest and the smallest by name."""
         order = sorted(amounts, key=amounts.__getitem__)
         largest, smallest = (f"{names[box]} {self.text(amounts[box])}" for box in (order[-1], order[0]))
-        return f"largest: {largest}; smallest: {smallest}"
+        return f"largest: {largest}; smallest: {smallest} (rms: root mean square of all values)"

@@ -86,8 +86,9 @@ function stretch(frame, rows, own) {
         const here = a === start && link.from?.isFrame ? leaving(link.from, net) : 0;
         const there = b === end && link.to?.isFrame ? arriving(link.to, link) : 0;
         const weight = LEAVES.has(net.box?.kind) ? 0.01 : link.wire.edges[0].slot ? 1 : FIRST;
-        a.down.push({ node: b, here, there, weight });
-        b.up.push({ node: a, here: there, there: here, weight });
+        link.last = [{ node: b, here, there, weight }, { node: a, here: there, there: here, weight }];
+        a.down.push(link.last[0]);
+        b.up.push(link.last[1]);
       }
     }
     for (const lane of lanes.values()) {
@@ -108,7 +109,10 @@ function dock(own) {
   const from = (link) => link.path?.at(-2).place ?? Infinity;
   for (const links of arrivals.values()) {
     links.sort((a, b) => from(a) - from(b) || a.wire.place - b.wire.place);
-    links.forEach((link, i) => { link.wire.place = i; });
+    links.forEach((link, i) => {
+      link.wire.place = i;
+      if (link.last) link.last[0].there = link.last[1].here = arriving(link.to, link);
+    });
   }
 }
 
@@ -157,13 +161,13 @@ function route(frame, link, flip) {
   const points = [];
   const [start, end] = link.path ? [link.path[0], link.path.at(-1)] : [link.from.slot, link.to.slot];
   const add = (x, y) => points.push([x, y]);
-  const lower = { top: -HEAD, bottom: frame.inside + PAD };
+  const [above, below] = flip ? [PAD, HEAD] : [HEAD, PAD];
   if (link.from) {
     const x = start.x + leaving(link.from, link.net);
     add(x, start.bottom);
     if (!link.back) add(x, frame.bands[start.row].bottom);
   } else {
-    add(start.x, lower.top);
+    add(start.x, -above);
     add(start.x, frame.bands[0].bottom);
   }
   for (const lane of link.back ? [] : link.path.slice(1, -1)) {
@@ -176,7 +180,7 @@ function route(frame, link, flip) {
     add(x, end.top);
   } else {
     add(end.x, frame.bands[end.row].top);
-    add(end.x, lower.bottom);
+    add(end.x, frame.inside + below);
   }
   return points.map(([x, y]) => [x, HEAD + (flip ? frame.inside - y : y)]);
 }

@@ -23,22 +23,23 @@ function makeHeat(data, place) {
   };
   const fill = (own, least, most) => {
     const at = heat.span ? Math.log(own / least) / Math.log(most / least) : own / most;
-    return own ? heat.scale[Math.min(heat.scale.length - 1, Math.max(0, Math.floor(at * heat.scale.length)))] : "#ffffff";
+    return heat.scale[Math.min(heat.scale.length - 1, Math.max(0, Math.floor(at * heat.scale.length)))];
   };
   const bar = svgElement("svg", { viewBox: `0 0 ${16 * heat.scale.length} 12`, "aria-hidden": true });
   heat.scale.forEach((fill, i) => bar.append(svgElement("rect", { fill, x: 16 * i, width: 16, height: 12 })));
   const low = element("span"), high = element("span");
-  place.replaceChildren(element("span", `${heat.what}:`), low, bar, high, element("span", "white: none", "soft"));
+  place.replaceChildren(element("span", `${heat.what}:`), low, bar, high, element("span", "no colour: none", "soft"));
   place.hidden = false;
+  document.documentElement.classList.add("heat");
 
   return {
     // Gives boxes and closed modules their `fill`.
     colour(nodes) {
-      const closed = nodes.filter((node) => !(node.isFrame && node.open));
-      const amounts = closed.map(amount).filter(Boolean);
+      const closed = (node) => !(node.isFrame && node.open);
+      const amounts = nodes.filter(closed).map(amount).filter(Boolean);
       const most = amounts.reduce((a, b) => Math.max(a, b), 0);
       const least = heat.span ? amounts.reduce((a, b) => Math.min(a, b), most / heat.span) : 0;
-      for (const node of closed) node.fill = fill(amount(node), least, most);
+      for (const node of nodes) node.fill = closed(node) && amount(node) ? fill(amount(node), least, most) : undefined;
       low.textContent = number(least);
       high.textContent = `${number(most)} ${heat.unit}`;
     },

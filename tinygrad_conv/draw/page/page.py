@@ -25,12 +25,12 @@ from ..collapse import frame_each_call
 from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, shown
 from ..heat import SCALE, SPAN, Sizes
 from ..measure import pulled
-from ..style import argument_name, printable
+from ..style import argument_name, printable, shape_text
 from .arrays import affordable, is_picture, short, statistics, thumbnails
 
 HERE = Path(__file__).parent
-PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "view.js", "panel.js",
-           "heat.js", "replay.js", "search.js", "page.js")
+PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "sizes.js", "far.js", "view.js",
+           "minimap.js", "panel.js", "heat.js", "replay.js", "search.js", "page.js")
 
 
 def page(graph: Graph, title: str = "") -> str:
@@ -170,16 +170,6 @@ def _where(where: tuple[str, int]) -> str:
 
 # ----- the replay: what happens op by op, in sentences -----
 
-def spoken_shape(shape: Sequence[int]) -> str:
-    """A shape as it is read: "(8, 16, 26, 26)", "(4)", "one number".
-
-    Example:
-        >>> spoken_shape((8, 16)), spoken_shape((4,)), spoken_shape(())
-        ('(8, 16)', '(4)', 'one number')
-    """
-    return f"({', '.join(map(str, shape))})" if shape else "one number"
-
-
 def narration(graph: Graph) -> list[dict[str, str]]:
     """The steps of a replay: ops in the order of the tape, then their derivatives, last op first.
 
@@ -192,10 +182,10 @@ def narration(graph: Graph) -> list[dict[str, str]]:
         >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
         >>> for step in narration(tg.graph((x * 3.0).sum())):
         ...     print(step["text"])
-        forward 1: mul: x (2) and y one number give (2)
-        forward 2: sum axis 0: x (2) gives one number
-        backward 1: sum axis 0: g one number gives dx (2), copied along the axes that were summed
-        backward 2: mul: g (2) gives dx (2)
+        forward 1: mul: x 2 and y scalar give 2
+        forward 2: sum axis 0: x 2 gives scalar
+        backward 1: sum axis 0: g scalar gives dx 2, copied along the axes that were summed
+        backward 2: mul: g 2 gives dx 2
     """
     into = {box.id: [] for box in graph.boxes} | grouped((edge.target, edge) for edge in graph.edges)
     uses = Counter(edge.source for edge in graph.edges)
@@ -227,28 +217,28 @@ def _node(graph: Graph, box: str) -> Node | None:
 
 
 def _forward(graph: Graph, box: Box, edges: Sequence[Edge]) -> str:
-    parts = [f"{argument(graph, e)} {spoken_shape(e.shape)}".strip() for e in edges]
+    parts = [f"{argument(graph, e)} {shape_text(e.shape)}".strip() for e in edges]
     joined = " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
     if box.mark == "failed":
         return f"{box.label}: fails with {joined or 'its arguments'}"
     gives = "" if not parts else " gives " if len(parts) == 1 else " give "
     node = _node(graph, box.id)
     how = node.primitive.notes.get("ans", "") if node and backwards(box.scope) else ""
-    return f"{box.label}: {joined}{gives}{spoken_shape(box.shape)}" + f", {how}" * bool(how)
+    return f"{box.label}: {joined}{gives}{shape_text(box.shape)}" + f", {how}" * bool(how)
 
 
 def _backward(graph: Graph, box: Box, edges: Sequence[Edge], uses: int) -> str:
-    start = f"{box.label}: g {spoken_shape(box.shape)}" + f", summed over {uses} uses," * (uses > 1)
+    start = f"{box.label}: g {shape_text(box.shape)}" + f", summed over {uses} uses," * (uses > 1)
     parts = [_part(graph, box, e) for e in edges if wants_gradient(graph, e)]
     return f"{start} gives {'; '.join(parts)}" if parts else f"{start} goes no further"
 
 
 def _part(graph: Graph, box: Box, edge: Edge) -> str:
-    """ "dw (16, 6, 3, 3), summed over n, oh, ow"."""
+    """ "dw 16x6x3x3, summed over n, oh, ow"."""
     node, name = _node(graph, edge.target), argument(graph, edge)
     note = node.primitive.notes.get(name, "") if node else ""
     if not note and node and node.primitive.broadcasts and edge.shape != box.shape:
         lead = len(box.shape) - len(edge.shape)
         axes = [a for a, n in enumerate(box.shape) if a < lead or edge.shape[a - lead] != n]
         note = f"summed over {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
-    return ", ".join(filter(None, [f"d{name} {spoken_shape(edge.shape)}", note]))
+    return ", ".join(filter(None, [f"d{name} {shape_text(edge.shape)}", note]))

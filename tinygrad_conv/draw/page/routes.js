@@ -60,7 +60,8 @@ function linkWires(tree, wires) {
   return links;
 }
 
-// Everything's absolute place: {width, height, wires}; nodes get `left` and `top`.
+// Everything's absolute place: {width, height, nodes, wires}; nodes get `left` and `top`, wires `points`
+// and the rectangle around them. `nodes` are what is seen, frames before what is in them.
 function layout(tree, edges) {
   for (const box of tree.boxes) delete box.places;
   for (const frame of tree.frames) delete frame.places;
@@ -68,10 +69,39 @@ function layout(tree, edges) {
   const links = linkWires(tree, wires);
   if (tree.split) sideBySide(tree.root, links);
   else layoutFrame(tree.root, links, false);
-  settle(tree.root, 0, 0);
-  const standing = [...tree.boxes, ...tree.frames].filter((node) => isSeen(node) && !(node.isFrame && node.open));
-  for (const wire of wires) wire.d = wire.across ? acrossCurve(wire, standing) : curve(wirePoints(wire));
-  return { width: tree.root.width, height: tree.root.height, wires };
+  const nodes = [];
+  settle(tree.root, 0, 0, nodes);
+  const standing = byHeight(nodes.filter((node) => !(node.isFrame && node.open)));
+  for (const wire of wires) {
+    if (wire.across) crossOver(wire, standing);
+    else wire.points = wirePoints(wire);
+    bound(wire);
+  }
+  return { width: tree.root.width, height: tree.root.height, nodes, wires };
+}
+
+function bound(wire) {
+  let left = Infinity, top = Infinity, right = -Infinity, bottom = -Infinity;
+  for (const [x, y] of wire.points) {
+    left = Math.min(left, x);
+    right = Math.max(right, x);
+    top = Math.min(top, y);
+    bottom = Math.max(bottom, y);
+  }
+  Object.assign(wire, { left, top, width: right - left, height: bottom - top });
+}
+
+// Things by the stripes of the drawing they stand in, to find those at some height.
+const STRIPE = 100;
+function byHeight(nodes) {
+  const stripes = new Map();
+  for (const node of nodes) {
+    for (let i = Math.floor(node.top / STRIPE); i <= (node.top + node.height) / STRIPE; i++) {
+      if (!stripes.has(i)) stripes.set(i, []);
+      stripes.get(i).push(node);
+    }
+  }
+  return (y) => stripes.get(Math.floor(y / STRIPE)) ?? [];
 }
 
 // The forward runs down on the left, the backward up on the right, both from one ground line.
@@ -87,11 +117,12 @@ function sideBySide(root, links) {
   for (const part of root.children) part.y = root.height - PAD - part.height;
 }
 
-function settle(frame, left, top) {
+function settle(frame, left, top, nodes) {
   frame.left = left;
   frame.top = top;
   for (const child of frame.children) {
-    if (child.isFrame && child.open) settle(child, left + child.x, top + child.y);
+    nodes.push(child);
+    if (child.isFrame && child.open) settle(child, left + child.x, top + child.y, nodes);
     else { child.left = left + child.x; child.top = top + child.y; }
   }
 }
@@ -114,10 +145,18 @@ function curve(points) {
   return d;
 }
 
+const wireCurve = (wire) => (wire.across ? acrossCurve(wire) : curve(wire.points));
+
 // From one part to the other: sideways out of one box into the other, around what stands beside them.
-function acrossCurve({ source, target }, standing) {
-  const way = partOf(source).left < partOf(target).left ? 1 : -1;
+function crossOver(wire, standing) {
+  const { source, target } = wire, way = partOf(source).left < partOf(target).left ? 1 : -1;
   const from = wayOut(source, way, way, standing), to = wayOut(target, -way, way, standing);
+  const turn = (end) => (end.turn === undefined ? [] : [[end.turn, end.edge]]);
+  Object.assign(wire, { from, to, way,
+    points: [...turn(from), [from.x, from.y], [to.x, to.y], ...turn(to)] });
+}
+
+function acrossCurve({ from, to, way }) {
   const reach = Math.max(40, Math.abs(to.x - from.x) / 3) * way;
   const start = from.turn === undefined ? `M${from.x},${from.y}`
     : `M${from.turn},${from.edge}Q${from.turn},${from.y} ${from.turn + TURN * way},${from.y}H${from.x}`;
@@ -130,7 +169,7 @@ function acrossCurve({ source, target }, standing) {
 // the part's border at the height of the gap between two rows, with a turn under (or over) the node.
 function wayOut(node, side, down, standing) {
   const part = partOf(node), middle = node.top + node.height / 2;
-  const blocked = standing.some((other) => other !== node && (other.left - node.left) * side > 0
+  const blocked = standing(middle).some((other) => other !== node && (other.left - node.left) * side > 0
     && other.top <= middle && middle <= other.top + other.height && partOf(other) === part);
   if (!blocked) return { x: node.left + (side > 0 ? node.width : 0), y: middle };
   const { slot, parent } = node, band = parent.bands[slot.row], origin = parent.top + HEAD;
