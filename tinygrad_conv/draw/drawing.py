@@ -174,7 +174,7 @@ def _variables() -> dict[int, str]:
     names: dict[int, str] = {}
     for name, value in [*frame.f_globals.items(), *frame.f_locals.items()]:
         with contextlib.suppress(Exception):  # most have no `vars`, and a stranger's may do anything
-            if name.startswith("_") or isinstance(value, type | ModuleType):
+            if name.startswith("_") or not name.isidentifier() or isinstance(value, type | ModuleType):
                 continue
             held = {} if isinstance(value, Tensor) else vars(value)
             for own, each in [*held.items(), (name, value)]:  # the variable last: its name is the shorter way

@@ -366,7 +366,8 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None,
     seeds = [box for box, own in uses.items() if _is_seed(sources[box], own, fed)]
     loss = next((t for t in outputs if t.node is not None and not backwards(t.node.calls)), None)
     if loss is not None:  # its backward starts there
-        edges += [Edge(ids[loss.node], seed, loss.shape, dtype_name(loss.dtype), 0) for seed in seeds]
+        edges += [Edge(ids[loss.node], seed, loss.shape, dtype_name(loss.dtype), 0) for seed in seeds
+                  if uses[seed][0][0].order > loss.node.order]  # not one of what the seed led to
         position = {box: i for i, box in enumerate(sources)}
         edges.sort(key=lambda edge: position[edge.target])
     scope_of = {ids[entry.node]: path for entry, path in zip(entries, drawn)}
