@@ -47,8 +47,9 @@ class Drawing:
         output0  output  -> 2  (output)
     """
 
-    def __init__(self, graph: Graph, whole: Graph) -> None:
+    def __init__(self, graph: Graph, whole: Graph, read: Graph | None = None) -> None:
         self.graph, self.whole = graph, whole
+        self._read = read  # with figures, before they are written
 
     @property
     def dot(self) -> str:
@@ -62,8 +63,11 @@ class Drawing:
     __repr__ = listing
 
     def html(self, title: str = "") -> str:
-        """The interactive page as text; it holds the whole graph, whose modules fold when clicked."""
-        return page(self.whole, title)
+        """The interactive page as text; it holds the whole graph, whose modules fold when clicked, and whose loops
+        are rolled at first.
+        """
+        rolled = write_figures(roll(frame_each_call(self._read))) if self._read else None
+        return page(self.whole, title, rolled)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file in the format of its ending: .dot, .svg, .png, .pdf, .html or .txt (the listing).
@@ -163,7 +167,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
     drawn = without(frame_each_call(whole), hide)
     drawn = drawn if unroll else roll(drawn)
     drawn = drawn if depth is None else collapse(drawn, depth)
-    return Drawing(write_figures(drawn), write_figures(whole))
+    return Drawing(write_figures(drawn), write_figures(whole), whole)
 
 
 def _variables() -> dict[int, str]:

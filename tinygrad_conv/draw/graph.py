@@ -87,8 +87,8 @@ class Graph:
     `sources` maps a box's id to what it shows: the tape's Entry, the leaf or the output. `figures` are
     numbers about boxes by id and name, all of which can be added up (annotate.py).
 
-    In a rolled graph `counts` are, by id, how many boxes of the tape a box stands for, and `each` its figures
-    in each repetition of the loop (loops.py).
+    In a rolled graph `stands` says which box stands for one that is not drawn, `counts` for how many a box
+    stands, and `each` has its figures in each repetition of the loop (loops.py).
     """
 
     boxes: tuple[Box, ...]
@@ -98,6 +98,7 @@ class Graph:
     sources: Mapping[str, Entry | Tensor | Freed] = field(default_factory=dict, compare=False, repr=False)
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict, compare=False, repr=False)
     heat: Heat | None = None
+    stands: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     counts: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     each: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -225,6 +226,18 @@ def common(a: Path, b: Path) -> int:
     return next((i for i, (m, n) in enumerate(zip(a, b)) if m != n), min(len(a), len(b)))
 
 
+def names_of(path: Path) -> Path:
+    """The names in a path that a reader knows: those of loops only if it is a loop's.
+
+    Example:
+        >>> names_of(("backward", Loop("loop"), "cell")), names_of(("net", Loop("loop#2")))
+        (('backward', 'cell'), ('loop',))
+    """
+    if isinstance(path[-1], Loop):
+        return (*path[:backwards(path)], "loop")
+    return tuple([name for name in path if not isinstance(name, Loop)])
+
+
 def title(scope: Scope) -> str:
     """Path, kind, number of repetitions and notes of a scope.
 
@@ -232,8 +245,8 @@ def title(scope: Scope) -> str:
         >>> title(Scope(("backward", "features", "0"), "Conv2d", 3))
         'backward of features.0  Conv2d  x3'
     """
-    own = [name for name in module_path(scope.path) if not isinstance(name, Loop)]
-    names = [BACKWARD] * backwards(scope.path) + ["loop" if isinstance(scope.path[-1], Loop) else ".".join(own)]
+    level = backwards(scope.path)
+    names = [BACKWARD] * level + [".".join(names_of(scope.path)[level:])]
     path = " of ".join(filter(None, names))
     times = f"x{scope.times}" if scope.times > 1 else ""
     return "  ".join(filter(None, [path, scope.kind, times, *scope.notes]))

@@ -110,8 +110,7 @@ class _Rolling:
                 self.levels[box.id] = min(self.levels[user] for user in self.onto[box.id])
         self.labels = {box.id: _label(graph, box) for box in graph.boxes}
         self.looks: dict[Hashable, int] = {}
-        self.faces = {box.id: (box.kind, self.labels[box.id][0], box.shape, box.dtype, box.mark, tuple(
-            [note for note in box.notes if not note.startswith(("= ", "same "))])) for box in graph.boxes}
+        self.faces = {box.id: (box.kind, self.labels[box.id][0], box.shape, box.dtype, box.mark) for box in graph.boxes}
         self.stands: dict[str, str] = {}      # by box of a repetition that is not drawn, the one that is
         self.hops: dict[str, list[tuple[int, int, str]]] = {}  # by box: loop, repetition, box that is drawn
         self.moved: dict[Path, Path] = {}     # by frame that is not drawn, the one that is
@@ -457,6 +456,7 @@ def _drawn(work: _Rolling) -> Graph:
     edges.sort(key=lambda edge: (order[edge.target], edge.slot))
     counts = {box: len(own) for box, own in members.items() if len(own) > 1}
     rolled = replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=scopes, counts=counts,
+                     stands={box: work.find(box) for box in work.stands},
                      figures=pass_on(graph.figures, {box: work.find(box) for box in graph.figures}),
                      each=_each(work, members) if graph.figures else {})
     return replace(rolled, scopes=_with_weights(rolled))
