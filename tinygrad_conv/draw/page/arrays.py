@@ -56,7 +56,8 @@ def statistics(array: np.ndarray) -> dict[str, Any]:
     if high / scale - low / scale > FINEST:
         step = math.ceil(values.size / SAMPLE)
         bins = (scaled[::step] - low / scale) * (BINS / (high / scale - low / scale))
-        counts = np.bincount(np.minimum(bins, BINS - 1).astype(np.intp), minlength=BINS)  # np.histogram takes thrice as long
+        # as np.histogram does, in a third of the time
+        counts = np.bincount(np.minimum(bins, BINS - 1).astype(np.intp), minlength=BINS)
         found |= {"histogram": counts.tolist(), "sampled": step > 1}
     return found
 

@@ -219,7 +219,7 @@ function legendRow(className, text) {
     const round = /parameter|input|constant|seed/.test(className) ? 9 : 3;
     if (/closed/.test(className)) group.append(svgElement("rect", { class: "behind", x: 9, y: 7, width: 58, height: 17 }));
     group.append(svgElement("rect", { class: "shape", x: 5, y: 4, width: 62, height: 17, rx: round,
-      fill: `var(--${/parameter|input|seed|constant|output|module|closed/.exec(className)?.[0] ?? "op"})` }));
+      fill: `var(--${/closed/.test(className) ? "module" : className.split(" ")[1]})` }));
   }
   picture.append(group);
   row.append(picture, element("span", text));

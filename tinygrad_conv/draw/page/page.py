@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 PROGRAM = ("data.js", "tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "sizes.js", "far.js",
            "view.js", "minimap.js", "panel.js", "heat.js", "replay.js", "search.js", "page.js")
 
-FIELDS = {"values": STATISTICS, "gradient": STATISTICS, "picture": PICTURE}  # of what is written without names
+FIELDS = {"values": STATISTICS, "gradient": STATISTICS, "picture": PICTURE}  # of what has no names
 
 
 def page(graph: Graph, title: str = "", rolled: Graph | None = None) -> str:
@@ -77,7 +77,7 @@ def _embedded(content: Any) -> str:
 
 
 def _packed(content: dict[str, Any]) -> dict[str, Any]:
-    """The same with lists of records as columns, and numbers about an array without their names: half the size."""
+    """The same with lists of records as columns, numbers about arrays without their names: half the size."""
     for box in content["boxes"]:
         for tensor in (box, *box.get("outputs", ())):
             for name, fields in FIELDS.items():
@@ -151,7 +151,7 @@ def _rolled(graph: Graph, whole: dict[str, int]) -> dict[str, Any]:
 def _wiring(graph: Graph, number: dict[str, int]) -> dict[str, Any]:
     return {
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
-                   "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e),
+                   "dtype": e.dtype, "slot": e.slot, "back": e.back, "argument": argument(graph, e),
                    "gradient": wants_gradient(graph, e)} for e in graph.edges],
         "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times,
                     "notes": [*map(printable, s.notes)], "names": [*map(printable, names_of(s.path))]}
@@ -167,7 +167,8 @@ def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, i
     content = {**first, "id": box.id, "kind": box.kind, "shape": box.shape, "dtype": box.dtype}
     if isinstance(source, Entry):
         certificate = source.node.primitive.certificate
-        content |= {"op": source.node.primitive.name, "where": _where(source.node.where, Path.cwd()), "outputs": others,
+        content |= {"op": source.node.primitive.name, "outputs": others,
+                    "where": _where(source.node.where, Path.cwd()),
                     "certificate": certificate.summary if certificate else "",
                     "parameters": {k: repr(v) for k, v in source.node.params.items()}}
     return content
