@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from .graph import CALLS, OUTPUT, Box, Edge, Graph, Path, backwards, common, grouped, title
+from .heat import SCALE, color
 from .style import FAINT, FONT, INK, MARKS, attributes, printable, tensor_text
 
 CURVED = 100  # dashed lines between forward and backward that are led around boxes
@@ -42,6 +43,7 @@ def dot(graph: Graph) -> str:
     used = {edge.source for edge in graph.edges}
     for box in graph.boxes:
         extra = attributes(box.kind, box.mark) if box.mark or box.kind != "op" else {}  # beyond the default
+        extra |= {"fillcolor": color(box.heat)} if graph.heat else {}
         frames[box.scope].node(ids[box.id], _label(box, box.id not in used), **extra)
     for call, leaves in sides.items():
         level = "; ".join(ids[box] for box in (*leaves[:1], call, *leaves[1:]))
@@ -156,15 +158,25 @@ def _legend(graph: Graph, root: Any) -> None:
     """A frame that explains the marks in use and holds other remarks."""
     present = {"", *(box.mark for box in graph.boxes)}
     marks = {"": {"penwidth": "0"}, **MARKS}  # a remark without a mark has no border
-    rows = "".join(f'<TR><TD BORDER="{marks.get(mark, {}).get("penwidth", "1")}" '
-                   f'BGCOLOR="{marks.get(mark, {}).get("fillcolor", "white")}">{_html(mark) or " "}</TD>'
-                   f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>'
-                   for mark, meaning in graph.legend if mark in present)
+    rows = _scale(graph) + "".join(
+        f'<TR><TD BORDER="{marks.get(mark, {}).get("penwidth", "1")}" '
+        f'COLOR="{marks.get(mark, {}).get("color", INK)}">{_html(mark) or " "}</TD>'
+        f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>' for mark, meaning in graph.legend if mark in present)
     if rows:
         with root.subgraph(name="cluster_legend") as frame:
             frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded")
             frame.node("legend", f'<<TABLE BORDER="0" CELLSPACING="4">{rows}</TABLE>>', shape="plain",
                        style="solid")
+
+
+def _scale(graph: Graph) -> str:
+    """A row of the legend: the colours from end to end, and what they say."""
+    if graph.heat is None:
+        return ""
+    cells = "".join([f'<TD BGCOLOR="{each}" WIDTH="16"> </TD>' for each in SCALE])
+    return (f'<TR><TD BORDER="1">heat</TD><TD ALIGN="LEFT"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0">'
+            f'<TR><TD>{_html(graph.heat.what)}: {_html(graph.heat.low)} </TD>{cells}'
+            f'<TD> {_html(graph.heat.high)}; white: none</TD></TR></TABLE></TD></TR>')
 
 
 def _html(line: str) -> str:

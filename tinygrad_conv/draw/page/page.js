@@ -2,7 +2,8 @@
 
 const FEW = 70; // so many boxes are drawn at first, if closing modules can do it
 const byId = (id) => document.getElementById(id);
-const data = unpack(JSON.parse(byId("data").textContent));
+const whole = unpack(JSON.parse(byId("data").textContent)), unrolled = !whole.rolled || location.hash === "#unrolled";
+const data = unrolled ? whole : rolledUp(whole);
 const tree = makeTree(data);
 const svg = byId("drawing");
 const panel = makePanel(byId("panel"), data);
@@ -16,6 +17,7 @@ const states = {
   wire: (wire) => replay.wire(wire)
     + (chosen && (wire.source === chosen || wire.target === chosen) ? " near" : "") };
 const view = makeView(svg, byId("far"), states);
+const heat = makeHeat(data, byId("heat"));
 const camera = makeCamera(svg, byId("camera"), () => size, () => panel.over(svg), (at) => {
   view.look(at);
   minimap.look();
@@ -38,9 +40,10 @@ function repaint() {
 }
 
 function redraw() {
-  for (const frame of tree.frames) sizeFrame(frame, tree.split);
+  for (const frame of tree.frames) sizeFrame(frame, tree.split, heat.text(frame));
   const { width, height, nodes, wires } = layout(tree, data.edges);
   size = { width, height };
+  heat.colour(nodes);
   if (chosen && !isSeen(chosen)) chosen = seen(chosen);
   search.changed();
   view.set(nodes, wires);
@@ -114,11 +117,12 @@ svg.addEventListener("pointermove", (event) => {
   const name = (end) => (end.isFrame ? end.title : end.box.label);
   if (wire) {
     tell([...new Set(wire.edges.map(tensorText))].join("\n") + `\n${name(wire.source)} \u2192 ${name(wire.target)}`, event);
-  } else if (node && view.far && node.isFrame) tell(node.title, event);
+  } else if (node && view.far && node.isFrame) tell([node.title, heat.text(node)].filter(Boolean).join("\n"), event);
   else if (node && !node.isFrame) {
     const values = node.box.values;
     tell(`${node.box.label}\n${tensorText(node.box)}` +
       (values?.min === undefined ? "" : `\n${numberText(values.min)} to ${numberText(values.max)}, mean ${numberText(values.mean)}`) +
+      (heat.text(node) && `\n${heat.text(node)}`) +
       (node.box.certificate ? `\n${node.box.certificate}` : ""), event);
   } else tell("", event);
 });
@@ -180,6 +184,12 @@ byId("levels").hidden = tree.frames.length === 0;
 byId("show-legend").addEventListener("click", (event) => {
   byId("legend").hidden = !byId("legend").hidden;
   event.target.setAttribute("aria-expanded", String(!byId("legend").hidden));
+});
+byId("unroll").hidden = !whole.rolled;
+byId("unroll").textContent = unrolled ? "Roll loops" : "Unroll loops";
+byId("unroll").addEventListener("click", () => { // the other half of the data, read anew
+  location.hash = unrolled ? "rolled" : "unrolled";
+  location.reload();
 });
 byId("help").addEventListener("click", () => { choose(null); panel.open(); });
 

@@ -30,7 +30,8 @@ function describe(title, numbers, className) {
   const made = element("section", undefined, className);
   made.append(element("h3", title));
   const moments = numbers.min === undefined ? []
-    : ["min", "max", "mean", "std"].map((name) => [name, numberText(numbers[name])]);
+    : [...["min", "max", "mean", "std"].map((name) => [name, numberText(numbers[name])]),
+      ["rms", className === "gradient" ? numberText(Number(Math.hypot(numbers.mean, numbers.std).toPrecision(3))) : ""]];
   made.append(table(numbers.count === 1 && moments.length ? [["value", numberText(numbers.min)]] : [...moments,
     ["zeros", percent(numbers.zeros)],
     ["not finite", numbers.nonfinite ? `${numbers.nonfinite} of ${numbers.count}` : "none"]]));
@@ -95,7 +96,7 @@ function describeBox(node, data) {
     if (shown !== box) parts.push(element("h2", `Another output: ${tensorText(shown)}`));
     if (shown.values) parts.push(describe("Values", shown.values, "values"));
     if (shown.freed) parts.push(element("p", "The values were freed by backward(); draw before it, or keep them with backward(retain_graph=True).", "soft"));
-    if (shown.gradient) parts.push(describe("Gradient", shown.gradient, "gradient"));
+    if (shown.gradient) parts.push(describe(box.op ? "Gradient of the result" : "Gradient", shown.gradient, "gradient"));
     if (shown.picture) parts.push(pictures(shown.picture));
   }
   return parts;

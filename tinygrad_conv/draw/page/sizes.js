@@ -2,7 +2,7 @@
 
 const MARKS = {
   vanishing: "\u2193 vanishing", exploding: "\u2191 exploding", "no-gradient": "\u2205 no .grad",
-  nan: "! not finite", failed: "\u2715 failed", hot: "\u25CF most of it" };
+  nan: "! not finite", failed: "\u2715 failed" };
 const WORKS = new Set(["op", "module"]); // kinds of boxes that compute
 const LINE = 16, LONGEST = 60;
 
@@ -69,7 +69,7 @@ function sizeBox(node) {
 // Of a long name the middle is left out; the panel and the search have all of it.
 const shortened = (name) => (name.length > LONGEST ? `${name.slice(0, LONGEST / 2)}\u2026${name.slice(-LONGEST / 2)}` : name);
 
-function sizeFrame(frame, split) {
+function sizeFrame(frame, split, note) {
   frame.name = shortened(frameName(frame, split)) + (frame.kind ? " \u00B7 " + frame.kind : "");
   frame.many = frame.times > 1 ? `x${frame.times}` : "";
   frame.title = frame.name + (frame.many && `  ${frame.many}`);
@@ -85,7 +85,8 @@ function sizeFrame(frame, split) {
     ["small", `${ops} op${ops === 1 ? "" : "s"}` +
       (parameters ? `, ${parameters.toLocaleString("en")} parameters` : "")],
     ["small", `last: ${shapeText(last.box.shape)}`]];
-  const worst = ["failed", "nan", "exploding", "vanishing", "no-gradient", "hot"]
+  if (note) frame.lines.push(["small", note]);
+  const worst = ["failed", "nan", "exploding", "vanishing", "no-gradient"]
     .find((mark) => frame.boxes.some((node) => node.box.mark === mark));
   frame.mark = worst ?? "";
   if (worst) frame.lines.push(["badge", MARKS[worst]]);

@@ -13,10 +13,10 @@ function svgElement(name, attributes, text) {
   return made;
 }
 
-// The colour inside a box or a closed frame, as CSS.
-const fillOf = (node) => `var(--${node.isFrame ? "module" : node.box.kind})`;
+// The colour inside a box or a closed frame, as CSS; it may have one of its own (heat.js).
+const fillOf = (node) => node.fill ?? `var(--${node.isFrame ? "module" : node.box.kind})`;
 
-const baseClass = (node) => (!node.isFrame
+const baseClass = (node) => (node.fill ? "heated " : "") + (!node.isFrame
   ? `node box ${node.box.kind}${MARKS[node.box.mark] ? ` mark-${node.box.mark}` : ""}`
   : node.open ? "node frame-node frame" : `node frame-node closed${node.mark ? ` mark-${node.mark}` : ""}`);
 
