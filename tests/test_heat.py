@@ -165,6 +165,14 @@ def test_sizes_of_gradients_are_on_a_logarithmic_scale_of_four_decades_or_more(s
     assert next(box for box in g.boxes if box.label == "w3").mark == ("vanishing" if decades == 8 else "")
 
 
+def test_the_loss_itself_whose_gradient_is_one_by_definition_is_not_on_the_scale():
+    x = tg.tensor([3.0, 4.0], requires_grad=True)
+    g = tg.draw((x * x * 0.5).sum() * 1e-3, show="grad").graph
+    boxes = {(box.label, box.id): (box.heat, box.notes) for box in g.boxes if box.kind == "op"}
+    *inner, loss = boxes.values()
+    assert loss == (None, ()) and all(heat is not None for heat, _ in inner) and g.heat.high == "0.001 rms"
+
+
 def test_what_is_infinite_or_no_number_is_an_alarm_and_not_on_the_scale():
     x, v = tg.tensor([0.0, 1.0], requires_grad=True), tg.ones(2, requires_grad=True)
     x.name, v.name = "x", "v"
@@ -186,6 +194,7 @@ def test_the_hottest_are_those_with_half_or_the_first_with_those_alike():
     assert said(1, 5, 2) == "hottest: b 62%" and said(3, 3, 4) == "hottest: c 40%, a 30%"
     assert said(2, 1, 1, 1, 1, 1, 1) == "hottest: a 25%, b 12%, c 12%"
     assert said(*[1] * 8) == "hottest: a 12%, and 7 more like it"
+    assert said(1, 1, 1, 1) == "hottest: a 25%, b 25%, and 2 more like it"
     assert said(3, 2, 2, 2, 2, 2, 2, 2) == "hottest: a 18%"
 
 
