@@ -10,6 +10,7 @@ import os
 import shutil
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
@@ -17,8 +18,9 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
+from nets import NETS, RNN, modules
+from tinygrad_conv.draw.graph import Edge
 from tinygrad_conv.draw.page.page import page
-from nets import modules
 
 EVIL = "<script>alert(1)</script>"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -563,6 +565,38 @@ def test_a_second_call_has_the_same_name_forward_and_backward(driver, tmp_path):
     shown = Page(driver, tmp_path, drawing.html())
     assert [text.split(" ")[1] for text in shown.texts(".title")] == [
         "forward", "first", "act", "last", "act#2", "backward", "act#2", "last", "act", "first"]
+
+
+@pytest.mark.parametrize("name", ["lenet", "unet", "attention"])
+def test_lines_never_turn_back(driver, tmp_path, name):
+    shown = Page(driver, tmp_path, NETS[name]().html())
+    shown.one("#expand-all").click()
+    heights = shown.js("""return [...document.querySelectorAll('#camera .wire:not(.across) .line')].map((line) => {
+        const all = line.getTotalLength(), count = Math.ceil(all / 3);
+        return Array.from({ length: count + 1 }, (_, i) => line.getPointAtLength(all * i / count).y) })""")
+    assert len(heights) > 40
+    for line in heights:
+        steps = np.sign(line[-1] - line[0]) * np.diff(line)
+        assert (steps > -0.1).all()  # down in the forward, up in the backward, without stubs
+
+
+def test_a_loop_leads_back_beside_its_boxes_and_says_how_often(driver, tmp_path):
+    g = nn.draw(RNN(1), tg.zeros((2, 1, 3))).whole
+    last, first = (next(box for box in g.boxes if box.label == label and box.scope[:1] == ("cell",))
+                   for label in ("tanh", "linear"))
+    way = Edge(last.id, first.id, last.shape, last.dtype, 0, back=True)
+    scopes = {path: replace(s, times=20 if path == ("cell",) else 1) for path, s in g.scopes.items()}
+    shown = Page(driver, tmp_path, page(replace(g, edges=(*g.edges, way), scopes=scopes)))
+    shown.one("#expand-all").click()
+    assert shown.drawn(".wire.loop") == 1 and shown.texts(".title .times")[0] == "x20"
+    points = shown.js("""const line = document.querySelector('#camera .wire.loop .line'), all = line.getTotalLength();
+        return Array.from({ length: 200 }, (_, i) => line.getPointAtLength(2 + (all - 4) * i / 199))
+            .map((p) => [p.x, p.y])""")
+    px, py = np.array(points).T[:, :, None]
+    x, y, w, h = np.array(shown.js(BOXES)).T
+    assert py[-1, 0] < py[0, 0] and not ((x + 1 < px) & (px < x + w - 1) & (y + 1 < py) & (py < y + h - 1)).any()
+    shown.one("#collapse-all").click()
+    assert "x20" in shown.texts(".closed .times") and shown.severe() == []
 
 
 # ----- the minimap, the replay's keys, colours and small windows -----

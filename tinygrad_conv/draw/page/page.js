@@ -2,7 +2,7 @@
 
 const FEW = 70; // so many boxes are drawn at first, if closing modules can do it
 const byId = (id) => document.getElementById(id);
-const data = JSON.parse(byId("data").textContent);
+const data = unpack(JSON.parse(byId("data").textContent));
 const tree = makeTree(data);
 const svg = byId("drawing");
 const panel = makePanel(byId("panel"), data);
@@ -212,7 +212,7 @@ function legendRow(className, text) {
     const round = /parameter|input|constant|seed/.test(className) ? 9 : 3;
     if (/closed/.test(className)) group.append(svgElement("rect", { class: "behind", x: 9, y: 7, width: 58, height: 17 }));
     group.append(svgElement("rect", { class: "shape", x: 5, y: 4, width: 62, height: 17, rx: round,
-      fill: `var(--${/parameter|input|seed|constant|output|module|closed/.exec(className)?.[0] ?? "op"})` }));
+      fill: `var(--${/closed/.test(className) ? "module" : className.split(" ")[1]})` }));
   }
   picture.append(group);
   row.append(picture, element("span", text));

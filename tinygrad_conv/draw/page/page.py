@@ -5,12 +5,14 @@ a panel shows. Everything of the user's is data: it enters the page as JSON that
 element, and the policy lets nothing run but the program.
 """
 import base64
+import functools
 import hashlib
 import json
 import math
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
+from itertools import chain
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -25,12 +27,14 @@ from ..collapse import frame_each_call
 from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, shown
 from ..heat import SCALE, SPAN, Sizes
 from ..measure import pulled
-from ..style import argument_name, printable, shape_text
-from .arrays import affordable, is_picture, short, statistics, thumbnails
+from ..style import argument_name, dtype_name, printable, shape_text
+from .arrays import PICTURE, STATISTICS, affordable, is_picture, short, statistics, thumbnails
 
 HERE = Path(__file__).parent
-PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "sizes.js", "far.js", "view.js",
-           "minimap.js", "panel.js", "heat.js", "replay.js", "search.js", "page.js")
+PROGRAM = ("data.js", "tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "sizes.js", "far.js",
+           "view.js", "minimap.js", "panel.js", "heat.js", "replay.js", "search.js", "page.js")
+
+FIELDS = {"values": STATISTICS, "gradient": STATISTICS, "picture": PICTURE}  # of what has no names
 
 
 def page(graph: Graph, title: str = "") -> str:
@@ -58,7 +62,7 @@ def page(graph: Graph, title: str = "") -> str:
     return template.substitute(
         title=escape(title.encode("utf-8", "replace").decode() or f"Graph of {len(graph.boxes)} boxes"),
         policy=escape(policy, quote=True), style=style, program=program,
-        data=_embedded(_content(frame_each_call(graph))))
+        data=_embedded(_packed(_content(frame_each_call(graph)))))
 
 
 def _digest(text: str) -> str:
@@ -69,6 +73,18 @@ def _embedded(content: Any) -> str:
     """JSON that is safe inside a script element: no "<" can end it, no "&" is an entity."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _packed(content: dict[str, Any]) -> dict[str, Any]:
+    """The same with lists of records as columns, numbers about arrays without their names: half the size."""
+    for box in content["boxes"]:
+        for tensor in (box, *box.get("outputs", ())):
+            for name, fields in FIELDS.items():
+                if name in tensor:
+                    tensor[name] = [tensor[name][field] for field in fields if field in tensor[name]]
+    return {"fields": FIELDS} | {
+        name: {key: [row.get(key) for row in rows] for key in dict.fromkeys(chain.from_iterable(rows))}
+        if name in ("boxes", "edges", "scopes", "steps") else rows for name, rows in content.items()}
 
 
 def gradients(graph: Graph) -> tuple[dict[int, np.ndarray], str]:
@@ -112,7 +128,7 @@ def _content(graph: Graph) -> dict[str, Any]:
         "boxes": [{**_box(graph.sources.get(box.id), box, found, size, kernels), **_parts(graph, box)}
                   for box in graph.boxes],
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
-                   "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e),
+                   "dtype": e.dtype, "slot": e.slot, "back": e.back, "argument": argument(graph, e),
                    "gradient": wants_gradient(graph, e)} for e in graph.edges],
         "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times}
                    for s in graph.scopes.values()],
@@ -132,7 +148,8 @@ def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, i
                "notes": [*map(printable, box.notes)]}
     if isinstance(source, Entry):
         certificate = source.node.primitive.certificate
-        content |= {"op": source.node.primitive.name, "where": _where(source.node.where), "outputs": others,
+        content |= {"op": source.node.primitive.name, "outputs": others,
+                    "where": _where(source.node.where, Path.cwd()),
                     "certificate": certificate.summary if certificate else "",
                     "parameters": {k: repr(v) for k, v in source.node.params.items()}}
     elif box.kind == "constant" and isinstance(source, Tensor) and not source.shape:
@@ -149,7 +166,7 @@ def _parts(graph: Graph, box: Box) -> dict[str, list[float]]:
 def _described(t: Tensor | Freed, found: dict[int, np.ndarray], size: tuple[int, int],
                kernels: bool) -> dict[str, Any]:
     """What the panel shows of a tensor."""
-    content: dict[str, Any] = {"shape": t.shape, "dtype": str(t.dtype)}
+    content: dict[str, Any] = {"shape": t.shape, "dtype": dtype_name(t.dtype)}
     if id(t) in found:
         content["gradient"] = statistics(found[id(t)])
     if not isinstance(t, Tensor):
@@ -159,9 +176,10 @@ def _described(t: Tensor | Freed, found: dict[int, np.ndarray], size: tuple[int,
     return content | {"values": statistics(t._data)}
 
 
-def _where(where: tuple[str, int]) -> str:
-    """File and line, short: from the working directory, or the file and its folder alone."""
-    path, here = Path(where[0]), Path.cwd()
+@functools.cache
+def _where(where: tuple[str, int], here: Path) -> str:
+    """File and line, short: from a folder, or the file and its own folder alone."""
+    path = Path(where[0])
     short = path.relative_to(here) if path.is_relative_to(here) else Path(*path.parts[-2:])
     return f"{short}:{where[1]}"
 

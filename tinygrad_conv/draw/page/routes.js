@@ -5,16 +5,18 @@ const PARTS_GAP = 90, TURN = 9;
 // Forward or backward, where they are side by side.
 const partOf = (node) => (node.parent.parent ? partOf(node.parent) : node);
 
-// One wire an edge between boxes; edges from one tensor into a closed frame are one wire.
+// One wire an edge between boxes; edges from one tensor into a closed frame are one wire. A loop leads back to
+// what is run again, maybe the same closed frame.
 function makeWires(tree, edges) {
   const wires = new Map();
   for (const edge of edges) {
     const source = seen(tree.boxes[edge.source]), target = seen(tree.boxes[edge.target]);
-    if (source === target) continue;
-    const key = target.isFrame ? `${source.key}|${target.key}` : `${source.key}|${target.key}|${edge.slot}`;
+    const loop = Boolean(edge.back);
+    if (source === target && !loop) continue;
+    const key = `${source.key}|${target.key}|${target.isFrame ? "" : edge.slot}|${loop}`;
     if (!wires.has(key)) {
       const across = tree.split && partOf(source) !== partOf(target);
-      wires.set(key, { source, target, across, edges: [], links: [], place: 0 });
+      wires.set(key, { source, target, across, loop, edges: [], links: [], place: 0 });
     }
     wires.get(key).edges.push(edge);
   }
@@ -145,7 +147,18 @@ function curve(points) {
   return d;
 }
 
-const wireCurve = (wire) => (wire.across ? acrossCurve(wire) : curve(wire.points));
+const wireCurve = (wire) => (wire.across ? acrossCurve(wire) : wire.loop ? rounded(wire.points) : curve(wire.points));
+
+// Straight lines with round corners.
+function rounded(all) {
+  const points = all.filter(([x, y], i) => !i || Math.hypot(x - all[i - 1][0], y - all[i - 1][1]) > 0.1);
+  const part = (from, to) => {
+    const far = Math.hypot(to[0] - from[0], to[1] - from[1]) || 1, by = Math.min(TURN, far / 2) / far;
+    return [from[0] + (to[0] - from[0]) * by, from[1] + (to[1] - from[1]) * by];
+  };
+  const turns = points.slice(1, -1).map((corner, i) => `L${part(corner, points[i])}Q${corner} ${part(corner, points[i + 2])}`);
+  return `M${points[0]}${turns.join("")}L${points.at(-1)}`;
+}
 
 // From one part to the other: sideways out of one box into the other, around what stands beside them.
 function crossOver(wire, standing) {

@@ -70,9 +70,9 @@ function sizeBox(node) {
 const shortened = (name) => (name.length > LONGEST ? `${name.slice(0, LONGEST / 2)}\u2026${name.slice(-LONGEST / 2)}` : name);
 
 function sizeFrame(frame, split, note) {
-  const name = frameName(frame, split);
-  const many = frame.times > 1 ? `  x${frame.times}` : "";
-  frame.title = `${shortened(name)}${frame.kind ? " \u00B7 " + frame.kind : ""}${many}`;
+  frame.name = shortened(frameName(frame, split)) + (frame.kind ? " \u00B7 " + frame.kind : "");
+  frame.many = frame.times > 1 ? `x${frame.times}` : "";
+  frame.title = frame.name + (frame.many && `  ${frame.many}`);
   frame.headWidth = textWidth("\u25BE " + frame.title, true) + 34;
   if (frame.open) return;
   const ops = frame.boxes.filter((node) => WORKS.has(node.box.kind)).length;
@@ -80,7 +80,8 @@ function sizeFrame(frame, split, note) {
     .reduce((sum, node) => sum + node.box.shape.reduce((a, b) => a * b, 1), 0);
   const last = lastOf(frame) ?? frame.boxes.at(-1);
   frame.lines = [
-    ...wrap("\u25B8 " + frame.title, 230).map((text) => ["label", text]),
+    ...wrap("\u25B8 " + frame.name, 230).map((text) => ["label", text]),
+    ...(frame.many ? [["times", frame.many]] : []),
     ["small", `${ops} op${ops === 1 ? "" : "s"}` +
       (parameters ? `, ${parameters.toLocaleString("en")} parameters` : "")],
     ["small", `last: ${shapeText(last.box.shape)}`]];

@@ -54,12 +54,20 @@ function drawFrame(frame) {
   const group = svgElement("g", { role: "button", "aria-expanded": "true",
     "aria-label": `module ${frame.title}, open` });
   group.append(rectangle("area", frame, 6), rectangle("head", { ...frame, height: 22 }, 6));
+  if (frame.many) {
+    const { left, top, width, height } = frame; // one of a stack
+    group.append(svgElement("path", { class: "stack", d: [4, 8].map((by) =>
+      `M${left + 6 + by},${top + height + by}H${left + width + by}V${top + 6 + by}`).join("") }));
+  }
   return group;
 }
 
 // Above the lines, so that it can be read where one enters the frame.
-const drawTitle = (frame) => svgElement(
-  "text", { class: "title", x: frame.left + 9, y: frame.top + 16 }, "\u25BE " + frame.title);
+function drawTitle(frame) {
+  const made = svgElement("text", { class: "title", x: frame.left + 9, y: frame.top + 16 }, "\u25BE " + frame.name);
+  if (frame.many) made.append("  ", svgElement("tspan", { class: "times" }, frame.many));
+  return made;
+}
 
 function drawWire(wire) {
   const d = wireCurve(wire), group = svgElement("g", {});
@@ -130,7 +138,7 @@ function makeView(svg, canvas, states) {
       made.setAttribute("tabindex", node === start ? 0 : -1);
     }
     for (const [wire, made] of view.wireElements) {
-      made.setAttribute("class", (wire.across ? "wire across" : "wire") + states.wire(wire));
+      made.setAttribute("class", `wire${wire.across ? " across" : wire.loop ? " loop" : ""}${states.wire(wire)}`);
     }
     paint();
   }
