@@ -25,10 +25,11 @@ from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, shown
 from ..measure import pulled
 from ..style import argument_name, printable
 from .arrays import affordable, is_picture, statistics, thumbnails
+from .microscope import microscopes
 
 HERE = Path(__file__).parent
-PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "view.js", "panel.js",
-           "replay.js", "search.js", "page.js")
+PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "view.js", "microscope.js",
+           "panel.js", "replay.js", "search.js", "page.js")
 
 
 def page(graph: Graph, title: str = "") -> str:
@@ -108,6 +109,7 @@ def _content(graph: Graph) -> dict[str, Any]:
     kernels = {box.shape for box in graph.boxes if box.kind == "parameter"}
     return {
         "boxes": [_box(graph.sources.get(box.id), box, found, size, kernels) for box in graph.boxes],
+        "microscopes": {number[box]: content for box, content in microscopes(graph, found).items()},
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
                    "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e),
                    "gradient": wants_gradient(graph, e)} for e in graph.edges],

@@ -1,0 +1,351 @@
+// A convolution under the microscope: which numbers meet to make one number, largest products first.
+// Along an axis window i, tap a and cell u meet where u = i * stride + a * dilation - padding before; the three
+// lie on the small side, in the kernel and on the large side. The page may have a part of each array only:
+// what is not here is counted, and never added.
+
+const POSITION = { small: ["i", "j"], kernel: ["a", "b"], large: ["u", "v"] };
+const VARIES = { small: "o", large: "c", kernel: "o" }; // the channel by which an array's planes differ
+const LARGEST = 12, CELLS = 8, STRIP = 24; // products, cells along a grid's side, small planes
+const PLANE = 116, THUMB = 24; // pixels of the page
+
+// The array at an index of four: a number, 0 for padding, undefined if it is not in this page.
+function makeArray(array, axes) {
+  const bytes = Uint8Array.from(atob(array.numbers), (c) => c.charCodeAt(0)).buffer;
+  const numbers = array.width === 8 ? new Float64Array(bytes) : new Float32Array(bytes);
+  const finite = numbers.filter(Number.isFinite);
+  const [low, high] = finite.reduce(([least, most], v) => [Math.min(least, v), Math.max(most, v)], [Infinity, -Infinity]);
+  return { ...array, numbers, low, high,
+    at(index) {
+      if (array.side === "large" && axes.some(({ size }, k) => index[k + 2] < 0 || index[k + 2] >= size)) return 0;
+      let offset = 0;
+      for (let k = 0; k < 4; k++) {
+        const place = index[k] - array.start[k];
+        if (place < 0 || place >= array.lengths[k]) return undefined;
+        offset = offset * array.lengths[k] + place;
+      }
+      return numbers[offset];
+    } };
+}
+
+// ----- what meets -----
+
+// The triples of an axis that meet, where one of them, on the side `held`, is at a place.
+function meetings(axis, held, place) {
+  const found = [];
+  for (let small = 0; small < axis.out; small++) {
+    for (let kernel = 0; kernel < axis.kernel; kernel++) {
+      const meeting = { small, kernel, large: small * axis.stride + kernel * axis.dilation - axis.padding[0] };
+      if (meeting[held] === place) found.push(meeting);
+    }
+  }
+  return found;
+}
+
+// A place names all letters: { n, o, c, small: [i, j], kernel: [a, b], large: [u, v] }; o and c are channels of
+// the small and of the large side, c % depth the second index of the filter.
+function makeCall(data) {
+  const arrays = Object.fromEntries(Object.entries(data.arrays).map(([name, each]) => [name, makeArray(each, data.axes)]));
+  const on = (side) => Object.values(arrays).find((array) => array.side === side);
+  const [channels, depth] = on("kernel").shape, filters = channels / data.groups;
+  const index = { small: (t) => [t.n, t.o, ...t.small], large: (t) => [t.n, t.c, ...t.large],
+    kernel: (t) => [t.o, t.c % depth, ...t.kernel] };
+  const groupOf = { o: (o) => Math.floor(o / filters), c: (c) => Math.floor(c / depth) };
+  const range = (start, length) => Array.from({ length }, (_, k) => start + k);
+
+  // Sample and channels of every plane that takes part in a sum.
+  function planes(side, { n, o, c }) {
+    if (side === "small") return range(groupOf.o(o) * depth, depth).map((each) => ({ n, o, c: each }));
+    if (side === "large") return range(groupOf.c(c) * filters, filters).map((each) => ({ n, o: each, c }));
+    return range(0, on("small").shape[0]).map((each) => ({ n: each, o, c }));
+  }
+
+  // One product: the two numbers with their indices.
+  function product(question, plane, row, column) {
+    const term = { ...plane };
+    for (const side of ["small", "kernel", "large"]) term[side] = [row[side], column[side]];
+    const factors = question.factors.map((name) => arrays[name]);
+    term.indices = factors.map((array) => index[array.side](term));
+    term.values = factors.map((array, k) => array.at(term.indices[k]));
+    term.padding = data.axes.some(({ size }, k) => term.large[k] < 0 || term.large[k] >= size);
+    term.product = term.values.includes(undefined) ? undefined : term.values[0] * term.values[1];
+    return term;
+  }
+
+  // All products of a sum that are here, and how many are not.
+  function sum(question, place) {
+    const [rows, columns] = data.axes.map((axis, k) => meetings(axis, question.side, place[question.side][k]));
+    const all = planes(question.side, place), terms = [];
+    for (const plane of all) {
+      for (const row of rows) {
+        for (const column of columns) {
+          const term = product(question, plane, row, column);
+          if (term.product !== undefined) terms.push(term);
+        }
+      }
+    }
+    const bias = question.name === "y" && data.bias.length
+      ? makeArray(data.bias[0], []).numbers[place[VARIES[question.side]]] : undefined;
+    return { rows, columns, terms, bias, missing: all.length * rows.length * columns.length - terms.length,
+      total: terms.reduce((total, term) => total + term.product, 0) + (bias ?? 0) };
+  }
+
+  // First and last of each letter that is in this page; the plane that is shown is of the same group.
+  function ranges(side, { o, c }) {
+    const part = (array, axis) => [array.start[axis], array.start[axis] + array.lengths[axis] - 1];
+    const within = ([first, last], start, length) => [Math.max(first, start), Math.min(last, start + length - 1)];
+    const found = { n: part(on("small"), 0), o: part(on("small"), 1), c: part(on("large"), 1) };
+    if (side === "large") found.o = within(found.o, groupOf.c(c) * filters, filters);
+    else found.c = within(found.c, groupOf.o(o) * depth, depth);
+    return { ...found, rows: part(on(side), 2), columns: part(on(side), 3) };
+  }
+
+  // The place with every letter in its range, where `moved` was set last.
+  function settled(side, place, moved) {
+    const next = { ...place };
+    if (moved === "o" && groupOf.o(next.o) !== groupOf.c(next.c)) next.c = groupOf.o(next.o) * depth;
+    if (moved === "c" && groupOf.o(next.o) !== groupOf.c(next.c)) next.o = groupOf.c(next.c) * filters;
+    const allowed = ranges(side, next), clamp = (v, [first, last]) => Math.max(first, Math.min(last, v));
+    for (const letter of ["n", "o", "c"]) next[letter] = clamp(next[letter], allowed[letter]);
+    next[side] = [clamp(next[side][0], allowed.rows), clamp(next[side][1], allowed.columns)];
+    return next;
+  }
+
+  // Where to begin: the number of the first sample that is not finite, or else the largest.
+  function start() {
+    const { side, name } = data.questions[0], { numbers, lengths, start: first } = arrays[name];
+    let best = 0;
+    const size = (v) => (Number.isFinite(v) ? Math.abs(v) : Infinity);
+    const count = side === "kernel" ? numbers.length : numbers.length / lengths[0];
+    for (let k = 0; k < count; k++) if (size(numbers[k]) > size(numbers[best])) best = k;
+    const at = [0, 0, 0, 0];
+    for (let axis = 3, left = best; axis >= 0; axis--) {
+      at[axis] = first[axis] + left % lengths[axis];
+      left = Math.floor(left / lengths[axis]);
+    }
+    const place = { n: 0, o: 0, c: 0, small: [0, 0], kernel: [0, 0], large: [0, 0] };
+    return settled(side, { ...place, [side]: at.slice(2), ...(side === "kernel"
+      ? { o: at[0], c: groupOf.o(at[0]) * depth + at[1] } : { [VARIES[side]]: at[1] }) }, VARIES[side]);
+  }
+  return { arrays, index, product, sum, ranges, settled, start };
+}
+
+// ----- how it is shown -----
+
+const digits = (v) => (v === undefined ? "?" : Number.isFinite(v) ? numberText(Number(v.toPrecision(4))) : String(v));
+const manyDigits = (v, width) => (Number.isFinite(v) ? numberText(Number(v.toPrecision(2 * width))) : String(v));
+
+// A plane of an array as grey pixels; `marks` are cells that meet, as [row, column].
+function drawPlane(array, lead, side, marks) {
+  const [top, left] = array.start.slice(2), [height, width] = array.lengths.slice(2);
+  const zoom = Math.max(1, Math.floor(side / Math.max(height, width))), tall = height === 1 ? Math.max(zoom, THUMB / 2) : zoom;
+  const canvas = element("canvas"), pen = canvas.getContext("2d");
+  canvas.width = width * zoom;
+  canvas.height = height * tall;
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      const v = array.at([...lead, top + row, left + column]);
+      const level = Math.round(255 * (v / 2 - array.low / 2) / (array.high / 2 - array.low / 2 || 1));
+      pen.fillStyle = Number.isFinite(v) ? `rgb(${level},${level},${level})` : "#d55e00";
+      pen.fillRect(column * zoom, row * tall, zoom, tall);
+    }
+  }
+  pen.strokeStyle = array.colour;
+  pen.lineWidth = Math.min(3, Math.max(1, zoom / 4));
+  const inset = pen.lineWidth / 2;
+  for (const [row, column] of marks) {
+    pen.strokeRect((column - left) * zoom + inset, (row - top) * tall + inset, zoom - 2 * inset, tall - 2 * inset);
+  }
+  const cell = (event) => [top + Math.floor(event.offsetY / canvas.clientHeight * height),
+    left + Math.floor(event.offsetX / canvas.clientWidth * width)];
+  return { canvas, cell };
+}
+
+// Numbers that meet, as a grid; of a large one the part around its largest product.
+function grid(caption, role, cells, value) {
+  const made = element("table", undefined, `grid ${role}`);
+  made.append(element("caption", caption));
+  for (const line of cells) {
+    const row = made.insertRow();
+    for (const term of line) row.append(element("td", digits(value(term)), term.padding ? "padding" : undefined));
+  }
+  return made;
+}
+
+function around(count, middle) {
+  const first = Math.max(0, Math.min(count - CELLS, middle - Math.floor(CELLS / 2)));
+  return Array.from({ length: Math.min(count, CELLS) }, (_, k) => first + k);
+}
+
+function microscope(data) {
+  const made = element("section", undefined, "microscope");
+  made.append(element("h3", "Microscope"));
+  if (data.missing) {
+    made.append(element("p", data.missing, "soft"));
+    return made;
+  }
+  const call = makeCall(data), swapped = data.questions[0].name === "y" && data.questions[0].side === "large";
+  const letter = (name) => (swapped ? { o: "c", c: "o" }[name] ?? name : name);
+  const spell = (name, index) => `${name}[${index.filter((_, k) => !(data.line && k === 2)).join(",")}]`;
+  let question = data.questions[0], place = call.start();
+
+  const buttons = element("p", undefined, "questions"), planes = element("div", undefined, "planes");
+  const sliders = element("div", undefined, "sliders"), answer = element("div", undefined, "answer");
+  answer.setAttribute("role", "status");
+  made.setAttribute("aria-live", "off"); // the answer alone is read aloud
+  made.append(element("p", data.here, "soft"), buttons, planes, sliders, answer);
+
+  function move(moved, changes) {
+    place = call.settled(question.side, { ...place, ...changes }, moved);
+    show();
+  }
+  function ask(side) {
+    question = data.questions.find((each) => each.side === side);
+    for (const button of buttons.children) button.setAttribute("aria-pressed", String(button.value === side));
+  }
+  for (const each of data.questions) {
+    const button = element("button", each.name);
+    button.value = each.side;
+    button.title = `${each.factors.join(" \u00d7 ")}, ${each.how}`;
+    button.addEventListener("click", () => { ask(each.side); move(); });
+    buttons.append(button);
+  }
+
+  // Sliders stay, so that they keep the focus; what they move follows the question.
+  const controls = [0, 1, 2, 3, 4].map((k) => {
+    const label = element("label"), name = element("span"), field = element("input"), value = element("output");
+    field.type = "range";
+    field.addEventListener("input", () => {
+      const [moved] = order()[k], v = Number(field.value), [row, column] = place[question.side];
+      move(moved, moved === "rows" ? { [question.side]: [v, column] } : moved === "columns" ? { [question.side]: [row, v] }
+        : { [moved]: v });
+    });
+    label.append(name, field, value);
+    sliders.append(label);
+    return { label, name, field, value };
+  });
+  // What the sliders move: the index of the number, then the plane of which the products are shown.
+  function order() {
+    const positions = POSITION[question.side].map((name, k) => [["rows", "columns"][k], name]);
+    const [first, second, last] = { small: ["n", "o", "c"], large: ["n", "c", "o"], kernel: ["o", "c", "n"] }[question.side];
+    return [[first, letter(first)], [second, letter(second)], ...positions, [last, `${letter(last)} shown`]];
+  }
+  function showSliders() {
+    const ranges = call.ranges(question.side, place);
+    order().forEach(([key, name], k) => {
+      const { label, name: text, field, value } = controls[k], [first, last] = ranges[key];
+      text.textContent = name;
+      [field.min, field.max] = [first, last];
+      field.value = { rows: place[question.side][0], columns: place[question.side][1] }[key] ?? place[key];
+      value.textContent = field.value;
+      label.hidden = first >= last;
+      field.setAttribute("aria-label", name);
+    });
+  }
+
+  function showPlanes({ rows, columns }) {
+    planes.replaceChildren();
+    for (const [name, array] of Object.entries(call.arrays)) {
+      const { side } = array, askable = data.questions.some((each) => each.side === side);
+      array.colour = getComputedStyle(made).getPropertyValue(`--micro-${array.role}-line`).trim() || "#0072b2";
+      const lead = call.index[side](place).slice(0, 2), figure = element("figure", undefined, array.role);
+      const marks = side === question.side ? [place[side]] : rows.flatMap((row) => columns.map((column) => [row[side], column[side]]));
+      const { canvas, cell } = drawPlane(array, lead, PLANE, marks);
+      canvas.dataset.array = name;
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", `${name}, the plane ${lead.join(", ")}`);
+      if (askable) {
+        canvas.classList.add("askable");
+        canvas.addEventListener("click", (event) => { ask(side); move(undefined, { [side]: cell(event) }); });
+      }
+      figure.append(element("figcaption", `${name}[${lead.join(",")}]`), canvas, strip(array, lead));
+      planes.append(figure);
+    }
+  }
+  // The planes of an array as small pictures: one of them is the large one.
+  function strip(array, lead) {
+    const made = element("div", undefined, "strip"), axis = array.side === "kernel" ? 0 : 1, key = VARIES[array.side];
+    const first = Math.max(array.start[axis], Math.min(lead[axis] - STRIP / 2, array.start[axis] + array.lengths[axis] - STRIP));
+    for (let k = first; k < Math.min(first + STRIP, array.start[axis] + array.lengths[axis]); k++) {
+      const { canvas } = drawPlane(array, axis ? [lead[0], k] : [k, lead[1]], THUMB, []);
+      canvas.title = `${letter(key)} = ${k}`;
+      canvas.classList.toggle("current", k === lead[axis]);
+      canvas.addEventListener("click", () => move(key, { [key]: k }));
+      made.append(canvas);
+    }
+    return made.children.length > 1 ? made : "";
+  }
+
+  function showGrids({ rows, columns, terms }, sorted) {
+    const here = (term) => term.n === place.n && term.o === place.o && term.c === place.c;
+    const largest = sorted.find(here), side = question.side === "kernel" ? "small" : "kernel";
+    const find = (list, axis) => Math.max(0, list.findIndex((each) => largest && each[side] === largest[side][axis]));
+    const [down, across] = [around(rows.length, find(rows, 0)), around(columns.length, find(columns, 1))];
+    const cells = down.map((r) => across.map((c) => call.product(question, place, rows[r], columns[c])));
+    if (!cells.length || !cells[0].length) return [];
+    const [first, second] = question.factors, grids = element("div", undefined, "grids");
+    const plane = (k) => spell(question.factors[k], [...cells[0][0].indices[k].slice(0, 2), ":", ":"]);
+    grids.append(grid(plane(0), call.arrays[first].role, cells, (term) => term.values[0]), element("span", "\u00d7"),
+      grid(plane(1), call.arrays[second].role, cells, (term) => term.values[1]), element("span", "="),
+      grid("products", "product", cells, (term) => term.product));
+    const all = rows.length * columns.length, shown = down.length * across.length;
+    return [grids, element("p", shown < all ? `${shown} of the ${all} products of this plane, around the largest.` : "", "soft")];
+  }
+
+  function showTerms({ terms, bias, total, missing }, sorted) {
+    const list = element("table", undefined, "terms"), top = Math.abs(sorted[0]?.product) || 1;
+    for (const term of sorted.slice(0, LARGEST)) {
+      const row = list.insertRow();
+      question.factors.forEach((name, k) => {
+        const cell = element("td", undefined, call.arrays[name].role);
+        cell.append(element("small", term.padding && call.arrays[name].side === "large" ? "padding" : spell(name, term.indices[k])),
+          element("span", digits(term.values[k])));
+        row.append(cell);
+      });
+      const cell = element("td", digits(term.product), "product"), bar = element("i");
+      bar.style.width = `${100 * Math.min(1, Math.abs(term.product) / top || 0)}%`;
+      cell.append(bar);
+      row.append(cell);
+      row.dataset.product = term.product;
+      row.dataset.indices = JSON.stringify(term.indices);
+    }
+    const rest = sorted.slice(LARGEST);
+    for (const [text, value] of [
+      [rest.length ? `${rest.length.toLocaleString("en")} smaller products` : "", rest.reduce((all, term) => all + term.product, 0)],
+      ["bias", bias], [missing ? `sum of the ${terms.length.toLocaleString("en")} products here` : "sum", total]]) {
+      if (!text || value === undefined) continue;
+      const row = list.insertRow(), head = element("td", text);
+      head.colSpan = 2;
+      row.className = "summed";
+      row.append(head, element("td", digits(value)));
+    }
+    return list;
+  }
+
+  function show() {
+    const found = call.sum(question, place), size = (v) => (Number.isNaN(v) ? Infinity : Math.abs(v));
+    const sorted = [...found.terms].sort((a, b) => size(b.product) - size(a.product) || 0);
+    const index = call.index[question.side](place), held = question.held && call.arrays[question.held];
+    const value = held ? held.at(index) : undefined;
+    Object.assign(made.dataset, { question: question.name, index: JSON.stringify(index), total: found.total,
+      terms: found.terms.length, missing: found.missing, bias: found.bias ?? "", value: value ?? "" });
+    showSliders();
+    showPlanes(found);
+    const count = found.terms.length + found.missing, name = spell(question.name, index);
+    const equal = value === undefined ? "" : `; it holds ${manyDigits(value, held.width)} (${held.dtype})`;
+    const rule = data.axes.map(({ stride, dilation, padding }, k) => {
+      const [u, i, a] = ["large", "small", "kernel"].map((side) => POSITION[side][k]);
+      return `${u} = ${i}${stride > 1 ? `\u00b7${stride}` : ""} + ${a}${dilation > 1 ? `\u00b7${dilation}` : ""}` +
+        (padding[0] ? ` ${padding[0] > 0 ? "\u2212" : "+"} ${Math.abs(padding[0])}` : "");
+    }).slice(data.line ? 1 : 0).join(", ");
+    const head = element("p", undefined, "result");
+    head.append(element("strong", name), ` is the sum of ${count.toLocaleString("en")} products ${question.factors.join(" \u00d7 ")}` +
+      `${found.bias === undefined ? "" : " and the bias"}${found.missing ? "" : `: ${manyDigits(found.total, 4)}`}${equal}.`);
+    answer.replaceChildren(head, element("p", `${question.how}; ${rule}`, "soft"));
+    if (found.missing) answer.append(element("p", `${found.missing.toLocaleString("en")} of them are not in this page: what is here does not add up to it.`, "missing"));
+    if (!count) answer.append(element("p", "Nothing meets here.", "soft"));
+    answer.append(...showGrids(found, sorted), showTerms(found, sorted));
+  }
+  ask(question.side);
+  show();
+  return made;
+}
