@@ -5,8 +5,8 @@
 
 const POSITION = { small: ["i", "j"], kernel: ["a", "b"], large: ["u", "v"] };
 const VARIES = { small: "o", large: "c", kernel: "o" }; // the channel by which an array's planes differ
-const LARGEST = 12, CELLS = 8, STRIP = 24; // products, cells along a grid's side, small planes
-const PLANE = 116, THUMB = 24; // pixels of the page
+const LARGEST = 12, CELLS = 8, STRIP = 12; // products, cells along a grid's side, small planes
+const PLANE = 84, THUMB = 18; // pixels of the page
 
 // The array at an index of four: a number, 0 for padding, undefined if it is not in this page.
 function makeArray(array, axes) {
@@ -132,41 +132,45 @@ function makeCall(data) {
 // ----- how it is shown -----
 
 const digits = (v) => (v === undefined ? "?" : Number.isFinite(v) ? numberText(Number(v.toPrecision(4))) : String(v));
+const fewDigits = (v) => (v === undefined ? "?" : !Number.isFinite(v) || v === 0 ? String(v)
+  : Math.abs(v) >= 1000 || Math.abs(v) < 0.001 ? v.toExponential(0) : String(Number(v.toPrecision(Math.abs(v) < 0.1 ? 1 : Math.abs(v) < 1 ? 2 : 3))));
 const manyDigits = (v, width) => (Number.isFinite(v) ? numberText(Number(v.toPrecision(2 * width))) : String(v));
 
-// A plane of an array as grey pixels; `marks` are cells that meet, as [row, column].
-function drawPlane(array, lead, side, marks) {
+// A plane of an array as grey pixels; `marks` are cells that meet, as [row, column]: outlined, or framed together
+// where pixels are small.
+function drawPlane(array, lead, side, marks, colour) {
   const [top, left] = array.start.slice(2), [height, width] = array.lengths.slice(2);
-  const zoom = Math.max(1, Math.floor(side / Math.max(height, width))), tall = height === 1 ? Math.max(zoom, THUMB / 2) : zoom;
-  const canvas = element("canvas"), pen = canvas.getContext("2d");
-  canvas.width = width * zoom;
-  canvas.height = height * tall;
-  for (let row = 0; row < height; row++) {
-    for (let column = 0; column < width; column++) {
-      const v = array.at([...lead, top + row, left + column]);
-      const level = Math.round(255 * (v / 2 - array.low / 2) / (array.high / 2 - array.low / 2 || 1));
-      pen.fillStyle = Number.isFinite(v) ? `rgb(${level},${level},${level})` : "#d55e00";
-      pen.fillRect(column * zoom, row * tall, zoom, tall);
-    }
+  const zoom = Math.max(1, Math.floor(side / Math.max(height, width))), tall = height === 1 ? Math.max(zoom, 9) : zoom;
+  const image = new ImageData(width, height), plain = element("canvas"), canvas = element("canvas");
+  for (let k = 0; k < width * height; k++) {
+    const v = array.at([...lead, top + Math.floor(k / width), left + k % width]);
+    const level = 255 * (v / 2 - array.low / 2) / (array.high / 2 - array.low / 2 || 1);
+    image.data.set(Number.isFinite(v) ? [level, level, level, 255] : [213, 94, 0, 255], 4 * k);
   }
-  pen.strokeStyle = array.colour;
-  pen.lineWidth = Math.min(3, Math.max(1, zoom / 4));
-  const inset = pen.lineWidth / 2;
-  for (const [row, column] of marks) {
-    pen.strokeRect((column - left) * zoom + inset, (row - top) * tall + inset, zoom - 2 * inset, tall - 2 * inset);
-  }
+  [plain.width, plain.height, canvas.width, canvas.height] = [width, height, width * zoom, height * tall];
+  plain.getContext("2d").putImageData(image, 0, 0);
+  const pen = canvas.getContext("2d");
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(plain, 0, 0, canvas.width, canvas.height);
+  pen.strokeStyle = colour;
+  pen.lineWidth = zoom < 3 ? 1 : 2;
+  const inset = pen.lineWidth / 2, frame = ([first, last]) => pen.strokeRect((first[1] - left) * zoom + inset,
+    (first[0] - top) * tall + inset, (last[1] - first[1] + 1) * zoom - 2 * inset, (last[0] - first[0] + 1) * tall - 2 * inset);
+  const seen = marks.filter(([row, column]) => row >= top && row < top + height && column >= left && column < left + width);
+  if (zoom < 8 && seen.length) frame([seen[0], seen[seen.length - 1]]);
+  else if (seen.length < height * width) seen.forEach((cell) => frame([cell, cell]));
   const cell = (event) => [top + Math.floor(event.offsetY / canvas.clientHeight * height),
     left + Math.floor(event.offsetX / canvas.clientWidth * width)];
   return { canvas, cell };
 }
 
 // Numbers that meet, as a grid; of a large one the part around its largest product.
-function grid(caption, role, cells, value) {
+function grid(caption, role, cells, value, hatched) {
   const made = element("table", undefined, `grid ${role}`);
   made.append(element("caption", caption));
   for (const line of cells) {
     const row = made.insertRow();
-    for (const term of line) row.append(element("td", digits(value(term)), term.padding ? "padding" : undefined));
+    for (const term of line) row.append(element("td", fewDigits(value(term)), hatched && term.padding ? "padding" : undefined));
   }
   return made;
 }
@@ -242,14 +246,16 @@ function microscope(data) {
     });
   }
 
+  // The two factors, and the plane of the number itself: all three sides.
   function showPlanes({ rows, columns }) {
     planes.replaceChildren();
-    for (const [name, array] of Object.entries(call.arrays)) {
-      const { side } = array, askable = data.questions.some((each) => each.side === side);
-      array.colour = getComputedStyle(made).getPropertyValue(`--micro-${array.role}-line`).trim() || "#0072b2";
+    const own = question.held ?? Object.keys(call.arrays).find((name) => call.arrays[name].side === question.side);
+    for (const name of [...question.factors, own]) {
+      const array = call.arrays[name], { side } = array, askable = data.questions.some((each) => each.side === side);
+      const colour = getComputedStyle(document.documentElement).getPropertyValue(`--micro-${name === own ? "output" : array.role}-mark`);
       const lead = call.index[side](place).slice(0, 2), figure = element("figure", undefined, array.role);
       const marks = side === question.side ? [place[side]] : rows.flatMap((row) => columns.map((column) => [row[side], column[side]]));
-      const { canvas, cell } = drawPlane(array, lead, PLANE, marks);
+      const { canvas, cell } = drawPlane(array, lead, PLANE, marks, colour);
       canvas.dataset.array = name;
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", `${name}, the plane ${lead.join(", ")}`);
@@ -284,8 +290,8 @@ function microscope(data) {
     if (!cells.length || !cells[0].length) return [];
     const [first, second] = question.factors, grids = element("div", undefined, "grids");
     const plane = (k) => spell(question.factors[k], [...cells[0][0].indices[k].slice(0, 2), ":", ":"]);
-    grids.append(grid(plane(0), call.arrays[first].role, cells, (term) => term.values[0]), element("span", "\u00d7"),
-      grid(plane(1), call.arrays[second].role, cells, (term) => term.values[1]), element("span", "="),
+    const one = (name, k) => grid(plane(k), call.arrays[name].role, cells, (term) => term.values[k], call.arrays[name].side === "large");
+    grids.append(one(first, 0), element("span", "\u00d7"), one(second, 1), element("span", "="),
       grid("products", "product", cells, (term) => term.product));
     const all = rows.length * columns.length, shown = down.length * across.length;
     return [grids, element("p", shown < all ? `${shown} of the ${all} products of this plane, around the largest.` : "", "soft")];
