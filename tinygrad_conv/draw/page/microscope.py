@@ -22,6 +22,7 @@ from ..graph import Graph, backwards, grouped
 
 BUDGET = 1_000_000  # bytes of all numbers of a page, before base64
 PART = 8            # cells along a plane's side, before channels are left out
+PLAIN = ("x", "input"), ("w", "filter")  # name and role of an argument that no backward made
 GONE = "The values were freed by backward(); draw before it, or keep them with backward(retain_graph=True)."
 LARGE = "The numbers of this call do not fit into the page; tg.explain shows them."
 
@@ -62,8 +63,8 @@ def microscopes(graph: Graph, found: Mapping[int, np.ndarray]) -> dict[str, dict
         found: gradients by the id of a tensor.
 
     Returns:
-        for each of them "missing", why there are no numbers, or: "geometry", "groups", "arrays" (each with the
-        part that is here), "questions" (which sums can be asked for), "here" in words, "bias".
+        for each of them "missing", why there are no numbers, or the geometry ("axes", "groups", "line"),
+        "arrays", what of them is "here" in words, "questions", which sums can be asked for, and "bias".
     """
     boxes = {box.id: box for box in graph.boxes}
     past = grouped((e.target, e.slot) for e in graph.edges
@@ -93,7 +94,7 @@ def _unusable(source: Entry) -> str:
     if node.freed or not all(isinstance(t, Tensor) for t in (*node.inputs, *source.outputs)):
         return GONE
     old = [name for i, name in enumerate(node.primitive.names[:len(node.inputs)]) if changed(node, i)]
-    return f"{old[0]} was changed in place after this call: its numbers are not those that met." if old else ""
+    return f"{old[0]} was changed in place after the call: these are not the numbers that met." if old else ""
 
 
 def _call(source: Entry, past: list[int], found: Mapping[int, np.ndarray]) -> Call:
@@ -101,13 +102,13 @@ def _call(source: Entry, past: list[int], found: Mapping[int, np.ndarray]) -> Ca
     node, ans = source.node, source.outputs[0]
     kinds = node.primitive.sides
     slots = {kinds[name]: slot for slot, name in enumerate(node.primitive.names) if name in kinds}
-    names, roles, arrays, sides = {}, {}, {}, {}
+    names, roles, arrays, sides = {}, {}, {}, {}  # names by side, the rest by name
 
     def add(name: str, role: str, side: str, array: np.ndarray) -> None:
         roles[name], arrays[name], sides[name] = role, array, side
 
     for side, slot in slots.items():
-        name, role = ("g", "gradient") if slot in past else ("w", "filter") if side == "kernel" else ("x", "input")
+        name, role = ("g", "gradient") if slot in past else PLAIN[side == "kernel"]
         names[side] = name + "'" * (name in arrays)
         add(names[side], role, side, node.inputs[slot]._data)
     side = kinds["ans"]
@@ -147,7 +148,7 @@ def _cuts(samples: int, side: int, channels: int) -> Iterator[Cut]:
 
 
 def _parts(call: Call, cut: Cut) -> dict[str, tuple[slice, ...]]:
-    """By side, the part that is kept: what the middle of the small plane meets, first samples and channels."""
+    """By side, what is kept: first samples and channels, the middle of the small plane and what it meets."""
     geometry, shapes = call.node.params["geometry"], call.shapes
     filters, depth = shapes["kernel"][0] // geometry.groups, shapes["kernel"][1]
     if call.node.primitive.sides["ans"] == "large":
@@ -184,32 +185,42 @@ def _bytes(call: Call, cut: Cut) -> int:
 # ----- as JSON -----
 
 def _content(call: Call, cut: Cut) -> dict[str, Any]:
-    node, geometry = call.node, call.node.params["geometry"]
-    parts, kinds, notes = _parts(call, cut), node.primitive.sides, node.primitive.notes
-    factors = {side: [other for other in call.names.values() if other != call.names[side]] for side in kinds.values()}
-    said = {side: notes["ans" if name == "ans" else name] for name, side in kinds.items()}
-    questions = [{"side": kinds["ans"], "name": call.result, "factors": factors[kinds["ans"]],
-                  "how": said[kinds["ans"]], "held": call.result}]
-    if "g" in call.arrays and call.sides["g"] == kinds["ans"]:
-        for side, name in call.names.items():
-            if side != kinds["ans"]:
-                d = "dw" if side == "kernel" else "dx"
-                questions.append({"side": side, "name": d, "how": said[side], "held": d if d in call.arrays else None,
-                                  "factors": ["g" if other == call.result else other for other in factors[side]]})
+    geometry, parts = call.node.params["geometry"], _parts(call, cut)
     axes = ("size", "kernel", "out", "stride", "dilation", "padding")
     return {
         "axes": [dict(zip(axes, axis)) for axis in zip(*(getattr(geometry, name) for name in axes))],
-        "groups": geometry.groups, "line": geometry.line, "questions": questions, "here": _here(call, cut, parts),
-        "arrays": {name: _embedded(array, parts[call.sides[name]], side=call.sides[name], role=call.roles[name])
-                   for name, array in call.arrays.items()},
-        "bias": [_embedded(t._data, (slice(0, len(t)),)) for t in node.inputs[2:]]}
+        "groups": geometry.groups, "line": geometry.line, "here": _here(call, cut, parts),
+        "questions": _questions(call),
+        "arrays": {name: _embedded(array, parts[call.sides[name]], side=call.sides[name],
+                                   role=call.roles[name]) for name, array in call.arrays.items()},
+        "bias": [_embedded(t._data, (slice(0, len(t)),)) for t in call.node.inputs[2:]]}
+
+
+def _questions(call: Call) -> list[dict[str, Any]]:
+    """The sums that the numbers allow: first the result, then the gradients that its own makes.
+
+    "name" of the sum, its "side", its two "factors", the filter last, "how" it is summed, and the array that
+    holds what the kernels made of it, if there is one ("held").
+    """
+    primitive, found = call.node.primitive, []
+    for argument, side in primitive.sides.items():
+        factors = [call.names[other] for other in sorted(call.names, key="kernel".__eq__) if other != side]
+        name = call.names[side]
+        if argument != "ans":
+            name = "dw" if side == "kernel" else "dx"
+            factors = ["g" if factor == call.result else factor for factor in factors]
+        if argument == "ans" or call.result == "y" and "g" in call.arrays:
+            found.append({"side": side, "name": name, "factors": factors, "how": primitive.notes[argument],
+                          "held": name if name in call.arrays else None})
+    return found
 
 
 def _embedded(array: np.ndarray, part: tuple[slice, ...], **about: str) -> dict[str, Any]:
     """The part of an array that is here, as base64 of floats, lowest byte first."""
     numbers = array[part].astype(f"<f{_width(array)}")
     return {**about, "shape": array.shape, "start": [p.start for p in part], "lengths": numbers.shape,
-            "dtype": str(array.dtype), "width": _width(array), "numbers": base64.b64encode(numbers.tobytes()).decode()}
+            "dtype": str(array.dtype), "width": _width(array),
+            "numbers": base64.b64encode(numbers.tobytes()).decode()}
 
 
 def _here(call: Call, cut: Cut, parts: dict[str, tuple[slice, ...]]) -> str:
@@ -220,7 +231,6 @@ def _here(call: Call, cut: Cut, parts: dict[str, tuple[slice, ...]]) -> str:
     if cut.channels < whole.channels:
         said.append(f"the first {cut.channels} of {whole.channels} channels of {call.result}")
     if cut.side < whole.side:
-        rows, columns = parts["small"][2:]
-        name = next(name for name, side in call.sides.items() if side == "small")
-        said.append(f"rows {rows.start} to {rows.stop - 1} and columns {columns.start} to {columns.stop - 1} of {name}")
+        rows, columns = (f"{part.start} to {part.stop - 1}" for part in parts["small"][2:])
+        said.append(f"rows {rows} and columns {columns} of {call.names['small']}")
     return f"Here are {', '.join(said)}, and what meets them." if said else ""

@@ -28,8 +28,8 @@ from .arrays import affordable, is_picture, statistics, thumbnails
 from .microscope import microscopes
 
 HERE = Path(__file__).parent
-PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "view.js", "microscope.js",
-           "panel.js", "replay.js", "search.js", "page.js")
+PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "view.js", "meetings.js",
+           "microscope.js", "panel.js", "replay.js", "search.js", "page.js")
 
 
 def page(graph: Graph, title: str = "") -> str:
