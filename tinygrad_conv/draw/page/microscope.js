@@ -174,7 +174,7 @@ function microscope(data) {
     return [grids, element("p", shown < all ? `${shown} of the ${all} products of this plane, around the largest.` : "", "soft")];
   }
 
-  function showTerms({ terms, bias, total, missing }, sorted) {
+  function showTerms({ terms, bias, total, missing }, sorted, value) {
     const list = element("table", undefined, "terms"), top = Math.abs(sorted[0]?.product) || 1;
     for (const term of sorted.slice(0, LARGEST)) {
       const row = list.insertRow();
@@ -194,7 +194,8 @@ function microscope(data) {
     const rest = sorted.slice(LARGEST);
     for (const [text, value] of [
       [rest.length ? `${rest.length.toLocaleString("en")} smaller products` : "", rest.reduce((all, term) => all + term.product, 0)],
-      ["bias", bias], [missing ? `sum of the ${terms.length.toLocaleString("en")} products here` : "sum", total]]) {
+      ["bias", bias], [missing ? `sum of the ${terms.length.toLocaleString("en")} products here` : "sum", total],
+      [missing ? `the ${missing.toLocaleString("en")} that are not here` : "", value === undefined ? value : value - total]]) {
       if (!text || value === undefined) continue;
       const row = list.insertRow(), head = element("td", text);
       head.colSpan = 2;
@@ -226,7 +227,7 @@ function microscope(data) {
     answer.replaceChildren(head, element("p", `${question.how}; ${rule}`, "soft"));
     if (found.missing) answer.append(element("p", `${found.missing.toLocaleString("en")} of them are not in this page: what is here does not add up to it.`, "missing"));
     if (!count) answer.append(element("p", "Nothing meets here.", "soft"));
-    answer.append(...showGrids(found, sorted), showTerms(found, sorted));
+    answer.append(...showGrids(found, sorted), showTerms(found, sorted, value));
   }
   ask(question.side);
   show();

@@ -227,10 +227,15 @@ def _here(call: Call, cut: Cut, parts: dict[str, tuple[slice, ...]]) -> str:
     """What is left out, in words; "" if nothing is."""
     whole, said = _whole(call), []
     if cut.samples < whole.samples:
-        said.append(f"the first {cut.samples} of {whole.samples} samples")
+        said.append(f"{_through('sample', slice(0, cut.samples))} of {whole.samples}")
     if cut.channels < whole.channels:
-        said.append(f"the first {cut.channels} of {whole.channels} channels of {call.result}")
+        said.append(f"{_through('channel', slice(0, cut.channels))} of {whole.channels} of {call.result}")
     if cut.side < whole.side:
-        rows, columns = (f"{part.start} to {part.stop - 1}" for part in parts["small"][2:])
-        said.append(f"rows {rows} and columns {columns} of {call.names['small']}")
-    return f"Here are {', '.join(said)}, and what meets them." if said else ""
+        rows, columns = map(_through, ("row", "column"), parts["small"][2:])
+        said.append(f"{rows} and {columns} of {call.names['small']}")
+    return f"Here: {'; '.join(said)}; and what meets them." if said else ""
+
+
+def _through(name: str, part: slice) -> str:
+    """ "sample 0", "samples 0 to 3"."""
+    return f"{name} {part.start}" if part.stop == part.start + 1 else f"{name}s {part.start} to {part.stop - 1}"
