@@ -174,7 +174,7 @@ function microscope(data) {
     return [grids, element("p", shown < all ? `${shown} of the ${all} products of this plane, around the largest.` : "", "soft")];
   }
 
-  function showTerms({ terms, bias, total, missing }, sorted, value) {
+  function showTerms({ terms, bias, total, missing }, sorted, whole) {
     const list = element("table", undefined, "terms"), top = Math.abs(sorted[0]?.product) || 1;
     for (const term of sorted.slice(0, LARGEST)) {
       const row = list.insertRow();
@@ -195,7 +195,7 @@ function microscope(data) {
     for (const [text, value] of [
       [rest.length ? `${rest.length.toLocaleString("en")} smaller products` : "", rest.reduce((all, term) => all + term.product, 0)],
       ["bias", bias], [missing ? `sum of the ${terms.length.toLocaleString("en")} products here` : "sum", total],
-      [missing ? `the ${missing.toLocaleString("en")} that are not here` : "", value === undefined ? value : value - total]]) {
+      [missing ? `the ${missing.toLocaleString("en")} that are not here` : "", whole === undefined ? whole : whole - total]]) {
       if (!text || value === undefined) continue;
       const row = list.insertRow(), head = element("td", text);
       head.colSpan = 2;

@@ -238,4 +238,5 @@ def _here(call: Call, cut: Cut, parts: dict[str, tuple[slice, ...]]) -> str:
 
 def _through(name: str, part: slice) -> str:
     """ "sample 0", "samples 0 to 3"."""
-    return f"{name} {part.start}" if part.stop == part.start + 1 else f"{name}s {part.start} to {part.stop - 1}"
+    last = part.stop - 1
+    return f"{name} {last}" if last == part.start else f"{name}s {part.start} to {last}"
