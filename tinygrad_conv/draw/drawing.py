@@ -23,13 +23,15 @@ from ..files import write_atomically
 from .annotate import Show, annotate, write_figures
 from .collapse import collapse, frame_each_call, without
 from .failure import failed_graph
-from .formats import dot, listing, simpler
+from .formats import dot, listing, simpler, with_remark
 from .graph import Graph, graph, with_outputs
 from .loops import roll
 from .page.page import page
 from .style import printable
+from .titles import move_titles
 
 FORMATS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}  # what a picture holds
+FONTS = b'font-family="Helvetica,Arial,Liberation Sans,DejaVu Sans,sans-serif"'  # for viewers of an SVG
 PURE = ("svg", "png")  # what graphviz-pure can write
 
 
@@ -211,28 +213,39 @@ def render(dot: str, format: str, patience: float = 120.0) -> bytes:
     failures: dict[str, str] = {}  # of each program the first
     useless: set[str] = set()      # what hangs or cannot be run, whatever the text
     for text, lost in simpler(dot):
+        why = "; ".join([f"{os.path.basename(command)}: {e}" for command, e in failures.items()])
+        text = with_remark(text, f"drawn plainer{lost}: {why}") if lost else text
         for command in (command for command in commands if command not in useless):
             try:
-                picture = _run(command, text, format, patience)
+                picture = _picture(command, text, format, patience)
             except (OSError, RuntimeError) as e:
-                failures.setdefault(command, f"{command}: {e}")
+                failures.setdefault(command, str(e))
                 useless |= {command} if isinstance(e, OSError) else set()
                 continue
             if failures:
-                warnings.warn(f"draw: {'; '.join(failures.values())}; drawn by {command}{lost}", stacklevel=3)
+                why = "; ".join([f"{failed}: {e}" for failed, e in failures.items()])
+                warnings.warn(f"draw: {why}; drawn by {command}{lost}", stacklevel=3)
             return picture
-    raise RuntimeError(f"render: drawing .{format} failed: {'; '.join(failures.values())}")
+    why = "; ".join([f"{command}: {e}" for command, e in failures.items()])
+    raise RuntimeError(f"render: drawing .{format} failed: {why}")
 
 
-def _run(command: str, dot: str, format: str, patience: float) -> bytes:
-    """What a program makes of DOT text, if it is a picture."""
+def _picture(command: str, dot: str, format: str, patience: float) -> bytes:
+    """The picture a program makes of DOT text: a layout, and what is drawn from it with its titles moved."""
+    layout = move_titles(_run(command, ["-Tdot"], dot, patience).decode(errors="replace"))
     sharp = ["-Gdpi=144"] if format == "png" else []
+    picture = _run(command, ["-Knop2", f"-T{format}", *sharp], layout, patience, FORMATS[format])
+    return picture.replace(b'font-family="Helvetica,sans-Serif"', FONTS) if format == "svg" else picture
+
+
+def _run(command: str, options: list[str], dot: str, patience: float, holds: bytes = b"") -> bytes:
+    """What a program makes of DOT text, if it holds what it must."""
     try:
-        done = subprocess.run([command, f"-T{format}", *sharp], input=dot.encode(),
-                              capture_output=True, check=False, timeout=patience)
+        done = subprocess.run([command, *options], input=dot.encode(), capture_output=True, check=False,
+                              timeout=patience)
     except subprocess.TimeoutExpired:
         raise TimeoutError(f"not done after {patience:g} s; draw less, e.g. with depth=1") from None
-    if done.returncode or FORMATS[format] not in done.stdout:
+    if done.returncode or holds not in done.stdout or not done.stdout:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [
             "no picture" if done.stdout else "no output"]
         raise RuntimeError(printable(next((line for line in said if "rror" in line), said[0])))
