@@ -5,7 +5,7 @@ Each function maps a Graph to a Graph; figures of boxes that become one are adde
 to be predictable, not clever.
 """
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -127,9 +127,13 @@ def collapse(graph: Graph, depth: int) -> Graph:
         [('leaf0', 'parameter'), ('module:layer', 'module'), ('op2', 'op')]
     """
     depth = whole(depth, "draw", "depth", 0)
-    paths = {box.id: box.scope[:depth + 1 + backwards(box.scope)] for box in graph.boxes}
-    inside = grouped((paths[box.id], box) for box in graph.boxes
-                     if len(paths[box.id]) > depth + backwards(box.scope))
+    return close(graph, {path for path in graph.scopes if len(path) == depth + 1 + backwards(path)})
+
+
+def close(graph: Graph, closed: Set[Path]) -> Graph:
+    """The graph with these frames drawn as one box each, see `collapse`; of nested ones the outermost."""
+    paths = {box.id: next((path for path in frames(box.scope) if path in closed), ()) for box in graph.boxes}
+    inside = grouped((paths[box.id], box) for box in graph.boxes if paths[box.id])
     ids = {box.id: f"module:{'.'.join(path)}" for path, own in inside.items() for box in own}
     crossing = [e for e in graph.edges if ids.get(e.source, e.source) != ids.get(e.target, e.target)]
     leaves = {box.id for box in graph.boxes if box.kind in LEAVES and box.id in ids}
@@ -145,8 +149,7 @@ def collapse(graph: Graph, depth: int) -> Graph:
     made = {path: _module(graph, path, own, last.get(ids[own[0].id]), used, lent.get(ids[own[0].id], []))
             for path, own in inside.items()}
     boxes = dict.fromkeys(made[paths[box.id]] if box.id in ids else box for box in graph.boxes)
-    scopes = {path: scope for path, scope in graph.scopes.items() if path not in inside
-              and len(path) <= depth + backwards(path)}
+    scopes = {path: scope for path, scope in graph.scopes.items() if closed.isdisjoint(frames(path))}
     figures = pass_on(graph.figures, ids)
     for path, own in inside.items():
         module = ids[own[0].id]

@@ -49,7 +49,7 @@ def dot(graph: Graph) -> str:
     for path in sorted(filter(None, frames), key=len, reverse=True):
         frames[path[:-1]].subgraph(frames[path])
     modules = {box.id for box in graph.boxes if box.kind == "module"}
-    bundles = grouped(((e.source, e.target) if {e.source, e.target} & modules else number, e)
+    bundles = grouped(((e.source, e.target, e.mark) if {e.source, e.target} & modules else number, e)
                       for number, e in enumerate(graph.edges))  # tensors to or from a module share a line
     for edges in bundles.values():
         right = edges[0].source in sides.get(edges[0].target, ())[1:]
@@ -149,6 +149,8 @@ def _draw_edge(root: Any, ends: tuple[str, str], edges: list[Edge], boxes: dict[
         drawn |= {"constraint": "false", "style": "dashed"}
     elif right or level % 2 and source.kind in CALLS:
         ends, drawn = ends[::-1], {**drawn, "dir": "back"}
+    if edges[0].mark:
+        drawn |= {key: value for key, value in MARKS[edges[0].mark].items() if key != "fillcolor"}
     root.edge(*ends, **drawn)
 
 
