@@ -156,7 +156,7 @@ def _draw_edge(root: Any, ends: tuple[str, str], edges: list[Edge], boxes: dict[
 
 def _legend(graph: Graph, root: Any) -> None:
     """A frame that explains the marks in use and holds other remarks."""
-    present = {"", *(box.mark for box in graph.boxes)}
+    present = {"", *(drawn.mark for drawn in (*graph.boxes, *graph.edges))}
     marks = {"": {"penwidth": "0"}, **MARKS}  # a remark without a mark has no border
     rows = "".join(f'<TR><TD BORDER="{marks.get(mark, {}).get("penwidth", "1")}" '
                    f'BGCOLOR="{marks.get(mark, {}).get("fillcolor", "white")}">{_html(mark) or " "}</TD>'

@@ -110,7 +110,8 @@ def _content(graph: Graph) -> dict[str, Any]:
         "boxes": [_box(graph.sources.get(box.id), box, found, size, kernels) for box in graph.boxes],
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
                    "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e),
-                   "gradient": wants_gradient(graph, e)} for e in graph.edges],
+                   "gradient": wants_gradient(graph, e), **({"mark": e.mark} if e.mark else {})}
+                  for e in graph.edges],
         "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times}
                    for s in graph.scopes.values()],
         "legend": graph.legend, "about": about,

@@ -3,7 +3,8 @@
 
 const MARKS = {
   vanishing: "\u2193 vanishing", exploding: "\u2191 exploding", "no-gradient": "\u2205 no .grad",
-  nan: "! not finite", failed: "\u2715 failed", hot: "\u25CF most of it" };
+  nan: "! not finite", failed: "\u2715 failed", hot: "\u25CF most of it",
+  added: "+ added", removed: "\u2212 removed", changed: "~ changed" };
 const WORKS = new Set(["op", "module"]); // kinds of boxes that compute
 const LINE = 16, LONGEST = 60;
 
@@ -87,11 +88,18 @@ function sizeFrame(frame, split) {
       (parameters ? `, ${parameters.toLocaleString("en")} parameters` : "")],
     ["small", `last: ${shapeText(last.box.shape)}`]];
   const worst = ["failed", "nan", "exploding", "vanishing", "no-gradient", "hot"]
-    .find((mark) => frame.boxes.some((node) => node.box.mark === mark));
-  frame.mark = worst ?? "";
+    .find((mark) => frame.boxes.some((node) => node.box.mark === mark)) ?? difference(frame);
+  frame.mark = worst;
   if (worst) frame.lines.push(["badge", MARKS[worst]]);
   frame.width = Math.ceil(Math.max(...frame.lines.map(([kind, text]) => textWidth(text, kind !== "small")))) + 24;
   frame.height = frame.lines.length * LINE + 12;
+}
+
+// Whether all of a module is in one of two drawings alone, or something in it is.
+function difference(frame) {
+  const marks = new Set(frame.boxes.map((node) => node.box.mark));
+  const found = ["changed", "removed", "added"].find((mark) => marks.has(mark)) ?? "";
+  return found && marks.size > 1 ? "changed" : found;
 }
 
 function addLines(group, node) {
@@ -138,7 +146,8 @@ const drawTitle = (frame) => svgElement(
   "text", { class: "title", x: frame.left + 9, y: frame.top + 16 }, "\u25BE " + frame.title);
 
 function drawWire(wire) {
-  const group = svgElement("g", { class: wire.across ? "wire across" : "wire" });
+  const { mark } = wire.edges[0], marked = mark && wire.edges.every((edge) => edge.mark === mark);
+  const group = svgElement("g", { class: `wire${wire.across ? " across" : ""}${marked ? ` ${mark}` : ""}` });
   group.append(svgElement("path", { class: "line", d: wire.d }), svgElement("path", { class: "hit", d: wire.d }));
   return group;
 }
