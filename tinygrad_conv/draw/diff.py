@@ -87,7 +87,7 @@ def diff(a: Drawing, b: Drawing) -> Difference:
         >>> a = tg.draw(tg.relu(tg.conv2d(x, w)))
         >>> b = tg.draw(tg.relu(tg.exp(tg.conv2d(x, w, stride=2))))
         >>> tg.diff(a, b)
-        ~ conv2d  conv2d 3x3 -> conv2d 3x3 stride 2
+        ~ conv2d 3x3 -> conv2d 3x3 stride 2
         + exp  -> 1x3x4x4
         and 1 of what follows in shape or dtype
         >>> bool(tg.diff(a, a)), len(tg.diff(b, a).removed)
