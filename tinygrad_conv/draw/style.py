@@ -36,7 +36,8 @@ MARKS = {  # what a mark changes, the most serious first; `style` is added to th
     "vanishing": {"fillcolor": "#56b4e9", "style": "dashed", "penwidth": "2"},
     "no-gradient": {"fillcolor": "#cccccc", "style": "dotted", "penwidth": "2"},
     "hot": {"fillcolor": "#f0e442", "style": "bold", "penwidth": "2"},
-    "changed": {"fillcolor": "#f7efa6", "color": "#8a5a00", "style": "bold", "penwidth": "1.5", "peripheries": "2"},
+    "changed": {"fillcolor": "#f7efa6", "color": "#8a5a00", "style": "bold", "penwidth": "1.5",
+                "peripheries": "2"},
     "removed": {"fillcolor": "#fbe0d0", "color": "#b34700", "style": "dashed", "penwidth": "1.8"},
     "added": {"fillcolor": "#c6e8dc", "color": "#00664b", "style": "bold", "penwidth": "2.5"},
 }
