@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from demos.train import folder
+from tinygrad_conv.draw.style import PAINTS
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ["demos.questions", *sorted(
@@ -42,13 +43,13 @@ def test_drawings_leave_pictures_and_a_page(tmp_path):
     said = run("-m", "demos.drawings", str(tmp_path))
     assert "this input needs in_features=32" in said and "came from head.1" in said
     made = {p.stem: p.suffix for p in tmp_path.iterdir() if p.suffix != ".dot" or p.stem not in said}
-    assert set(made) == {"gradient", "blocks", "modules", "net", "failure"} and made["net"] == ".html"
+    assert set(made) == {"gradient", "blocks", "modules", "net", "difference", "failure"} and made["net"] == ".html"
 
 
 def test_backward_picture(tmp_path):
     pytest.importorskip("matplotlib")
     run("-m", "demos.backward_picture", str(tmp_path / "p.svg"))
-    assert (tmp_path / "p.svg").read_text(encoding="utf-8").count("#fdd0a2") == 3 * 5 * 3  # each plane of each filter
+    assert (tmp_path / "p.svg").read_text(encoding="utf-8").count(PAINTS["w"].fill) == 3 * 5 * 3  # each plane of each filter
     run("-m", "demos.backward_picture", str(tmp_path / "again.svg"))
     assert (tmp_path / "p.svg").read_bytes() == (tmp_path / "again.svg").read_bytes()
 

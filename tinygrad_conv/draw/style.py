@@ -8,7 +8,7 @@ import functools
 import linecache
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,21 @@ MARKS = {  # what a mark changes, the most serious first; `style` is added to th
                 "peripheries": "2"},
     "removed": {"fillcolor": "#fbe0d0", "color": "#b34700", "style": "dashed", "penwidth": "1.8"},
     "added": {"fillcolor": "#c6e8dc", "color": "#00664b", "style": "bold", "penwidth": "2.5"},
+}
+
+class Paint(NamedTuple):
+    """The colours of a quantity: of its cells and their outline, and of the smallest and largest value."""
+
+    fill: str
+    line: str
+    pale: tuple[int, int, int]
+    dark: tuple[int, int, int]
+
+
+PAINTS = {  # of a convolution: the input and its gradient blue, the gradient from above green, filters orange
+    "x": Paint("#d3e8f6", "#0b5c8e", (240, 247, 252), (8, 72, 112)),
+    "g": Paint("#c6e8dc", "#00664b", (238, 248, 244), (0, 82, 60)),
+    "w": Paint("#fbe2b4", "#8a5a00", (255, 248, 232), (156, 84, 0)),
 }
 
 LONGEST_VALUE, LONGEST_CODE, LONGEST_LINE = 32, 70, 150  # characters; of a longer line the middle is left out
