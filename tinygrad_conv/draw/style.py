@@ -1,8 +1,7 @@
 """How a drawing looks in every format: what it says of shapes, calls and lines of code; shapes and colours.
 
-Each kind of box has a shape of its own, each mark a colour, a line and a word, so that nothing is shown by
-colour alone; the colours are Okabe and Ito's, all light enough for black text.
-Source: Okabe, Ito, "Color Universal Design", 2008.
+Each kind of box has a shape of its own; each mark, an alarm, a border and a word, on top of whatever the fill
+says. All fills are light enough for black text, and nothing is shown by colour alone.
 """
 import functools
 import linecache
@@ -29,13 +28,12 @@ KINDS = {  # attributes of a node in DOT
     "module": {"shape": "box3d", "margin": "0.22,0.1", "style": "filled", "fillcolor": "#e8f0f8"},
 }
 
-MARKS = {  # what a mark changes, the most serious first; `style` is added to that of the kind
-    "failed": {"fillcolor": "#d55e00", "style": "bold", "penwidth": "3", "peripheries": "2"},
-    "nan": {"fillcolor": "#cc79a7", "style": "bold", "penwidth": "2", "peripheries": "2"},
-    "exploding": {"fillcolor": "#e69f00", "style": "bold", "penwidth": "3"},
-    "vanishing": {"fillcolor": "#56b4e9", "style": "dashed", "penwidth": "2"},
-    "no-gradient": {"fillcolor": "#cccccc", "style": "dotted", "penwidth": "2"},
-    "hot": {"fillcolor": "#f0e442", "style": "bold", "penwidth": "2"},
+MARKS = {  # the border under a mark, the most serious first; `style` is added to that of the kind
+    "failed": {"color": "#a00000", "style": "bold", "penwidth": "4", "peripheries": "2"},
+    "nan": {"color": "#a00000", "style": "bold", "penwidth": "2", "peripheries": "2"},
+    "exploding": {"color": "#6a0d83", "style": "bold", "penwidth": "4"},
+    "vanishing": {"color": "#0060a0", "style": "dashed", "penwidth": "3"},
+    "no-gradient": {"color": "#444444", "style": "dotted", "penwidth": "3"},
     "changed": {"fillcolor": "#f7efa6", "color": "#8a5a00", "style": "bold", "penwidth": "1.5",
                 "peripheries": "2"},
     "removed": {"fillcolor": "#fbe0d0", "color": "#b34700", "style": "dashed", "penwidth": "1.8"},
@@ -178,11 +176,10 @@ def attributes(kind: str, mark: str) -> dict[str, str]:
 
 
 def gravest(marks: set[str]) -> str:
-    """The most serious of some marks; one that is not in the table (a user's) comes before "hot" alone.
+    """The most serious of some marks; one that is not in the table (a user's) comes last.
 
     Example:
-        >>> gravest({"hot", "nan"}), gravest({"mine", "hot"}), gravest({""})
-        ('nan', 'mine', '')
+        >>> gravest({"vanishing", "nan"}), gravest({"mine", "vanishing"}), gravest({""})
+        ('nan', 'vanishing', '')
     """
-    return min(filter(None, marks), default="", key=lambda mark: (
-        [*MARKS].index(mark if mark in MARKS else "hot"), mark == "hot", mark))
+    return min(filter(None, marks), default="", key=lambda mark: ([*MARKS, mark].index(mark), mark))
