@@ -53,7 +53,7 @@ def dot(graph: Graph) -> str:
         frames[boxes[call].scope].body.append(f"\t{{rank=same; {level}}}\n")
     for path in sorted(filter(None, frames), key=len, reverse=True):
         frames[path[:-1]].subgraph(frames[path])
-    bundles = grouped(((e.source, e.target, e.back, e.slot * (boxes[e.target].kind == "op")), e)
+    bundles = grouped(((e.source, e.target, e.back, e.mark, e.slot * (boxes[e.target].kind == "op")), e)
                       for e in graph.edges)  # tensors to or from a module share a line
     for edges in bundles.values():
         right = edges[0].source in sides.get(edges[0].target, ())[1:]
@@ -171,12 +171,14 @@ def _draw_edge(root: Any, ends: tuple[str, str], edge: Edge, boxes: dict[str, Bo
         drawn |= {"constraint": "false", "style": "dashed"}
     elif right or level % 2 and source.kind in CALLS:
         ends, drawn = ends[::-1], {**drawn, "dir": "back"}
+    if edge.mark:
+        drawn |= {key: value for key, value in MARKS[edge.mark].items() if key != "fillcolor"}
     root.edge(*ends, **drawn)
 
 
 def _legend(graph: Graph, root: Any) -> None:
     """A frame that explains the marks in use and holds other remarks."""
-    present = {"", *(box.mark for box in graph.boxes)}
+    present = {"", *(drawn.mark for drawn in (*graph.boxes, *graph.edges))}
     marks = {"": {"penwidth": "0"}, **MARKS}  # a remark without a mark has no border
     rows = _scale(graph) + "".join(
         f'<TR><TD BORDER="{marks.get(mark, {}).get("penwidth", "1")}" '

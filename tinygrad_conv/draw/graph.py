@@ -59,7 +59,8 @@ class Box:
 class Edge:
     """A tensor on its way from `source` to argument `slot` of `target`; or a leaf beside its gradient.
 
-    One that leads `back` goes to the same boxes, the next time they are run: `Scope.times` times.
+    One that leads `back` goes to the same boxes, the next time they are run: `Scope.times` times. `mark` is
+    "added" or "removed" in a picture of differences (diff.py).
     """
 
     source: str
@@ -68,6 +69,7 @@ class Edge:
     dtype: str
     slot: int
     back: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

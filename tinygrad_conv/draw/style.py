@@ -7,7 +7,7 @@ import functools
 import linecache
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,25 @@ MARKS = {  # the border under a mark, the most serious first; `style` is added t
     "exploding": {"color": "#6a0d83", "style": "bold", "penwidth": "4"},
     "vanishing": {"color": "#0060a0", "style": "dashed", "penwidth": "3"},
     "no-gradient": {"color": "#444444", "style": "dotted", "penwidth": "3"},
+    "changed": {"fillcolor": "#f7efa6", "color": "#8a5a00", "style": "bold", "penwidth": "1.5",
+                "peripheries": "2"},
+    "removed": {"fillcolor": "#fbe0d0", "color": "#b34700", "style": "dashed", "penwidth": "1.8"},
+    "added": {"fillcolor": "#c6e8dc", "color": "#00664b", "style": "bold", "penwidth": "2.5"},
+}
+
+class Paint(NamedTuple):
+    """The colours of a quantity: of its cells and their outline, and of the smallest and largest value."""
+
+    fill: str
+    line: str
+    pale: tuple[int, int, int]
+    dark: tuple[int, int, int]
+
+
+PAINTS = {  # of a convolution: the input and its gradient blue, the gradient from above green, filters orange
+    "x": Paint("#d3e8f6", "#0b5c8e", (240, 247, 252), (8, 72, 112)),
+    "g": Paint("#c6e8dc", "#00664b", (238, 248, 244), (0, 82, 60)),
+    "w": Paint("#fbe2b4", "#8a5a00", (255, 248, 232), (156, 84, 0)),
 }
 
 # Of " " to "~" in thousandths of the size, in Helvetica or DejaVu Sans, whichever is wider: viewers without
