@@ -25,11 +25,13 @@ from .collapse import collapse, fold as folded, frame_each_call, without
 from .failure import failed_graph
 from .formats import dot, listing, simpler
 from .graph import Graph, graph
+from .notebook import framed
 from .page.page import page
 from .style import printable
 
 FORMATS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}  # what a picture holds
 PURE = ("svg", "png")  # what graphviz-pure can write
+INLINE, INLINE_PICTURES = 1_500_000, 200_000  # characters of a page in a notebook, bytes of its pictures
 
 
 class Drawing:
@@ -105,11 +107,19 @@ class Drawing:
         """The picture for a notebook; None where none can be made."""
         return self._picture[0]
 
-    def _repr_html_(self) -> str | None:
-        """Where no picture can be made, the reason and the page."""
+    def _repr_html_(self) -> str:
+        """The page, for a notebook, with smaller pictures; or why it is too large for one.
+
+        Where no picture can be made either, the reason.
+        """
         picture, why = self._picture
-        return None if picture else (f"<p>{escape(why)}; here is the page instead:</p><iframe srcdoc="
-                                     f'"{escape(self.html())}" style="width: 100%; height: 40em"></iframe>')
+        reason = "" if picture else f"<p>{escape(why)}; here is the page alone:</p>"
+        text = framed(page(self.whole, budget=INLINE_PICTURES), len(self.graph.boxes))
+        if len(text) <= INLINE:
+            return reason + text
+        shown = picture or f"<p>{escape(why)}</p><pre>{escape(self.listing())}</pre>"
+        return (f"{shown}<p>The page of this drawing takes {len(text) / 1e6:.1f} MB, too much for a "
+                f"notebook: <code>drawing.save('net.html')</code> writes it.</p>")
 
 
 def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Show] = (),

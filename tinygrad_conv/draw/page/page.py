@@ -24,20 +24,21 @@ from ..collapse import frame_each_call
 from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, shown
 from ..measure import pulled
 from ..style import argument_name, printable
-from .arrays import affordable, is_picture, statistics, thumbnails
+from .arrays import BUDGET, affordable, is_picture, statistics, thumbnails
 
 HERE = Path(__file__).parent
 PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "view.js", "panel.js",
            "replay.js", "search.js", "page.js")
 
 
-def page(graph: Graph, title: str = "") -> str:
+def page(graph: Graph, title: str = "", budget: int = BUDGET) -> str:
     """A self-contained interactive page: pan, zoom, search, collapse, inspect, replay.
 
     Args:
         graph: from `tg.graph`; if its tape is alive, the page has statistics, histograms, gradients and
             pictures of feature maps and kernels, otherwise it says why not.
         title: the title of the browser's tab.
+        budget: bytes that its pictures of feature maps and kernels may take.
 
     Returns:
         HTML that loads nothing: its Content-Security-Policy forbids it to.
@@ -56,7 +57,7 @@ def page(graph: Graph, title: str = "") -> str:
     return template.substitute(
         title=escape(title.encode("utf-8", "replace").decode() or f"Graph of {len(graph.boxes)} boxes"),
         policy=escape(policy, quote=True), style=style, program=program,
-        data=_embedded(_content(frame_each_call(graph))))
+        data=_embedded(_content(frame_each_call(graph), budget)))
 
 
 def _digest(text: str) -> str:
@@ -99,12 +100,12 @@ def gradients(graph: Graph) -> tuple[dict[int, np.ndarray], str]:
     return {key: g._data for key, (_, g) in found.items()}, f"Gradients are those of {what}."
 
 
-def _content(graph: Graph) -> dict[str, Any]:
+def _content(graph: Graph, budget: int) -> dict[str, Any]:
     """All the page knows, as plain lists and dictionaries; boxes are referred to by number."""
     number = {box.id: i for i, box in enumerate(graph.boxes)}
     found, about = gradients(graph)
     size = affordable([t.shape for source in graph.sources.values() for t in shown(source)
-                       if isinstance(t, Tensor) and is_picture(t.shape)])
+                       if isinstance(t, Tensor) and is_picture(t.shape)], budget)
     kernels = {box.shape for box in graph.boxes if box.kind == "parameter"}
     return {
         "boxes": [_box(graph.sources.get(box.id), box, found, size, kernels) for box in graph.boxes],
