@@ -70,7 +70,7 @@ def _panel(panel: str, lines: Mapping[str, Sequence[tuple[float, float]]], last:
 
     back = (lambda v: 10.0 ** v) if powers else float
     parts = [f"<path d='M{LEFT} {TOP}V{bottom}H{right}' fill='none' stroke='currentColor' opacity='.5'/>",
-             f"<text x='{LEFT}' y='12' font-weight='bold'>{panel}{' (powers)' * powers}</text>",
+             f"<text x='{LEFT}' y='12' font-weight='bold'>{panel}{', log scale' * powers}</text>",
              f"<text x='{right}' y='{HEIGHT - 8}' text-anchor='end'>{last}</text>",
              f"<text x='{(LEFT + right) / 2:g}' y='{HEIGHT - 8}' text-anchor='middle'>epoch</text>",
              f"<text x='{LEFT}' y='{HEIGHT - 8}' text-anchor='middle'>1</text>"]

@@ -121,7 +121,8 @@ class Callback:
 class ProgressBar(Callback):
     """One tqdm bar per epoch, on stderr; where nobody watches (a file, a pipe), one plain line per epoch.
 
-    In a notebook the bar goes when its epoch is over: the rows stand below `LiveCurves`.
+    In a notebook the bar is a widget, or without ipywidgets a line of the cell, and is gone, or is the next
+    epoch's, when its epoch is over: `LiveCurves` has the rows.
 
     Example:
         >>> bar = ProgressBar()
@@ -132,14 +133,18 @@ class ProgressBar(Callback):
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._line = CellLine()
 
     def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
         self._title = f"epoch {epoch}/{epochs}"
-        if in_notebook() or sys.stderr is not None and sys.stderr.isatty():
-            if find_spec("ipywidgets"):
-                from tqdm.auto import tqdm  # type: ignore[import-untyped]
-            else:  # of which `auto` would complain
-                from tqdm.std import tqdm  # type: ignore[import-untyped]
+        if in_notebook() and not find_spec("ipywidgets"):  # of which tqdm.auto would complain
+            from tqdm.std import tqdm  # type: ignore[import-untyped]
+
+            self._bar = tqdm(total=batches, desc=self._title, file=self._line, ascii=False,
+                             bar_format="{desc} {bar:20} {n_fmt}/{total_fmt}, {elapsed}{postfix}")
+        elif in_notebook() or sys.stderr is not None and sys.stderr.isatty():
+            from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
             self._bar = tqdm(total=batches, desc=self._title, unit="batch", dynamic_ncols=True,
                              leave=not in_notebook())
 
@@ -168,6 +173,23 @@ class ProgressBar(Callback):
             self._bar = None
 
 
+class CellLine:
+    """A file for a bar in a notebook: what is written becomes one line of the cell, in the place of the last.
+
+    On stderr each state of each bar would be kept, in red.
+    """
+
+    def __init__(self) -> None:
+        self._cell: Any = None
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            self._cell = _displayed(self._cell, {"text/plain": line})
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
 class LiveCurves(Callback):
     """Curves and a table of the epochs in a notebook's cell, drawn anew after each; elsewhere nothing.
 
@@ -180,28 +202,33 @@ class LiveCurves(Callback):
     """
 
     def __init__(self) -> None:
-        self.history, self._epochs, self._cell = History(), 0, None
+        self.history, self._epochs = History(), 0
+        self._cell: Any = None
 
     def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
         self._epochs = epochs
 
     def epoch_end(self, row: Row) -> None:
         self.history.rows.append(row)
-        if not in_notebook():
-            return
-        from IPython.display import HTML, display
-
-        shown = HTML(_html(self.history, self._epochs))
-        if self._cell is None:
-            self._cell = display(shown, display_id=True)
-        else:
-            self._cell.update(shown)
+        if in_notebook():
+            self._cell = _displayed(self._cell, {"text/plain": repr(self.history),
+                                                 "text/html": _html(self.history, self._epochs)})
 
 
 def in_notebook() -> bool:
     """Whether this runs in the kernel of a notebook."""
     shell = sys.modules.get("IPython")
     return shell is not None and hasattr(shell.get_ipython(), "kernel")
+
+
+def _displayed(cell: Any, shown: dict[str, str]) -> Any:
+    """Put something into the output of a notebook's cell, in the place of what `cell` showed before."""
+    from IPython.display import display
+
+    if cell is None:
+        return display(shown, raw=True, display_id=True)
+    cell.update(shown, raw=True)
+    return cell
 
 
 def reporters() -> list[Callback]:

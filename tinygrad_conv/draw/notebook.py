@@ -18,11 +18,12 @@ from .page.arrays import MISSING, levels, shrunk, statistics
 from .style import call_label, dtype_name, printable, shape_text
 
 SAMPLE = 100_000  # values that are looked at
-FEW = 8           # numbers in a row, and rows, that are written out
+FEW = 8           # rows and columns that are written out, and half of what is of a vector
 TILES = 8         # pictures at most, of
 PIXELS = 24_000   # bytes in all, before they are compressed
-SMALLEST = 8      # pixels of a side that make a matrix a picture
+SMALLEST = 8      # pixels of a side that make a matrix a picture, and three channels colours
 WIDE = 96         # pixels on the screen of a picture's longer side, at least
+ROUNDING = 1e-12  # part of the greatest value below which a mean is nothing else
 LOST = (204, 121, 167)  # the colour of a value that is not finite
 ROWS = 20         # of a table or a tree that are shown at once
 FAINT = "color: #777"
@@ -39,12 +40,18 @@ def tensor_html(t: Tensor) -> str:
     """
     array = t._data
     parts = [_heading(t), _spread(array)]
-    if array.ndim <= 2 and array.size > 1 and max(array.shape) <= FEW:
+    if _few(array.shape):
         text = np.array2string(array, precision=4, separator=" ")
         parts.append(f"<pre style='margin: 4px 0; background: none'>{escape(text)}</pre>")
     else:
         parts.append(_pictures(array, kernels=t.is_leaf and t.requires_grad))
     return f"<div style='line-height: 1.4'>{''.join(parts)}</div>"
+
+
+def _few(shape: tuple[int, ...]) -> bool:
+    """Whether the numbers of a vector or a matrix are written out: few, and no picture."""
+    return (len(shape) == 1 and 1 < shape[0] <= 2 * FEW
+            or len(shape) == 2 and 0 < min(shape) < SMALLEST and max(shape) <= FEW)
 
 
 def _heading(t: Tensor) -> str:
@@ -68,8 +75,9 @@ def _spread(array: np.ndarray) -> str:
     elif "min" in numbers and numbers["min"] == numbers["max"]:
         words.append(f"all {numbers['min']:.4g}")
     elif "min" in numbers:
-        words.append(f"{numbers['min']:.4g} to {numbers['max']:.4g}, mean {numbers['mean']:.4g}, "
-                     f"deviation {numbers['std']:.4g}")
+        low, high, mean = (numbers[key] for key in ("min", "max", "mean"))
+        mean = mean if abs(mean) > ROUNDING * max(abs(low), abs(high)) else 0.0
+        words.append(f"{low:.4g} to {high:.4g}, mean {mean:.4g}, deviation {numbers['std']:.4g}")
     if 0 < numbers["zeros"] < 1:
         words.append(f"{100 * numbers['zeros']:.3g} % zeros")
     if numbers["nonfinite"]:
@@ -120,7 +128,7 @@ def _planes(array: np.ndarray, kernels: bool) -> tuple[np.ndarray, str]:
         if shape[2] * shape[3] == 1:
             return nothing
         many = _of("filters" if kernels else "images", shape[0])
-        if shape[1] == 3:
+        if shape[1] == 3 and min(shape[2:]) >= SMALLEST:
             return array[:TILES].transpose(0, 2, 3, 1), many
         if kernels or shape[1] == 1:
             return array[:TILES, 0, :, :, None], many + ", channel 0 of each" * (shape[1] > 1)

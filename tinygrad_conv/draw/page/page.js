@@ -174,6 +174,13 @@ byId("show-legend").addEventListener("click", (event) => {
 });
 window.addEventListener("beforeprint", () => camera.fit());
 
+// A notebook may give a frame its size late: until the reader touches the page, begin anew then.
+const early = new ResizeObserver(() => camera.start(seen(tree.boxes[0] ?? tree.root)));
+early.observe(svg);
+for (const touch of ["pointerdown", "wheel", "keydown"]) {
+  window.addEventListener(touch, () => early.disconnect(), { capture: true, passive: true, once: true });
+}
+
 // ----- legend -----
 
 function legendRow(className, text) {
