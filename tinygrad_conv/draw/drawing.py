@@ -99,9 +99,12 @@ class Drawing:
     def _picture(self) -> tuple[str | None, str]:
         """The SVG for a notebook, or why there is none."""
         try:
-            return render(self.dot, "svg", patience=20.0).decode(), ""
+            picture = render(self.dot, "svg", patience=10.0).decode()
         except (FileNotFoundError, RuntimeError) as e:
             return None, str(e)
+        if len(picture) > INLINE:
+            return None, f"the picture takes {len(picture) / 1e6:.1f} MB, too much for a notebook"
+        return picture, ""
 
     def _repr_svg_(self) -> str | None:
         """The picture for a notebook; None where none can be made."""
