@@ -26,6 +26,8 @@ from .failure import failed_graph
 from .formats import dot, listing, simpler, with_remark
 from .graph import Graph, graph, with_outputs
 from .loops import roll
+from .notebook import framed
+from .page.arrays import BUDGET
 from .page.page import page
 from .style import printable
 from .titles import move_titles
@@ -33,6 +35,7 @@ from .titles import move_titles
 FORMATS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}  # what a picture holds
 FONTS = b'font-family="Helvetica,Arial,Liberation Sans,DejaVu Sans,sans-serif"'  # for viewers of an SVG
 PURE = ("svg", "png")  # what graphviz-pure can write
+INLINE, INLINE_PICTURES = 1_500_000, 200_000  # characters of a page in a notebook, bytes of its pictures
 
 
 class Drawing:
@@ -64,12 +67,13 @@ class Drawing:
 
     __repr__ = listing
 
-    def html(self, title: str = "") -> str:
-        """The interactive page as text; it holds the whole graph, whose modules fold when clicked, and whose loops
-        are rolled at first.
+    def html(self, title: str = "", budget: int = BUDGET) -> str:
+        """The interactive page as text: the whole graph, its modules fold when clicked, its loops are rolled.
+
+        `budget` is how many bytes its pictures may take.
         """
         rolled = write_figures(roll(frame_each_call(self._read))) if self._read else None
-        return page(self.whole, title, rolled)
+        return page(self.whole, title, rolled, budget)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file in the format of its ending: .dot, .svg, .png, .pdf, .html or .txt (the listing).
@@ -105,19 +109,30 @@ class Drawing:
     def _picture(self) -> tuple[str | None, str]:
         """The SVG for a notebook, or why there is none."""
         try:
-            return render(self.dot, "svg", patience=20.0).decode(), ""
+            picture = render(self.dot, "svg", patience=10.0).decode()
         except (FileNotFoundError, RuntimeError) as e:
             return None, str(e)
+        if len(picture) > INLINE:
+            return None, f"the picture takes {len(picture) / 1e6:.1f} MB, too much for a notebook"
+        return picture, ""
 
     def _repr_svg_(self) -> str | None:
         """The picture for a notebook; None where none can be made."""
         return self._picture[0]
 
-    def _repr_html_(self) -> str | None:
-        """Where no picture can be made, the reason and the page."""
+    def _repr_html_(self) -> str:
+        """The page, for a notebook, with smaller pictures; or why it is too large for one.
+
+        Where no picture can be made either, the reason.
+        """
         picture, why = self._picture
-        return None if picture else (f"<p>{escape(why)}; here is the page instead:</p><iframe srcdoc="
-                                     f'"{escape(self.html())}" style="width: 100%; height: 40em"></iframe>')
+        reason = "" if picture else f"<p>{escape(why)}; here is the page alone:</p>"
+        text = framed(self.html(budget=INLINE_PICTURES), len(self.graph.boxes))
+        if len(text) <= INLINE:
+            return reason + text
+        shown = picture or f"<p>{escape(why)}</p><pre>{escape(self.listing())}</pre>"
+        return (f"{shown}<p>The page of this drawing takes {len(text) / 1e6:.1f} MB, too much for a "
+                f"notebook: <code>drawing.save('net.html')</code> writes it.</p>")
 
 
 def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Show] = (),
