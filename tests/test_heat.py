@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import re
 import subprocess
@@ -15,6 +14,7 @@ import nn
 import tinygrad_conv as tg
 from tests.nets import NETS
 from tests.test_browser import driver  # noqa: F401, a fixture
+from tests.test_page import content
 from tests.test_drawing import PURE, luminance, needs_pure
 from tinygrad_conv.draw.annotate import SHOW, annotate, write_figures
 from tinygrad_conv.draw.formats import dot
@@ -165,6 +165,14 @@ def test_sizes_of_gradients_are_on_a_logarithmic_scale_of_four_decades_or_more(s
     assert next(box for box in g.boxes if box.label == "w3").mark == ("vanishing" if decades == 8 else "")
 
 
+def test_the_loss_itself_whose_gradient_is_one_by_definition_is_not_on_the_scale():
+    x = tg.tensor([3.0, 4.0], requires_grad=True)
+    g = tg.draw((x * x * 0.5).sum() * 1e-3, show="grad").graph
+    boxes = {(box.label, box.id): (box.heat, box.notes) for box in g.boxes if box.kind == "op"}
+    *inner, loss = boxes.values()
+    assert loss == (None, ()) and all(heat is not None for heat, _ in inner) and g.heat.high == "0.001 rms"
+
+
 def test_what_is_infinite_or_no_number_is_an_alarm_and_not_on_the_scale():
     x, v = tg.tensor([0.0, 1.0], requires_grad=True), tg.ones(2, requires_grad=True)
     x.name, v.name = "x", "v"
@@ -174,7 +182,7 @@ def test_what_is_infinite_or_no_number_is_an_alarm_and_not_on_the_scale():
     g = tg.draw(y, show="grad").graph
     box = next(box for box in g.boxes if box.label == "x")
     assert (box.mark, box.heat) == ("nan", None) and g.heat.high == "2 rms"
-    told = next(each for each in content(tg.draw(y, show="grad"))["boxes"] if each["id"] == box.id)
+    told = next(each for each in content(tg.draw(y, show="grad").html())["boxes"] if each["id"] == box.id)
     assert told["mark"] == "nan" and "heat" not in told
 
 
@@ -186,6 +194,7 @@ def test_the_hottest_are_those_with_half_or_the_first_with_those_alike():
     assert said(1, 5, 2) == "hottest: b 62%" and said(3, 3, 4) == "hottest: c 40%, a 30%"
     assert said(2, 1, 1, 1, 1, 1, 1) == "hottest: a 25%, b 12%, c 12%"
     assert said(*[1] * 8) == "hottest: a 12%, and 7 more like it"
+    assert said(1, 1, 1, 1) == "hottest: a 25%, b 25%, and 2 more like it"
     assert said(3, 2, 2, 2, 2, 2, 2, 2) == "hottest: a 18%"
 
 
@@ -238,21 +247,17 @@ def test_both_programs_draw_the_scale(tmp_path):
         assert all(each in svg for each in SCALE) and "hottest: " in svg
 
 
-def content(drawing):
-    return json.loads(re.search(r'id="data">(.*?)</script', drawing.html(), re.S).group(1))
-
-
 def test_the_page_has_amounts_that_add_up_and_the_same_scale():
     drawing = NETS["lenet"](show="time")
-    data = content(drawing)
+    data = content(drawing.html())
     assert data["heat"]["scale"] == [*SCALE] and data["heat"]["unit"] == "ms" and data["heat"]["span"] is None
     figures = drawing.whole.figures
     for box in data["boxes"]:
         own = figures.get(box["id"], {})
         assert box.get("heat", [0.0]) == [pytest.approx(own.get("forward", 0.0) + own.get("backward", 0.0), rel=1e-5)]
-    grad = content(NETS["lenet"](show="grad"))
+    grad = content(NETS["lenet"](show="grad").html())
     assert grad["heat"]["span"] == SPAN and {len(box["heat"]) for box in grad["boxes"] if "heat" in box} == {4}
-    assert content(NETS["lenet"]())["heat"] is None
+    assert content(NETS["lenet"]().html())["heat"] is None
 
 
 def fills(driver, css):  # noqa: F811

@@ -276,10 +276,9 @@ def _grad(graph: Graph, legend: Legend) -> Figures:
     if reached is None:
         legend.append(("", f"grad of results: {NO_LOSS}"))
         return found
-    starts = {(t.node, t.index) for t in meant}  # of these it is 1 whatever was computed
+    for t in meant:  # whose own gradient is 1, whatever was computed
+        reached.pop((t.node.order, t.index), None)
     for box, e in calls(graph).items():
-        if (e.node, 0) in starts:
-            continue
         sizes = [_size(reached[key]) for i in range(len(e.outputs)) if (key := (e.node.order, i)) in reached]
         found[box] = {f"result {name}": value for name, value in sum_figures(sizes).items()}
     if len(meant) > 1:

@@ -29,10 +29,12 @@ from ..heat import SCALE, SPAN, Sizes
 from ..measure import pulled
 from ..style import argument_name, dtype_name, printable, shape_text
 from .arrays import PICTURE, STATISTICS, affordable, is_picture, short, statistics, thumbnails
+from .microscope import microscopes
 
 HERE = Path(__file__).parent
 PROGRAM = ("data.js", "tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "sizes.js", "far.js",
-           "view.js", "minimap.js", "panel.js", "heat.js", "replay.js", "search.js", "page.js")
+           "view.js", "minimap.js", "meetings.js", "microscope.js", "panel.js", "heat.js", "replay.js", "search.js",
+           "page.js")
 
 FIELDS = {"values": STATISTICS, "gradient": STATISTICS, "picture": PICTURE}  # of what has no names
 
@@ -132,6 +134,7 @@ def _content(graph: Graph, rolled: Graph | None = None) -> dict[str, Any]:
     return {
         "boxes": [{**_box(graph.sources.get(box.id), box, found, size, kernels), **_drawn(graph, box, number)}
                   for box in graph.boxes],
+        "microscopes": {number[box]: content for box, content in microscopes(graph, found).items()},
         **_wiring(graph, number), "about": about,
         "heat": graph.heat and {"what": graph.heat.what, "unit": graph.heat.unit, "scale": SCALE,
                                 "span": SPAN if isinstance(graph.heat, Sizes) else None},
