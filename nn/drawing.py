@@ -86,7 +86,7 @@ def _check_loss(loss: Any) -> None:
 
 
 def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = None,
-         show: str | Iterable[str] = (), depth: int | None = None, fold: bool = True,
+         show: str | Iterable[str] = (), depth: int | None = None, unroll: bool = False,
          hide: Iterable[str] = ("constant",)) -> tg.Drawing:
     """Draw what a model computes; with `loss`, also the gradient of each of its parameters.
 
@@ -100,7 +100,7 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
         inputs: what to call it with; tensors, arrays, or shapes such as (1, 1, 28, 28), for zeros.
         loss: a function of the output; then its gradient is drawn beside the forward pass, all of it
             from the seed on: the gradient 1 of the loss itself. Its targets go by its function's variables.
-        show, depth, fold, hide: as in `tg.draw`.
+        show, depth, unroll, hide: as in `tg.draw`.
 
     Returns:
         a `tg.Drawing`; frames show each module's path and class.
@@ -152,4 +152,4 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
         for name, t in (("loss", result), *results.values()):
             if t is not None and t.node is not None:
                 t.name = t.name or name
-        return tg.draw(*outputs, *gradients, show=show, depth=depth, fold=fold, hide=hide)
+        return tg.draw(*outputs, *gradients, show=show, depth=depth, unroll=unroll, hide=hide)

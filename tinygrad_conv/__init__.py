@@ -32,7 +32,7 @@ _tensor.ops, _tensor.autodiff, _tensor.numpy_protocol = ops, _autodiff, _numpy_p
 
 __all__ = [
     "Drawing", "Handle", "Tensor", "advice", "arange", "arguments", "attach_failure", "certify", "change",
-    "check_grads", "detect_anomaly", "draw", "explain", "eye", "failed_graph", "from_numpy", "full",
+    "check_grads", "detect_anomaly", "diff", "draw", "explain", "eye", "failed_graph", "from_numpy", "full",
     "full_like", "get_num_threads", "grad", "graph", "is_recording", "kernels_in_use", "linspace",
     "multiply_adds", "no_grad", "normal", "ones", "ones_like", "overwrite", "per_example_vjp",
     "permutation", "primitive", "profile", "rand", "randint", "randn", "scope", "set_num_threads",
@@ -48,6 +48,7 @@ if _typing.TYPE_CHECKING:
     from . import explain
     from .anomaly import detect_anomaly
     from .config import show_config
+    from .draw.diff import diff
     from .draw.drawing import Drawing, draw
     from .draw.failure import attach_failure, failed_graph
     from .draw.graph import graph
@@ -63,7 +64,8 @@ advice.late(__name__, {
     "certify": "certify.certificate",
     "checkpoint": "checkpoint", "hessian": "calculus", "hvp": "calculus", "jacobian": "calculus",
     "vhp": "calculus",
-    "Drawing": "draw.drawing", "draw": "draw.drawing", "graph": "draw.graph", "multiply_adds": "draw.measure",
+    "Drawing": "draw.drawing", "diff": "draw.diff", "draw": "draw.drawing", "graph": "draw.graph",
+    "multiply_adds": "draw.measure",
     "attach_failure": "draw.failure", "failed_graph": "draw.failure", "explain": "",
     "check_grads": "gradcheck", "show_config": "config", "profile": "draw.profiling",
     "detect_anomaly": "anomaly", "per_example_vjp": "per_example",
