@@ -448,15 +448,6 @@ def _drawn(work: _Rolling) -> Graph:
     members = grouped((work.find(box), box) for box in work.boxes)
     boxes = [_standing_for([work.boxes[each] for each in members[box]], work, paths)
              for box in work.boxes if box not in work.stands]
-    scopes: dict[Path, Scope] = {}
-    for plain, scope in graph.scopes.items():
-        if paths.plain(plain) == plain:
-            path = paths.of(plain)
-            scopes |= {frame: Scope(frame) for frame in frames(path) if frame not in scopes}
-            scopes[path] = replace(scope, path=path, times=scope.times * paths.times.get(plain, 1))
-    scopes |= {frame: Scope(frame) for box in boxes for frame in frames(box.scope) if frame not in scopes}
-    scopes = {path: replace(scope, times=paths.times[path]) if isinstance(path[-1], Loop) else scope
-              for path, scope in scopes.items()}
     edges, order = _edges(work), dict(work.last)
     begin = {box: min(order[each] for each in loop.boxes) for loop in work.loops for box in loop.boxes}
     outside = {box.id for box in boxes if not any(isinstance(name, Loop) for name in box.scope)}
@@ -466,11 +457,27 @@ def _drawn(work: _Rolling) -> Graph:
     boxes.sort(key=lambda box: order[box.id])
     edges.sort(key=lambda edge: (order[edge.target], edge.slot))
     counts = {box: len(own) for box, own in members.items() if len(own) > 1}
-    rolled = replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=scopes, counts=counts,
+    rolled = replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=_scopes(graph, paths, boxes), counts=counts,
                      stands={box: work.find(box) for box in work.stands},
                      figures=pass_on(graph.figures, {box: work.find(box) for box in graph.figures}),
                      each=_each(work, members) if graph.figures else {})
     return replace(rolled, scopes=_with_weights(rolled))
+
+
+def _scopes(graph: Graph, paths: _Paths, boxes: list[Box]) -> dict[Path, Scope]:
+    """The frames that are drawn, with those of loops; without those whose boxes all went elsewhere."""
+    left = [paths.of(path) for path in graph.scopes if paths.plain(path) == path]
+    had, have = ({frame for scope in {box.scope: 0 for box in each} for frame in frames(scope)}
+                 for each in (graph.boxes, boxes))
+    scopes: dict[Path, Scope] = {}
+    for frame in dict.fromkeys(frame for path in [*left, *[box.scope for box in boxes]] for frame in frames(path)):
+        plain = tuple([name for name in frame if not isinstance(name, Loop)])
+        if isinstance(frame[-1], Loop):
+            scopes[frame] = Scope(frame, times=paths.times[frame])
+        elif frame in have or plain not in had:
+            scope = graph.scopes[plain]
+            scopes[frame] = replace(scope, path=frame, times=scope.times * paths.times.get(plain, 1))
+    return scopes
 
 
 def _standing_for(members: list[Box], work: _Rolling, paths: _Paths) -> Box:
