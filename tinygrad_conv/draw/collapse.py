@@ -4,7 +4,7 @@ Each function maps a Graph to a Graph; figures of boxes that become one are adde
 to be predictable, not clever.
 """
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from typing import Any
 
@@ -153,7 +153,12 @@ def collapse(graph: Graph, depth: int) -> Graph:
         [('leaf0', 'parameter'), ('module:layer', 'module'), ('op2', 'op')]
     """
     depth = whole(depth, "draw", "depth", 0)
-    paths = {box.id: _closed(box.scope, depth) for box in graph.boxes}
+    return close(graph, {path for path in graph.scopes if path == _closed(path, depth)})
+
+
+def close(graph: Graph, closed: Set[Path]) -> Graph:
+    """The graph with these frames drawn as one box each, see `collapse`; of nested ones the outermost."""
+    paths = {box.id: next((path for path in frames(box.scope) if path in closed), ()) for box in graph.boxes}
     inside = grouped((paths[box.id], box) for box in graph.boxes if paths[box.id])
     ids = {box.id: f"module:{'.'.join(path)}" for path, own in inside.items() for box in own}
     again = {ids[own[0].id] for path, own in inside.items() if _times(graph, path) > 1}
@@ -175,7 +180,7 @@ def collapse(graph: Graph, depth: int) -> Graph:
                           of=next((ids[box.of] for box in own if box.of in ids), ""))
             for path, own in inside.items()}
     boxes = dict.fromkeys(made[paths[box.id]] if box.id in ids else box for box in graph.boxes)
-    scopes = {path: scope for path, scope in graph.scopes.items() if not _closed(path, depth)}
+    scopes = {path: scope for path, scope in graph.scopes.items() if closed.isdisjoint(frames(path))}
     figures = pass_on(graph.figures, ids)
     each = {box: own for box, own in graph.each.items() if box not in ids}
     for path, own in inside.items():

@@ -59,7 +59,8 @@ class Box:
 class Edge:
     """A tensor on its way from `source` to argument `slot` of `target`; or a leaf beside its gradient.
 
-    One that leads `back` goes to the same boxes, the next time they are run: `Scope.times` times.
+    One that leads `back` goes to the same boxes, the next time they are run: `Scope.times` times. `mark` is
+    "added" or "removed" in a picture of differences (diff.py).
     """
 
     source: str
@@ -68,6 +69,7 @@ class Edge:
     dtype: str
     slot: int
     back: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,11 +421,11 @@ def with_outputs(graph: Graph, outputs: Iterable[Tensor], names: Mapping[int, st
               if isinstance(t, Tensor) and t.grad is not None}
     given = {id(t): t for t in outputs if t.node in made or id(t) in leaves and (BACKWARD,) in graph.scopes}
     results = [key for key in given if key not in leaves]
-    places = [f" {i}" for i in range(len(results))] if results[1:] else [""]
+    plain = {key: f"output {i}" if results[1:] else "output" for i, key in enumerate(results)}
     edges, after, sources = [*graph.edges], {}, dict(graph.sources)
     for number, (key, t) in enumerate(given.items()):
         call, leaf = made.get(t.node, ""), leaves.get(key)
-        name = "" if leaf else t.name or names.get(key) or f"output{places[results.index(key)]}"
+        name = t.name or names.get(key, plain.get(key, ""))
         box = _output_box(graph, f"output{number}", t, name, leaf)
         after.setdefault(call, []).append(box)
         sources[box.id] = t
