@@ -223,7 +223,7 @@ def test_a_page_has_the_outputs_with_their_values_and_what_stands_level():
     assert {box["label"] for box in outputs} >= {"loss", "label", "box", "score", "gradient of weight"}
     assert all(box["values"]["count"] == math.prod(box["shape"]) for box in outputs)
     for box in outputs:
-        beside = None if box["of"] is None else data["boxes"][box["of"]]["label"]
+        beside = None if box.get("of") is None else data["boxes"][box["of"]]["label"]
         assert box["label"].removeprefix("gradient of ") == (beside or box["label"])
     assert not any(step["box"] in map(data["boxes"].index, outputs) for step in data["steps"])
 
