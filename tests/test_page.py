@@ -198,7 +198,7 @@ def test_a_drawing_is_saved_as_a_page_of_the_whole_graph(rng, tmp_path):
     text = drawing.save(tmp_path / "small <net>.html").read_text(encoding="utf-8")
     assert text == drawing.html("small <net>") and "<title>small &lt;net&gt;</title>" in text
     told = content(text)
-    assert len(told["boxes"]) == len(tg.graph(loss).boxes)
+    assert len(told["boxes"]) == len(tg.graph(loss).boxes) + 1 and told["boxes"][-1]["label"] == "loss"
     assert any(box["notes"] == ["no backward yet"] for box in told["boxes"])
 
 

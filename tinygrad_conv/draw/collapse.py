@@ -5,14 +5,14 @@ Each function maps a Graph to a Graph; figures of boxes that become one are adde
 to be predictable, not clever.
 """
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..arguments import one_of, whole
 from ..state import Call
 from .graph import (
-    CALLS, LEAVES, Box, Edge, Graph, Path, Scope, backwards, frames, grouped, module_path, pass_on,
+    CALLS, LEAVES, OUTPUT, Box, Edge, Graph, Path, Scope, backwards, frames, grouped, module_path, pass_on,
     sum_figures, title,
 )
 from .style import gravest, parameters_text, shape_text
@@ -21,13 +21,13 @@ MOST = 4  # results of a module whose shapes are written out
 
 
 def without(graph: Graph, kinds: Iterable[str]) -> Graph:
-    """The graph without leaves of some kinds; a constant that is a number is written into its call.
+    """The graph without boxes of some kinds; a constant that is a number is written into its call.
 
     The figures of a leaf go to the first call that uses it: the bytes of a mask to its dropout.
 
     Args:
         graph: any.
-        kinds: any of "parameter", "input", "constant" and "seed".
+        kinds: any of "parameter", "input", "constant", "seed" and "output".
 
     Raises:
         ValueError: for another kind.
@@ -38,11 +38,12 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
         >>> [box.label for box in without(g, ["constant"]).boxes]
         ['y', 'mul (2, _)']
     """
-    hidden = {one_of(kind, "draw", "hide", LEAVES) for kind in ([kinds] if isinstance(kinds, str) else kinds)}
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    hidden = {one_of(kind, "draw", "hide", (*LEAVES, OUTPUT)) for kind in kinds}
     gone = {box.id for box in graph.boxes if box.kind in hidden}
     slots = grouped((e.target, _number(graph, e) if e.source in gone else "_") for e in graph.edges)
     boxes = [replace(box, label=f"{box.label} ({', '.join(slots[box.id])})")
-             if set(slots.get(box.id, "_")) != {"_"} and "" not in slots[box.id] else box
+             if box.kind in CALLS and {*slots.get(box.id, "_")} != {"_"} and "" not in slots[box.id] else box
              for box in graph.boxes if box.id not in gone]
     edges = tuple([edge for edge in graph.edges if not {edge.source, edge.target} & gone])
     heirs = {edge.source: edge.target for edge in reversed(graph.edges) if edge.source in gone}
@@ -62,7 +63,8 @@ def frame_each_call(graph: Graph) -> Graph:
     would seem to get its own output: a loop where there is none.
 
     The second call's frame is "relu#2", and so is its backward's, though that comes first. Leaves belong to
-    the first call. A list of modules, which is never called itself, remains one frame.
+    the first call. A list of modules, which is never called itself, remains one frame. What uses parameters
+    that were used before says so: "same weights as trunk.0".
 
     Example:
         >>> import tinygrad_conv as tg
@@ -84,7 +86,32 @@ def frame_each_call(graph: Graph) -> Graph:
         scopes |= {frame: replace(graph.scopes[plain], path=frame)
                    for frame, plain in zip(frames(path), frames(box.scope)) if frame not in scopes}
         boxes.append(replace(box, scope=path))
-    return replace(graph, boxes=tuple(boxes), scopes=scopes)
+    return _shared(replace(graph, boxes=tuple(boxes), scopes=scopes))
+
+
+def _shared(graph: Graph) -> Graph:
+    """Notes on the frames of modules that are called again, and where else a parameter is used again."""
+    boxes = {box.id: box for box in graph.boxes}
+    named = [path for path in graph.scopes if getattr(path[-1], "module", None) and not backwards(path)]
+    first = {path[-1].module: path for path in reversed(named)}
+    again = {path: first[path[-1].module] for path in named if first[path[-1].module] != path}
+    begun: dict[str, Box] = {}  # by parameter, the call that uses it first
+    same: dict[Any, dict[str, None]] = {}  # by frame (or call outside) and by what is the same there
+    for edge in graph.edges:
+        leaf, call = boxes[edge.source], boxes[edge.target]
+        if leaf.kind != "parameter" or call.kind != "op" or backwards(call.scope):
+            continue
+        user = begun.setdefault(leaf.id, call)
+        repeated = {path: again[path] for path in frames(call.scope) if path in again}
+        for path, before in repeated.items():
+            same.setdefault(path, {})[f"same weights as {'.'.join(before)}"] = None
+        if not repeated and user.scope != call.scope:
+            inside = user.scope[:len(call.scope)] == call.scope  # of its frame the first use is a part
+            what = f"same {leaf.label.rpartition('.')[2]} as {'.'.join(user.scope) or user.label}"
+            same.setdefault(call.id if inside else call.scope, {})[what] = None
+    scopes = {path: replace(scope, notes=(*same.get(path, ()),)) for path, scope in graph.scopes.items()}
+    return replace(graph, scopes=scopes, boxes=tuple([
+        replace(box, notes=(*box.notes, *same[box.id])) if box.id in same else box for box in graph.boxes]))
 
 
 def _calls(path: Path) -> tuple[tuple[int, str], ...]:
@@ -133,11 +160,13 @@ def collapse(graph: Graph, depth: int) -> Graph:
     ids = {box.id: f"module:{'.'.join(path)}" for path, own in inside.items() for box in own}
     crossing = [e for e in graph.edges if ids.get(e.source, e.source) != ids.get(e.target, e.target)]
     leaves = {box.id for box in graph.boxes if box.kind in LEAVES and box.id in ids}
+    outputs = {box.id for box in graph.boxes if box.kind == OUTPUT}
     level = {box.id: backwards(box.scope) for box in graph.boxes}
     edges = dict.fromkeys(
         replace(e, source=ids.get(e.source, e.source), target=ids.get(e.target, e.target),
                 slot=0 if e.target in ids else e.slot)
-        for e in crossing if e.source not in leaves or level[e.source] != level[e.target])
+        for e in crossing if e.source not in leaves or level[e.source] != level[e.target] and not (
+            e.target in ids and e.target in outputs))  # of gradients the module says how many
     onwards = sorted(crossing, key=lambda e: level[e.source] == level[e.target])  # not what a backward uses
     last = {ids[e.source]: e.source for e in onwards if e.source in ids and e.source not in leaves}
     used = {e.source for e in graph.edges}
@@ -151,7 +180,7 @@ def collapse(graph: Graph, depth: int) -> Graph:
     for path, own in inside.items():
         module = ids[own[0].id]
         shared = sum_figures(graph.figures.get(box.id, {}) for box in lent.get(module, [])).get("parameters")
-        if shared and not _same_weights(graph, path):
+        if shared and not _is_again(graph.scopes[path], own):
             figures.setdefault(module, {})["shared"] = shared
     return replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=scopes, figures=figures)
 
@@ -165,33 +194,45 @@ def _lent(graph: Graph, ids: dict[str, str], level: dict[str, int]) -> dict[str,
     return grouped((module, parameters[leaf]) for module, leaf in users)
 
 
-def _same_weights(graph: Graph, path: Path) -> list[str]:
-    """If a module was called before under another path, a line that says so."""
-    module = getattr(path[-1], "module", None)
-    first = next((p for p in graph.scopes if module and getattr(p[-1], "module", None) is module), path)
-    return [f"same weights as {'.'.join(module_path(first))}"] if first != path else []
-
-
 def _module(graph: Graph, path: Path, own: list[Box], last: str | None, used: set[str],
             lent: list[Box]) -> Box:
     """One box for all of a module's; its output is that of its last call which is used outside."""
     calls = [box for box in own if box.kind in CALLS] or own
-    ends = [box for box in own if box.id not in used]
+    gradients = sum(box.kind == OUTPUT for box in own)
+    ends = [box for box in own if box.id not in used and box.kind != OUTPUT]
     out = next((box for box in own if box.id == last), calls[-1])
     times = _times(graph, frames(path))
     count = sum(math.prod(box.shape) * _times(graph, frames(box.scope)[len(path):])
                 for box in own if box.kind == "parameter")
-    notes = _same_weights(graph, path) if lent else []
-    shared = 0 if notes else sum(math.prod(box.shape) for box in lent)
+    notes = [*_shares(graph, path, own)] if lent else []
+    shared = 0 if _is_again(graph.scopes[path], own) else sum(math.prod(box.shape) for box in lent)
     if count + shared and not any("parameters" in graph.figures.get(box.id, {}) for box in [*own, *lent]):
         notes.append(parameters_text(times * count + shared, shared) if shared or times == 1 else
                      f"{times} x {parameters_text(count)}")
+    if gradients:
+        notes.append(f"{times} x " * (times > 1) + f"{gradients} gradient{'s' * (gradients > 1)}")
     if len(ends) > 1:
         shapes = [shape_text(box.shape) for box in ends[:MOST]]
         notes.append(f"-> {', '.join(shapes)}" + f" and {len(ends) - MOST} more" * (len(ends) > MOST))
     notes += [note for box in own if box.mark == "failed" for note in box.notes]
-    return Box(f"module:{'.'.join(path)}", "module", title(graph.scopes[path]), out.shape, out.dtype,
-               path[:-1], tuple(notes), gravest({box.mark for box in own}))
+    label = title(replace(graph.scopes[path], notes=()))
+    of = f"module:{'.'.join(path[1:])}" if backwards(path) else ""
+    shape, dtype = (out.shape, out.dtype) if last or not gradients else ((), "")  # no other result
+    return Box(f"module:{'.'.join(path)}", "module", label, shape, dtype, path[:-1], tuple(notes),
+               gravest({box.mark for box in own}), of=of)
+
+
+def _is_again(scope: Scope, own: list[Box]) -> bool:
+    """Whether all parameters of a module were used before, outside of it: they count there."""
+    return bool(scope.notes) and not any(box.kind == "parameter" for box in own)
+
+
+def _shares(graph: Graph, path: Path, own: list[Box]) -> Iterator[str]:
+    """What a closed module says of parameters used before: its own notes, or those of frames inside."""
+    inner = dict.fromkeys(frame for box in own for frame in frames(box.scope)[len(path) - 1:])
+    for frame in [path] if graph.scopes[path].notes else inner:
+        for note in graph.scopes[frame].notes:
+            yield ": ".join(filter(None, [".".join(frame[len(path):]), note]))
 
 
 def _times(graph: Graph, paths: Iterable[Path]) -> int:

@@ -24,7 +24,7 @@ from .annotate import Show, annotate, write_figures
 from .collapse import collapse, fold as folded, frame_each_call, without
 from .failure import failed_graph
 from .formats import dot, listing, simpler
-from .graph import Graph, graph
+from .graph import Graph, graph, with_outputs
 from .page.page import page
 from .style import printable
 
@@ -41,8 +41,9 @@ class Drawing:
         >>> import tinygrad_conv as tg
         >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
         >>> tg.draw(x * x)
-        leaf0  x    -> 2  (parameter)
-        op0    mul  -> 2  <- leaf0, leaf0
+        leaf0    x       -> 2  (parameter)
+        op0      mul     -> 2  <- leaf0, leaf0
+        output0  output  -> 2  (output)
     """
 
     def __init__(self, graph: Graph, whole: Graph) -> None:
@@ -117,7 +118,8 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
     """Draw what was computed to get `outputs`; or, given an error, what failed.
 
     Each call of a module is a frame; the second call of `relu` is named "relu#2". Of several models each has
-    a frame, which goes by the variable that holds the model where `draw` is called, or by its class.
+    a frame, which goes by the variable that holds the model where `draw` is called, or by its class. So does
+    an output: by its `.name`, or the variable that holds it; the `.grad` of a parameter is its gradient.
 
     Args:
         outputs: tensors that were recorded: results, a loss, gradients made with
@@ -127,8 +129,8 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
             `profile.time` of `tg.profile()`. The first that says how much of something colours the boxes.
         depth: modules nested deeper than this become one box each: 0 closes every module, None none.
         fold: whether runs of equal modules are drawn once, as "x8".
-        hide: kinds of leaves to leave out: "constant", "input", "parameter", "seed" (which a backward
-            starts with). A constant that is a number is then written into its call.
+        hide: kinds of boxes to leave out: "constant", "input", "parameter", "seed" (which a backward
+            starts with), "output". A constant that is a number is then written into its call.
 
     Returns:
         a `Drawing`: print it, leave it as a notebook cell's last line, or `.save("net.svg")`.
@@ -141,10 +143,12 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
         >>> import tinygrad_conv as tg
         >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
         >>> draw((2.0 * x).sum())
-        leaf1  y           -> 2  (parameter)
-        op0    mul (2, _)  -> 2
-        op1    sum axis 0  -> scalar
+        leaf1    y           -> 2  (parameter)
+        op0      mul (2, _)  -> 2
+        op1      sum axis 0  -> scalar
+        output0  output      -> scalar  (output)
     """
+    variables = _variables()
     if len(outputs) == 1 and isinstance(outputs[0], BaseException):
         read = failed_graph(outputs[0])
     elif all([instance(t, Tensor, "draw", "tensors, or one exception", "; of a model, use nn.draw(model, x)" *
@@ -152,24 +156,28 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
         raise ValueError(f"draw: nothing was recorded behind {[t.shape for t in outputs]}; compute from "
                          f"tensors with requires_grad=True, outside no_grad()")
     else:
-        read = graph(*outputs, variables=_variables())
-    whole = annotate(read, show)
-    drawn = frame_each_call(without(whole, hide))
+        read = graph(*outputs, variables=variables)
+    whole = with_outputs(annotate(read, show), [t for t in outputs if isinstance(t, Tensor)], variables)
+    drawn = without(frame_each_call(whole), hide)
     drawn = folded(drawn) if fold else drawn
     drawn = drawn if depth is None else collapse(drawn, depth)
     return Drawing(write_figures(drawn), write_figures(whole))
 
 
 def _variables() -> dict[int, str]:
-    """The names of the user's variables by the `id` of the block that the module they hold enters."""
+    """The names of the user's variables by the `id` of their tensor, or the block their module enters."""
     frame = sys._getframe(2)
     while frame.f_back and frame.f_code.co_filename.startswith(OURS):
         frame = frame.f_back
     names: dict[int, str] = {}
     for name, value in [*frame.f_globals.items(), *frame.f_locals.items()]:
         with contextlib.suppress(Exception):  # most have no `vars`, and a stranger's may do anything
-            if not (name.startswith("_") or isinstance(value, type | ModuleType)):
-                names |= {id(block): name for block in vars(value).values() if isinstance(block, Block)}
+            if name.startswith("_") or not name.isidentifier() or isinstance(value, type | ModuleType):
+                continue
+            held = {} if isinstance(value, Tensor) else vars(value)
+            for own, each in [*held.items(), (name, value)]:  # the variable last: its name is the shorter way
+                names |= {id(block): own for block in getattr(each, "__dict__", {}).values()
+                          if isinstance(block, Block)} if not isinstance(each, Tensor) else {id(each): own}
     return names
 
 

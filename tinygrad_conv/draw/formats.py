@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any
 
-from .graph import CALLS, Box, Edge, Graph, Path, backwards, common, grouped, title
+from .graph import CALLS, OUTPUT, Box, Edge, Graph, Path, backwards, common, grouped, title
 from .heat import SCALE, color
 from .style import FAINT, FONT, INK, MARKS, attributes, printable, tensor_text
 
@@ -212,8 +212,8 @@ def _order(graph: Graph, root: Any, ids: dict[str, str], boxes: dict[str, Box]) 
 def listing(graph: Graph) -> str:
     """The boxes in the order of the tape, each under the headings of its modules.
 
-    A box's output follows "->". A call takes the result of the call before it and the leaves in between;
-    if it takes others, "<-" names them.
+    A box's output follows "->". A call takes the result of the call before it and the leaves in between,
+    an output is that of the call before it; if it takes others, "<-" names them.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -231,14 +231,15 @@ def listing(graph: Graph) -> str:
         rows += [("", "  " * depth + printable(title(graph.scopes[box.scope[:depth + 1]])), "")
                  for depth in range(common(here, box.scope), len(box.scope))]
         here, call, sources = box.scope, box.kind in CALLS, inputs.get(box.id, [])
-        follows = call and sources == recent
+        sources = [*dict.fromkeys(sources)] if box.kind == "module" else sources
+        follows = (call or box.kind == OUTPUT) and sources == recent
         said = [f"-> {tensor_text(box.shape, box.dtype)}" if box.dtype else "",  # a failed call makes nothing
                 "" if call else f"({box.kind})",
                 f"<- {', '.join(map(printable, sources))}" if sources and not follows else "",
                 "; ".join(map(printable, box.notes)), f"[{box.mark}]" if box.mark else ""]
         label = "  " * len(here) + printable(box.label)
         rows.append((printable(box.id), label, "  ".join(filter(None, said))))
-        recent = [box.id] if call else [*recent, box.id]
+        recent = [box.id] if call else recent if box.kind == OUTPUT else [*recent, box.id]
     left, middle = (min(max((len(row[i]) for row in rows if row[2]), default=0), WIDEST) for i in (0, 1))
     lines = [f"{a:{left}}  {b:{middle}}  {c}".rstrip() for a, b, c in rows]
     return "\n".join([*lines, *[f"{mark or 'note'}: {printable(meaning)}" for mark, meaning in graph.legend]])

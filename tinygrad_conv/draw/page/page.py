@@ -125,12 +125,13 @@ def _content(graph: Graph) -> dict[str, Any]:
                        if isinstance(t, Tensor) and is_picture(t.shape)])
     kernels = {box.shape for box in graph.boxes if box.kind == "parameter"}
     return {
-        "boxes": [{**_box(graph.sources.get(box.id), box, found, size, kernels), **_parts(graph, box)}
-                  for box in graph.boxes],
+        "boxes": [{**_box(graph.sources.get(box.id), box, found, size, kernels), **_parts(graph, box),
+                   "of": number.get(box.of)} for box in graph.boxes],
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
                    "dtype": e.dtype, "slot": e.slot, "back": e.back, "argument": argument(graph, e),
                    "gradient": wants_gradient(graph, e)} for e in graph.edges],
-        "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times}
+        "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times,
+                    "notes": [*map(printable, s.notes)]}
                    for s in graph.scopes.values()],
         "legend": graph.legend, "about": about,
         "heat": graph.heat and {"what": graph.heat.what, "unit": graph.heat.unit, "scale": SCALE,
@@ -228,7 +229,8 @@ def wants_gradient(graph: Graph, edge: Edge) -> bool:
 
 
 def _node(graph: Graph, box: str) -> Node | None:
-    return getattr(graph.sources.get(box), "node", None)
+    source = graph.sources.get(box)
+    return source.node if isinstance(source, Entry) else None
 
 
 def _forward(graph: Graph, box: Box, edges: Sequence[Edge]) -> str:
