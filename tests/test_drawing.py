@@ -390,7 +390,7 @@ def test_options_are_those_of_the_steps():
     assert "module:features" in tg.draw(loss, depth=0).listing()
     assert "multiply-adds" in tg.draw(loss, show="flops").listing()
     y = Deep()(tg.zeros(1, 3, 16, 16))
-    assert "  x8 " in tg.draw(y).dot and "  x8 " not in tg.draw(y, fold=False).dot
+    assert "  x8 " in tg.draw(y).dot and "  x8 " not in tg.draw(y, unroll=True).dot
 
 
 def test_page_is_of_the_whole_graph():

@@ -7,7 +7,7 @@ of `show=` is in its record, at the end.
 import math
 import re
 import statistics
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..tape import Entry
 from . import measure
 from .graph import CALLS, Box, Graph, backwards, grouped, module_path, sum_figures
 from .heat import Heat, Sizes, amount_text
+from .loops import spread, which
 from .style import gravest, parameters_text, source_line
 
 FAR = 1e3     # a gradient so many times larger or smaller than the last ones explodes, or vanishes
@@ -127,9 +128,11 @@ def write_figures(graph: Graph) -> Graph:
     marks = [item for show in SHOW.values() for item in show.marks.items()]
     boxes, legend = [], [*graph.legend]
     for box in graph.boxes:
-        own = graph.figures.get(box.id, {})
-        lines = [line for show in SHOW.values() for line in show.lines(own, sums, box, legend)]
-        found = {mark for mark, (_, applies) in marks if applies(own, box)}
+        own, each = graph.figures.get(box.id, {}), graph.each.get(box.id, ())
+        lines = [line for show in SHOW.values() for line in _said(show, own, sums, each, box, legend)]
+        times = {mark: [bool(applies(one, box)) for one in each] for mark, (_, applies) in marks}
+        found = {mark for mark, (_, applies) in marks if applies(own, box) or any(times[mark])}
+        lines += [f"{mark}: {text}" for mark in found if (text := which(times[mark]))]
         boxes.append(replace(box, notes=(*box.notes, *lines), mark=gravest({box.mark, *found})))
     meanings = {mark: text for mark, (text, _) in marks if text}
     used, known = {box.mark for box in boxes}, {mark for mark, _ in legend}
@@ -141,6 +144,12 @@ def write_figures(graph: Graph) -> Graph:
     if total:
         legend.append(("", f"in all: {', '.join(total)}"))
     return _coloured(replace(graph, boxes=tuple(boxes), legend=tuple(legend)))
+
+
+def _said(show: Show, own: Own, sums: Own, each: Sequence[Own], box: Box, legend: Legend) -> list[str]:
+    """What a word says of a box, and of the differences between repetitions."""
+    lines, heat = show.lines(own, sums, box, legend), show.heat
+    return [*lines, *spread([*map(heat.amount, each)], heat.unit)] if lines and heat else lines
 
 
 def _coloured(graph: Graph) -> Graph:

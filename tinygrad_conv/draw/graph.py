@@ -6,7 +6,7 @@ same graph, before and after `backward()`. Scopes are paths of names without dot
 apart by identity, whatever they are called. Renderers and annotations are other files.
 """
 import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,12 @@ from ..state import Call, call_of
 from ..tape import Entry, revive
 from .heat import Heat
 from .style import argument_name, call_label, dtype_name, shape_text, tensor_text
+
+class Loop(str):
+    """The name of a frame around what a loop repeats, in a path: no module's."""
+
+    __slots__ = ()
+
 
 Path = tuple[str, ...]
 Use = tuple[Node, int, Path]  # of a leaf: the call, which of its arguments, and the call's scope
@@ -53,7 +59,8 @@ class Box:
 class Edge:
     """A tensor on its way from `source` to argument `slot` of `target`; or a leaf beside its gradient.
 
-    One that leads `back` goes to the same boxes, the next time they are run: `Scope.times` times.
+    One that leads `back` goes to the same boxes, the next time they are run: `Scope.times` times. `mark` is
+    "added" or "removed" in a picture of differences (diff.py).
     """
 
     source: str
@@ -62,6 +69,7 @@ class Edge:
     dtype: str
     slot: int
     back: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,9 @@ class Graph:
 
     `sources` maps a box's id to what it shows: the tape's Entry, the leaf or the output. `figures` are
     numbers about boxes by id and name, all of which can be added up (annotate.py).
+
+    In a rolled graph `stands` says which box stands for one that is not drawn, `counts` for how many a box
+    stands, and `each` has its figures in each repetition of the loop (loops.py).
     """
 
     boxes: tuple[Box, ...]
@@ -89,6 +100,9 @@ class Graph:
     sources: Mapping[str, Entry | Tensor | Freed] = field(default_factory=dict, compare=False, repr=False)
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict, compare=False, repr=False)
     heat: Heat | None = None
+    stands: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    counts: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
+    each: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict, compare=False, repr=False)
 
 
 def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
@@ -214,6 +228,18 @@ def common(a: Path, b: Path) -> int:
     return next((i for i, (m, n) in enumerate(zip(a, b)) if m != n), min(len(a), len(b)))
 
 
+def names_of(path: Path) -> Path:
+    """The names in a path that a reader knows: those of loops only if it is a loop's.
+
+    Example:
+        >>> names_of(("backward", Loop("loop"), "cell")), names_of(("net", Loop("loop#2")))
+        (('backward', 'cell'), ('loop',))
+    """
+    if isinstance(path[-1], Loop):
+        return (*path[:backwards(path)], "loop")
+    return tuple([name for name in path if not isinstance(name, Loop)])
+
+
 def title(scope: Scope) -> str:
     """Path, kind, number of repetitions and notes of a scope.
 
@@ -221,7 +247,8 @@ def title(scope: Scope) -> str:
         >>> title(Scope(("backward", "features", "0"), "Conv2d", 3))
         'backward of features.0  Conv2d  x3'
     """
-    names = [BACKWARD] * backwards(scope.path) + [".".join(module_path(scope.path))]
+    level = backwards(scope.path)
+    names = [BACKWARD] * level + [".".join(names_of(scope.path)[level:])]
     path = " of ".join(filter(None, names))
     times = f"x{scope.times}" if scope.times > 1 else ""
     return "  ".join(filter(None, [path, scope.kind, times, *scope.notes]))
@@ -394,11 +421,11 @@ def with_outputs(graph: Graph, outputs: Iterable[Tensor], names: Mapping[int, st
               if isinstance(t, Tensor) and t.grad is not None}
     given = {id(t): t for t in outputs if t.node in made or id(t) in leaves and (BACKWARD,) in graph.scopes}
     results = [key for key in given if key not in leaves]
-    places = [f" {i}" for i in range(len(results))] if results[1:] else [""]
+    plain = {key: f"output {i}" if results[1:] else "output" for i, key in enumerate(results)}
     edges, after, sources = [*graph.edges], {}, dict(graph.sources)
     for number, (key, t) in enumerate(given.items()):
         call, leaf = made.get(t.node, ""), leaves.get(key)
-        name = "" if leaf else t.name or names.get(key) or f"output{places[results.index(key)]}"
+        name = t.name or names.get(key, plain.get(key, ""))
         box = _output_box(graph, f"output{number}", t, name, leaf)
         after.setdefault(call, []).append(box)
         sources[box.id] = t

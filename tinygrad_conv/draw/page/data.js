@@ -8,7 +8,9 @@ function unpack({ fields, ...packed }) {
     }
     return made;
   };
-  for (const name of ["boxes", "edges", "scopes", "steps"]) packed[name] = records(packed[name]);
+  for (const part of [packed, packed.rolled].filter(Boolean)) {
+    for (const name of ["boxes", "edges", "scopes", "steps"]) if (part[name]) part[name] = records(part[name]);
+  }
   for (const box of packed.boxes) {
     for (const tensor of [box, ...(box.outputs ?? [])]) {
       for (const [name, names] of Object.entries(fields)) {
@@ -17,4 +19,12 @@ function unpack({ fields, ...packed }) {
     }
   }
   return packed;
+}
+
+// The same with its loops rolled: boxes that stand for several, in another wiring.
+function rolledUp({ rolled, ...whole }) {
+  const { boxes, stands, ...wiring } = rolled;
+  return { ...whole, ...wiring, rolled,
+    boxes: boxes.map(({ box, ...own }) => ({ ...whole.boxes[box], of: undefined, ...own })),
+    steps: whole.steps.map((step) => ({ ...step, box: stands[step.box] })) };
 }

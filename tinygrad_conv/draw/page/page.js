@@ -2,7 +2,8 @@
 
 const FEW = 70; // so many boxes are drawn at first, if closing modules can do it
 const byId = (id) => document.getElementById(id);
-const data = unpack(JSON.parse(byId("data").textContent));
+const whole = unpack(JSON.parse(byId("data").textContent)), unrolled = !whole.rolled || location.hash === "#unrolled";
+const data = unrolled ? whole : rolledUp(whole);
 const tree = makeTree(data);
 const svg = byId("drawing");
 const panel = makePanel(byId("panel"), data);
@@ -184,6 +185,12 @@ byId("show-legend").addEventListener("click", (event) => {
   byId("legend").hidden = !byId("legend").hidden;
   event.target.setAttribute("aria-expanded", String(!byId("legend").hidden));
 });
+byId("unroll").hidden = !whole.rolled;
+byId("unroll").textContent = unrolled ? "Roll loops" : "Unroll loops";
+byId("unroll").addEventListener("click", () => { // the other half of the data, read anew
+  location.hash = unrolled ? "rolled" : "unrolled";
+  location.reload();
+});
 byId("help").addEventListener("click", () => { choose(null); panel.open(); });
 
 const dark = matchMedia("(prefers-color-scheme: dark)"), root = document.documentElement;
@@ -243,5 +250,18 @@ for (const node of tree.boxes) sizeBox(node);
 setLevel(firstLevel(tree, FEW));
 const wrong = tree.boxes.find(({ box }) => box.mark === "failed" || box.mark === "nan");
 if (wrong) jump(wrong);
+
+// A notebook may give a frame its width late: until the reader touches the page, it begins anew then.
+let width = svg.clientWidth;
+const early = new ResizeObserver(() => {
+  if (svg.clientWidth === width) return;
+  width = svg.clientWidth;
+  camera.start(seen(tree.boxes[0] ?? tree.root));
+  if (wrong) camera.show(wrong, true);
+});
+early.observe(svg);
+for (const touch of ["pointerdown", "wheel", "keydown"]) {
+  window.addEventListener(touch, () => early.disconnect(), { capture: true, passive: true, once: true });
+}
 recolour();
 root.dataset.ready = "yes";

@@ -24,26 +24,30 @@ from ...primitive import Freed, Node
 from ...tape import Entry
 from ..annotate import ends
 from ..collapse import frame_each_call
-from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, shown
+from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, names_of, shown
 from ..heat import SCALE, SPAN, Sizes
 from ..measure import pulled
 from ..style import argument_name, dtype_name, printable, shape_text
-from .arrays import PICTURE, STATISTICS, affordable, is_picture, short, statistics, thumbnails
+from .arrays import BUDGET, PICTURE, STATISTICS, affordable, is_picture, short, statistics, thumbnails
+from .microscope import microscopes
 
 HERE = Path(__file__).parent
 PROGRAM = ("data.js", "tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "sizes.js", "far.js",
-           "view.js", "minimap.js", "panel.js", "heat.js", "replay.js", "search.js", "page.js")
+           "view.js", "minimap.js", "meetings.js", "microscope.js", "panel.js", "heat.js", "replay.js", "search.js",
+           "page.js")
 
 FIELDS = {"values": STATISTICS, "gradient": STATISTICS, "picture": PICTURE}  # of what has no names
 
 
-def page(graph: Graph, title: str = "") -> str:
+def page(graph: Graph, title: str = "", rolled: Graph | None = None, budget: int = BUDGET) -> str:
     """A self-contained interactive page: pan, zoom, search, collapse, inspect, replay.
 
     Args:
         graph: from `tg.graph`; if its tape is alive, the page has statistics, histograms, gradients and
             pictures of feature maps and kernels, otherwise it says why not.
         title: the title of the browser's tab.
+        rolled: the same graph with its loops rolled, if it has any: what is shown at first.
+        budget: bytes that its pictures of feature maps and kernels may take.
 
     Returns:
         HTML that loads nothing: its Content-Security-Policy forbids it to.
@@ -62,7 +66,7 @@ def page(graph: Graph, title: str = "") -> str:
     return template.substitute(
         title=escape(title.encode("utf-8", "replace").decode() or f"Graph of {len(graph.boxes)} boxes"),
         policy=escape(policy, quote=True), style=style, program=program,
-        data=_embedded(_packed(_content(frame_each_call(graph)))))
+        data=_embedded(_packed(_content(frame_each_call(graph), rolled, budget))))
 
 
 def _digest(text: str) -> str:
@@ -82,9 +86,13 @@ def _packed(content: dict[str, Any]) -> dict[str, Any]:
             for name, fields in FIELDS.items():
                 if name in tensor:
                     tensor[name] = [tensor[name][field] for field in fields if field in tensor[name]]
-    return {"fields": FIELDS} | {
-        name: {key: [row.get(key) for row in rows] for key in dict.fromkeys(chain.from_iterable(rows))}
-        if name in ("boxes", "edges", "scopes", "steps") else rows for name, rows in content.items()}
+    rolled = content["rolled"] and _columns(content["rolled"])
+    return {"fields": FIELDS} | _columns(content) | {"rolled": rolled}
+
+
+def _columns(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: {key: [row.get(key) for row in rows] for key in dict.fromkeys(chain.from_iterable(rows))}
+            if name in ("boxes", "edges", "scopes", "steps") else rows for name, rows in content.items()}
 
 
 def gradients(graph: Graph) -> tuple[dict[int, np.ndarray], str]:
@@ -117,26 +125,42 @@ def gradients(graph: Graph) -> tuple[dict[int, np.ndarray], str]:
     return {key: g._data for key, (_, g) in found.items()}, f"Gradients are those of {what}."
 
 
-def _content(graph: Graph) -> dict[str, Any]:
+def _content(graph: Graph, rolled: Graph | None, budget: int) -> dict[str, Any]:
     """All the page knows, as plain lists and dictionaries; boxes are referred to by number."""
     number = {box.id: i for i, box in enumerate(graph.boxes)}
     found, about = gradients(graph)
     size = affordable([t.shape for source in graph.sources.values() for t in shown(source)
-                       if isinstance(t, Tensor) and is_picture(t.shape)])
+                       if isinstance(t, Tensor) and is_picture(t.shape)], budget)
     kernels = {box.shape for box in graph.boxes if box.kind == "parameter"}
     return {
-        "boxes": [{**_box(graph.sources.get(box.id), box, found, size, kernels), **_parts(graph, box),
-                   "of": number.get(box.of)} for box in graph.boxes],
+        "boxes": [{**_box(graph.sources.get(box.id), box, found, size, kernels), **_drawn(graph, box, number)}
+                  for box in graph.boxes],
+        "microscopes": {number[box]: content for box, content in microscopes(graph, found).items()},
+        **_wiring(graph, number), "about": about,
+        "heat": graph.heat and {"what": graph.heat.what, "unit": graph.heat.unit, "scale": SCALE,
+                                "span": SPAN if isinstance(graph.heat, Sizes) else None},
+        "steps": [{**step, "box": number[step["box"]]} for step in narration(graph)],
+        "rolled": _rolled(rolled, number) if rolled and rolled.counts else None}
+
+
+def _rolled(graph: Graph, whole: dict[str, int]) -> dict[str, Any]:
+    """What is different where loops are rolled: `box` is a box's number in the whole, and `stands` says which one
+    of these boxes stands for each of the whole's.
+    """
+    number = {box.id: i for i, box in enumerate(graph.boxes)}
+    return {"boxes": [{"box": whole[box.id], **_drawn(graph, box, number)} for box in graph.boxes],
+            **_wiring(graph, number), "stands": [number[graph.stands.get(box, box)] for box in whole]}
+
+
+def _wiring(graph: Graph, number: dict[str, int]) -> dict[str, Any]:
+    return {
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
                    "dtype": e.dtype, "slot": e.slot, "back": e.back, "argument": argument(graph, e),
                    "gradient": wants_gradient(graph, e)} for e in graph.edges],
         "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times,
-                    "notes": [*map(printable, s.notes)]}
+                    "notes": [*map(printable, s.notes)], "names": [*map(printable, names_of(s.path))]}
                    for s in graph.scopes.values()],
-        "legend": graph.legend, "about": about,
-        "heat": graph.heat and {"what": graph.heat.what, "unit": graph.heat.unit, "scale": SCALE,
-                                "span": SPAN if isinstance(graph.heat, Sizes) else None},
-        "steps": [{**step, "box": number[step["box"]]} for step in narration(graph)]}
+        "legend": graph.legend}
 
 
 def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, int],
@@ -144,18 +168,23 @@ def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, i
     # a weight, or something of its shape in the backward: its gradient
     weight = box.kind == "parameter" or bool(backwards(box.scope)) and box.shape in kernels
     first, *others = [_described(t, found, size, weight) for t in shown(source)] or [{}]
-    content = {**first, "id": box.id, "kind": box.kind, "label": printable(box.label), "shape": box.shape,
-               "dtype": box.dtype, "scope": [*map(printable, box.scope)], "mark": box.mark,
-               "notes": [*map(printable, box.notes)]}
+    content = {**first, "id": box.id, "kind": box.kind, "shape": box.shape, "dtype": box.dtype}
     if isinstance(source, Entry):
         certificate = source.node.primitive.certificate
         content |= {"op": source.node.primitive.name, "outputs": others,
                     "where": _where(source.node.where, Path.cwd()),
                     "certificate": certificate.summary if certificate else "",
                     "parameters": {k: repr(v) for k, v in source.node.params.items()}}
-    elif box.kind == "constant" and isinstance(source, Tensor) and not source.shape:
-        content["label"] += f" = {source.item():g}"
     return content
+
+
+def _drawn(graph: Graph, box: Box, number: dict[str, int]) -> dict[str, Any]:
+    """What is said of a box, which is another thing where it stands for several."""
+    source = graph.sources.get(box.id)
+    value = f" = {source.item():g}" if box.kind == "constant" and isinstance(source, Tensor) and not (
+        source.shape or " = " in box.label) else ""
+    return {"label": printable(box.label) + value, "scope": [*map(printable, box.scope)], "mark": box.mark,
+            "notes": [*map(printable, box.notes)], "of": number.get(box.of), **_parts(graph, box)}
 
 
 def _parts(graph: Graph, box: Box) -> dict[str, list[float]]:
