@@ -189,7 +189,7 @@ def _legend(graph: Graph, root: Any) -> None:
         with root.subgraph(name="cluster_legend") as frame:
             frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded")
             frame.node("legend", f'<<TABLE BORDER="0" CELLSPACING="4">{rows}</TABLE>>', shape="plain",
-                       style="solid")
+                       style="solid", fixedsize="false")
 
 
 def _scale(graph: Graph) -> str:
