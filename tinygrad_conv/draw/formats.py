@@ -9,7 +9,8 @@ from dataclasses import replace
 from html import escape
 from typing import Any
 
-from .graph import CALLS, Box, Edge, Graph, Path, Scope, backwards, common, grouped, title
+from .graph import CALLS, OUTPUT, Box, Edge, Graph, Path, Scope, backwards, common, grouped, title
+from .heat import SCALE, color
 from .style import FAINT, FONT, INK, MARKS, attributes, box_size, printable, tensor_text, text_width
 
 WIDER = 40.0  # points that a frame is wider than twice its title, so that edges can enter beside it
@@ -43,14 +44,16 @@ def dot(graph: Graph) -> str:
         look = attributes(box.kind, box.mark)
         lines = [*map(printable, _lines(box))]
         width, height = box_size(lines, look["shape"])
-        frames[box.scope].node(ids[box.id], text(lines), width=f"{width / 72:.2f}", height=f"{height / 72:.2f}",
-                               **(look if box.mark or box.kind != "op" else {}))  # beyond the default
+        extra = look if box.mark or box.kind != "op" else {}  # beyond the default
+        extra |= {"fillcolor": color(box.heat)} if graph.heat else {}
+        frames[box.scope].node(ids[box.id], text(lines), width=f"{width / 72:.2f}",
+                               height=f"{height / 72:.2f}", **extra)
     for call, leaves in sides.items():
         level = "; ".join(ids[box] for box in (*leaves[:1], call, *leaves[1:]))
         frames[boxes[call].scope].body.append(f"\t{{rank=same; {level}}}\n")
     for path in sorted(filter(None, frames), key=len, reverse=True):
         frames[path[:-1]].subgraph(frames[path])
-    bundles = grouped(((e.source, e.target, e.back, e.slot * (boxes[e.target].kind == "op")), e)
+    bundles = grouped(((e.source, e.target, e.back, e.mark, e.slot * (boxes[e.target].kind == "op")), e)
                       for e in graph.edges)  # tensors to or from a module share a line
     for edges in bundles.values():
         right = edges[0].source in sides.get(edges[0].target, ())[1:]
@@ -169,22 +172,34 @@ def _draw_edge(root: Any, ends: tuple[str, str], edge: Edge, boxes: dict[str, Bo
         drawn |= {"constraint": "false", "style": "dashed"}
     elif right or level % 2 and source.kind in CALLS:
         ends, drawn = ends[::-1], {**drawn, "dir": "back"}
+    if edge.mark:
+        drawn |= {key: value for key, value in MARKS[edge.mark].items() if key != "fillcolor"}
     root.edge(*ends, **drawn)
 
 
 def _legend(graph: Graph, root: Any) -> None:
     """A frame that explains the marks in use and holds other remarks."""
-    present = {"", *(box.mark for box in graph.boxes)}
+    present = {"", *(drawn.mark for drawn in (*graph.boxes, *graph.edges))}
     marks = {"": {"penwidth": "0"}, **MARKS}  # a remark without a mark has no border
-    rows = "".join(f'<TR><TD BORDER="{marks.get(mark, {}).get("penwidth", "1")}" '
-                   f'BGCOLOR="{marks.get(mark, {}).get("fillcolor", "white")}">{_html(mark) or " "}</TD>'
-                   f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>'
-                   for mark, meaning in graph.legend if mark in present)
+    rows = _scale(graph) + "".join(
+        f'<TR><TD BORDER="{marks.get(mark, {}).get("penwidth", "1")}" '
+        f'COLOR="{marks.get(mark, {}).get("color", INK)}">{_html(mark) or " "}</TD>'
+        f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>' for mark, meaning in graph.legend if mark in present)
     if rows:
         with root.subgraph(name="cluster_legend") as frame:
             frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded")
             frame.node("legend", f'<<TABLE BORDER="0" CELLSPACING="4">{rows}</TABLE>>', shape="plain",
                        style="solid")
+
+
+def _scale(graph: Graph) -> str:
+    """A row of the legend: the colours from end to end, and what they say."""
+    if graph.heat is None:
+        return ""
+    cells = "".join([f'<TD BGCOLOR="{each}" WIDTH="16"> </TD>' for each in SCALE])
+    return (f'<TR><TD BORDER="1">heat</TD><TD ALIGN="LEFT"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0">'
+            f'<TR><TD>{_html(graph.heat.what)}: {_html(graph.heat.low)} </TD>{cells}'
+            f'<TD> {_html(graph.heat.high)}; white: none</TD></TR></TABLE></TD></TR>')
 
 
 def _html(line: str) -> str:
@@ -220,8 +235,8 @@ def _order(graph: Graph, root: Any, ids: dict[str, str], boxes: dict[str, Box]) 
 def listing(graph: Graph) -> str:
     """The boxes in the order of the tape, each under the headings of its modules.
 
-    A box's output follows "->". A call takes the result of the call before it and the leaves in between;
-    if it takes others, "<-" names them.
+    A box's output follows "->". A call takes the result of the call before it and the leaves in between,
+    an output is that of the call before it; if it takes others, "<-" names them.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -239,14 +254,15 @@ def listing(graph: Graph) -> str:
         rows += [("", "  " * depth + printable(title(graph.scopes[box.scope[:depth + 1]])), "")
                  for depth in range(common(here, box.scope), len(box.scope))]
         here, call, sources = box.scope, box.kind in CALLS, inputs.get(box.id, [])
-        follows = call and sources == recent
+        sources = [*dict.fromkeys(sources)] if box.kind == "module" else sources
+        follows = (call or box.kind == OUTPUT) and sources == recent
         said = [f"-> {tensor_text(box.shape, box.dtype)}" if box.dtype else "",  # a failed call makes nothing
                 "" if call else f"({box.kind})",
                 f"<- {', '.join(map(printable, sources))}" if sources and not follows else "",
                 "; ".join(map(printable, box.notes)), f"[{box.mark}]" if box.mark else ""]
         label = "  " * len(here) + printable(box.label)
         rows.append((printable(box.id), label, "  ".join(filter(None, said))))
-        recent = [box.id] if call else [*recent, box.id]
+        recent = [box.id] if call else recent if box.kind == OUTPUT else [*recent, box.id]
     left, middle = (min(max((len(row[i]) for row in rows if row[2]), default=0), WIDEST) for i in (0, 1))
     lines = [f"{a:{left}}  {b:{middle}}  {c}".rstrip() for a, b, c in rows]
     return "\n".join([*lines, *[f"{mark or 'note'}: {printable(meaning)}" for mark, meaning in graph.legend]])

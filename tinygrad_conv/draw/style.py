@@ -1,14 +1,13 @@
 """How a drawing looks in every format: what it says of shapes, calls and lines of code; shapes and colours.
 
-Each kind of box has a shape of its own, each mark a colour, a line and a word, so that nothing is shown by
-colour alone; the colours are Okabe and Ito's, all light enough for black text.
-Source: Okabe, Ito, "Color Universal Design", 2008.
+Each kind of box has a shape of its own; each mark, an alarm, a border and a word, on top of whatever the fill
+says. All fills are light enough for black text, and nothing is shown by colour alone.
 """
 import functools
 import linecache
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,13 +30,31 @@ KINDS = {  # attributes of a node in DOT
 ROOM = {  # by shape, how much larger than its text a box is
     "ellipse": (1.3, 1.45), "invtrapezium": (1.25, 1.0), "trapezium": (1.25, 1.0), "hexagon": (1.3, 1.0)}
 
-MARKS = {  # what a mark changes, the most serious first; `style` is added to that of the kind
-    "failed": {"fillcolor": "#d55e00", "style": "bold", "penwidth": "3", "peripheries": "2"},
-    "nan": {"fillcolor": "#cc79a7", "style": "bold", "penwidth": "2", "peripheries": "2"},
-    "exploding": {"fillcolor": "#e69f00", "style": "bold", "penwidth": "3"},
-    "vanishing": {"fillcolor": "#56b4e9", "style": "dashed", "penwidth": "2"},
-    "no-gradient": {"fillcolor": "#cccccc", "style": "dotted", "penwidth": "2"},
-    "hot": {"fillcolor": "#f0e442", "style": "bold", "penwidth": "2"},
+MARKS = {  # the border under a mark, the most serious first; `style` is added to that of the kind
+    "failed": {"color": "#a00000", "style": "bold", "penwidth": "4", "peripheries": "2"},
+    "nan": {"color": "#a00000", "style": "bold", "penwidth": "2", "peripheries": "2"},
+    "exploding": {"color": "#6a0d83", "style": "bold", "penwidth": "4"},
+    "vanishing": {"color": "#0060a0", "style": "dashed", "penwidth": "3"},
+    "no-gradient": {"color": "#444444", "style": "dotted", "penwidth": "3"},
+    "changed": {"fillcolor": "#f7efa6", "color": "#8a5a00", "style": "bold", "penwidth": "1.5",
+                "peripheries": "2"},
+    "removed": {"fillcolor": "#fbe0d0", "color": "#b34700", "style": "dashed", "penwidth": "1.8"},
+    "added": {"fillcolor": "#c6e8dc", "color": "#00664b", "style": "bold", "penwidth": "2.5"},
+}
+
+class Paint(NamedTuple):
+    """The colours of a quantity: of its cells and their outline, and of the smallest and largest value."""
+
+    fill: str
+    line: str
+    pale: tuple[int, int, int]
+    dark: tuple[int, int, int]
+
+
+PAINTS = {  # of a convolution: the input and its gradient blue, the gradient from above green, filters orange
+    "x": Paint("#d3e8f6", "#0b5c8e", (240, 247, 252), (8, 72, 112)),
+    "g": Paint("#c6e8dc", "#00664b", (238, 248, 244), (0, 82, 60)),
+    "w": Paint("#fbe2b4", "#8a5a00", (255, 248, 232), (156, 84, 0)),
 }
 
 # Of " " to "~" in thousandths of the size, in Helvetica or DejaVu Sans, whichever is wider: viewers without
@@ -187,11 +204,10 @@ def attributes(kind: str, mark: str) -> dict[str, str]:
 
 
 def gravest(marks: set[str]) -> str:
-    """The most serious of some marks; one that is not in the table (a user's) comes before "hot" alone.
+    """The most serious of some marks; one that is not in the table (a user's) comes last.
 
     Example:
-        >>> gravest({"hot", "nan"}), gravest({"mine", "hot"}), gravest({""})
-        ('nan', 'mine', '')
+        >>> gravest({"vanishing", "nan"}), gravest({"mine", "vanishing"}), gravest({""})
+        ('nan', 'vanishing', '')
     """
-    return min(filter(None, marks), default="", key=lambda mark: (
-        [*MARKS].index(mark if mark in MARKS else "hot"), mark == "hot", mark))
+    return min(filter(None, marks), default="", key=lambda mark: ([*MARKS, mark].index(mark), mark))
