@@ -453,7 +453,7 @@ def test_an_op_from_outside_has_the_same_facets():
     assert labels_of()[0] == "mix one of 4"
     shown = tg.draw(op(a, b, size=3, how="one"), show="flops")
     assert "120 multiply-adds" in repr(shown)
-    assert 'gives da (4, 3); db (3), summed over axis 0"' in shown.html()
+    assert 'gives da 4x3; db 3, summed over axis 0"' in shown.html()
     op.defnotes("mixed", a="spread", b="gathered")
     assert 'gives da (4, 3), spread; db (3), gathered"' in shown.html()
     y = op(a, b, size=3, how="one")
