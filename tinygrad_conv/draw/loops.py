@@ -232,16 +232,17 @@ class _Rolling:
         """First item, number of repetitions, and what joins them, of each run of stretches so long."""
         looks = np.array([item.look for item in items])
         equal = np.concatenate([[False], looks[:-stretch] == looks[stretch:], [False]])
-        found = []
+        found, free = [], 0  # the first item that is in no run yet
         changes = np.flatnonzero(equal[1:] != equal[:-1]).reshape(-1, 2)
         for begin, end in changes[changes[:, 1] - changes[:, 0] >= stretch].tolist():
+            begin = max(begin, free)
             while begin + 2 * stretch <= end + stretch:
                 times, link = self.times(items, begin, stretch, (end + stretch - begin) // stretch)
                 if times < 2 or times < self.times(items, begin + stretch, stretch, (end - begin) // stretch)[0]:
                     begin += 1  # no run, or one whose first is the end of another kind
                     continue
                 found.append((begin, times, link))
-                begin += stretch * times
+                begin = free = begin + stretch * times
         return found
 
     def times(self, items: list[_Item], begin: int, stretch: int, most: int) -> tuple[int, Any]:
