@@ -137,9 +137,16 @@ def cases(driver, all_cases):  # noqa: F811
     return made, Page(driver, folder, text), text
 
 
-def opened(view: Page, text: str, name: str) -> None:
+def numbered(text: str, name: str) -> str:
+    """The number of the convolution in a scope."""
     data = content(text)
     (number,) = [k for k in data["microscopes"] if data["boxes"][int(k)]["scope"] == [name]]
+    return number
+
+
+def opened(view: Page, text: str, number: str) -> None:
+    """Choose a box by its number."""
+    data = content(text)
     view.js("document.getElementById('expand-all').click()")
     view.js("document.querySelector(`.node[data-key='${arguments[0]}']`).dispatchEvent(new MouseEvent('click', "
             "{ bubbles: true }))", f"box {data['boxes'][int(number)]['id']}")
@@ -168,7 +175,7 @@ def moved(view: Page, question: str, places: dict[str, int]) -> dict:
 def test_the_page_adds_up_what_explain_does(cases, name, question):
     made, view, text = cases
     x, w, b, y, g, loss = made[name]
-    opened(view, text, name)
+    opened(view, text, numbered(text, name))
     letters = (tg.explain.explanation.TRANSPOSED if CASES[name][3] else tg.explain.explanation.LETTERS)[question]
     if y.ndim == 3:
         letters = letters.replace("i", "").replace("u", "") if question != "dw" else letters.replace("a", "")
@@ -195,6 +202,25 @@ def test_the_page_adds_up_what_explain_does(cases, name, question):
             assert product == pytest.approx(values[0] * values[1], rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["strided", "groups", "back groups", "back line"])
+def test_the_page_adds_up_a_recorded_backward(driver, tmp_path, name):  # noqa: F811
+    x, w, _, _, _, loss = convolved(name)
+    loss.backward(create_graph=True)
+    text = page(tg.graph(loss, x.grad, w.grad))
+    view, rng = Page(driver, tmp_path, text), np.random.default_rng(0)
+    data = content(text)
+    for number, seen in data["microscopes"].items():
+        opened(view, text, number)
+        name = seen["questions"][0]["name"]
+        for _ in range(4):
+            said = moved(view, name, {letter: int(rng.integers(6)) for letter in "noc" + "ijuvab" if view.count(
+                f'.sliders input[aria-label="{letter}"]')})
+            index = tuple(json.loads(said["index"]))
+            assert said["missing"] == "0" and float(said["value"]) == numbers(seen["arrays"][name])[index]
+            assert float(said["total"]) == pytest.approx(float(said["value"]), rel=1e-12, abs=1e-12)
+    assert len(data["microscopes"]) == 3
+
+
 def number_at(array: np.ndarray, index: list[int]) -> float:
     array = array if array.ndim == 4 else array[:, :, None]
     inside = all(0 <= k < n for k, n in zip(index, array.shape))
@@ -203,7 +229,7 @@ def number_at(array: np.ndarray, index: list[int]) -> float:
 
 def test_a_click_on_a_pixel_asks_for_it(cases):
     made, view, text = cases
-    opened(view, text, "strided")
+    opened(view, text, numbered(text, "strided"))
     view.js("document.querySelector('.microscope').scrollIntoView()")
     for array, question in (("x", "dx"), ("w", "dw"), ("y", "y")):
         if not view.count(f".planes canvas[data-array={array}]"):
@@ -226,7 +252,7 @@ def test_what_is_not_in_the_page_is_counted_and_never_added_as_the_whole(driver,
         y = tg.conv2d(x, w, padding=1)
     text = page(tg.graph(y.sum()))
     view = Page(driver, tmp_path, text)
-    opened(view, text, "cut")
+    opened(view, text, numbered(text, "cut"))
     said = moved(view, "dw", {"o": 1, "c": 1, "a": 0, "b": 2})
     whole = tg.explain.weight(y, (1, 1, 0, 2))
     assert int(said["missing"]) > 0 and int(said["missing"]) + int(said["terms"]) == whole.products.size
@@ -242,7 +268,7 @@ def test_what_is_not_in_the_page_is_counted_and_never_added_as_the_whole(driver,
 def test_the_sliders_work_from_the_keyboard_and_keep_the_focus(cases):
     from selenium.webdriver.common.keys import Keys
     made, view, text = cases
-    opened(view, text, "groups")
+    opened(view, text, numbered(text, "groups"))
     moved(view, "y", {"n": 0, "o": 0, "i": 1, "j": 1})
     view.press('.sliders input[aria-label="o"]', Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     said = view.js("return { ...document.querySelector('.microscope').dataset, focus: document.activeElement.ariaLabel }")
@@ -256,7 +282,7 @@ def test_the_section_fits_a_narrow_panel_and_breaks_no_policy(cases):
     made, view, text = cases
     view.js("document.getElementById('panel').style.width = '320px'")
     for name in ("plain", "line", "back"):
-        opened(view, text, name)
+        opened(view, text, numbered(text, name))
         assert view.js("const p = document.getElementById('panel'); return p.scrollWidth <= p.clientWidth")
     view.js("document.getElementById('panel').style.width = ''")
     assert view.severe() == []
