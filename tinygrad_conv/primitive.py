@@ -168,6 +168,7 @@ class Primitive(Generic[P]):
         self.label: Callable[..., str] | None = None
         self.export: str | Callable[..., Any] | None = None
         self.notes: dict[str, str] = {}
+        self.varying: tuple[str, ...] = ()
         self.sides: dict[str, str] = {}
         self.broadcasts = False
         self.samples: list[tuple[Any, ...]] = []
@@ -266,6 +267,10 @@ class Primitive(Generic[P]):
     def deflabel(self, label: Callable[..., str]) -> None:
         """What pictures write behind the op's name: `label(*inputs, **params)`, shapes not arrays."""
         self.label = label
+
+    def defvarying(self, *names: str) -> None:
+        """Parameters that say where, not what: in pictures repetitions of a loop may differ in their numbers."""
+        self.varying = names
 
     def defexport(self, rule: str | Callable[..., Any]) -> None:
         """How `nn.onnx.export` writes a call: the name of an ONNX operator of the same inputs, or a function.
