@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 
 import numpy as np
 import pytest
 
 import tinygrad_conv as tg
 from tests.test_browser import Page, driver  # noqa: F401
-from tinygrad_conv.draw.page import microscope
+from tests.test_page import content
+from tinygrad_conv.draw.page.arrays import BUDGET
 from tinygrad_conv.draw.page.page import page
 
 # (x, w, options, transposed): strides, sides of padding, crops, dilation, groups, a line
@@ -31,10 +31,6 @@ CASES = {
     "back line": ((2, 3, 5), (3, 2, 4), {"stride": 3, "padding": 1}, True),
 }
 QUESTIONS = {"y": tg.explain.output, "dx": tg.explain.input, "dw": tg.explain.weight}
-
-
-def content(text: str) -> dict:
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script', text, re.S).group(1))
 
 
 def convolved(name: str, dtype=np.float64):
@@ -108,7 +104,7 @@ def test_not_finite_numbers_do_not_break_the_page():
 
 @pytest.mark.parametrize("sizes", [(1, 2, 5, 3), (32, 16, 28, 3), (2, 64, 56, 3), (2, 512, 7, 3), (1, 4, 224, 7), (8, 256, 7, 5)])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_all_numbers_of_a_page_fit_into_the_budget_and_say_what_is_left_out(sizes, groups, monkeypatch):
+def test_all_numbers_of_a_page_fit_into_the_budget_and_say_what_is_left_out(sizes, groups):
     n, channels, side, kernel = sizes
     rng = np.random.default_rng(0)
     x = tg.tensor(rng.standard_normal((n, channels, side, side)).astype(np.float32), requires_grad=True)
@@ -116,7 +112,7 @@ def test_all_numbers_of_a_page_fit_into_the_budget_and_say_what_is_left_out(size
         w = rng.standard_normal((channels, max(1, channels // groups), kernel, kernel)).astype(np.float32)
         x = tg.conv2d(x, tg.tensor(w, requires_grad=True), groups=channels // w.shape[1], padding=1)
     seen = content(page(tg.graph(x.sum())))["microscopes"].values()
-    assert sum(numbers(array).nbytes for each in seen for array in each["arrays"].values()) <= microscope.BUDGET
+    assert sum(numbers(array).nbytes for each in seen for array in each["arrays"].values()) <= BUDGET / 2
     for each in seen:
         whole = all([*array["shape"]] == [*array["lengths"]] for array in each["arrays"].values())
         assert (each["here"] == "") == whole
@@ -137,19 +133,18 @@ def cases(driver, all_cases):  # noqa: F811
     return made, Page(driver, folder, text), text
 
 
-def numbered(text: str, name: str) -> str:
-    """The number of the convolution in a scope."""
+def box_of(text: str, name: str) -> str:
+    """The box of the convolution in a scope."""
     data = content(text)
-    (number,) = [k for k in data["microscopes"] if data["boxes"][int(k)]["scope"] == [name]]
-    return number
+    (box,) = [box["id"] for box in data["boxes"] if box["id"] in data["microscopes"] and box["scope"] == [name]]
+    return box
 
 
-def opened(view: Page, text: str, number: str) -> None:
-    """Choose a box by its number."""
-    data = content(text)
+def opened(view: Page, box: str) -> None:
+    """Choose a box."""
     view.js("document.getElementById('expand-all').click()")
     view.js("document.querySelector(`.node[data-key='${arguments[0]}']`).dispatchEvent(new MouseEvent('click', "
-            "{ bubbles: true }))", f"box {data['boxes'][int(number)]['id']}")
+            "{ bubbles: true }))", f"box {box}")
 
 
 def moved(view: Page, question: str, places: dict[str, int]) -> dict:
@@ -175,7 +170,7 @@ def moved(view: Page, question: str, places: dict[str, int]) -> dict:
 def test_the_page_adds_up_what_explain_does(cases, name, question):
     made, view, text = cases
     x, w, b, y, g, loss = made[name]
-    opened(view, text, numbered(text, name))
+    opened(view, box_of(text, name))
     letters = (tg.explain.explanation.TRANSPOSED if CASES[name][3] else tg.explain.explanation.LETTERS)[question]
     if y.ndim == 3:
         letters = letters.replace("i", "").replace("u", "") if question != "dw" else letters.replace("a", "")
@@ -209,8 +204,8 @@ def test_the_page_adds_up_a_recorded_backward(driver, tmp_path, name):  # noqa: 
     text = page(tg.graph(loss, x.grad, w.grad))
     view, rng = Page(driver, tmp_path, text), np.random.default_rng(0)
     data = content(text)
-    for number, seen in data["microscopes"].items():
-        opened(view, text, number)
+    for box, seen in data["microscopes"].items():
+        opened(view, box)
         name = seen["questions"][0]["name"]
         for _ in range(4):
             said = moved(view, name, {letter: int(rng.integers(6)) for letter in "noc" + "ijuvab" if view.count(
@@ -229,7 +224,7 @@ def number_at(array: np.ndarray, index: list[int]) -> float:
 
 def test_a_click_on_a_pixel_asks_for_it(cases):
     made, view, text = cases
-    opened(view, text, numbered(text, "strided"))
+    opened(view, box_of(text, "strided"))
     view.js("document.querySelector('.microscope').scrollIntoView()")
     for array, question in (("x", "dx"), ("w", "dw"), ("y", "y")):
         if not view.count(f".planes canvas[data-array={array}]"):
@@ -244,15 +239,14 @@ def test_a_click_on_a_pixel_asks_for_it(cases):
         assert said["question"] == question and json.loads(said["index"])[2:] == [0, 1], array
 
 
-def test_what_is_not_in_the_page_is_counted_and_never_added_as_the_whole(driver, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(microscope, "BUDGET", 12_000)
+def test_what_is_not_in_the_page_is_counted_and_never_added_as_the_whole(driver, tmp_path):  # noqa: F811
     rng = np.random.default_rng(0)
     x, w = (tg.tensor(rng.standard_normal(s), requires_grad=True) for s in ((3, 2, 20, 20), (4, 2, 3, 3)))
     with tg.scope("cut"):
         y = tg.conv2d(x, w, padding=1)
-    text = page(tg.graph(y.sum()))
+    text = page(tg.graph(y.sum()), budget=24_000)
     view = Page(driver, tmp_path, text)
-    opened(view, text, numbered(text, "cut"))
+    opened(view, box_of(text, "cut"))
     said = moved(view, "dw", {"o": 1, "c": 1, "a": 0, "b": 2})
     whole = tg.explain.weight(y, (1, 1, 0, 2))
     assert int(said["missing"]) > 0 and int(said["missing"]) + int(said["terms"]) == whole.products.size
@@ -268,7 +262,7 @@ def test_what_is_not_in_the_page_is_counted_and_never_added_as_the_whole(driver,
 def test_the_sliders_work_from_the_keyboard_and_keep_the_focus(cases):
     from selenium.webdriver.common.keys import Keys
     made, view, text = cases
-    opened(view, text, numbered(text, "groups"))
+    opened(view, box_of(text, "groups"))
     moved(view, "y", {"n": 0, "o": 0, "i": 1, "j": 1})
     view.press('.sliders input[aria-label="o"]', Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     said = view.js("return { ...document.querySelector('.microscope').dataset, focus: document.activeElement.ariaLabel }")
@@ -282,7 +276,7 @@ def test_the_section_fits_a_narrow_panel_and_breaks_no_policy(cases):
     made, view, text = cases
     view.js("document.getElementById('panel').style.width = '320px'")
     for name in ("plain", "line", "back"):
-        opened(view, text, numbered(text, name))
+        opened(view, box_of(text, name))
         assert view.js("const p = document.getElementById('panel'); return p.scrollWidth <= p.clientWidth")
     view.js("document.getElementById('panel').style.width = ''")
     assert view.severe() == []

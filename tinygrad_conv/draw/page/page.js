@@ -7,6 +7,7 @@ const data = unrolled ? whole : rolledUp(whole);
 const tree = makeTree(data);
 const svg = byId("drawing");
 const panel = makePanel(byId("panel"), data);
+panel.sections.push(({ box }, { microscopes }) => box && microscopes[box.id] && microscope(microscopes[box.id]));
 let size = { width: 1, height: 1 }, chosen = null;
 
 const states = {
