@@ -189,7 +189,7 @@ def test_the_page_adds_up_what_explain_does(cases, name, question):
         if said["value"]:
             assert float(said["value"]) == why.value
         assert (question == "dx") == (said["value"] == "")
-        largest = sorted(np.abs(why.products.reshape(-1)), reverse=True)[:12]
+        largest = [v for v in sorted(np.abs(why.products.reshape(-1)), reverse=True)[:12] if v]
         assert [abs(product) for product, _ in said["rows"]] == pytest.approx(largest, rel=1e-12)
         arrays = {"x": x.data, "w": w.data, "g": g.data}
         for product, indices in said["rows"]:
@@ -270,6 +270,16 @@ def test_the_sliders_work_from_the_keyboard_and_keep_the_focus(cases):
     assert float(said["total"]) == pytest.approx(made["groups"][3].data[0, 3, 1, 1], rel=1e-12)
     grids = moved(view, "y", {})["grids"]
     assert [len(grid) for grid in grids] == [3, 3, 3] and grids[0] != grids[1]
+
+
+def test_another_question_goes_on_with_what_contributes_most(cases):
+    made, view, text = cases
+    opened(view, box_of(text, "sides"))
+    moved(view, "y", {"n": 0, "o": 1, "i": 3, "j": 2})
+    _, (pixel, tap) = moved(view, "y", {"n": 0, "o": 1, "i": 3, "j": 2})["rows"][0]
+    assert json.loads(moved(view, "dw", {})["index"]) == tap
+    moved(view, "y", {"n": 0, "o": 1, "i": 3, "j": 2})
+    assert json.loads(moved(view, "dx", {})["index"]) == pixel
 
 
 def test_the_section_fits_a_narrow_panel_and_breaks_no_policy(cases):
