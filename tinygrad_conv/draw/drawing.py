@@ -25,12 +25,12 @@ from .collapse import collapse, frame_each_call, without
 from .failure import failed_graph
 from .formats import dot, listing, simpler, with_remark
 from .graph import Graph, graph, with_outputs
+from .layout import mended
 from .loops import roll
 from .notebook import framed
 from .page.arrays import BUDGET
 from .page.page import page
 from .style import printable
-from .titles import move_titles
 
 FORMATS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}  # what a picture holds
 FONTS = b'font-family="Helvetica,Arial,Liberation Sans,DejaVu Sans,sans-serif"'  # for viewers of an SVG
@@ -247,7 +247,7 @@ def render(dot: str, format: str, patience: float = 120.0) -> bytes:
 
 def _picture(command: str, dot: str, format: str, patience: float) -> bytes:
     """The picture a program makes of DOT text: a layout, and what is drawn from it with its titles moved."""
-    layout = move_titles(_run(command, ["-Tdot"], dot, patience).decode(errors="replace"))
+    layout = mended(_run(command, ["-Tdot"], dot, patience).decode(errors="replace"))
     sharp = ["-Gdpi=144"] if format == "png" else []
     picture = _run(command, ["-Knop2", f"-T{format}", *sharp], layout, patience, FORMATS[format])
     return picture.replace(b'font-family="Helvetica,sans-Serif"', FONTS) if format == "svg" else picture

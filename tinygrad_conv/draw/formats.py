@@ -13,7 +13,7 @@ from .graph import CALLS, OUTPUT, Box, Edge, Graph, Path, Scope, backwards, comm
 from .heat import SCALE, color
 from .style import FAINT, FONT, INK, MARKS, attributes, box_size, printable, tensor_text, text_width
 
-WIDER = 1.6  # what a frame is wider than its title, in titles
+WIDER = 40.0  # points that a frame is wider than twice its title, so that edges can enter beside it
 FRAMES = ("#f7f7f7", "#efefef")  # every other depth of nesting
 WIDEST = 60  # characters of a column; what is longer pushes its own line aside alone
 
@@ -66,7 +66,7 @@ def dot(graph: Graph) -> str:
 def _root() -> Any:
     from graphviz import Digraph
     return Digraph("graph", graph_attr={
-        **FONT, "fontcolor": INK, "rankdir": "TB", "nodesep": "0.25", "ranksep": "0.35", "pad": "0.15",
+        **FONT, "fontcolor": INK, "rankdir": "TB", "nodesep": "0.35", "ranksep": "0.35", "pad": "0.15",
         "newrank": "true"},
         node_attr={**FONT, "fontcolor": INK, "color": INK, "fixedsize": "true", **attributes("op", "")},
         edge_attr={"color": INK, "arrowsize": "0.6"})
@@ -97,6 +97,7 @@ def simpler(dot: str) -> Iterator[tuple[str, str]]:
         [(1, 1), (0, 1), (0, 0)]
     """
     yield dot, ""
+    yield re.sub(r"(?m)^(\tgraph .*) newrank=true", r"\1 newrank=true splines=line", dot, count=1), ", edges straight"
     local = re.sub(r"(?m)^(\tgraph .*) newrank=true", r"\1", dot, count=1)
     if local != dot:
         yield local, ", calls of different frames not level"
@@ -134,7 +135,7 @@ def _frames(graph: Graph, root: Any) -> dict[Path, Any]:
     frames = {(): root}
     for number, scope in enumerate(graph.scopes.values()):
         label = heading(scope)
-        room = " " * int(WIDER * text_width(label) / text_width(" ") + 1)  # for edges that enter beside it
+        room = " " * int((WIDER + text_width(label)) / text_width(" "))
         frames[scope.path] = type(root)(f"cluster{number}", graph_attr={
             "label": text([label]) + room + r"\l", "labeljust": "l", "color": FAINT,
             "style": "rounded,filled" + ",dashed" * (scope.times > 1),
