@@ -6,6 +6,7 @@ const data = inView(unpack(JSON.parse(byId("data").textContent)), byId("unroll")
 const tree = makeTree(data);
 const svg = byId("drawing");
 const panel = makePanel(byId("panel"), data);
+panel.sections.push(({ box }, { microscopes }) => box && microscopes[box.id] && microscope(microscopes[box.id]));
 let size = { width: 1, height: 1 }, chosen = null;
 
 const states = {
