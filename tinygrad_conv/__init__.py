@@ -34,7 +34,7 @@ _tensor.package = _sys.modules[__name__]
 
 __all__ = [
     "Drawing", "Handle", "Tensor", "advice", "arange", "arguments", "attach_failure", "certify", "change",
-    "check_grads", "detect_anomaly", "draw", "explain", "eye", "failed_graph", "from_numpy", "full",
+    "check_grads", "detect_anomaly", "diff", "draw", "explain", "eye", "failed_graph", "from_numpy", "full",
     "full_like", "get_num_threads", "grad", "graph", "is_recording", "kernels_in_use", "linspace",
     "multiply_adds", "no_grad", "normal", "ones", "ones_like", "overwrite", "per_example_vjp",
     "permutation", "primitive", "profile", "rand", "randint", "randn", "scope", "set_num_threads",
@@ -51,6 +51,7 @@ if _typing.TYPE_CHECKING:
     from . import explain
     from .anomaly import detect_anomaly
     from .config import show_config
+    from .draw.diff import diff
     from .draw.drawing import Drawing, draw
     from .draw.failure import attach_failure, failed_graph
     from .draw.graph import graph
@@ -67,7 +68,8 @@ advice.late(__name__, {
     "certify": "certify.certificate",
     "checkpoint": "checkpoint", "hessian": "calculus", "hvp": "calculus", "jacobian": "calculus",
     "vhp": "calculus",
-    "Drawing": "draw.drawing", "draw": "draw.drawing", "graph": "draw.graph", "multiply_adds": "draw.measure",
+    "Drawing": "draw.drawing", "diff": "draw.diff", "draw": "draw.drawing", "graph": "draw.graph",
+    "multiply_adds": "draw.measure",
     "attach_failure": "draw.failure", "failed_graph": "draw.failure", "explain": "",
     "check_grads": "gradcheck", "show_config": "config", "profile": "draw.profiling",
     **dict.fromkeys(["table_html", "tensor_html", "tree_html"], "draw.notebook"),

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+STATISTICS = ("count", "nonfinite", "zeros", "min", "max", "mean", "std", "histogram", "sampled")
+PICTURE = ("title", "what", "low", "high", "count", "height", "width", "pixels")
 BINS = 32
 FINEST = 1e-12  # part of the greatest value that a histogram can still divide
 SAMPLE = 1_000_000  # more values than that are counted by a regular sample
@@ -53,7 +55,9 @@ def statistics(array: np.ndarray) -> dict[str, Any]:
               "std": short(scaled.std() * scale)}
     if high / scale - low / scale > FINEST:
         step = math.ceil(values.size / SAMPLE)
-        counts = np.histogram(scaled[::step], BINS, (low / scale, high / scale))[0]
+        bins = (scaled[::step] - low / scale) * (BINS / (high / scale - low / scale))
+        # as np.histogram does, in a third of the time
+        counts = np.bincount(np.minimum(bins, BINS - 1).astype(np.intp), minlength=BINS)
         found |= {"histogram": counts.tolist(), "sampled": step > 1}
     return found
 
@@ -118,7 +122,7 @@ def levels(values: np.ndarray) -> tuple[np.ndarray, float, float]:
 
 def shrunk(planes: np.ndarray, step: int) -> np.ndarray:
     """Means over blocks of step by step; the last ones may be smaller."""
-    for axis in (1, 2):
+    for axis in (1, 2) if step > 1 else ():
         starts = np.arange(0, planes.shape[axis], step)
         sizes = np.diff([*starts, planes.shape[axis]]).reshape([-1 if i == axis else 1 for i in range(3)])
         with np.errstate(all="ignore"):  # a mean of infinities is drawn as not finite
