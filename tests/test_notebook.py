@@ -169,7 +169,7 @@ def test_a_page_too_large_for_a_notebook_gives_way_to_the_picture(monkeypatch):
 
 def test_of_a_net_too_large_for_a_notebook_there_is_the_page_of_what_is_drawn(monkeypatch):
     net = nn.Sequential(*[nn.Linear(2, 2) for _ in range(300)])
-    drawing = nn.draw(net, tg.ones(1, 2), depth=0, fold=True)
+    drawing = nn.draw(net, tg.ones(1, 2), depth=0)
     monkeypatch.setattr(drawings, "INLINE", 150_000)
     text = drawing._repr_html_()
     assert len(drawing.html()) > 150_000 > len(text) and "too much for a notebook" in text and "<iframe" in text
