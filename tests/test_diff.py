@@ -1,7 +1,9 @@
 """Differences of two drawings: what an edit did is found and nothing else, as lines and as a picture."""
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -262,7 +264,12 @@ def test_both_engines_draw_it(program, pair, tmp_path, monkeypatch):
 def test_the_page_holds_the_marks_of_boxes_and_edges():
     d = tg.diff(rows(linear(8, 8), nn.ReLU()), rows(linear(8, 8), nn.GELU(), nn.Tanh()))
     page = d.html("diff")
-    assert '"mark":"added"' in page and '"mark":"removed"' in page and "mark-removed" in page
+    data = json.loads(re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.S).group(1))
+    assert data["boxes"]["mark"].count("removed") == 1 and data["boxes"]["mark"].count("added") == 2
+    assert {*data["edges"]["mark"]} == {None, "added", "removed"}
+    program, style = page.split("<script>")[-1], page.split("<style>")[1]
+    for mark in ("added", "removed", "changed"):
+        assert f"{mark}: " in program and f".mark-{mark} " in style
 
 
 def test_the_listing_is_what_is_saved_as_text(tmp_path):

@@ -13,7 +13,7 @@ from ..arguments import instance
 from ..state import Call
 from .collapse import close, frame_each_call
 from .drawing import Drawing
-from .graph import LEAVES, Box, Edge, Graph, Path, Scope, backwards, frames, grouped, module_path, title
+from .graph import LEAVES, OUTPUT, Box, Edge, Graph, Path, Scope, backwards, frames, grouped, module_path, title
 from .match import Match, Side
 from .style import parameters_text, printable, shape_text, tensor_text
 
@@ -166,7 +166,8 @@ def _compared(match: Match) -> tuple[tuple[Change, ...], dict[str, list[str]], i
     for side, mark in ((one, "removed"), (two, "added")):
         lines += [*_whole_frames(match, side, lone[side], mark), *_single(match, side, lone[side], mark)]
     lines.sort(key=lambda line: line[0])
-    return tuple([change for _, change in lines]), said, sum(own == [""] for own in causes.values())
+    follow = [b for b, own in causes.items() if own == [""] and two.boxes[b].kind != OUTPUT]
+    return tuple([change for _, change in lines]), said, len(follow)
 
 
 def _often(said: Mapping[str, list[str]]) -> dict[str, str]:
@@ -312,7 +313,8 @@ def _union(match: Match, said: Mapping[str, list[str]]) -> Graph:
             for old, new in zip(frames(box.scope), frames(scope)):
                 scopes.setdefault(new, replace(one.graph.scopes[old], path=new))
             places[names[box.id]] = match.place(one, box.id)
-            boxes.append(replace(box, id=names[box.id], scope=scope, notes=(), heat=None, mark="removed"))
+            boxes.append(replace(box, id=names[box.id], scope=scope, notes=(), heat=None, mark="removed",
+                                 of=names.get(box.of, "")))
     boxes.sort(key=lambda box: places[box.id])
     joined = Counter((names[e.source], names[e.target]) for e in one.graph.edges)
     edges = []
