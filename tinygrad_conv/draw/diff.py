@@ -13,7 +13,9 @@ from ..arguments import instance
 from ..state import Call
 from .collapse import close, frame_each_call
 from .drawing import Drawing
-from .graph import LEAVES, OUTPUT, Box, Edge, Graph, Path, Scope, backwards, frames, grouped, module_path, title
+from .graph import (
+    LEAVES, OUTPUT, Box, Edge, Graph, Path, Scope, backwards, frames, grouped, module_path, title,
+)
 from .match import Match, Side
 from .style import parameters_text, printable, shape_text, tensor_text
 

@@ -248,7 +248,7 @@ byId("legend").append(...[
 
 for (const node of tree.boxes) sizeBox(node);
 setLevel(firstLevel(tree, FEW));
-const wrong = tree.boxes.find(({ box }) => box.mark === "failed" || box.mark === "nan");
+const wrong = tree.boxes.find(({ box }) => ["failed", "nan", "added", "removed", "changed"].includes(box.mark));
 if (wrong) jump(wrong);
 recolour();
 root.dataset.ready = "yes";
