@@ -33,7 +33,7 @@ from .optim import (
 )
 from .train.fit import evaluate, fit
 from .train.per_example import per_example_grads
-from .train.report import Callback, History, ProgressBar
+from .train.report import Callback, History, LiveCurves, ProgressBar
 from .train.saving import load, save
 
 __all__ = [
@@ -42,8 +42,8 @@ __all__ = [
     "ConvTranspose1d", "ConvTranspose2d", "CosineAnnealingLR", "CrossEntropyLoss", "Dropout",
     "Dropout2d", "ELU", "ExponentialLR", "Flatten", "GELU", "GlobalAvgPool2d", "GlobalMaxPool2d",
     "GroupNorm", "Hardtanh", "History", "HuberLoss", "Identity", "InstanceNorm2d", "KLDivLoss",
-    "L1Loss", "LayerNorm", "LeakyReLU", "Linear", "LinearLR", "LogSoftmax", "MSELoss", "MaxPool1d",
-    "MaxPool2d", "MaxUnpool2d", "Module", "ModuleDict", "ModuleList", "MultiMarginLoss",
+    "L1Loss", "LayerNorm", "LeakyReLU", "Linear", "LinearLR", "LiveCurves", "LogSoftmax", "MSELoss",
+    "MaxPool1d", "MaxPool2d", "MaxUnpool2d", "Module", "ModuleDict", "ModuleList", "MultiMarginLoss",
     "MultiStepLR", "NLLLoss", "OneCycleLR", "Optimizer", "Parameter", "ProgressBar", "RMSprop",
     "ReLU", "ReLU6", "ReduceLROnPlateau", "SELU", "SGD", "Schedule", "Sequential", "SequentialLR",
     "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh",

@@ -12,17 +12,23 @@ import tinygrad_conv as tg
 from .layers.module import Module, evaluating
 
 
+def _used(t: tg.Tensor) -> list[tg.Tensor]:
+    """The leaves behind a tensor."""
+    return [x for entry in tg.tape(t) for x in entry.node.inputs if x.node is None]
+
+
 def _gradients(model: Module, loss: tg.Tensor, after: ExitStack) -> list[tg.Tensor]:
-    """The gradient of each parameter, recorded and named; `after` leaves every leaf's `.grad` as it was."""
-    leaves = [t for t in tg.graph(loss).sources.values() if isinstance(t, tg.Tensor)]
-    for t in (*leaves, *model.parameters()):
-        after.callback(setattr, t, "grad", t.grad)
-        t.grad = None
+    """The gradient of each parameter, recorded; `after` leaves every leaf's `.grad` as it was."""
+    parameters = [*model.parameters()]
+    for t in (*_used(loss), *parameters):
+        if isinstance(t, tg.Tensor):
+            after.callback(setattr, t, "grad", t.grad)
+            t.grad = None
     seed = tg.full_like(loss, 1.0, requires_grad=True)  # so that all of the backward is recorded
     seed.name = "seed"
     loss.backward(seed, create_graph=True)
     seed.requires_grad = False
-    return [p.grad for p in model.parameters() if p.grad is not None]
+    return [p.grad for p in parameters if p.grad is not None]
 
 
 def _results(y: Any, name: str = "") -> Iterator[tuple[str, tg.Tensor]]:
@@ -35,11 +41,6 @@ def _results(y: Any, name: str = "") -> Iterator[tuple[str, tg.Tensor]]:
     elif isinstance(y, tuple | list):
         for i, part in enumerate(y):
             yield from _results(part, f"{name or 'output'} {i}")
-
-
-def _used(t: tg.Tensor) -> list[tg.Tensor]:
-    """The leaves behind a tensor."""
-    return [x for entry in tg.tape(t) for x in entry.node.inputs if x.node is None]
 
 
 def _name_targets(loss: Any, outputs: Iterable[tg.Tensor], result: tg.Tensor, after: ExitStack) -> None:

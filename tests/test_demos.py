@@ -15,7 +15,7 @@ from demos.train import folder
 from tinygrad_conv.draw.style import PAINTS
 
 ROOT = Path(__file__).parent.parent
-PROGRAMS = ["demos.questions", *sorted(
+PROGRAMS = ["demos.questions", "demos.notebooks", *sorted(
     ".".join(p.relative_to(ROOT).with_suffix("").parts) for p in (ROOT / "demos").rglob("*.py")
     if '__name__ == "__main__"' in p.read_text(encoding="utf-8") and p.name != "__main__.py")]
 INTERRUPTED = """import signal

@@ -169,6 +169,7 @@ class Primitive(Generic[P]):
         self.export: str | Callable[..., Any] | None = None
         self.notes: dict[str, str] = {}
         self.varying: tuple[str, ...] = ()
+        self.sides: dict[str, str] = {}
         self.broadcasts = False
         self.samples: list[tuple[Any, ...]] = []
         self.axes: dict[str, tuple[str, ...]] = {}
@@ -339,6 +340,15 @@ class Primitive(Generic[P]):
         `conv2d.defnotes("summed over c, kh, kw", x="summed over o, kh, kw", ...)`.
         """
         self.notes = {"ans": ans, **arguments}
+
+    def defsides(self, ans: str, **arguments: str) -> None:
+        """Where the result and two arguments of a convolution lie: what a microscope must know.
+
+        Windows number the cells of the "small" side, "kernel" are the taps in a window, and the "large" side
+        has the cells that windows cover. The call has a parameter `geometry`; small times kernel meet on
+        the large side as it says.
+        """
+        self.sides = {"ans": ans, **arguments}
 
     def defbroadcast(self) -> None:
         """The op works entry by entry: its arguments broadcast, their gradients are summed back."""

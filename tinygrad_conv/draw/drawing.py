@@ -23,14 +23,19 @@ from ..files import write_atomically
 from .annotate import Show, annotate, write_figures
 from .collapse import collapse, frame_each_call, without
 from .failure import failed_graph
-from .formats import dot, listing, simpler
+from .formats import dot, listing, simpler, with_remark
 from .graph import Graph, graph, with_outputs
+from .layout import mended
 from .loops import roll
+from .notebook import framed
+from .page.arrays import BUDGET
 from .page.page import page
 from .style import printable
 
 FORMATS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}  # what a picture holds
+FONTS = b'font-family="Helvetica,Arial,Liberation Sans,DejaVu Sans,sans-serif"'  # for viewers of an SVG
 PURE = ("svg", "png")  # what graphviz-pure can write
+INLINE, INLINE_PICTURES = 1_500_000, 200_000  # characters of a page in a notebook, bytes of its pictures
 
 
 class Drawing:
@@ -62,12 +67,13 @@ class Drawing:
 
     __repr__ = listing
 
-    def html(self, title: str = "") -> str:
-        """The interactive page as text; it holds the whole graph, whose modules fold when clicked, and whose loops
-        are rolled at first.
+    def html(self, title: str = "", budget: int = BUDGET) -> str:
+        """The interactive page as text: the whole graph, its modules fold when clicked, its loops are rolled.
+
+        `budget` is how many bytes its pictures may take.
         """
         rolled = write_figures(roll(frame_each_call(self._read))) if self._read else None
-        return page(self.whole, title, rolled)
+        return page(self.whole, title, rolled, budget)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file in the format of its ending: .dot, .svg, .png, .pdf, .html or .txt (the listing).
@@ -103,19 +109,30 @@ class Drawing:
     def _picture(self) -> tuple[str | None, str]:
         """The SVG for a notebook, or why there is none."""
         try:
-            return render(self.dot, "svg", patience=20.0).decode(), ""
+            picture = render(self.dot, "svg", patience=10.0).decode()
         except (FileNotFoundError, RuntimeError) as e:
             return None, str(e)
+        if len(picture) > INLINE:
+            return None, f"the picture takes {len(picture) / 1e6:.1f} MB, too much for a notebook"
+        return picture, ""
 
     def _repr_svg_(self) -> str | None:
         """The picture for a notebook; None where none can be made."""
         return self._picture[0]
 
-    def _repr_html_(self) -> str | None:
-        """Where no picture can be made, the reason and the page."""
+    def _repr_html_(self) -> str:
+        """The page, for a notebook, with smaller pictures; or why it is too large for one.
+
+        Where no picture can be made either, the reason.
+        """
         picture, why = self._picture
-        return None if picture else (f"<p>{escape(why)}; here is the page instead:</p><iframe srcdoc="
-                                     f'"{escape(self.html())}" style="width: 100%; height: 40em"></iframe>')
+        reason = "" if picture else f"<p>{escape(why)}; here is the page alone:</p>"
+        text = framed(self.html(budget=INLINE_PICTURES), len(self.graph.boxes))
+        if len(text) <= INLINE:
+            return reason + text
+        shown = picture or f"<p>{escape(why)}</p><pre>{escape(self.listing())}</pre>"
+        return (f"{shown}<p>The page of this drawing takes {len(text) / 1e6:.1f} MB, too much for a "
+                f"notebook: <code>drawing.save('net.html')</code> writes it.</p>")
 
 
 def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Show] = (),
@@ -211,28 +228,39 @@ def render(dot: str, format: str, patience: float = 120.0) -> bytes:
     failures: dict[str, str] = {}  # of each program the first
     useless: set[str] = set()      # what hangs or cannot be run, whatever the text
     for text, lost in simpler(dot):
+        why = "; ".join([f"{os.path.basename(command)}: {e}" for command, e in failures.items()])
+        text = with_remark(text, f"drawn plainer{lost}: {why}") if lost else text
         for command in (command for command in commands if command not in useless):
             try:
-                picture = _run(command, text, format, patience)
+                picture = _picture(command, text, format, patience)
             except (OSError, RuntimeError) as e:
-                failures.setdefault(command, f"{command}: {e}")
+                failures.setdefault(command, str(e))
                 useless |= {command} if isinstance(e, OSError) else set()
                 continue
             if failures:
-                warnings.warn(f"draw: {'; '.join(failures.values())}; drawn by {command}{lost}", stacklevel=3)
+                why = "; ".join([f"{failed}: {e}" for failed, e in failures.items()])
+                warnings.warn(f"draw: {why}; drawn by {command}{lost}", stacklevel=3)
             return picture
-    raise RuntimeError(f"render: drawing .{format} failed: {'; '.join(failures.values())}")
+    why = "; ".join([f"{command}: {e}" for command, e in failures.items()])
+    raise RuntimeError(f"render: drawing .{format} failed: {why}")
 
 
-def _run(command: str, dot: str, format: str, patience: float) -> bytes:
-    """What a program makes of DOT text, if it is a picture."""
+def _picture(command: str, dot: str, format: str, patience: float) -> bytes:
+    """The picture a program makes of DOT text: a layout, and what is drawn from it with its titles moved."""
+    layout = mended(_run(command, ["-Tdot"], dot, patience).decode(errors="replace"))
     sharp = ["-Gdpi=144"] if format == "png" else []
+    picture = _run(command, ["-Knop2", f"-T{format}", *sharp], layout, patience, FORMATS[format])
+    return picture.replace(b'font-family="Helvetica,sans-Serif"', FONTS) if format == "svg" else picture
+
+
+def _run(command: str, options: list[str], dot: str, patience: float, holds: bytes = b"") -> bytes:
+    """What a program makes of DOT text, if it holds what it must."""
     try:
-        done = subprocess.run([command, f"-T{format}", *sharp], input=dot.encode(),
-                              capture_output=True, check=False, timeout=patience)
+        done = subprocess.run([command, *options], input=dot.encode(), capture_output=True, check=False,
+                              timeout=patience)
     except subprocess.TimeoutExpired:
         raise TimeoutError(f"not done after {patience:g} s; draw less, e.g. with depth=1") from None
-    if done.returncode or FORMATS[format] not in done.stdout:
+    if done.returncode or holds not in done.stdout or not done.stdout:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [
             "no picture" if done.stdout else "no output"]
         raise RuntimeError(printable(next((line for line in said if "rror" in line), said[0])))

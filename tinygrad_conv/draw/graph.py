@@ -421,11 +421,11 @@ def with_outputs(graph: Graph, outputs: Iterable[Tensor], names: Mapping[int, st
               if isinstance(t, Tensor) and t.grad is not None}
     given = {id(t): t for t in outputs if t.node in made or id(t) in leaves and (BACKWARD,) in graph.scopes}
     results = [key for key in given if key not in leaves]
-    places = [f" {i}" for i in range(len(results))] if results[1:] else [""]
+    plain = {key: f"output {i}" if results[1:] else "output" for i, key in enumerate(results)}
     edges, after, sources = [*graph.edges], {}, dict(graph.sources)
     for number, (key, t) in enumerate(given.items()):
         call, leaf = made.get(t.node, ""), leaves.get(key)
-        name = "" if leaf else t.name or names.get(key) or f"output{places[results.index(key)]}"
+        name = t.name or names.get(key, plain.get(key, ""))
         box = _output_box(graph, f"output{number}", t, name, leaf)
         after.setdefault(call, []).append(box)
         sources[box.id] = t

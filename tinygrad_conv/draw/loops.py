@@ -6,6 +6,7 @@ those that stand for them, and leads `back` where it went from one repetition to
 """
 import itertools
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -125,9 +126,6 @@ class _Rolling:
             box = self.stands[box]
         return box
 
-    def look(self, appearance: Hashable) -> int:
-        return self.looks.setdefault(appearance, len(self.looks))
-
     # ----- frame by frame -----
 
     def level(self, level: int) -> None:
@@ -192,28 +190,41 @@ class _Rolling:
             if not others and not self.inside(box, where[box]):
                 del where[box]  # such as the first state: what a loop takes in once, or gives once
         parts = grouped((where[box], box) for box in own if box in where)
-        items = [self.item(key if isinstance(key, tuple) else (), boxes, len(path)) for key, boxes in parts.items()]
+        outlines = {key: self.outline(key, boxes) for key, boxes in parts.items()}
+        alike = Counter(outlines.values())
+        items = [self.item(key if isinstance(key, tuple) else (), boxes, len(path), alike[outlines[key]] > 1)
+                 for key, boxes in parts.items()]
         return sorted(items, key=lambda item: item.start)
 
-    def item(self, path: Path, boxes: list[str], depth: int) -> _Item:
-        places = {box: i for i, box in enumerate(boxes)}
-        entries, exits, face = [], [], []
+    def outline(self, key: Hashable, boxes: list[str]) -> Hashable:
+        """What is seen at once of what may be an item."""
+        name = re.sub(r"\d+", "#", re.sub(r"#\d+$", "", key[-1])) if isinstance(key, tuple) else ""
+        return name, len(boxes), self.faces[boxes[0]], self.faces[boxes[-1]]
+
+    def item(self, path: Path, boxes: list[str], depth: int, closely: bool) -> _Item:
+        """An item; `closely` if others look like it, else nothing follows from what is inside."""
+        start = next(self.order[box] for box in boxes if self.boxes[box].kind in CALLS)
+        item = _Item(boxes, [path] if path else [], len(self.looks), (), [], [], start)
+        if not closely:
+            self.looks[item] = item.look
+            return item
+        places, faces, numbers = {box: i for i, box in enumerate(boxes)}, [], []
         for place, box in enumerate(boxes):
             scope = self.boxes[box].scope
             inside = scope[len(path):] if path and self.inside(box, path) else ("", *scope[depth:])
             wires = [(places.get(e.source, -1), e.slot, e.shape, e.dtype) for e in self.into[box]]
-            entries += [e.source for e in self.into[box] if e.source not in places]
-            exits += [(place, user) for user in self.onto[box] if user not in places]
-            face.append((self.faces[box], inside, tuple(wires)))
-        inner = dict.fromkeys(frame for box in boxes for frame in frames(self.boxes[box].scope)[len(path) - 1:]
-                              if path and self.inside(box, path))
+            item.entries += [e.source for e in self.into[box] if e.source not in places]
+            item.exits += [(place, user) for user in self.onto[box] if user not in places]
+            numbers += self.labels[box][1]
+            faces.append((self.faces[box], inside, tuple(wires)))
+        inner = dict.fromkeys(frame for scope in {self.boxes[box].scope: 0 for box in boxes if path}
+                              if scope[:len(path)] == path for frame in frames(scope)[len(path) - 1:])
         scopes = [(frame[len(path):], self.graph.scopes[frame].kind, self.graph.scopes[frame].times)
                   for frame in inner]
-        name = re.sub(r"\d+", "#", re.sub(r"#\d+$", "", path[-1])) if path else ""
-        numbers = [number for box in boxes for number in self.labels[box][1]]
-        look = self.look((name, tuple(face), tuple(scopes)))
-        start = next(self.order[box] for box in boxes if self.boxes[box].kind in CALLS)
-        return _Item(boxes, [path] if path else [], look, tuple(numbers), entries, exits, start)
+        outline = self.outline(path or boxes[0], boxes)
+        item.look = self.looks.setdefault((outline, tuple(faces), tuple(scopes)), len(self.looks))
+        item.numbers = tuple(numbers)
+        return item
 
     # ----- runs: where stretches are equal -----
 
@@ -336,7 +347,7 @@ class _Rolling:
         entries = [box for item in members for box in item.entries if self.find(box) not in places]
         exits = [(places[self.find(item.boxes[place])], target) for item in members for place, target in item.exits
                  if self.find(target) not in places]
-        look = self.look(("loop", times, link, tuple([item.look for item in repetitions[0]])))
+        look = self.looks.setdefault((times, link, *[item.look for item in repetitions[0]]), len(self.looks))
         return _Item(boxes, kept_frames, look, tuple([n for item in members for n in item.numbers]), entries,
                      exits, members[0].start)
 

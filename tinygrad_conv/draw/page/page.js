@@ -250,5 +250,18 @@ for (const node of tree.boxes) sizeBox(node);
 setLevel(firstLevel(tree, FEW));
 const wrong = tree.boxes.find(({ box }) => ["failed", "nan", "added", "removed", "changed"].includes(box.mark));
 if (wrong) jump(wrong);
+
+// A notebook may give a frame its width late: until the reader touches the page, it begins anew then.
+let width = svg.clientWidth;
+const early = new ResizeObserver(() => {
+  if (svg.clientWidth === width) return;
+  width = svg.clientWidth;
+  camera.start(seen(tree.boxes[0] ?? tree.root));
+  if (wrong) camera.show(wrong, true);
+});
+early.observe(svg);
+for (const touch of ["pointerdown", "wheel", "keydown"]) {
+  window.addEventListener(touch, () => early.disconnect(), { capture: true, passive: true, once: true });
+}
 recolour();
 root.dataset.ready = "yes";

@@ -28,16 +28,18 @@ from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, names_of, shown
 from ..heat import SCALE, SPAN, Sizes
 from ..measure import pulled
 from ..style import argument_name, dtype_name, printable, shape_text
-from .arrays import PICTURE, STATISTICS, affordable, is_picture, short, statistics, thumbnails
+from .arrays import BUDGET, PICTURE, STATISTICS, affordable, is_picture, short, statistics, thumbnails
+from .microscope import microscopes
 
 HERE = Path(__file__).parent
 PROGRAM = ("data.js", "tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "sizes.js", "far.js",
-           "view.js", "minimap.js", "panel.js", "heat.js", "replay.js", "search.js", "page.js")
+           "view.js", "minimap.js", "meetings.js", "microscope.js", "panel.js", "heat.js", "replay.js", "search.js",
+           "page.js")
 
 FIELDS = {"values": STATISTICS, "gradient": STATISTICS, "picture": PICTURE}  # of what has no names
 
 
-def page(graph: Graph, title: str = "", rolled: Graph | None = None) -> str:
+def page(graph: Graph, title: str = "", rolled: Graph | None = None, budget: int = BUDGET) -> str:
     """A self-contained interactive page: pan, zoom, search, collapse, inspect, replay.
 
     Args:
@@ -45,6 +47,7 @@ def page(graph: Graph, title: str = "", rolled: Graph | None = None) -> str:
             pictures of feature maps and kernels, otherwise it says why not.
         title: the title of the browser's tab.
         rolled: the same graph with its loops rolled, if it has any: what is shown at first.
+        budget: bytes that its pictures of feature maps and kernels may take.
 
     Returns:
         HTML that loads nothing: its Content-Security-Policy forbids it to.
@@ -63,7 +66,7 @@ def page(graph: Graph, title: str = "", rolled: Graph | None = None) -> str:
     return template.substitute(
         title=escape(title.encode("utf-8", "replace").decode() or f"Graph of {len(graph.boxes)} boxes"),
         policy=escape(policy, quote=True), style=style, program=program,
-        data=_embedded(_packed(_content(frame_each_call(graph), rolled))))
+        data=_embedded(_packed(_content(frame_each_call(graph), rolled, budget))))
 
 
 def _digest(text: str) -> str:
@@ -122,16 +125,17 @@ def gradients(graph: Graph) -> tuple[dict[int, np.ndarray], str]:
     return {key: g._data for key, (_, g) in found.items()}, f"Gradients are those of {what}."
 
 
-def _content(graph: Graph, rolled: Graph | None = None) -> dict[str, Any]:
+def _content(graph: Graph, rolled: Graph | None, budget: int) -> dict[str, Any]:
     """All the page knows, as plain lists and dictionaries; boxes are referred to by number."""
     number = {box.id: i for i, box in enumerate(graph.boxes)}
     found, about = gradients(graph)
     size = affordable([t.shape for source in graph.sources.values() for t in shown(source)
-                       if isinstance(t, Tensor) and is_picture(t.shape)])
+                       if isinstance(t, Tensor) and is_picture(t.shape)], budget)
     kernels = {box.shape for box in graph.boxes if box.kind == "parameter"}
     return {
         "boxes": [{**_box(graph.sources.get(box.id), box, found, size, kernels), **_drawn(graph, box, number)}
                   for box in graph.boxes],
+        "microscopes": {number[box]: content for box, content in microscopes(graph, found).items()},
         **_wiring(graph, number), "about": about,
         "heat": graph.heat and {"what": graph.heat.what, "unit": graph.heat.unit, "scale": SCALE,
                                 "span": SPAN if isinstance(graph.heat, Sizes) else None},
