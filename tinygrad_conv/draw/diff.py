@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from ..arguments import instance
 from ..state import Call
@@ -16,6 +17,7 @@ from .drawing import Drawing
 from .graph import (
     LEAVES, OUTPUT, Box, Edge, Graph, Path, Scope, backwards, frames, grouped, module_path, title,
 )
+from .loops import roll
 from .match import Match, Side
 from .style import parameters_text, printable, shape_text, tensor_text
 
@@ -58,9 +60,11 @@ class Difference(Drawing):
         return bool(self.changes)
 
     def listing(self) -> str:
-        """A line for each difference."""
+        """A line for each difference, and one for equal ones in a row."""
+        runs = [[*run] for _, run in groupby(self.changes, lambda change: re.sub(r"#\d+", "", str(change)))]
+        lines = [f"{run[0]}  x{len(run)}" if len(run) > 1 else str(run[0]) for run in runs]
         follow = [f"and {self.follow} of what follows in shape or dtype"] * (self.follow > 0)
-        return "\n".join([*map(str, self.changes), *follow]) or "no difference"
+        return "\n".join([*lines, *follow]) or "no difference"
 
     __repr__ = __str__ = listing
 
@@ -102,7 +106,7 @@ def diff(a: Drawing, b: Drawing) -> Difference:
     moved = [str(change) for change in changes if change.mark == "moved"]
     remarks = [*moved[:MOST], *[f"and {len(moved) - MOST} more moved"] * (len(moved) > MOST)]
     whole = replace(whole, legend=(*whole.legend, *[("", text) for text in remarks]))
-    return Difference(changes, follow, _signed(_closed(whole)), _signed(whole))
+    return Difference(changes, follow, _signed(_closed(roll(whole))), _signed(whole))
 
 
 # ----- what the pairs, and what has no partner, say -----
