@@ -57,6 +57,11 @@ def main() -> None:
     page = tg.draw(loss, show=("parameters", "flops", "memory", "grad"))
     made.append(page.save(out / "net.html"))  # one file to open: pan, zoom, search, replay
 
+    noisy = nn.Sequential(nn.Flatten(), nn.Linear(64, 32, rng=rng), nn.BatchNorm1d(32), nn.ReLU(),
+                          nn.Dropout(0.5, rng=rng), nn.Linear(32, 10, rng=rng))
+    train, evaluation = (tg.draw(mode()(tg.tensor(x))) for mode in (noisy.train, noisy.eval))
+    made.append(tg.diff(train, evaluation).save(out / "difference.svg"))
+
     try:
         Net(48, rng)(tg.tensor(x))
     except ValueError as error:

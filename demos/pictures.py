@@ -18,9 +18,9 @@ except ImportError:
 
 
 def keep(figure: Figure, path: Path) -> Path:
-    """Write a figure as a PNG file, all of it or nothing."""
+    """Write a figure without blank margins as a PNG file, all of it or nothing."""
     content = io.BytesIO()
-    figure.savefig(content, dpi=130)
+    figure.savefig(content, dpi=130, bbox_inches="tight", pad_inches=0.1)
     tg.write_atomically(path, content.getvalue())
     return path
 
@@ -51,14 +51,14 @@ def draw_misclassified(data: nn.data.Dataset, wrong: np.ndarray, said: np.ndarra
                        most: int = 40) -> None:
     """A page of the images a model got wrong: what it said, and what they are."""
     shown = min(len(wrong), most)
-    columns = min(8, max(2, shown))
-    rows = max(1, -(-shown // columns))
+    rows = max(1, -(-shown // 8))
+    columns = max(1, -(-shown // rows))  # so that the last row is about full
     figure = Figure(figsize=(1.35 * columns, 1.6 * rows + 0.6), layout="constrained")
     figure.suptitle(f"{len(wrong)} of {len(data)} test images wrong"
                     + (f", the first {most} shown" if len(wrong) > most else ""), fontsize=11)
-    cells = figure.subplots(rows, columns, squeeze=False).flat
+    cells = [*figure.subplots(rows, columns, squeeze=False).flat]
     for axes in cells[shown:]:
-        axes.set_axis_off()
+        axes.remove()
     for axes, i, guess in zip(cells, wrong[:most], said):
         show(axes, data.images[i], f"said {data.classes[guess]}\nis {data.classes[int(data.labels[i])]}")
     keep(figure, path)

@@ -41,7 +41,7 @@ from .optim import (
 )
 from .train.fit import evaluate, fit
 from .train.per_example import per_example_grads
-from .train.report import Callback, History, ProgressBar
+from .train.report import Callback, History, LiveCurves, ProgressBar
 from .train.saving import load, save
 
 __all__ = [
@@ -52,7 +52,8 @@ __all__ = [
     "CrossEntropyLoss", "Dropout", "Dropout2d", "ELU", "ExponentialLR", "Flatten", "Fold", "GELU",
     "GlobalAvgPool2d", "GlobalMaxPool2d", "GroupNorm", "Hardsigmoid", "Hardswish", "Hardtanh", "History",
     "HuberLoss", "Identity", "InstanceNorm2d", "KLDivLoss", "L1Loss", "LambdaLR", "LayerNorm",
-    "LeakyReLU", "Linear", "LinearLR", "Lion", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss",
+    "LeakyReLU", "Linear", "LinearLR", "Lion", "LiveCurves", "LogSigmoid", "LogSoftmax", "MSELoss",
+    "MarginRankingLoss",
     "MaxPool1d", "MaxPool2d", "MaxUnpool2d", "Mish", "Module", "ModuleDict", "ModuleList",
     "MultiMarginLoss", "MultiStepLR", "NAdam", "NLLLoss", "OneCycleLR", "Optimizer", "PReLU", "Parameter",
     "PixelShuffle", "PixelUnshuffle", "PolynomialLR", "ProgressBar", "RAdam", "RMSprop", "ReLU", "ReLU6",

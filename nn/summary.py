@@ -3,7 +3,6 @@
 The pass is recorded, and its tape says which calls were made inside which module: functions called
 in a `forward` count too, and a module used twice counts twice.
 """
-import html
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -58,9 +57,7 @@ class Summary:
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
     def _repr_html_(self) -> str:
-        rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self._rows()]
-        rows[0] = rows[0].replace("td>", "th>")
-        return f"<table><tr>{'</tr><tr>'.join(rows)}</tr></table>"
+        return tg.table_html(self._rows())
 
 
 def summary(model: Module, input_shape: Any) -> Summary:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from demos.train import folder
+from tinygrad_conv.draw.style import PAINTS
 
 ROOT = Path(__file__).parent.parent
-PROGRAMS = ["demos.questions", *sorted(
+PROGRAMS = ["demos.questions", "demos.notebooks", *sorted(
     ".".join(p.relative_to(ROOT).with_suffix("").parts) for p in (ROOT / "demos").rglob("*.py")
     if '__name__ == "__main__"' in p.read_text(encoding="utf-8") and p.name != "__main__.py")]
 INTERRUPTED = """import signal
@@ -42,15 +43,44 @@ def test_drawings_leave_pictures_and_a_page(tmp_path):
     said = run("-m", "demos.drawings", str(tmp_path))
     assert "this input needs in_features=32" in said and "came from head.1" in said
     made = {p.stem: p.suffix for p in tmp_path.iterdir() if p.suffix != ".dot" or p.stem not in said}
-    assert set(made) == {"gradient", "blocks", "modules", "net", "failure"} and made["net"] == ".html"
+    assert set(made) == {"gradient", "blocks", "modules", "net", "difference", "failure"} and made["net"] == ".html"
 
 
 def test_backward_picture(tmp_path):
     pytest.importorskip("matplotlib")
     run("-m", "demos.backward_picture", str(tmp_path / "p.svg"))
-    assert (tmp_path / "p.svg").read_text(encoding="utf-8").count("#fdd0a2") == 3 * 5 * 3  # each plane of each filter
+    assert (tmp_path / "p.svg").read_text(encoding="utf-8").count(PAINTS["w"].fill) == 3 * 5 * 3  # each plane of each filter
     run("-m", "demos.backward_picture", str(tmp_path / "again.svg"))
     assert (tmp_path / "p.svg").read_bytes() == (tmp_path / "again.svg").read_bytes()
+
+
+def blank_margins(picture: Path) -> list[int]:
+    """White rows and columns at the four edges of a PNG."""
+    import numpy as np
+    from matplotlib.image import imread
+    ink = imread(picture)[..., :3].min(axis=2) < 0.99
+    return [int(np.argmax(line)) for along in (ink.any(axis=1), ink.any(axis=0)) for line in (along, along[::-1])]
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 3, 9, 13, 45])
+def test_misclassified_images_fill_their_page(wrong, tmp_path):
+    pytest.importorskip("matplotlib")
+    import numpy as np
+
+    import nn
+    from demos.pictures import draw_misclassified
+    draw_misclassified(nn.data.digits("test"), np.arange(wrong), np.zeros(wrong, int), tmp_path / "p.png")
+    assert max(blank_margins(tmp_path / "p.png")) <= 20  # pixels: 0.1 inches are 13
+
+
+def test_the_picture_of_the_readme_has_no_empty_margin():
+    """Planes begin at the left, a title at the top, a label is all that is below the lowest plane."""
+    text = (ROOT / "demos" / "images" / "conv_backward.svg").read_text(encoding="utf-8")
+    _, height = map(float, re.search(r'viewBox="0 0 (\S+) (\S+)"', text).groups())
+    planes = [tuple(map(float, p)) for p in re.findall(r'<path d="M (\S+) (\S+) [^"]*" clip-path', text)]
+    words = [tuple(map(float, p)) for p in re.findall(r'translate\((\S+) (\S+)\) scale', text)]
+    assert min(x for x, _ in planes) < 20 and max(y for _, y in planes) > height - 35
+    assert min(x for x, _ in words) < 15 and min(y for _, y in words) < 30
 
 
 # what each is called with, the numbers in what it says, and what is true of them

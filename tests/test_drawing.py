@@ -22,6 +22,7 @@ import tinygrad_conv as tg
 from tests.regenerate_golden import DRAWINGS, FOLDER, Deep, Residual, lenet, lenet_loss
 from tinygrad_conv.draw.drawing import render
 from tinygrad_conv.draw.formats import dot, simpler
+from tinygrad_conv.draw.heat import SCALE
 from tinygrad_conv.draw.style import INK, KINDS, MARKS, attributes, printable
 
 ROOT = Path(__file__).parent.parent
@@ -77,12 +78,13 @@ def test_edges_carry_shapes_and_dtypes_other_than_float32():
 def test_kinds_differ_in_shape_and_marks_in_line_and_word():
     assert len({look["shape"] for look in KINDS.values()}) == len(KINDS)
     lines = {(m["style"], m.get("penwidth"), m.get("peripheries")) for m in MARKS.values()}
-    assert len(lines) == len(MARKS)
+    assert len(lines) == len(MARKS) and not any(  # the fill is for the heat
+        "fillcolor" in MARKS[alarm] for alarm in ("failed", "nan", "exploding", "vanishing", "no-gradient"))
     g = tg.graph(tg.exp(tg.ones(1, requires_grad=True)))
     for mark in MARKS:
         marked = replace(g, boxes=(g.boxes[0], replace(g.boxes[1], mark=mark)), legend=((mark, "what it means"),))
         text = dot(marked)
-        assert f"[{mark}]" in text and attributes("op", mark)["fillcolor"] in text and "what it means" in text
+        assert f"[{mark}]" in text and f'{attributes("op", mark)["color"]}" fillcolor' in text and "what it means" in text
 
 
 def test_legend_explains_only_what_is_there():
@@ -198,7 +200,7 @@ def test_path_and_text_are_no_commands(tmp_path, alone):
     assert not list(tmp_path.rglob("hacked"))
 
 
-@pytest.mark.parametrize("ending, start", [("dot", "digraph"), ("gv", "digraph"), ("txt", "leaf0  x"), ("html", "<!DOCTYPE html>")])
+@pytest.mark.parametrize("ending, start", [("dot", "digraph"), ("gv", "digraph"), ("txt", "leaf0    x"), ("html", "<!DOCTYPE html>")])
 def test_text_formats(tmp_path, ending, start):
     path = tg.draw(square()).save(tmp_path / f"a.{ending}")
     assert path.read_text(encoding="utf-8").startswith(start)
@@ -284,7 +286,7 @@ def test_simpler_text_has_every_box_and_edge_and_leaves_names_alone():
     assert full == drawing.dot and len(less) == 2
     for text in less:
         assert "rank=same; op0} newrank=true [style=invis]" in text and "label=\"subgraph cluster0" in text
-        assert text.count(" -> ") == full.count(" -> ") == 3 and text.count("[label=") == full.count("[label=")
+        assert text.count(" -> ") == full.count(" -> ") == 4 and text.count("[label=") == full.count("[label=")
 
 
 class Branches(nn.Module):
@@ -328,7 +330,7 @@ def test_listing_indents_modules_and_names_inputs_from_afar():
     lines = nn.draw(Residual(4, 4), tg.zeros(1, 4, 8, 8)).listing().splitlines()
     assert lines[1].strip() == "conv1  Conv2d"
     assert re.search(r"op0 +  conv2d 3x3 padding 1 +-> 1x4x8x8$", lines[4])
-    assert re.search(r"op3 +add +-> 1x4x8x8  <- op2, leaf0$", lines[-2])
+    assert re.search(r"op3 +add +-> 1x4x8x8  <- op2, leaf0$", lines[-3])
 
 
 def test_listing_shows_notes_and_marks_in_a_line():
@@ -345,7 +347,7 @@ def test_a_listing_is_a_line_a_box_whatever_a_module_is_called(name):
     with tg.scope(name):
         y = tg.exp(y)
     lines = tg.draw(y + 1.0, depth=0).listing().splitlines()
-    assert [line.split()[0] for line in lines] == ["leaf0", "op0", printable(f"module:{name}"), "op2"]
+    assert [line.split()[0] for line in lines] == ["leaf0", "op0", printable(f"module:{name}"), "op2", "output0"]
     assert all(line.isprintable() for line in lines) and len(lines[0]) < 150
 
 
@@ -389,7 +391,7 @@ def test_options_are_those_of_the_steps():
     assert "module:features" in tg.draw(loss, depth=0).listing()
     assert "multiply-adds" in tg.draw(loss, show="flops").listing()
     y = Deep()(tg.zeros(1, 3, 16, 16))
-    assert "  x8 " in tg.draw(y).dot and "  x8 " not in tg.draw(y, fold=False).dot
+    assert "  x8 " in tg.draw(y).dot and "  x8 " not in tg.draw(y, unroll=True).dot
 
 
 def test_page_is_of_the_whole_graph():
@@ -427,7 +429,8 @@ def test_nn_draw_names_inputs_and_says_kinds():
     drawing = nn.draw(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), np.ones((2, 4), np.float32))
     assert "0  Linear" in drawing.listing() and re.search(r"x +-> 2x4  \(input\)", drawing.listing())
     boxes = nn.draw(Two(), np.ones((2, 4), np.float32), np.ones(4, np.float32)).graph.boxes
-    assert [(b.label, b.kind) for b in boxes if b.kind != "op"] == [("image", "input"), ("scale", "input")]
+    assert [(b.label, b.kind) for b in boxes if b.kind != "op"] == [
+        ("image", "input"), ("scale", "input"), ("output", "output")]
 
 
 def test_nn_draw_shows_frozen_models_from_the_first_call():
@@ -440,7 +443,9 @@ def test_nn_draw_shows_frozen_models_from_the_first_call():
 def test_nn_draw_with_a_loss_names_the_gradients():
     drawing = nn.draw(lenet(), tg.zeros(1, 1, 28, 28), loss=lambda y: tg.cross_entropy(y, np.array([1])))
     for name, _ in lenet().named_parameters():
-        assert f"= gradient of {name}" in drawing.dot
+        *path, last = name.split(".")
+        assert [box.label for box in drawing.graph.boxes if box.kind == "output" and box.scope == ("backward", *path)
+                and box.label == f"gradient of {last}"]
 
 
 def test_nn_draw_with_a_loss_shows_the_gradients_it_draws():
@@ -449,7 +454,7 @@ def test_nn_draw_with_a_loss_shows_the_gradients_it_draws():
     assert all(p.grad is None for p in net.parameters())
     (net(x) * net(x)).sum().backward()
     notes = {".".join((*box.scope, box.label)): box.notes for box in drawing.graph.boxes if box.kind == "parameter"}
-    assert notes == {name: (f"gradient {np.linalg.norm(p.grad.data):.2g}",) for name, p in net.named_parameters()}
+    assert notes == {name: (f"gradient {np.sqrt((p.grad.data ** 2).mean()):.2g} rms",) for name, p in net.named_parameters()}
 
 
 def test_a_module_beside_its_backward_gives_what_the_forward_gets():
@@ -466,7 +471,8 @@ def test_a_backward_starts_on_the_ground_though_nothing_leads_to_it():
     drawing = tg.draw(loss, *[p.grad for p in net.parameters()])
     nodes = [g for g in ET.fromstring(render(drawing.dot, "svg")).iter() if g.get("class") == "node"]
     height = {g[0].text: min(float(t.get("y")) for t in g if t.tag.endswith("text")) for g in nodes}
-    placed = {name: [height[box.id] for box in drawing.graph.boxes if box.scope[1:] == (name,)] for name in "012"}
+    placed = {name: [height[box.id] for box in drawing.graph.boxes if box.scope[1:] == (name,) and box.kind == "op"]
+              for name in "012"}
     assert min(placed["2"]) > max(placed["1"]) and min(placed["1"]) > max(placed["0"])
 
 
@@ -493,8 +499,8 @@ def luminance(color):
 
 def test_black_text_is_readable_on_every_colour():
     assert INK == "black"
-    for style in (*KINDS.values(), *MARKS.values()):
-        assert (luminance(style["fillcolor"]) + 0.05) / 0.05 > 4.5  # WCAG 2.2, level AA
+    for fill in (*[style["fillcolor"] for style in KINDS.values()], *SCALE):
+        assert (luminance(fill) + 0.05) / 0.05 > 4.5  # WCAG 2.2, level AA
 
 
 class Twice(nn.Module):
@@ -512,10 +518,10 @@ class Twice(nn.Module):
 def test_a_module_called_twice_is_drawn_twice_and_not_as_a_loop():
     g = nn.draw(Twice(), tg.ones(2, 3), depth=0).graph
     assert [box.label for box in g.boxes] == [
-        "x", "layer  Linear", "act  ReLU", "layer#2  Linear", "add", "act#2  ReLU"]
+        "x", "layer  Linear", "act  ReLU", "layer#2  Linear", "add", "act#2  ReLU", "output"]
     number = {box.id: i for i, box in enumerate(g.boxes)}
     assert all(number[edge.source] < number[edge.target] for edge in g.edges)
-    assert len(g.edges) == 6 and g.boxes[1].notes == ("12 parameters",) and g.boxes[1].shape == (2, 3)
+    assert len(g.edges) == 7 and g.boxes[1].notes == ("12 parameters",) and g.boxes[1].shape == (2, 3)
 
 
 def test_the_backward_of_a_second_call_has_its_number():
@@ -536,7 +542,7 @@ def test_modules_of_a_list_with_calls_between_them_stay_in_one_frame():
                 x = tg.relu(layer(x))
             return x
     assert [box.label for box in nn.draw(Net(), tg.ones(2, 3), depth=0).graph.boxes] == [
-        "x", "layers  ModuleList", "relu", "relu"]
+        "x", "layers  ModuleList", "relu", "output"]
 
 
 def test_models_may_return_dictionaries_and_lists():
@@ -547,9 +553,10 @@ def test_models_may_return_dictionaries_and_lists():
 
         def forward(self, x):
             return self.result(self.a(x), self.b(x))
-    for result in (lambda a, b: {"a": a, "b": [b, 3, None]}, lambda a, b: [a, (b,)]):
+    for result, one, two in ((lambda a, b: {"a": a, "b": [b, 3, None]}, "a", "b 0"),
+                             (lambda a, b: [a, (b,)], "output 0", "output 1 0")):
         labels = [box.label for box in nn.draw(Net(result), tg.ones(2, 3), depth=0).graph.boxes]
-        assert labels == ["x", "a  Linear", "b  Linear"]
+        assert labels == ["x", "a  Linear", one, "b  Linear", two]
     with pytest.raises(TypeError, match="draw: Net returned int and no tensor"):
         nn.draw(Net(lambda a, b: 3), tg.ones(2, 3))
 

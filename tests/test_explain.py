@@ -326,6 +326,41 @@ def test_the_picture_marks_padding_and_letters_and_counts_what_it_leaves_out(rng
     assert "900 products, sum" in why and "sum of 900 products" in why and "..29" in why
 
 
+# x, w, options: the usual ones, and those with most cells: long kernels, many samples, many digits
+SHAPES = [((64, 64, 32, 32), (64, 64, 3, 3), {"padding": 1}), ((64, 8, 28, 28), (16, 8, 5, 5), {"padding": 2}),
+          ((8, 3, 64, 64), (16, 3, 7, 7), {"stride": 2, "padding": 3}), ((4, 6, 40, 40), (4, 6, 11, 11), {"padding": 5}),
+          ((2, 3, 60, 60), (4, 3, 25, 25), {"padding": 12}), ((2, 3, 60, 60), (4, 3, 26, 26), {}), ((2, 3, 60, 60), (4, 3, 27, 27), {}),
+          ((2, 3, 70, 70), (4, 3, 20, 20), {"dilation": 2, "padding": (19, 19)}), ((2, 4, 30, 30), (4, 4, 9, 26), {}),
+          ((32, 32, 14, 14), (32, 1, 3, 3), {"groups": 32, "padding": 1}), ((16, 4, 400), (4, 4, 200), {"padding": 99})]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.23456e-9])
+@pytest.mark.parametrize("x_shape, w_shape, options", SHAPES)
+def test_a_cell_of_a_notebook_is_below_100_kilobytes(x_shape, w_shape, options, scale, rng):
+    x, w = (tg.tensor(-scale * rng.random(s).astype(np.float32), requires_grad=True) for s in (x_shape, w_shape))
+    y = (tg.conv2d if len(x_shape) == 4 else tg.conv1d)(x, w, **options)
+    for ask, shape in ((tg.explain.output, y.shape), (tg.explain.input, x.shape), (tg.explain.weight, w.shape)):
+        cell = ask(y, tuple(n // 2 for n in shape))._repr_html_()  # begins with the picture
+        assert len(cell.encode()) < 100_000 and ET.fromstring(cell[:cell.index("</svg>") + 6]) is not None, ask
+
+
+def test_a_picture_says_how_many_channels_it_leaves_out_for_want_of_room(rng):
+    x = tg.tensor(rng.standard_normal((1, 3, 60, 60)), requires_grad=True)
+    why = tg.explain.output(tg.conv2d(x, tg.tensor(rng.standard_normal((1, 3, 25, 25)))), (0, 0, 9, 9))
+    shown = why._repr_svg_().partition("</desc>")[2]
+    assert [count for count in range(1, 4) if f"x[0,{count - 1},:,:]" in shown] == [1]
+    assert "Not shown: 2 of 3 channels" in shown and "Not shown" not in str(why)  # text has all three
+
+
+def test_a_quantity_has_one_colour_whatever_is_asked(example_call):
+    """As in the gallery: input blue, gradient green, filter orange."""
+    fills = {"x": "#d3e8f6", "g": "#c6e8dc", "w": "#fbe2b4"}
+    y = example_call[3]
+    for ask, names in ((tg.explain.output, "xw"), (tg.explain.input, "gw"), (tg.explain.weight, "xg")):
+        svg = ask(y, (0, 0, 1, 1))._repr_svg_()
+        assert {name for name, fill in fills.items() if fill in svg} == {*names}
+
+
 def test_names_are_escaped_and_the_picture_is_the_same_each_time(example_call):
     x, w, b, _ = example_call
     with tg.scope("<script>alert(1)</script>"):

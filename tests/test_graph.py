@@ -15,7 +15,8 @@ import nn
 import tinygrad_conv as tg
 from tests.regenerate_golden import Deep, lenet, lenet_loss
 from tinygrad_conv.draw.annotate import write_figures
-from tinygrad_conv.draw.collapse import collapse, fold, without
+from tinygrad_conv.draw.collapse import collapse, without
+from tinygrad_conv.draw.loops import roll
 from tinygrad_conv.draw.graph import title
 from tinygrad_conv.draw.formats import dot
 
@@ -189,7 +190,7 @@ def test_numbers_are_the_same_after_backward():
 
 
 def test_unknown_leaves_are_refused():
-    with pytest.raises(ValueError, match="hide must be one of 'parameter', 'input', 'constant', 'seed', got 'weights'"):
+    with pytest.raises(ValueError, match="hide must be one of 'parameter', 'input', 'constant', 'seed', 'output', got 'weights'"):
         without(tg.graph(tg.exp(leaf(1))), ["weights"])
 
 
@@ -233,7 +234,7 @@ def test_module_called_twice_is_one_box():
 
 def test_gravest_mark_and_sums_survive_collapse():
     g = tg.graph(chain(1, inner=lambda y, i: tg.exp(tg.neg(y))))
-    boxes = [replace(b, mark={"neg": "hot", "exp": "nan"}.get(b.label, "")) for b in g.boxes]
+    boxes = [replace(b, mark={"neg": "vanishing", "exp": "nan"}.get(b.label, "")) for b in g.boxes]
     g = replace(g, boxes=tuple(boxes), figures={"op0": {"flops": 2.0}, "op1": {"flops": 3.0, "time": 1.0}})
     g = collapse(g, 0)
     assert g.boxes[-1].mark == "nan" and g.figures == {"module:0": {"flops": 5.0, "time": 1.0}}
@@ -254,26 +255,27 @@ def test_negative_depth_is_refused():
         collapse(tg.graph(tg.exp(leaf(1))), -1)
 
 
-# ----- folded -----
+# ----- rolled -----
 
-def test_equal_blocks_in_a_chain_fold():
-    g = fold(tg.graph(tg.sum(chain(8))))
+def test_equal_blocks_in_a_chain_roll():
+    g = roll(tg.graph(tg.sum(chain(8))))
     assert labels(g) == ["x", "neg", "exp", "sum axis 0"] and times(g) == {"0": 8}
-    assert [(e.source, e.target) for e in g.edges] == [("leaf0", "op0"), ("op0", "op1"), ("op1", "op16")]
+    assert [(e.source, e.target, e.back) for e in g.edges] == [
+        ("leaf0", "op0", False), ("op1", "op0", True), ("op0", "op1", False), ("op1", "op16", False)]
 
 
 def test_folding_is_done_twice_without_a_change():
-    g = fold(tg.graph(chain(8)))
-    assert fold(g) == g
+    g = roll(tg.graph(chain(8)))
+    assert roll(g) == g
 
 
 @pytest.mark.parametrize("inner", [
     lambda y, i: tg.tanh(y) if i != 2 else tg.neg(y),                    # another call
     lambda y, i: tg.tanh(tg.reshape(y, (3, 1) if y.ndim == 1 else (3,))),  # another shape
     lambda y, i: tg.sum(y, axis=i % 2, keepdims=True) * np.ones((3, 3), np.float32)])
-def test_blocks_that_differ_do_not_fold(inner):
+def test_blocks_that_differ_do_not_roll(inner):
     x = leaf(3, 3) if "sum" in inner.__code__.co_names else leaf(3)
-    assert 4 not in times(fold(tg.graph(chain(4, x, inner)))).values()
+    assert 4 not in times(roll(tg.graph(chain(4, x, inner)))).values()
 
 
 def test_values_and_names_do_not_matter_for_folding():
@@ -281,26 +283,26 @@ def test_values_and_names_do_not_matter_for_folding():
         w = leaf(3, name=f"{i}.w{i}")
         w.mutate()[...] = i
         return y * w
-    assert times(fold(tg.graph(chain(3, inner=inner)))) == {"0": 3}
+    assert times(roll(tg.graph(chain(3, inner=inner)))) == {"0": 3}
 
 
-def test_block_whose_inside_is_used_elsewhere_does_not_fold():
+def test_block_whose_inside_is_used_elsewhere_does_not_roll():
     kept = []
 
     def inner(y, i):
         kept.append(tg.neg(y))
         return tg.exp(kept[-1])
     y = chain(3, inner=inner)
-    assert times(fold(tg.graph(y + kept[0]))) == {"1": 2}
+    assert times(roll(tg.graph(y + kept[0]))) == {"1": 2}
 
 
-def test_dense_skips_do_not_fold():
+def test_dense_skips_do_not_roll():
     x = leaf(3)
     one = chain(1, x)
     two = chain(1, one, name="1")
     with tg.scope("2"):
         out = tg.exp(tg.neg(two)) + one
-    assert times(fold(tg.graph(out))) == {}
+    assert times(roll(tg.graph(out))) == {}
 
 
 def slots(graph, ids):
@@ -308,8 +310,9 @@ def slots(graph, ids):
     return {(e.target, e.slot): e.shape for e in graph.edges if e.target in ids}
 
 
-@pytest.mark.parametrize("order, first, count", [(1, "0", 5), (2, "1", 4), (3, "1", 3)])
-def test_blocks_fold_together_with_their_backward(order, first, count):
+@pytest.mark.parametrize("order, counts", [(1, {"0": 5, "backward.0": 5}),
+                                           (2, {"0": 5, "backward.1": 4, "backward.backward.1": 3})])
+def test_blocks_roll_and_so_does_their_backward(order, counts):
     """At the ends of the chain higher derivatives have other sums."""
     def inner(y, i):
         return tg.tanh(y * leaf(3, name=f"{i}.w"))
@@ -320,30 +323,30 @@ def test_blocks_fold_together_with_their_backward(order, first, count):
         y.backward(create_graph=True)
         y = tg.sum(x.grad)
     whole = tg.graph(y)
-    g = fold(whole)
-    assert times(g) == {"backward." * level + first: count for level in range(order + 1)}
+    g = roll(whole)
+    assert times(g) == counts
     ids = {box.id for box in g.boxes}
     assert {e.source for e in g.edges} <= ids and slots(g, ids) == slots(whole, ids)
-    assert fold(g) == g
+    assert roll(g) == g
 
 
 def test_arrows_around_a_folded_backward_are_those_of_its_ends():
     x = leaf(3)
     tg.sum(tg.sin(chain(4, tg.sin(x), lambda y, i: tg.tanh(y)))).backward(create_graph=True)
-    g = fold(without(tg.graph(x.grad), ["constant"]))
+    g = roll(without(tg.graph(x.grad), ["constant"]))
     scopes = {box.id: box.scope for box in g.boxes}
     assert times(g) == {"0": 4, "backward.0": 4}
     across = {(e.source, e.target) for e in g.edges if ("0" in scopes[e.source]) != ("0" in scopes[e.target])}
     assert across == {("op0", "op1"), ("op1", "op5"), ("op6", "op18"), ("op18", "op20")}
 
 
-def test_first_block_without_a_gradient_by_its_input_stays_apart():
+def test_backward_of_the_first_block_without_a_gradient_by_its_input_stays_apart():
     net = nn.Sequential(*[nn.Linear(3, 3) for _ in range(5)])
     g = nn.draw(net, tg.ones(2, 3), loss=lambda y: tg.sum(y * y)).graph
-    assert times(g) == {"1": 4, "backward.1": 4}
+    assert times(g) == {"0": 5, "backward.1": 4}
 
 
-def test_block_whose_gradient_is_used_elsewhere_does_not_fold():
+def test_block_whose_gradient_is_used_elsewhere_does_not_roll():
     kept = []
 
     def inner(y, i):
@@ -351,31 +354,31 @@ def test_block_whose_gradient_is_used_elsewhere_does_not_fold():
         return y * kept[-1]
     x = leaf(3)
     tg.sum(chain(4, tg.sin(x), inner)).backward(create_graph=True)
-    g = fold(tg.graph(x.grad + tg.exp(kept[0].grad)))
-    assert "0" not in times(g)
+    g = roll(tg.graph(x.grad + tg.exp(kept[0].grad)))
+    assert "backward.0" not in times(g)
 
 
 def test_nested_repetitions_fold_inside_the_folded():
     def outer(y, i):
         return chain(3, y, name="inner{}")
-    g = fold(tg.graph(chain(4, inner=outer)))
+    g = roll(tg.graph(chain(4, inner=outer)))
     assert times(g) == {"0": 4, "0.inner0": 3}
 
 
 def test_folded_and_collapsed_counts_all_parameters():
-    g = collapse(fold(tg.graph(Deep()(tg.zeros(1, 3, 16, 16)))), 2)
+    g = collapse(roll(tg.graph(Deep()(tg.zeros(1, 3, 16, 16)))), 2)
     notes = {box.id: box.notes for box in g.boxes if box.kind == "module"}
     assert notes["module:stages.0.0"] == ("8 x 1,168 parameters",)
-    g = collapse(fold(tg.graph(Deep()(tg.zeros(1, 3, 16, 16)))), 1)
+    g = collapse(roll(tg.graph(Deep()(tg.zeros(1, 3, 16, 16)))), 1)
     assert {box.id: box.notes for box in g.boxes}["module:stages.0"] == ("9,344 parameters",)
 
 
-def test_figures_of_folded_blocks_are_added_and_different_ones_keep_blocks_apart():
+def test_figures_of_rolled_blocks_are_added_and_known_of_each():
     g = tg.graph(chain(3, inner=lambda y, i: tg.exp(y)))
-    same = fold(replace(g, figures={f"op{i}": {"flops": 2.0} for i in range(3)}))
+    same = roll(replace(g, figures={f"op{i}": {"flops": 2.0} for i in range(3)}))
     assert same.figures == {"op0": {"flops": 6.0}} and "sums of all" in write_figures(same).legend[0][1]
-    other = fold(replace(g, figures={f"op{i}": {"ms": float(i)} for i in range(3)}))
-    assert times(other) == {}
+    other = roll(replace(g, figures={f"op{i}": {"ms": float(i)} for i in range(3)}))
+    assert other.figures == {"op0": {"ms": 3.0}} and other.each == {"op0": ({"ms": 0.0}, {"ms": 1.0}, {"ms": 2.0})}
 
 
 # ----- size -----
@@ -388,7 +391,7 @@ def calls(ops):
     profile = cProfile.Profile()
     profile.enable()
     g = tg.graph(y)
-    dot(g), collapse(fold(without(g, ["constant"])), 1)
+    dot(g), collapse(roll(without(g, ["constant"])), 1)
     profile.disable()
     return pstats.Stats(profile).total_calls
 
@@ -410,7 +413,7 @@ def test_deep_and_nested_graphs_need_no_recursion():
     g = tg.graph(y)
     assert dot(g).count(" -> ") == 3 * limit + 1
     assert len(collapse(g, 0).boxes) == 3 * limit // 2 + 2
-    assert times(fold(g))["0"] == 3 * limit // 2
+    assert times(roll(g))["0"] == 3 * limit // 2
 
 
 # ----- ops from outside -----
@@ -434,8 +437,8 @@ def test_an_op_from_outside_is_drawn_as_what_it_is_whatever_its_name(name):
     assert [(box.label, box.notes) for box in g.boxes if box.label.startswith(name)][0] == (name, ())
     drawn = tg.draw(op(x), show=("flops", "memory", "grad", "time", "nan"))
     assert "multiply-adds" not in repr(drawn) and name in drawn.dot
-    assert f"{name}: a (3) gives (3)" in drawn.html()
-    assert f"{name}: g (3) gives da (3)\"" in drawn.html()
+    assert f"{name}: a 3 gives 3" in drawn.html()
+    assert f"{name}: g 3 gives da 3\"" in drawn.html()
 
 
 def test_an_op_from_outside_has_the_same_facets():
@@ -452,9 +455,9 @@ def test_an_op_from_outside_has_the_same_facets():
     assert labels_of()[0] == "mix one of 4"
     shown = tg.draw(op(a, b, size=3, how="one"), show="flops")
     assert "120 multiply-adds" in repr(shown)
-    assert 'gives da (4, 3); db (3), summed over axis 0"' in shown.html()
+    assert 'gives da 4x3; db 3, summed over axis 0"' in shown.html()
     op.defnotes("mixed", a="spread", b="gathered")
-    assert 'gives da (4, 3), spread; db (3), gathered"' in shown.html()
+    assert 'gives da 4x3, spread; db 3, gathered"' in shown.html()
     y = op(a, b, size=3, how="one")
     tg.sum(y * y).backward(create_graph=True)
     box = next(box for box in tg.graph(y, a.grad).boxes if box.label == "mix one of 4")
@@ -567,17 +570,18 @@ class Tied(nn.Module):
 @pytest.mark.parametrize("show", [(), "parameters"])
 def test_a_weight_of_two_modules_counts_in_each_and_once_in_all(show):
     drawing = nn.draw(Tied(), tg.ones(2, 4), depth=0, show=show)
-    assert notes(drawing) == dict.fromkeys(["encoder  Linear", "decoder  Linear"], ("20 parameters, 16 of them shared",))
+    count = "20 parameters, 16 of them shared"
+    assert notes(drawing) == {"encoder  Linear": (count,), "decoder  Linear": ("same weight as encoder", count)}
     assert not show or ("", "in all: 24 parameters") in drawing.graph.legend
 
 
 def test_a_module_called_again_and_again_under_any_name_counts_once():
     block = two_layers(4, 4)
     drawing = nn.draw(nn.Sequential(block, block, block), tg.ones(2, 4), depth=0)
-    assert notes(drawing) == {"2  Sequential": ("20 parameters",), "2#2  Sequential  x2": ("same weights as 2",)}
+    assert notes(drawing) == {"2  Sequential  x3": ("20 parameters, the same each time",)}
     inner = nn.Linear(4, 4)
     two_names = nn.Sequential(nn.Sequential({"a": inner}), nn.Sequential({"b": inner}))
-    assert notes(nn.draw(two_names, tg.ones(2, 4), depth=1, fold=False)) == {
+    assert notes(nn.draw(two_names, tg.ones(2, 4), depth=1, unroll=True)) == {
         "0.b  Linear": ("20 parameters, 20 of them shared",), "1.b  Linear": ("same weights as 0.b",)}
     repeats = nn.Sequential(*[nn.Sequential(inner, nn.Linear(4, 4)) for _ in range(8)])
     assert notes(nn.draw(repeats, tg.ones(2, 4), depth=0)) == {

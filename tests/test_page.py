@@ -19,9 +19,16 @@ EVIL = "</script><script>alert(1)</script><!--"
 
 
 def content(text: str) -> dict:
-    """The data in a page, read as a browser does: up to the first end of its element."""
+    """The data in a page, read as a browser does: up to the first end of its element; records from columns."""
     raw = re.search(r'<script type="application/json" id="data">(.*?)</script', text, re.S).group(1)
-    return json.loads(raw)
+    data = json.loads(raw)
+    for name in ("boxes", "edges", "scopes", "steps"):
+        rows = zip(*data[name].values(), strict=True)
+        data[name] = [{key: v for key, v in zip(data[name], row) if v is not None} for row in rows]
+    for box in data["boxes"]:
+        for tensor in (box, *box.get("outputs", ())):
+            tensor |= {name: dict(zip(data["fields"][name], tensor[name])) for name in data["fields"] if name in tensor}
+    return data
 
 
 def small_net(rng) -> tuple[nn.Module, tg.Tensor]:
@@ -191,7 +198,7 @@ def test_a_drawing_is_saved_as_a_page_of_the_whole_graph(rng, tmp_path):
     text = drawing.save(tmp_path / "small <net>.html").read_text(encoding="utf-8")
     assert text == drawing.html("small <net>") and "<title>small &lt;net&gt;</title>" in text
     told = content(text)
-    assert len(told["boxes"]) == len(tg.graph(loss).boxes)
+    assert len(told["boxes"]) == len(tg.graph(loss).boxes) + 1 and told["boxes"][-1]["label"] == "loss"
     assert any(box["notes"] == ["no backward yet"] for box in told["boxes"])
 
 
@@ -205,31 +212,31 @@ def test_the_story_of_a_convolution_names_both_gradients_and_their_sums():
     x, w = tg.ones(8, 6, 28, 28, requires_grad=True), tg.ones(16, 6, 3, 3, requires_grad=True)
     told = texts(tg.conv2d(x, w))
     assert told == [
-        "forward 1: conv2d 3x3: x (8, 6, 28, 28) and w (16, 6, 3, 3) give (8, 16, 26, 26)",
-        "backward 1: conv2d 3x3: g (8, 16, 26, 26) gives dx (8, 6, 28, 28), summed over o, kh, kw; "
-        "dw (16, 6, 3, 3), summed over n, oh, ow"]
+        "forward 1: conv2d 3x3: x 8x6x28x28 and w 16x6x3x3 give 8x16x26x26",
+        "backward 1: conv2d 3x3: g 8x16x26x26 gives dx 8x6x28x28, summed over o, kh, kw; "
+        "dw 16x6x3x3, summed over n, oh, ow"]
 
 
 def test_the_story_tells_of_broadcasting_and_of_tensors_used_twice():
     x, b = tg.ones(4, 3, requires_grad=True), tg.ones(3, requires_grad=True)
     y = x + b
     told = texts((y * y).sum())
-    assert told[-1] == ("backward 3: add: g (4, 3), summed over 2 uses, gives dx (4, 3); dy (3), "
+    assert told[-1] == ("backward 3: add: g 4x3, summed over 2 uses, gives dx 4x3; dy 3, "
                         "summed over axis 0")
-    assert told[-2] == "backward 2: mul: g (4, 3) gives dx (4, 3); dy (4, 3)"
+    assert told[-2] == "backward 2: mul: g 4x3 gives dx 4x3; dy 4x3"
 
 
 def test_the_story_of_a_transposed_convolution_sums_over_its_own_axes():
     x, w, b = (tg.ones(*shape, requires_grad=True) for shape in [(2, 8, 4, 4), (8, 3, 2, 2), (3,)])
     assert texts(tg.conv_transpose2d(x, w, b, stride=2))[-1].endswith(
-        "gives dg (2, 8, 4, 4), summed over c, kh, kw; dw (8, 3, 2, 2), summed over n, oh, ow; "
-        "db (3), summed over n, h, w")
+        "gives dg 2x8x4x4, summed over c, kh, kw; dw 8x3x2x2, summed over n, oh, ow; "
+        "db 3, summed over n, h, w")
 
 
 def test_the_story_of_a_normalisation_tells_the_axes_of_weight_and_bias(rng):
     told = texts(nn.BatchNorm2d(3)(tg.randn(4, 3, 5, 5, rng=rng)))
-    assert any(text.endswith("gives dw (1, 3, 1, 1), summed over axes 0, 2, 3; "
-                             "db (1, 3, 1, 1), summed over axes 0, 2, 3") for text in told)
+    assert any(text.endswith("gives dw 1x3x1x1, summed over axes 0, 2, 3; "
+                             "db 1x3x1x1, summed over axes 0, 2, 3") for text in told)
 
 
 def test_the_story_leaves_out_what_gets_no_gradient():
@@ -245,7 +252,7 @@ def test_a_recorded_backward_is_told_by_its_own_calls(rng):
     boxes = {box.id: box for box in g.boxes}
     assert {step["phase"] == "backward" for step in steps if boxes[step["box"]].scope[:1] == ("backward",)} == {True}
     told = next(step["text"] for step in steps if "conv2d_weight" in step["text"])
-    assert told.startswith("backward ") and told.endswith("give (3, 2, 3, 3), summed over n, oh, ow")
+    assert told.startswith("backward ") and told.endswith("give 3x2x3x3, summed over n, oh, ow")
     assert gradients(g)[1].startswith("The backward is drawn as boxes of its own")
 
 

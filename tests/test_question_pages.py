@@ -21,6 +21,7 @@ from demos.questions import __main__ as gallery
 from demos.questions import equations, loops, planes, proof, recipe
 from demos.questions.pictures import general_equations
 from demos.questions.planes import Picture, shade
+from tinygrad_conv.draw.style import PAINTS
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "demos" / "questions").glob("q*.py"))
@@ -257,6 +258,25 @@ def test_the_wiring_of_question_5_is_the_index_equation():
     reached = {(PIXEL + P - a * D) / S for a in range(TAPS)}
     assert {i for i in reached if i % 1 == 0} == {0, 3} and 1.5 in reached
     assert "1.5: no output" in general_equations.draw()
+
+
+def test_one_palette_is_used_by_all():
+    """Input blue, gradient green, filters orange: in the gallery, the README's picture, explain and the page."""
+    from tinygrad_conv.explain import picture
+    page = (Path(tg.__file__).parent / "draw" / "page" / "page.css").read_text(encoding="utf-8")
+    readme = (ROOT / "demos" / "images" / "conv_backward.svg").read_text(encoding="utf-8")
+    for kind, paint in PAINTS.items():
+        assert planes.PAINTS[kind] == paint and tuple(picture.COLOURS[kind]) == paint[:2]
+        assert all(colour in page and colour in readme for colour in paint[:2])
+
+
+def test_question_3_names_its_batch(answers):
+    assert "N = 4 images" in answers[2].picture and "all 4·8·8 rows" in answers[2].picture
+
+
+def test_the_wires_of_question_5_have_the_colour_of_filters():
+    assert set(re.findall('stroke="(#[0-9a-f]{6})" stroke-width="2.4"', general_equations.draw())) == {
+        PAINTS["w"].line}
 
 
 def test_shades_differ_in_lightness_not_only_in_hue():

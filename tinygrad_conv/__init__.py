@@ -4,6 +4,7 @@
 
 The engine is loaded at once; what draws, explains and reports, when it is first used.
 """
+import sys as _sys
 import typing as _typing
 
 from . import advice, arguments
@@ -29,14 +30,16 @@ from .state import is_recording, no_grad, scope, state_kept
 from .tape import tape
 
 _tensor.ops, _tensor.autodiff, _tensor.numpy_protocol = ops, _autodiff, _numpy_protocol  # what methods call
+_tensor.package = _sys.modules[__name__]
 
 __all__ = [
     "Drawing", "Handle", "Tensor", "advice", "arange", "arguments", "attach_failure", "certify", "change",
-    "check_grads", "detect_anomaly", "draw", "explain", "eye", "failed_graph", "from_numpy", "full",
+    "check_grads", "detect_anomaly", "diff", "draw", "explain", "eye", "failed_graph", "from_numpy", "full",
     "full_like", "get_num_threads", "grad", "graph", "is_recording", "kernels_in_use", "linspace",
     "multiply_adds", "no_grad", "normal", "ones", "one_hot", "ones_like", "overwrite", "per_example_vjp",
     "permutation", "primitive", "profile", "rand", "randint", "randn", "scope", "set_num_threads",
-    "show_config", "state_kept", "tape", "tensor", "uniform", "use_kernels", "vjp", "write_atomically",
+    "show_config", "state_kept", "table_html", "tape", "tensor", "tensor_html", "tree_html",
+    "uniform", "use_kernels", "vjp", "write_atomically",
     "zeros", "zeros_like",
     "checkpoint", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vhp",
 ]
@@ -48,9 +51,11 @@ if _typing.TYPE_CHECKING:
     from . import explain
     from .anomaly import detect_anomaly
     from .config import show_config
+    from .draw.diff import diff
     from .draw.drawing import Drawing, draw
     from .draw.failure import attach_failure, failed_graph
     from .draw.graph import graph
+    from .draw.notebook import table_html, tensor_html, tree_html
     from .draw.measure import multiply_adds
     from .draw.profiling import profile
     from .gradcheck import check_grads
@@ -63,8 +68,10 @@ advice.late(__name__, {
     "certify": "certify.certificate",
     "checkpoint": "checkpoint", "hessian": "calculus", "hvp": "calculus", "jacobian": "calculus",
     "vhp": "calculus",
-    "Drawing": "draw.drawing", "draw": "draw.drawing", "graph": "draw.graph", "multiply_adds": "draw.measure",
+    "Drawing": "draw.drawing", "diff": "draw.diff", "draw": "draw.drawing", "graph": "draw.graph",
+    "multiply_adds": "draw.measure",
     "attach_failure": "draw.failure", "failed_graph": "draw.failure", "explain": "",
     "check_grads": "gradcheck", "show_config": "config", "profile": "draw.profiling",
+    **dict.fromkeys(["table_html", "tensor_html", "tree_html"], "draw.notebook"),
     "detect_anomaly": "anomaly", "per_example_vjp": "per_example",
 }, advice.FUNCTIONS, [name for name, value in vars(Tensor).items() if callable(value)], "t.{}(...)")

@@ -5,6 +5,7 @@ whether it is recorded. Arguments and results of functions may be trees: lists, 
 tensors.
 """
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import takewhile
 from sys import getrefcount
 from typing import Any
 
@@ -52,7 +53,8 @@ def backward(t: Tensor, gradient: Any = None, create_graph: bool = False,
                            "requires_grad=True, outside no_grad()")
     outside, done = current(), False
     try:
-        enter(State(create_graph, outside.calls, outside, outside.backward))
+        calls_around = (*_level(t), *outside.calls) if create_graph else outside.calls
+        enter(State(create_graph, calls_around, outside, outside.backward))
         calls = reach([t])
         found = [*pull([t], [_seed(t, gradient)], calls=calls).values()]
         leaves = [leaf for leaf, _ in found]
@@ -63,6 +65,11 @@ def backward(t: Tensor, gradient: Any = None, create_graph: bool = False,
         enter(outside)
     if not (create_graph if retain_graph is None else retain_graph):
         free(outputs[0].node for outputs in calls.values())
+
+
+def _level(t: Tensor) -> list[str]:
+    """The scope of what belongs to a backward of t, and to the derivative of none of its calls."""
+    return ["backward", *takewhile("backward".__eq__, t.node.calls if t.node else ())]
 
 
 def _totals(found: Sequence[tuple[Tensor, Tensor]], before: Sequence[Any]) -> list[Tensor]:

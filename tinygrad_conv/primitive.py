@@ -168,6 +168,8 @@ class Primitive(Generic[P]):
         self.label: Callable[..., str] | None = None
         self.export: str | Callable[..., Any] | None = None
         self.notes: dict[str, str] = {}
+        self.varying: tuple[str, ...] = ()
+        self.sides: dict[str, str] = {}
         self.broadcasts = False
         self.samples: list[tuple[Any, ...]] = []
         self.axes: dict[str, tuple[str, ...]] = {}
@@ -266,6 +268,10 @@ class Primitive(Generic[P]):
         """What pictures write behind the op's name: `label(*inputs, **params)`, shapes not arrays."""
         self.label = label
 
+    def defvarying(self, *names: str) -> None:
+        """Parameters that say where, not what: in pictures repetitions of a loop may differ in their numbers."""
+        self.varying = names
+
     def defexport(self, rule: str | Callable[..., Any]) -> None:
         """How `nn.onnx.export` writes a call: the name of an ONNX operator of the same inputs, or a function.
 
@@ -334,6 +340,15 @@ class Primitive(Generic[P]):
         `conv2d.defnotes("summed over c, kh, kw", x="summed over o, kh, kw", ...)`.
         """
         self.notes = {"ans": ans, **arguments}
+
+    def defsides(self, ans: str, **arguments: str) -> None:
+        """Where the result and two arguments of a convolution lie: what a microscope must know.
+
+        Windows number the cells of the "small" side, "kernel" are the taps in a window, and the "large" side
+        has the cells that windows cover. The call has a parameter `geometry`; small times kernel meet on
+        the large side as it says.
+        """
+        self.sides = {"ans": ans, **arguments}
 
     def defbroadcast(self) -> None:
         """The op works entry by entry: its arguments broadcast, their gradients are summed back."""

@@ -13,7 +13,7 @@ from . import ops
 from .core import Fixed, checksum
 from .hooks import hooked, key_of, through
 from .primitive import Node, freed
-from .state import State, current, enter
+from .state import State, call_of, current, enter
 from .tape import Made, reach
 from .tensor import Tensor, share
 
@@ -179,7 +179,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 if x.memory.changed > called_at:
                     check_usable(node)
             if recording:
-                enter(State(True, ("backward", *node.calls), before, True))
+                enter(State(True, (call_of("backward", called_at, None, ""), *node.calls), before, True))
             vjps = node.primitive.vjps_for(len(inputs))
             for i, x in enumerate(inputs):
                 vjp = vjps[i]

@@ -20,9 +20,10 @@ from .arguments import axis_of, checked_dtype, is_whole, whole
 from .core import Fixed, Memory, Record, as_array
 from .hooks import Handle, hang
 
-ops: Any = None  # three modules above this one, set by `__init__`
+ops: Any = None  # modules above this one, set by `__init__`
 autodiff: Any = None
 numpy_protocol: Any = None
+package: Any = None  # whose names that draw are loaded when first used
 
 Operand: TypeAlias = "Tensor | NDArray[Any] | np.generic | float | list[Any] | tuple[Any, ...]"
 Axis: TypeAlias = int | Sequence[int] | None
@@ -257,6 +258,10 @@ class Tensor(Record):
         made = f", op={self.node.primitive.name}" if self.node is not None else (
             ", requires_grad=True" if self.requires_grad else "")
         return f"Tensor({values}, shape={self.shape}, {self.dtype}{made})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what it is, how it is spread, and the picture if it looks like one."""
+        return package.tensor_html(self)  # type: ignore[no-any-return]
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)  # f"{loss:.3f}"

@@ -2,29 +2,19 @@
 
 The input is blue and plain, the gradient from above green and hatched, filters are orange grids of
 cells; a result has a heavy outline. Hue is never the only difference (Okabe-Ito colours, and a
-texture each). Imports only NumPy.
+texture each).
 """
 from __future__ import annotations
 
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-
-class Paint(NamedTuple):
-    """Fill and line of a kind, and the ends of its scale from small to large values."""
-
-    fill: str
-    line: str
-    pale: tuple[int, int, int]
-    dark: tuple[int, int, int]
+from tinygrad_conv.draw.style import PAINTS
 
 
-PAINTS = {"x": Paint("#d3e8f6", "#0b5c8e", (240, 247, 252), (8, 72, 112)),
-          "g": Paint("#c6e8dc", "#00664b", (238, 248, 244), (0, 82, 60)),
-          "y": Paint("#c6e8dc", "#00664b", (238, 248, 244), (0, 82, 60)),  # as g, but not hatched
-          "w": Paint("#fbe2b4", "#8a5a00", (255, 248, 232), (156, 84, 0))}
+PAINTS = {**PAINTS, "y": PAINTS["g"]}  # an output is as its gradient, but not hatched
 INK, SOFT, FAINT = "#24292f", "#5b646e", "#c9ced4"
 LEVELS = 8
 FONT = "'Helvetica Neue',Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif"

@@ -56,7 +56,7 @@ def answer() -> Answer:
         "One matrix product: dL/dZ transposed times the matrix of patches. The sum runs over the "
         "samples and the positions, never over channels. A recipe that averages over the channels is "
         f"wrong as soon as they differ: here by {relative(wrong, dk):.0%}.",
-        draw(dk, wrong, relative(wrong, dk), len(rows)),
+        draw(x, dk, wrong, relative(wrong, dk), len(rows)),
         ["dL/dK[f,a,b,c] = Σ<sub>n,i,j</sub> dL/dZ[n,i,j,f] · X[n,i·s+a·d,j·s+b·d,c]",
          "dL/dK = (dL/dZ)ᵀ · P, &nbsp; P[(n,i,j),(a,b,c)] = X[n,i·s+a·d,j·s+b·d,c]"],
         Table("Shapes", ("what", "shape", f"here, N = {N}, C = {C}, F = {F}"), [

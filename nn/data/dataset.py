@@ -60,6 +60,15 @@ class Dataset:
     def __repr__(self) -> str:
         return f"Dataset({len(self)} images of shape {self.images.shape[1:]}, {self.images.dtype})"
 
+    def _repr_html_(self) -> str:
+        """Its first images for a notebook, and their labels."""
+        labels = ", ".join(str(self.classes[y] if self.classes and np.ndim(y) == 0 else y)
+                           for y in self.labels[:8]) if self.labels.ndim == 1 else ""
+        images = tg.tensor(self[:8][0])
+        images.name = "first images"
+        lines = repr(self), *[f"labels {labels}"] * bool(labels)
+        return tg.table_html([lines]) + images._repr_html_()
+
 
 def digits(split: str = "train") -> Dataset:
     """Handwritten digits: (1, 8, 8) images with values between 0 and 1, labels 0 to 9.
@@ -126,6 +135,12 @@ class DataLoader:
     def __len__(self) -> int:
         n = len(self.dataset)
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+    def __repr__(self) -> str:
+        options = [f"{name}={value!r}" for name, value in (
+            ("batch_size", self.batch_size), ("shuffle", self.shuffle), ("drop_last", self.drop_last),
+            ("transform", self.transform)) if value]
+        return f"DataLoader({self.dataset!r}, {', '.join(options)}): {len(self)} batches"
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
         n = len(self.dataset)

@@ -474,6 +474,19 @@ class Module:
                 stack += [(f"{indent}  ({name}): ", child) for name, child in children.items()][::-1]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """The tree for a notebook, with the number of parameters in each branch."""
+        lines: list[tuple[int, str]] = []
+        stack: list[tuple[int, str, Any]] = [(0, "", self)]
+        while stack:
+            depth, name, m = stack.pop()
+            children = m._of_kind("module") if isinstance(m, Module) else {}
+            count = sum(p.size for p in m.parameters()) if isinstance(m, Module) else 0
+            kind = type(m).__name__ if children else repr(m)
+            lines.append((depth, f"{name} {kind}".strip() + f": {count:,} parameters" * (count > 0)))
+            stack += [(depth + 1, child_name, child) for child_name, child in children.items()][::-1]
+        return tg.tree_html(lines)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         for path, m in [*self.named_modules()][::-1]:  # what is below first, so that no copy goes deep
             if id(m) in memo:

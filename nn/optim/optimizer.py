@@ -147,6 +147,16 @@ class Optimizer:
         ends = itertools.accumulate((len(group["params"]) for group in self.param_groups), initial=0)
         return [range(first, end) for first, end in itertools.pairwise(ends)]
 
+    def __repr__(self) -> str:
+        """A line for each group: its options, how much it updates, and how often it did."""
+        lines = []
+        for group, positions in zip(self.param_groups, self.positions()):
+            options = ", ".join(f"{key}={value!r}" for key, value in group.items() if key in self.defaults)
+            steps = max([self.state.get(i, {}).get("step", 0) for i in positions], default=0)
+            lines.append(f"{type(self).__name__}({options}): {len(positions)} parameters of "
+                         f"{sum(p.size for p in group['params']):,} numbers, {steps:,} steps done")
+        return "\n".join(lines)
+
     @tg.advice.advised
     def zero_grad(self) -> None:
         """Forget all gradients."""

@@ -6,6 +6,7 @@ schedule at any step. If something else changes the rate, `step()` raises rather
 `ReduceLROnPlateau` alone is no function of the step: it watches a metric.
 """
 import bisect
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +35,16 @@ class _Scheduler:
     def get_last_lr(self) -> list[float]:
         """The rate of each group now."""
         return [group["lr"] for group in self.optimizer.param_groups]
+
+    def __repr__(self) -> str:
+        names = [*inspect.signature(type(self)).parameters][1:]  # without the optimiser
+        given = {name: vars(self)[name] for name in names if name in vars(self)}
+        options = ", ".join(f"{name}={f'{value:g}' if isinstance(value, float) else repr(value)}"
+                            for name, value in given.items())
+        progress = ", ".join(f"{'step' if key == 't' else key} {value}"
+                             for key, value in self.state_dict().items())
+        rates = ", ".join(f"{rate:.4g}" for rate in self.get_last_lr())
+        return f"{type(self).__name__}({options}): {progress}, rate {rates}"
 
 
 class Schedule(_Scheduler):

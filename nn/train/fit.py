@@ -23,7 +23,7 @@ from ..optim.clip import clip_grad_norm_
 from ..optim.optimizer import Optimizer
 from ..optim.schedule import ReduceLROnPlateau
 from .interrupt import CtrlC
-from .report import Callback, History, ProgressBar, Row
+from .report import Callback, History, Row, reporters
 from .saving import Run, save
 
 BEST_BY = ("valid_accuracy", "valid_loss", "accuracy", "loss")  # the first that is measured
@@ -204,7 +204,8 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             before its first epoch is complete leaves none.
         resume: continue from the folder's `last.safetensors`, if there is one; bit for bit if the number of
             threads (`tg.set_num_threads`) is the same.
-        callbacks: objects that are called at each step; by default a progress bar; () for silence.
+        callbacks: objects that are called at each step; by default a progress bar, and in a
+            notebook live curves; () for silence.
 
     Returns:
         the history; after Ctrl-C its `interrupted` is True, and the checkpoint is that of the last
@@ -238,7 +239,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             _check_model("fit", model, loss, train, valid)
             epochs = tg.arguments.whole(epochs, "fit", "epochs", 0)
             _check_training(model, optimizer, schedule, epoch_schedule, callbacks, checkpoint, resume)
-            callbacks = [ProgressBar()] if callbacks is None else callbacks
+            callbacks = reporters() if callbacks is None else callbacks
             last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
             run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
                       {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)

@@ -3,10 +3,13 @@ callbacks, by default a progress bar."""
 import math
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import tinygrad_conv as tg
+
+from . import curves
 
 Row = dict[str, float]
 
@@ -53,36 +56,31 @@ class History:
         lines = [", ".join(f"{k} {v:.4g}" for k, v in row.items()) for row in self.rows]
         return "\n".join(lines or ["History(no epochs)"]) + "\n(interrupted)" * self.interrupted
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
-        """Plot loss and accuracy over the epochs into a picture file, written whole or not at all.
+    def _repr_html_(self) -> str:
+        """The curves, and a table of the epochs; of many the first and the last ones."""
+        return _html(self)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Plot loss and accuracy over the epochs, for a notebook or into a file, whole or not at all.
 
         Args:
             path: with an ending matplotlib can write, such as .png or .svg; missing folders are made.
+
+        Returns:
+            without a path the figure, matplotlib's: as a cell's last line it shows itself.
 
         Raises:
             ImportError: without matplotlib; names the extra.
             ValueError: for another ending.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise ImportError("plots need matplotlib; install the extra: pip install "
-                              "'tinygrad_conv[viz]'") from None
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy")):
-            for name, style, color, label in ((key, "-", "0.55", "training"),
-                                              (f"valid_{key}", "o-", "tab:blue", "held out")):
-                if any(name in row for row in self.rows):
-                    axes.plot(self["epoch"], self[name], style, color=color, markersize=3.5, label=label)
-            axes.set(xlabel="epoch", ylabel=key)
-            axes.grid(alpha=0.3)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            if axes.lines:
-                axes.legend(frameon=False)
+        figure = curves.figure(self.rows)
+        if path is None:
+            return figure
         ending = Path(path).suffix[1:].lower()
         if ending not in figure.canvas.get_supported_filetypes():
             raise ValueError(f"plot: expects a picture file such as .png or .svg, got {os.fspath(path)!r}")
         tg.write_atomically(path, lambda part: figure.savefig(part, dpi=120, format=ending))
+        return None
 
 
 class Callback:
@@ -123,6 +121,9 @@ class Callback:
 class ProgressBar(Callback):
     """One tqdm bar per epoch, on stderr; where nobody watches (a file, a pipe), one plain line per epoch.
 
+    In a notebook the bar is a widget, or without ipywidgets a line of the cell, and is gone, or is the next
+    epoch's, when its epoch is over: `LiveCurves` has the rows.
+
     Example:
         >>> bar = ProgressBar()
         >>> bar.epoch_begin(1, epochs=1, batches=2)
@@ -132,13 +133,20 @@ class ProgressBar(Callback):
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._line = CellLine()
 
     def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
         self._title = f"epoch {epoch}/{epochs}"
-        if "ipykernel" in sys.modules or sys.stderr is not None and sys.stderr.isatty():
+        if in_notebook() and not find_spec("ipywidgets"):  # of which tqdm.auto would complain
+            from tqdm.std import tqdm  # type: ignore[import-untyped]
+
+            self._bar = tqdm(total=batches, desc=self._title, file=self._line, ascii=False,
+                             bar_format="{desc} {bar:20} {n_fmt}/{total_fmt}, {elapsed}{postfix}")
+        elif in_notebook() or sys.stderr is not None and sys.stderr.isatty():
             from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-            self._bar = tqdm(total=batches, desc=self._title, unit="batch", dynamic_ncols=True)
+            self._bar = tqdm(total=batches, desc=self._title, unit="batch", dynamic_ncols=True,
+                             leave=not in_notebook())
 
     def batch_end(self, row: Row) -> None:
         if self._bar is not None:
@@ -163,6 +171,78 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+class CellLine:
+    """A file for a bar in a notebook: what is written becomes one line of the cell, in the place of the last.
+
+    On stderr each state of each bar would be kept, in red.
+    """
+
+    def __init__(self) -> None:
+        self._cell: Any = None
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            self._cell = _displayed(self._cell, {"text/plain": line})
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+class LiveCurves(Callback):
+    """Curves and a table of the epochs in a notebook's cell, drawn anew after each; elsewhere nothing.
+
+    Example:
+        >>> curves = LiveCurves()
+        >>> curves.epoch_begin(1, epochs=2, batches=10)
+        >>> curves.epoch_end({"epoch": 1, "loss": 0.5})
+        >>> curves.history["loss"]
+        [0.5]
+    """
+
+    def __init__(self) -> None:
+        self.history, self._epochs = History(), 0
+        self._cell: Any = None
+
+    def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
+        self._epochs = epochs
+
+    def epoch_end(self, row: Row) -> None:
+        self.history.rows.append(row)
+        if in_notebook():
+            self._cell = _displayed(self._cell, {"text/plain": repr(self.history),
+                                                 "text/html": _html(self.history, self._epochs)})
+
+
+def in_notebook() -> bool:
+    """Whether this runs in the kernel of a notebook."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and hasattr(shell.get_ipython(), "kernel")
+
+
+def _displayed(cell: Any, shown: dict[str, str]) -> Any:
+    """Put something into the output of a notebook's cell, in the place of what `cell` showed before."""
+    from IPython.display import display
+
+    if cell is None:
+        return display(shown, raw=True, display_id=True)
+    cell.update(shown, raw=True)
+    return cell
+
+
+def reporters() -> list[Callback]:
+    """What tells of a training run, if nothing else is asked for."""
+    return [ProgressBar(), *[LiveCurves()] * in_notebook()]
+
+
+def _html(history: History, epochs: int = 0) -> str:
+    """A history for a cell; `epochs` is how many there will be."""
+    names = [*dict.fromkeys(name for row in history.rows for name in row)]
+    rows = [[f"{row[name]:{',.0f' if row[name] >= 1000 else '.4g'}}" if name in row else "" for name in names]
+            for row in history.rows]
+    table = tg.table_html([[name.replace("_", " ") for name in names], *rows]) if rows else "no epochs"
+    return f"<div>{curves.svg(history.rows, epochs)}{table}{' interrupted' * history.interrupted}</div>"
 
 
 def _short(row: Row) -> dict[str, str]:

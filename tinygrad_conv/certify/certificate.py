@@ -53,7 +53,7 @@ class Certificate:
             return f"certified: {len(self.checks)} checks on {self.samples} samples{noted}"
         return f"fails {', '.join(failed)}" + f": {self.diagnosis}" * (self.diagnosis is not None)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [f"{self.name}: {'certified' if self.ok else 'NOT certified'}, {len(self.checks)} checks on "
                  f"{self.samples} samples"]
         width = max([len(check.name) for check in self.checks])

@@ -1,13 +1,13 @@
 """Numbers on a drawing: parameters, costs, times, gradients, the first NaN; and whatever else is registered.
 
 `annotate` reads figures off a live tape. Figures can be added up, so that a module drawn as one box has
-them too; `write_figures` turns them into lines and marks, last of all. Everything about one word of `show=`
-is in its record, at the end.
+them too; `write_figures` turns them into lines, marks and colours, last of all. Everything about one word
+of `show=` is in its record, at the end.
 """
 import math
 import re
 import statistics
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,13 +16,14 @@ from ..arguments import one_of
 from ..tensor import Tensor
 from ..tape import Entry
 from . import measure
-from .graph import Box, Graph, backwards, grouped, sum_figures
+from .graph import CALLS, Box, Graph, backwards, grouped, module_path, sum_figures
+from .heat import Heat, Sizes, amount_text
+from .loops import spread, which
 from .style import gravest, parameters_text, source_line
 
 FAR = 1e3     # a gradient so many times larger or smaller than the last ones explodes, or vanishes
 LAST = 4      # the parameters nearest the output, whose median is the measure
 NO_LOSS = "draw a loss, one number: tg.draw(loss), nn.draw(model, x, loss=...)"
-HOT = 3       # at most so many boxes are marked as hot for one cost
 
 Figures = dict[str, dict[str, float]]
 Legend = list[tuple[str, str]]
@@ -39,7 +40,7 @@ class Show:
             and may append remarks to the legend as (mark or "", text).
         lines: `lines(own, sums, box, legend)` writes a box's figures, beside the sums over the drawing.
             For the total in the legend `own` are the sums, and `sums` and `box` are empty: {} and None.
-        hot: figures that, added up, are a cost; the few boxes with half of it are marked.
+        heat: how boxes are coloured by the figures; None for words that say nothing of how much.
         marks: {mark: (what it means, `applies(own, box)`)}.
         shapes_suffice: whether the figures can be read without a tape, as of a failed pass.
     """
@@ -47,7 +48,7 @@ class Show:
     word: str
     read: Callable[[Graph, Legend], Figures]
     lines: Callable[[Own, Own, Box | None, Legend], list[str]]
-    hot: tuple[str, ...] = ()
+    heat: Heat | None = None
     marks: Mapping[str, tuple[str, Callable[[Own, Box], object]]] = field(default_factory=dict)
     shapes_suffice: bool = False
 
@@ -106,14 +107,16 @@ def annotate(graph: Graph, show: str | Show | Iterable[str | Show]) -> Graph:
                 figures.setdefault(box, {}).update(own)
         except Exception as e:  # used up, changed since, or a derivative of the user's that fails
             legend.append(("", f"{word}: {str(e).removeprefix('backward: ')}"))
-    return replace(graph, figures=figures, legend=tuple(legend))
+    heats = [record.heat for record in words.values() if record.heat and any(
+        map(record.heat.amount, figures.values()))]
+    return replace(graph, figures=figures, legend=tuple(legend), heat=next(iter(heats), None))
 
 
 def write_figures(graph: Graph) -> Graph:
-    """The figures as notes and marks on the boxes, and a legend; the last step before rendering.
+    """The figures as notes, marks and colours of the boxes, and a legend; the last step before rendering.
 
-    A box with several marks shows the most serious, see style.py. "hot" compares the boxes as drawn:
-    a collapsed module counts as a whole.
+    A box with several marks shows the most serious, see style.py. Colours compare the boxes as drawn: a
+    collapsed module counts as a whole.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -122,17 +125,16 @@ def write_figures(graph: Graph) -> Graph:
         [(), ('6 parameters',), ('6 multiply-adds',)]
     """
     sums = sum_figures(graph.figures.get(box.id, {}) for box in graph.boxes)
-    hot = {box for show in SHOW.values() for box in _hottest(graph, show.hot)}
     marks = [item for show in SHOW.values() for item in show.marks.items()]
     boxes, legend = [], [*graph.legend]
     for box in graph.boxes:
-        own = graph.figures.get(box.id, {})
-        lines = [line for show in SHOW.values() for line in show.lines(own, sums, box, legend)]
-        found = {mark for mark, (_, applies) in marks if applies(own, box)}
-        mark = gravest({box.mark, *found, "hot" if box.id in hot else ""})
-        boxes.append(replace(box, notes=(*box.notes, *lines), mark=mark))
-    meanings = {mark: text for mark, (text, _) in marks if text} | {
-        "hot": "the one to three boxes that hold half of a cost"}
+        own, each = graph.figures.get(box.id, {}), graph.each.get(box.id, ())
+        lines = [line for show in SHOW.values() for line in _said(show, own, sums, each, box, legend)]
+        times = {mark: [bool(applies(one, box)) for one in each] for mark, (_, applies) in marks}
+        found = {mark for mark, (_, applies) in marks if applies(own, box) or any(times[mark])}
+        lines += [f"{mark}: {text}" for mark in found if (text := which(times[mark]))]
+        boxes.append(replace(box, notes=(*box.notes, *lines), mark=gravest({box.mark, *found})))
+    meanings = {mark: text for mark, (text, _) in marks if text}
     used, known = {box.mark for box in boxes}, {mark for mark, _ in legend}
     total = [line for show in SHOW.values() for line in show.lines(sums, {}, None, legend)]
     legend += [(mark, text) for mark, text in meanings.items() if mark in used - known]
@@ -141,15 +143,36 @@ def write_figures(graph: Graph) -> Graph:
         legend.append(("", 'numbers in a frame "xN" are the sums of all N'))
     if total:
         legend.append(("", f"in all: {', '.join(total)}"))
-    return replace(graph, boxes=tuple(boxes), legend=tuple(legend))
+    return _coloured(replace(graph, boxes=tuple(boxes), legend=tuple(legend)))
 
 
-def _hottest(graph: Graph, names: Iterable[str]) -> list[str]:
-    """The fewest boxes that together hold half of a cost; none if it takes more than a few."""
-    amounts = {box.id: _amount(graph.figures.get(box.id, {}), names) for box in graph.boxes}
-    order = sorted(filter(amounts.get, amounts), key=amounts.get, reverse=True)
-    return next((order[:count] for count in range(1, min(HOT + 1, len(order)))
-                 if sum(amounts[box] for box in order[:count]) >= sum(amounts.values()) / 2), [])
+def _said(show: Show, own: Own, sums: Own, each: Sequence[Own], box: Box, legend: Legend) -> list[str]:
+    """What a word says of a box, and of the differences between repetitions."""
+    lines, heat = show.lines(own, sums, box, legend), show.heat
+    return [*lines, *spread([*map(heat.amount, each)], heat.unit)] if lines and heat else lines
+
+
+def _coloured(graph: Graph) -> Graph:
+    """The graph with the heat of its boxes, the ends of the scale, and a line that names the hottest."""
+    if graph.heat is None:
+        return graph
+    found = {box.id: graph.heat.amount(graph.figures.get(box.id, {})) for box in graph.boxes}
+    amounts = {box: amount for box, amount in found.items() if 0 < amount < math.inf}
+    if not amounts:
+        return replace(graph, heat=None)
+    heat = graph.heat.over(amounts.values())
+    boxes = [replace(box, heat=heat.place(amounts[box.id])) if box.id in amounts else box
+             for box in graph.boxes]
+    hottest = heat.summary(amounts, {box.id: _place(box) for box in graph.boxes})
+    return replace(graph, boxes=tuple(boxes), heat=heat, legend=(*graph.legend, ("", hottest)))
+
+
+def _place(box: Box) -> str:
+    """A box in one line: its module, and what it is called there."""
+    if box.kind == "module":
+        return " ".join(box.label.split())
+    names = filter(None, [".".join(module_path(box.scope)), box.label])
+    return "backward of " * backwards(box.scope) + (" " if box.kind in CALLS else ".").join(names)
 
 
 # ----- what the readers and writers below have in common -----
@@ -161,12 +184,6 @@ def _amount(own: Own, names: Iterable[str]) -> float:
 def _share(own: Own, sums: Own, *names: str) -> str:
     part, whole = _amount(own, names), _amount(sums, names)
     return f" ({part / whole:.0%})" if whole > part else ""
-
-
-def _short(n: float) -> str:
-    """A count in three digits and a letter: 117600 is 118k."""
-    return next((f"{n / size:.3g}{letter}" for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-                 if n >= size), f"{n:.0f}")
 
 
 def calls(graph: Graph) -> dict[str, Entry]:
@@ -196,7 +213,7 @@ def _is_loss(results: Iterable[Tensor]) -> bool:
 
 def _cost_lines(name: str, what: str) -> Callable[..., list[str]]:
     return lambda own, sums, *_: [
-        f"{_short(own[name])} {what}{_share(own, sums, name)}"] if own.get(name) else []
+        f"{amount_text(own[name])} {what}{_share(own, sums, name)}"] if own.get(name) else []
 
 
 def _flops(graph: Graph, legend: Legend) -> Figures:
@@ -259,6 +276,8 @@ def _grad(graph: Graph, legend: Legend) -> Figures:
     if reached is None:
         legend.append(("", f"grad of results: {NO_LOSS}"))
         return found
+    for t in meant:  # whose own gradient is 1, whatever was computed
+        reached.pop((t.node.order, t.index), None)
     for box, e in calls(graph).items():
         sizes = [_size(reached[key]) for i in range(len(e.outputs)) if (key := (e.node.order, i)) in reached]
         found[box] = {f"result {name}": value for name, value in sum_figures(sizes).items()}
@@ -268,14 +287,14 @@ def _grad(graph: Graph, legend: Legend) -> Figures:
 
 
 def _grad_lines(own: Own, sums: Own, box: Box | None, legend: Legend) -> list[str]:
-    """Norms, and how many parameters of a module have none or strange ones."""
+    """Sizes, and how many parameters of a module have none or strange ones."""
     if box is None:
         return []
     lines = []
     for prefix, what in (("", "gradient"), ("result ", "gradient of the result")):
-        if prefix + "values" in own and (not prefix or box.kind == "op"):
-            zero = "" if own[prefix + "squares"] else ", exactly zero"
-            lines.append(f"{what} {math.sqrt(own[prefix + 'squares']):.2g}{zero}")
+        if prefix + "values" in own and (not prefix or box.kind == "op" or "values" not in own):
+            rms = math.sqrt(own[prefix + "squares"] / own[prefix + "values"])
+            lines.append(f"{what} {rms:.2g} rms" if rms else f"{what} exactly zero")
     if own.get("leaves", 0) > 1:
         counted = {"missing": "without a gradient"} | {n: n for n in ("vanishing", "exploding", "not finite")}
         lines += [f"{own[n]:.0f} of {own['leaves']:.0f} {text}" for n, text in counted.items() if own.get(n)]
@@ -302,29 +321,32 @@ def _nan(graph: Graph, legend: Legend) -> Figures:
 
 # ----- the words of `show=` -----
 
+GRADIENT = Sizes("gradient of the loss", "rms", (
+    ("squares", "values"), ("result squares", "result values")))
+
 for _show in (
     Show("parameters",
          lambda graph, legend: {box.id: {"parameters": math.prod(box.shape)} for box in graph.boxes
                                 if box.kind == "parameter"},
          lambda own, sums, box, legend: [parameters_text(n + shared, shared)] if (
              n := own.get("parameters", 0)) + (shared := own.get("shared", 0) if box else 0) else [],
-         shapes_suffice=True),
+         Heat("size", "parameters", ("parameters",)), shapes_suffice=True),
     Show("flops",
-         _flops, _cost_lines("flops", "multiply-adds"), hot=("flops",)),
+         _flops, _cost_lines("flops", "multiply-adds"), Heat("work", "multiply-adds", ("flops",))),
     Show("memory",
          lambda graph, legend: {box: {"memory": size} for box, size in zip(
              graph.sources, measure.saved_bytes(graph.sources.values())) if size},
-         _cost_lines("memory", "bytes kept"), hot=("memory",)),
+         _cost_lines("memory", "bytes kept"), Heat("memory", "bytes kept", ("memory",))),
     Show("time", _time,
          lambda own, sums, *_: [f"{own['forward']:.2g}" + f" + {own['backward']:.2g}" * bool(own["backward"])
                                 + f" ms{_share(own, sums, 'forward', 'backward')}"]
          if "forward" in own else [],
-         hot=("forward", "backward")),
-    Show("grad", _grad, _grad_lines, marks={
-        "nan": ("", lambda own, box: own.get("not finite")),
-        "exploding": (f"gradient over {FAR:g} times that of the last {LAST} parameters (root mean square)",
+         Heat("time, forward + backward", "ms", ("forward", "backward"))),
+    Show("grad", _grad, _grad_lines, GRADIENT, {
+        "nan": ("a gradient whose values are not all finite", lambda own, box: own.get("not finite")),
+        "exploding": (f"gradient over {FAR:g} times that of the {LAST} parameters nearest the end",
                       lambda own, box: own.get("exploding")),
-        "vanishing": (f"gradient under 1/{FAR:g} of that of the last {LAST} parameters, or exactly zero",
+        "vanishing": (f"gradient under 1/{FAR:g} of that of the {LAST} parameters nearest the end, or zero",
                       lambda own, box: (
                           own.get("vanishing") or box.kind == "op" and own.get("result squares") == 0)),
         "no-gradient": ("requires a gradient, and none came here", lambda own, box: own.get("missing"))}),

@@ -1,18 +1,17 @@
-"""The same thing drawn differently: without some leaves, each call of a module framed, modules as one box,
-runs of equal modules drawn once, with their number: "x8".
+"""The same thing drawn differently: without some leaves, each call of a module framed, modules as one box.
 
 Each function maps a Graph to a Graph; figures of boxes that become one are added up. The rules are meant
 to be predictable, not clever.
 """
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import replace
 from typing import Any
 
 from ..arguments import one_of, whole
 from ..state import Call
 from .graph import (
-    CALLS, LEAVES, Box, Edge, Graph, Path, Scope, backwards, frames, grouped, module_path, pass_on,
+    CALLS, LEAVES, OUTPUT, Box, Edge, Graph, Loop, Path, Scope, backwards, frames, grouped, module_path, pass_on,
     sum_figures, title,
 )
 from .style import gravest, parameters_text, shape_text
@@ -21,13 +20,13 @@ MOST = 4  # results of a module whose shapes are written out
 
 
 def without(graph: Graph, kinds: Iterable[str]) -> Graph:
-    """The graph without leaves of some kinds; a constant that is a number is written into its call.
+    """The graph without boxes of some kinds; a constant that is a number is written into its call.
 
     The figures of a leaf go to the first call that uses it: the bytes of a mask to its dropout.
 
     Args:
         graph: any.
-        kinds: any of "parameter", "input", "constant" and "seed".
+        kinds: any of "parameter", "input", "constant", "seed" and "output".
 
     Raises:
         ValueError: for another kind.
@@ -38,11 +37,12 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
         >>> [box.label for box in without(g, ["constant"]).boxes]
         ['y', 'mul (2, _)']
     """
-    hidden = {one_of(kind, "draw", "hide", LEAVES) for kind in ([kinds] if isinstance(kinds, str) else kinds)}
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    hidden = {one_of(kind, "draw", "hide", (*LEAVES, OUTPUT)) for kind in kinds}
     gone = {box.id for box in graph.boxes if box.kind in hidden}
     slots = grouped((e.target, _number(graph, e) if e.source in gone else "_") for e in graph.edges)
     boxes = [replace(box, label=f"{box.label} ({', '.join(slots[box.id])})")
-             if set(slots.get(box.id, "_")) != {"_"} and "" not in slots[box.id] else box
+             if box.kind in CALLS and {*slots.get(box.id, "_")} != {"_"} and "" not in slots[box.id] else box
              for box in graph.boxes if box.id not in gone]
     edges = tuple([edge for edge in graph.edges if not {edge.source, edge.target} & gone])
     heirs = {edge.source: edge.target for edge in reversed(graph.edges) if edge.source in gone}
@@ -62,7 +62,8 @@ def frame_each_call(graph: Graph) -> Graph:
     would seem to get its own output: a loop where there is none.
 
     The second call's frame is "relu#2", and so is its backward's, though that comes first. Leaves belong to
-    the first call. A list of modules, which is never called itself, remains one frame.
+    the first call. A list of modules, which is never called itself, remains one frame. What uses parameters
+    that were used before says so: "same weights as trunk.0".
 
     Example:
         >>> import tinygrad_conv as tg
@@ -84,7 +85,32 @@ def frame_each_call(graph: Graph) -> Graph:
         scopes |= {frame: replace(graph.scopes[plain], path=frame)
                    for frame, plain in zip(frames(path), frames(box.scope)) if frame not in scopes}
         boxes.append(replace(box, scope=path))
-    return replace(graph, boxes=tuple(boxes), scopes=scopes)
+    return _shared(replace(graph, boxes=tuple(boxes), scopes=scopes))
+
+
+def _shared(graph: Graph) -> Graph:
+    """Notes on the frames of modules that are called again, and where else a parameter is used again."""
+    boxes = {box.id: box for box in graph.boxes}
+    named = [path for path in graph.scopes if getattr(path[-1], "module", None) and not backwards(path)]
+    first = {path[-1].module: path for path in reversed(named)}
+    again = {path: first[path[-1].module] for path in named if first[path[-1].module] != path}
+    begun: dict[str, Box] = {}  # by parameter, the call that uses it first
+    same: dict[Any, dict[str, None]] = {}  # by frame (or call outside) and by what is the same there
+    for edge in graph.edges:
+        leaf, call = boxes[edge.source], boxes[edge.target]
+        if leaf.kind != "parameter" or call.kind != "op" or backwards(call.scope):
+            continue
+        user = begun.setdefault(leaf.id, call)
+        repeated = {path: again[path] for path in frames(call.scope) if path in again}
+        for path, before in repeated.items():
+            same.setdefault(path, {})[f"same weights as {'.'.join(before)}"] = None
+        if not repeated and user.scope != call.scope:
+            inside = user.scope[:len(call.scope)] == call.scope  # of its frame the first use is a part
+            what = f"same {leaf.label.rpartition('.')[2]} as {'.'.join(user.scope) or user.label}"
+            same.setdefault(call.id if inside else call.scope, {})[what] = None
+    scopes = {path: replace(scope, notes=(*same.get(path, ()),)) for path, scope in graph.scopes.items()}
+    return replace(graph, scopes=scopes, boxes=tuple([
+        replace(box, notes=(*box.notes, *same[box.id])) if box.id in same else box for box in graph.boxes]))
 
 
 def _calls(path: Path) -> tuple[tuple[int, str], ...]:
@@ -127,33 +153,50 @@ def collapse(graph: Graph, depth: int) -> Graph:
         [('leaf0', 'parameter'), ('module:layer', 'module'), ('op2', 'op')]
     """
     depth = whole(depth, "draw", "depth", 0)
-    paths = {box.id: box.scope[:depth + 1 + backwards(box.scope)] for box in graph.boxes}
-    inside = grouped((paths[box.id], box) for box in graph.boxes
-                     if len(paths[box.id]) > depth + backwards(box.scope))
+    return close(graph, {path for path in graph.scopes if path == _closed(path, depth)})
+
+
+def close(graph: Graph, closed: Set[Path]) -> Graph:
+    """The graph with these frames drawn as one box each, see `collapse`; of nested ones the outermost."""
+    paths = {box.id: next((path for path in frames(box.scope) if path in closed), ()) for box in graph.boxes}
+    inside = grouped((paths[box.id], box) for box in graph.boxes if paths[box.id])
     ids = {box.id: f"module:{'.'.join(path)}" for path, own in inside.items() for box in own}
-    crossing = [e for e in graph.edges if ids.get(e.source, e.source) != ids.get(e.target, e.target)]
+    again = {ids[own[0].id] for path, own in inside.items() if _times(graph, path) > 1}
+    crossing = [e for e in graph.edges if ids.get(e.source, e.source) != ids.get(e.target, e.target)
+                or e.back and ids.get(e.source) in again]
     leaves = {box.id for box in graph.boxes if box.kind in LEAVES and box.id in ids}
+    outputs = {box.id for box in graph.boxes if box.kind == OUTPUT}
     level = {box.id: backwards(box.scope) for box in graph.boxes}
     edges = dict.fromkeys(
         replace(e, source=ids.get(e.source, e.source), target=ids.get(e.target, e.target),
                 slot=0 if e.target in ids else e.slot)
-        for e in crossing if e.source not in leaves or level[e.source] != level[e.target])
+        for e in crossing if e.source not in leaves or level[e.source] != level[e.target] and not (
+            e.target in ids and e.target in outputs))  # of gradients the module says how many
     onwards = sorted(crossing, key=lambda e: level[e.source] == level[e.target])  # not what a backward uses
     last = {ids[e.source]: e.source for e in onwards if e.source in ids and e.source not in leaves}
     used = {e.source for e in graph.edges}
     lent = _lent(graph, ids, level)
-    made = {path: _module(graph, path, own, last.get(ids[own[0].id]), used, lent.get(ids[own[0].id], []))
+    made = {path: replace(_module(graph, path, own, last.get(ids[own[0].id]), used, lent.get(ids[own[0].id], [])),
+                          of=next((ids[box.of] for box in own if box.of in ids), ""))
             for path, own in inside.items()}
     boxes = dict.fromkeys(made[paths[box.id]] if box.id in ids else box for box in graph.boxes)
-    scopes = {path: scope for path, scope in graph.scopes.items() if path not in inside
-              and len(path) <= depth + backwards(path)}
+    scopes = {path: scope for path, scope in graph.scopes.items() if closed.isdisjoint(frames(path))}
     figures = pass_on(graph.figures, ids)
+    each = {box: own for box, own in graph.each.items() if box not in ids}
     for path, own in inside.items():
         module = ids[own[0].id]
+        if _times(graph, path) > 1:
+            each[module] = [*map(sum_figures, zip(*[graph.each[box.id] for box in own if box.id in graph.each]))]
         shared = sum_figures(graph.figures.get(box.id, {}) for box in lent.get(module, [])).get("parameters")
-        if shared and not _same_weights(graph, path):
+        if shared and not _is_again(graph.scopes[path], own):
             figures.setdefault(module, {})["shared"] = shared
-    return replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=scopes, figures=figures)
+    return replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=scopes, figures=figures, each=each)
+
+
+def _closed(path: Path, depth: int) -> Path:
+    """The outermost frame of a path that is nested too deep; () if none is. Those of loops are no modules."""
+    modules = [end for end, name in enumerate(path, 1) if not isinstance(name, Loop)][backwards(path):]
+    return path[:modules[depth]] if len(modules) > depth else ()
 
 
 def _lent(graph: Graph, ids: dict[str, str], level: dict[str, int]) -> dict[str, list[Box]]:
@@ -165,178 +208,47 @@ def _lent(graph: Graph, ids: dict[str, str], level: dict[str, int]) -> dict[str,
     return grouped((module, parameters[leaf]) for module, leaf in users)
 
 
-def _same_weights(graph: Graph, path: Path) -> list[str]:
-    """If a module was called before under another path, a line that says so."""
-    module = getattr(path[-1], "module", None)
-    first = next((p for p in graph.scopes if module and getattr(p[-1], "module", None) is module), path)
-    return [f"same weights as {'.'.join(module_path(first))}"] if first != path else []
-
-
 def _module(graph: Graph, path: Path, own: list[Box], last: str | None, used: set[str],
             lent: list[Box]) -> Box:
     """One box for all of a module's; its output is that of its last call which is used outside."""
     calls = [box for box in own if box.kind in CALLS] or own
-    ends = [box for box in own if box.id not in used]
+    gradients = sum(box.kind == OUTPUT for box in own)
+    ends = [box for box in own if box.id not in used and box.kind != OUTPUT]
     out = next((box for box in own if box.id == last), calls[-1])
-    times = _times(graph, frames(path))
-    count = sum(math.prod(box.shape) * _times(graph, frames(box.scope)[len(path):])
-                for box in own if box.kind == "parameter")
-    notes = _same_weights(graph, path) if lent else []
-    shared = 0 if notes else sum(math.prod(box.shape) for box in lent)
+    times, counts = _times(graph, path), graph.counts
+    count = sum(math.prod(box.shape) * counts.get(box.id, 1) for box in own if box.kind == "parameter")
+    each = all(counts.get(box.id, 1) % times == 0 for box in own if box.kind == "parameter")
+    notes = [*_shares(graph, path, own)] if lent else []
+    shared = 0 if _is_again(graph.scopes[path], own) else sum(math.prod(box.shape) for box in lent)
     if count + shared and not any("parameters" in graph.figures.get(box.id, {}) for box in [*own, *lent]):
-        notes.append(parameters_text(times * count + shared, shared) if shared or times == 1 else
-                     f"{times} x {parameters_text(count)}")
+        notes.append(parameters_text(count + shared, shared) if shared or times == 1 else
+                     f"{times} x {parameters_text(count / times)}" if each else
+                     f"{parameters_text(count)}, the same each time")
+    if gradients:
+        notes.append(f"{times} x " * (times > 1) + f"{gradients} gradient{'s' * (gradients > 1)}")
     if len(ends) > 1:
         shapes = [shape_text(box.shape) for box in ends[:MOST]]
         notes.append(f"-> {', '.join(shapes)}" + f" and {len(ends) - MOST} more" * (len(ends) > MOST))
     notes += [note for box in own if box.mark == "failed" for note in box.notes]
-    return Box(f"module:{'.'.join(path)}", "module", title(graph.scopes[path]), out.shape, out.dtype,
-               path[:-1], tuple(notes), gravest({box.mark for box in own}))
+    label = title(replace(graph.scopes[path], notes=()))
+    shape, dtype = (out.shape, out.dtype) if last or not gradients else ((), "")  # no other result
+    return Box(f"module:{'.'.join(path)}", "module", label, shape, dtype, path[:-1], tuple(notes),
+               gravest({box.mark for box in own}))
 
 
-def _times(graph: Graph, paths: Iterable[Path]) -> int:
-    """How many modules frames one inside the other stand for."""
-    return math.prod(graph.scopes[path].times for path in paths)
+def _is_again(scope: Scope, own: list[Box]) -> bool:
+    """Whether all parameters of a module were used before, outside of it: they count there."""
+    return bool(scope.notes) and not any(box.kind == "parameter" for box in own)
 
 
-@dataclass(eq=False)
-class _Block:
-    """A module's boxes in the order of the tape, backward ones too, and the edges that cross its border."""
-
-    path: Path
-    boxes: list[Box] = field(default_factory=list)
-    inner: list[tuple[Any, ...]] = field(default_factory=list)
-    inputs: dict[tuple[int, int], Edge] = field(default_factory=dict)  # by the number of the box, and slot
-    outputs: list[Edge] = field(default_factory=list)
-    appearance: Any = ()  # equal if the blocks look the same
+def _shares(graph: Graph, path: Path, own: list[Box]) -> Iterator[str]:
+    """What a closed module says of parameters used before: its own notes, or those of frames inside."""
+    inner = dict.fromkeys(frame for box in own for frame in frames(box.scope)[len(path) - 1:])
+    for frame in [path] if graph.scopes[path].notes else inner:
+        for note in graph.scopes[frame].notes:
+            yield ": ".join(filter(None, [".".join(frame[len(path):]), note]))
 
 
-Positions = dict[str, tuple[_Block, int]]  # of boxes: the block and the number in it
-
-
-def fold(graph: Graph) -> Graph:
-    """The graph with runs of equal modules drawn as the first of them, `Scope.times` saying how many.
-
-    Modules fold if they are consecutive children of the same module; if they hold the same
-    calls with the same parameters, shapes and figures, joined by the same edges (names and
-    values of tensors may differ; measured times and gradients always do, so drawings with those
-    show every module); and if they form a chain: what leaves one enters those beside it, at the
-    same place each time, and goes nowhere else. Other inputs must come from the same box. A
-    module's backward is part of it: both fold, or neither. Outer modules are folded before those
-    inside them. Figures are added up.
-
-    Example:
-        >>> import tinygrad_conv as tg
-        >>> y = tg.ones(3, requires_grad=True)
-        >>> for i in range(8):
-        ...     with tg.scope(str(i)):
-        ...         y = tg.exp(tg.neg(y))
-        >>> [box.label for box in fold(tg.graph(y)).boxes]
-        ['x', 'neg', 'exp']
-    """
-    for level in range(1, max(map(len, graph.scopes), default=0) + 1):
-        graph = _fold_level(graph, level)
-    return graph
-
-
-def _fold_level(graph: Graph, level: int) -> Graph:
-    families, position = _families(graph, level)
-    runs = []
-    for family in families:
-        for block in family:
-            block.appearance = _appearance(graph, block, level)
-        start = 0
-        while start < len(family):
-            runs.append(family[start:_run(family, start, position)])
-            start += len(runs[-1])
-    runs = [run for run in runs if len(run) > 1]
-    return _folded(graph, runs) if runs else graph
-
-
-def _families(graph: Graph, level: int) -> tuple[list[list[_Block]], Positions]:
-    """The modules at one level of nesting, siblings together, in the order of their first box."""
-    blocks: dict[Path, _Block] = {}
-    position: Positions = {}
-    for box in graph.boxes:
-        path = module_path(box.scope)[:level]
-        path = path if len(path) == level else ()  # what lies outside of all is a block too
-        block = blocks.setdefault(path, _Block(path))
-        position[box.id] = block, len(block.boxes)
-        block.boxes.append(box)
-    for edge in graph.edges:
-        (a, i), (b, j) = position[edge.source], position[edge.target]
-        if a is b:
-            a.inner.append((i, j, edge.slot, edge.shape, edge.dtype))
-        else:
-            a.outputs.append(edge)
-            b.inputs[j, edge.slot] = edge
-    siblings = grouped((path[:-1], block) for path, block in blocks.items() if path).values()
-    return [family for family in siblings if len(family) > 1], position
-
-
-def _appearance(graph: Graph, block: _Block, level: int) -> Any:
-    boxes = [(box.kind, box.label if box.kind in CALLS else "", box.shape, box.dtype, backwards(box.scope),
-              module_path(box.scope)[level:], [note for note in box.notes if not note.startswith("= ")],
-              box.mark, graph.figures.get(box.id)) for box in block.boxes]  # "= name" may differ
-    scopes = [graph.scopes[path] for path in dict.fromkeys(
-        path for box in block.boxes for path in frames(box.scope)[level + backwards(box.scope) - 1:])]
-    inputs = [(entrance, edge.shape, edge.dtype) for entrance, edge in block.inputs.items()]
-    return boxes, [(module_path(s.path)[level:], s.kind, s.times) for s in scopes], block.inner, inputs
-
-
-def _run(family: list[_Block], start: int, position: Positions) -> int:
-    """Where the blocks end that follow one another from `start` on and are equal."""
-    end, link, before = start + 1, None, None
-    for one, two in ((family[i], family[i + 1]) for i in range(start, len(family) - 1)):
-        step = _link(one, two, position)
-        if step is None or link not in (None, step):
-            break
-        back = {source for source, _ in step[1]} if before is None else set()
-        if not _leaving(one, [before, two], position) <= back:
-            break
-        end, link, before = end + 1, step, one
-    onward = {source for source, _ in link[0]} if link else set()
-    while end > start + 1 and not _leaving(family[end - 1], [family[end - 2]], position) <= onward:
-        end -= 1
-    return end
-
-
-def _leaving(block: _Block, near: list[_Block | None], position: Positions) -> set[int]:
-    """The boxes from which something goes to others than the blocks beside."""
-    return {position[e.source][1] for e in block.outputs if position[e.target][0] not in near}
-
-
-def _link(one: _Block, two: _Block, position: Positions) -> Any:
-    """Where edges lead on from `one` to `two`, where back; None if `two` does not follow `one`."""
-    if one.appearance != two.appearance:
-        return None
-    onward, back = [tuple([(position[e.source][1], at) for at, e in b.inputs.items()
-                           if position[e.source][0] is a]) for a, b in ((one, two), (two, one))]
-    joined = {at for _, at in onward + back}
-    others = [{at: e.source for at, e in b.inputs.items() if at not in joined} for b in (one, two)]
-    return (onward, back) if onward and others[0] == others[1] else None
-
-
-def _folded(graph: Graph, runs: list[list[_Block]]) -> Graph:
-    """The graph with the first block of each run standing for all of it."""
-    home = {box.id: i for i, run in enumerate(runs) for block in run for box in block.boxes}
-    first = {b.id: a.id for run in runs for block in run[1:] for a, b in zip(run[0].boxes, block.boxes)}
-    stand_in = {b.id: a.id for run in runs for a, b in zip(run[0].boxes, run[-1].boxes)}
-    entered = {(run[0].boxes[i].id, slot) for run in runs for (i, slot), e in run[0].inputs.items()
-               if home.get(e.source) == home[e.target]}  # by what comes back: the last block is the first
-
-    def kept(e: Edge) -> bool:
-        if e.target in home and home[e.target] == home.get(e.source):
-            return e.source not in first and e.target not in first
-        return e.target not in first or (stand_in.get(e.target), e.slot) in entered
-
-    order = {box.id: i for i, box in enumerate(graph.boxes)}
-    edges = [replace(e, source=stand_in.get(e.source, e.source), target=stand_in.get(e.target, e.target))
-             for e in graph.edges if kept(e)]
-    level, paths = len(runs[0][0].path), {block.path for run in runs for block in run[1:]}
-    times = {run[0].path: len(run) for run in runs}
-    scopes = {path: replace(scope, times=times.get(module_path(path), scope.times))
-              for path, scope in graph.scopes.items() if module_path(path)[:level] not in paths}
-    return replace(graph, boxes=tuple([box for box in graph.boxes if box.id not in first]),
-                   edges=tuple(sorted(edges, key=lambda e: (order[e.target], e.slot))), scopes=scopes,
-                   figures=pass_on(graph.figures, first))
+def _times(graph: Graph, path: Path) -> int:
+    """How many modules a frame stands for, with all around it."""
+    return math.prod(graph.scopes[frame].times for frame in frames(path))

@@ -21,32 +21,40 @@ from ..state import Block
 from ..tensor import Tensor
 from ..files import write_atomically
 from .annotate import Show, annotate, write_figures
-from .collapse import collapse, fold as folded, frame_each_call, without
+from .collapse import collapse, frame_each_call, without
 from .failure import failed_graph
-from .formats import dot, listing, simpler
-from .graph import Graph, graph
+from .formats import dot, listing, simpler, with_remark
+from .graph import Graph, graph, with_outputs
+from .layout import mended
+from .loops import roll
+from .notebook import framed
+from .page.arrays import BUDGET
 from .page.page import page
 from .style import printable
 
 FORMATS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}  # what a picture holds
+FONTS = b'font-family="Helvetica,Arial,Liberation Sans,DejaVu Sans,sans-serif"'  # for viewers of an SVG
 PURE = ("svg", "png")  # what graphviz-pure can write
+INLINE, INLINE_PICTURES = 1_500_000, 200_000  # characters of a page in a notebook, bytes of its pictures
 
 
 class Drawing:
     """What `draw` returns: prints as a listing, shows itself in a notebook, saves as a file.
 
-    `graph` is what is drawn, `whole` the same with nothing folded, collapsed or left out.
+    `graph` is what is drawn, `whole` the same with nothing rolled, collapsed or left out.
 
     Example:
         >>> import tinygrad_conv as tg
         >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
         >>> tg.draw(x * x)
-        leaf0  x    -> 2  (parameter)
-        op0    mul  -> 2  <- leaf0, leaf0
+        leaf0    x       -> 2  (parameter)
+        op0      mul     -> 2  <- leaf0, leaf0
+        output0  output  -> 2  (output)
     """
 
-    def __init__(self, graph: Graph, whole: Graph) -> None:
+    def __init__(self, graph: Graph, whole: Graph, read: Graph | None = None) -> None:
         self.graph, self.whole = graph, whole
+        self._read = read  # with figures, before they are written
 
     @property
     def dot(self) -> str:
@@ -59,9 +67,13 @@ class Drawing:
 
     __repr__ = listing
 
-    def html(self, title: str = "") -> str:
-        """The interactive page as text; it holds the whole graph, whose modules fold when clicked."""
-        return page(self.whole, title)
+    def html(self, title: str = "", budget: int = BUDGET) -> str:
+        """The interactive page as text: the whole graph, its modules fold when clicked, its loops are rolled.
+
+        `budget` is how many bytes its pictures may take.
+        """
+        rolled = write_figures(roll(frame_each_call(self._read))) if self._read else None
+        return page(self.whole, title, rolled, budget)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file in the format of its ending: .dot, .svg, .png, .pdf, .html or .txt (the listing).
@@ -97,38 +109,53 @@ class Drawing:
     def _picture(self) -> tuple[str | None, str]:
         """The SVG for a notebook, or why there is none."""
         try:
-            return render(self.dot, "svg", patience=20.0).decode(), ""
+            picture = render(self.dot, "svg", patience=10.0).decode()
         except (FileNotFoundError, RuntimeError) as e:
             return None, str(e)
+        if len(picture) > INLINE:
+            return None, f"the picture takes {len(picture) / 1e6:.1f} MB, too much for a notebook"
+        return picture, ""
 
     def _repr_svg_(self) -> str | None:
         """The picture for a notebook; None where none can be made."""
         return self._picture[0]
 
-    def _repr_html_(self) -> str | None:
-        """Where no picture can be made, the reason and the page."""
+    def _repr_html_(self) -> str:
+        """For a notebook the page, with smaller pictures, and why there is no picture where there is none.
+
+        Where that is too large for a notebook, it is the page of what is drawn, or else the picture.
+        """
         picture, why = self._picture
-        return None if picture else (f"<p>{escape(why)}; here is the page instead:</p><iframe srcdoc="
-                                     f'"{escape(self.html())}" style="width: 100%; height: 40em"></iframe>')
+        said = "" if picture else f"<p>{escape(why)}; here is the page alone:</p>"
+        for made in (self.html, functools.partial(page, self.graph)):
+            text = framed(made(budget=INLINE_PICTURES), len(self.graph.boxes))
+            if len(text) <= INLINE:
+                return said + text
+            said = (f"<p>The page of this drawing takes {len(text) / 1e6:.1f} MB, too much for a notebook: "
+                    f"<code>drawing.save('net.html')</code> writes it, <code>print(drawing)</code> lists it."
+                    f"</p>")
+        return (picture or f"<p>{escape(why)}</p>") + said
 
 
 def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Show] = (),
-         depth: int | None = None, fold: bool = True, hide: Iterable[str] = ("constant",)) -> Drawing:
+         depth: int | None = None, unroll: bool = False, hide: Iterable[str] = ("constant",)) -> Drawing:
     """Draw what was computed to get `outputs`; or, given an error, what failed.
 
     Each call of a module is a frame; the second call of `relu` is named "relu#2". Of several models each has
-    a frame, which goes by the variable that holds the model where `draw` is called, or by its class.
+    a frame, which goes by the variable that holds the model where `draw` is called, or by its class. So does
+    an output: by its `.name`, or the variable that holds it; the `.grad` of a parameter is its gradient.
 
     Args:
         outputs: tensors that were recorded: results, a loss, gradients made with
             `create_graph=True` (each is drawn beside the call it belongs to); or one exception.
         show: numbers to write into the boxes: any of "parameters", "flops", "memory", "time",
             "grad", "nan", and what was registered (annotate.py); or the times of a profile,
-            `profile.time` of `tg.profile()`.
+            `profile.time` of `tg.profile()`. The first that says how much of something colours the boxes.
         depth: modules nested deeper than this become one box each: 0 closes every module, None none.
-        fold: whether runs of equal modules are drawn once, as "x8".
-        hide: kinds of leaves to leave out: "constant", "input", "parameter", "seed" (which a backward
-            starts with). A constant that is a number is then written into its call.
+        unroll: whether equal modules, or stretches of calls, that follow one another are all drawn, instead of
+            once, as "x8".
+        hide: kinds of boxes to leave out: "constant", "input", "parameter", "seed" (which a backward
+            starts with), "output". A constant that is a number is then written into its call.
 
     Returns:
         a `Drawing`: print it, leave it as a notebook cell's last line, or `.save("net.svg")`.
@@ -141,10 +168,12 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
         >>> import tinygrad_conv as tg
         >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
         >>> draw((2.0 * x).sum())
-        leaf1  y           -> 2  (parameter)
-        op0    mul (2, _)  -> 2
-        op1    sum axis 0  -> scalar
+        leaf1    y           -> 2  (parameter)
+        op0      mul (2, _)  -> 2
+        op1      sum axis 0  -> scalar
+        output0  output      -> scalar  (output)
     """
+    variables = _variables()
     if len(outputs) == 1 and isinstance(outputs[0], BaseException):
         read = failed_graph(outputs[0])
     elif all([instance(t, Tensor, "draw", "tensors, or one exception", "; of a model, use nn.draw(model, x)" *
@@ -152,24 +181,28 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
         raise ValueError(f"draw: nothing was recorded behind {[t.shape for t in outputs]}; compute from "
                          f"tensors with requires_grad=True, outside no_grad()")
     else:
-        read = graph(*outputs, variables=_variables())
-    whole = annotate(read, show)
-    drawn = frame_each_call(without(whole, hide))
-    drawn = folded(drawn) if fold else drawn
+        read = graph(*outputs, variables=variables)
+    whole = with_outputs(annotate(read, show), [t for t in outputs if isinstance(t, Tensor)], variables)
+    drawn = without(frame_each_call(whole), hide)
+    drawn = drawn if unroll else roll(drawn)
     drawn = drawn if depth is None else collapse(drawn, depth)
-    return Drawing(write_figures(drawn), write_figures(whole))
+    return Drawing(write_figures(drawn), write_figures(whole), whole)
 
 
 def _variables() -> dict[int, str]:
-    """The names of the user's variables by the `id` of the block that the module they hold enters."""
+    """The names of the user's variables by the `id` of their tensor, or the block their module enters."""
     frame = sys._getframe(2)
     while frame.f_back and frame.f_code.co_filename.startswith(OURS):
         frame = frame.f_back
     names: dict[int, str] = {}
     for name, value in [*frame.f_globals.items(), *frame.f_locals.items()]:
         with contextlib.suppress(Exception):  # most have no `vars`, and a stranger's may do anything
-            if not (name.startswith("_") or isinstance(value, type | ModuleType)):
-                names |= {id(block): name for block in vars(value).values() if isinstance(block, Block)}
+            if name.startswith("_") or not name.isidentifier() or isinstance(value, type | ModuleType):
+                continue
+            held = {} if isinstance(value, Tensor) else vars(value)
+            for own, each in [*held.items(), (name, value)]:  # the variable last: its name is the shorter way
+                names |= {id(block): own for block in getattr(each, "__dict__", {}).values()
+                          if isinstance(block, Block)} if not isinstance(each, Tensor) else {id(each): own}
     return names
 
 
@@ -197,28 +230,39 @@ def render(dot: str, format: str, patience: float = 120.0) -> bytes:
     failures: dict[str, str] = {}  # of each program the first
     useless: set[str] = set()      # what hangs or cannot be run, whatever the text
     for text, lost in simpler(dot):
+        why = "; ".join([f"{os.path.basename(command)}: {e}" for command, e in failures.items()])
+        text = with_remark(text, f"drawn plainer{lost}: {why}") if lost else text
         for command in (command for command in commands if command not in useless):
             try:
-                picture = _run(command, text, format, patience)
+                picture = _picture(command, text, format, patience)
             except (OSError, RuntimeError) as e:
-                failures.setdefault(command, f"{command}: {e}")
+                failures.setdefault(command, str(e))
                 useless |= {command} if isinstance(e, OSError) else set()
                 continue
             if failures:
-                warnings.warn(f"draw: {'; '.join(failures.values())}; drawn by {command}{lost}", stacklevel=3)
+                why = "; ".join([f"{failed}: {e}" for failed, e in failures.items()])
+                warnings.warn(f"draw: {why}; drawn by {command}{lost}", stacklevel=3)
             return picture
-    raise RuntimeError(f"render: drawing .{format} failed: {'; '.join(failures.values())}")
+    why = "; ".join([f"{command}: {e}" for command, e in failures.items()])
+    raise RuntimeError(f"render: drawing .{format} failed: {why}")
 
 
-def _run(command: str, dot: str, format: str, patience: float) -> bytes:
-    """What a program makes of DOT text, if it is a picture."""
+def _picture(command: str, dot: str, format: str, patience: float) -> bytes:
+    """The picture a program makes of DOT text: a layout, and what is drawn from it with its titles moved."""
+    layout = mended(_run(command, ["-Tdot"], dot, patience).decode(errors="replace"))
     sharp = ["-Gdpi=144"] if format == "png" else []
+    picture = _run(command, ["-Knop2", f"-T{format}", *sharp], layout, patience, FORMATS[format])
+    return picture.replace(b'font-family="Helvetica,sans-Serif"', FONTS) if format == "svg" else picture
+
+
+def _run(command: str, options: list[str], dot: str, patience: float, holds: bytes = b"") -> bytes:
+    """What a program makes of DOT text, if it holds what it must."""
     try:
-        done = subprocess.run([command, f"-T{format}", *sharp], input=dot.encode(),
-                              capture_output=True, check=False, timeout=patience)
+        done = subprocess.run([command, *options], input=dot.encode(), capture_output=True, check=False,
+                              timeout=patience)
     except subprocess.TimeoutExpired:
         raise TimeoutError(f"not done after {patience:g} s; draw less, e.g. with depth=1") from None
-    if done.returncode or FORMATS[format] not in done.stdout:
+    if done.returncode or holds not in done.stdout or not done.stdout:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [
             "no picture" if done.stdout else "no output"]
         raise RuntimeError(printable(next((line for line in said if "rror" in line), said[0])))

@@ -5,14 +5,15 @@ text, byte for byte. Names are text, whatever they look like.
 """
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from html import escape
 from typing import Any
 
-from .graph import CALLS, Box, Edge, Graph, Path, backwards, common, grouped, title
-from .style import FAINT, FONT, INK, MARKS, attributes, printable, tensor_text
+from .graph import CALLS, OUTPUT, Box, Edge, Graph, Path, Scope, backwards, common, grouped, title
+from .heat import SCALE, color
+from .style import FAINT, FONT, INK, MARKS, attributes, box_size, printable, tensor_text, text_width
 
-CURVED = 100  # dashed lines between forward and backward that are led around boxes
-MOST = 4  # tensors on one line between modules whose shapes are written out
+WIDER = 40.0  # points that a frame is wider than twice its title, so that edges can enter beside it
 FRAMES = ("#f7f7f7", "#efefef")  # every other depth of nesting
 WIDEST = 60  # characters of a column; what is longer pushes its own line aside alone
 
@@ -20,9 +21,9 @@ WIDEST = 60  # characters of a column; what is longer pushes its own line aside 
 def dot(graph: Graph) -> str:
     """The graph as DOT text.
 
-    Ops are rounded boxes, parameters ellipses, inputs pentagons, constants sheets with a folded
-    corner, modules drawn as one box are blocks. Shapes are written on the edges between calls, in the leaves
-    and in the last results, with the dtype where it is not float32, the library's default.
+    Ops are rounded boxes, parameters ellipses, inputs trapezia, outputs boxes with cut corners, constants sheets with a
+    folded corner, modules drawn as one box have a tab. Each box says the shape of its result, with the dtype where
+    it is not float32, the library's default, and is as large as its text in any font.
     A gradient's calls have a frame of their own beside the forward ones and run upwards, so that each
     is level with the call it belongs to: there, and where a leaf is drawn right of its call,
     `a -> b [dir=back]` is an edge from b to a.
@@ -33,43 +34,42 @@ def dot(graph: Graph) -> str:
         >>> dot(tg.graph(x * x)).count("leaf0 -> op0")
         2
     """
-    root = _root(graph)
+    root = _root()
     frames = _frames(graph, root)
     boxes = {box.id: box for box in graph.boxes}
     odd = [box for box in boxes if not (box.isascii() and box.isalnum())]  # such as modules' paths
     ids = {box: box for box in boxes} | {box: f"module{i}" for i, box in enumerate(odd)}
     sides = _sides(graph, boxes)
-    used = {edge.source for edge in graph.edges}
     for box in graph.boxes:
-        extra = attributes(box.kind, box.mark) if box.mark or box.kind != "op" else {}  # beyond the default
-        frames[box.scope].node(ids[box.id], _label(box, box.id not in used), **extra)
+        look = attributes(box.kind, box.mark)
+        lines = [*map(printable, _lines(box))]
+        width, height = box_size(lines, look["shape"])
+        extra = look if box.mark or box.kind != "op" else {}  # beyond the default
+        extra |= {"fillcolor": color(box.heat)} if graph.heat else {}
+        frames[box.scope].node(ids[box.id], text(lines), width=f"{width / 72:.2f}",
+                               height=f"{height / 72:.2f}", **extra)
     for call, leaves in sides.items():
         level = "; ".join(ids[box] for box in (*leaves[:1], call, *leaves[1:]))
         frames[boxes[call].scope].body.append(f"\t{{rank=same; {level}}}\n")
     for path in sorted(filter(None, frames), key=len, reverse=True):
         frames[path[:-1]].subgraph(frames[path])
-    modules = {box.id for box in graph.boxes if box.kind == "module"}
-    bundles = grouped(((e.source, e.target) if {e.source, e.target} & modules else number, e)
-                      for number, e in enumerate(graph.edges))  # tensors to or from a module share a line
+    bundles = grouped(((e.source, e.target, e.back, e.mark, e.slot * (boxes[e.target].kind == "op")), e)
+                      for e in graph.edges)  # tensors to or from a module share a line
     for edges in bundles.values():
         right = edges[0].source in sides.get(edges[0].target, ())[1:]
-        _draw_edge(root, (ids[edges[0].source], ids[edges[0].target]), edges, boxes, right)
+        _draw_edge(root, (ids[edges[0].source], ids[edges[0].target]), edges[0], boxes, right)
     _order(graph, root, ids, boxes)
     _legend(graph, root)
     return root.source
 
 
-def _root(graph: Graph) -> Any:
+def _root() -> Any:
     from graphviz import Digraph
-    boxes = {box.id: backwards(box.scope) for box in graph.boxes}
-    across = sum(boxes[edge.source] != boxes[edge.target] for edge in graph.edges)
-    straight = {"splines": "line"} if across > CURVED else {}  # else Graphviz takes minutes
     return Digraph("graph", graph_attr={
-        **FONT, "fontcolor": INK, "rankdir": "TB", "nodesep": "0.25", "ranksep": "0.35",
-        "newrank": "true", **straight},
-        node_attr={**FONT, "fontcolor": INK, "color": INK, "margin": "0.2,0.05", "height": "0.3",
-                   **attributes("op", "")},
-        edge_attr={**FONT, "fontcolor": INK, "fontsize": "9", "color": INK, "arrowsize": "0.6"})
+        **FONT, "fontcolor": INK, "rankdir": "TB", "nodesep": "0.35", "ranksep": "0.35", "pad": "0.15",
+        "newrank": "true"},
+        node_attr={**FONT, "fontcolor": INK, "color": INK, "fixedsize": "true", **attributes("op", "")},
+        edge_attr={"color": INK, "arrowsize": "0.6"})
 
 
 def _sides(graph: Graph, boxes: dict[str, Box]) -> dict[str, list[str]]:
@@ -97,6 +97,7 @@ def simpler(dot: str) -> Iterator[tuple[str, str]]:
         [(1, 1), (0, 1), (0, 0)]
     """
     yield dot, ""
+    yield re.sub(r"(?m)^(\tgraph .*) newrank=true", r"\1 newrank=true splines=line", dot, count=1), ", edges straight"
     local = re.sub(r"(?m)^(\tgraph .*) newrank=true", r"\1", dot, count=1)
     if local != dot:
         yield local, ", calls of different frames not level"
@@ -104,6 +105,17 @@ def simpler(dot: str) -> Iterator[tuple[str, str]]:
     free = re.sub(r"(?m)^(\t*subgraph )cluster", r"\1part", free)
     if free != local:
         yield free, ", without frames"
+
+
+def with_remark(dot: str, line: str) -> str:
+    """DOT text with a line below the picture.
+
+    Example:
+        >>> with_remark("digraph {\\n}\\n", "drawn plainer").splitlines()
+        ['digraph {', '\\tlabel="drawn plainer" labeljust=l', '}']
+    """
+    said = text([line]).replace('"', r'\"')
+    return f'{dot.rstrip().removesuffix("}")}\tlabel="{said}" labeljust=l\n}}\n'
 
 
 def text(lines: Iterable[str]) -> str:
@@ -122,49 +134,73 @@ def _frames(graph: Graph, root: Any) -> dict[Path, Any]:
     """One cluster per scope, not yet nested; the root under ()."""
     frames = {(): root}
     for number, scope in enumerate(graph.scopes.values()):
-        label = text([title(scope)])  # twice as wide, so that edges enter the frame beside it
+        label = heading(scope)
+        room = " " * int((WIDER + text_width(label)) / text_width(" "))
         frames[scope.path] = type(root)(f"cluster{number}", graph_attr={
-            "label": label + " " * 2 * len(label) + r"\l", "labeljust": "l", "color": FAINT,
+            "label": text([label]) + room + r"\l", "labeljust": "l", "color": FAINT,
             "style": "rounded,filled" + ",dashed" * (scope.times > 1),
             "penwidth": "2" if scope.times > 1 else "1", "fillcolor": FRAMES[len(scope.path) % 2]})
     return frames
 
 
-def _label(box: Box, last: bool) -> str:
-    tensor = tensor_text(box.shape, box.dtype)
-    shown = [tensor] if box.kind not in CALLS else [f"-> {tensor}"] if last and box.dtype and not any(
-        "-> " in note for note in box.notes) else []
-    return text([box.label, *shown, *box.notes, *([f"[{box.mark}]"] if box.mark else [])])
+def heading(scope: Scope) -> str:
+    """The title of a frame, which lies in that of the module around it.
+
+    Example:
+        >>> heading(Scope(("backward", "features", "0"), "Conv2d", 3))
+        '0  Conv2d  x3'
+    """
+    return printable(title(replace(scope, path=scope.path[-1:])))
 
 
-def _draw_edge(root: Any, ends: tuple[str, str], edges: list[Edge], boxes: dict[str, Box],
-               right: bool) -> None:
-    source, target = boxes[edges[0].source], boxes[edges[0].target]
-    lines = [tensor_text(edge.shape, edge.dtype) for edge in edges[:MOST]]
-    lines += [f"and {len(edges) - MOST} more"] * (len(edges) > MOST)
-    drawn = ({"label": text([f" {line}" for line in lines])}  # off the line it belongs to
-             if source.kind in CALLS else {"color": FAINT})
+def _lines(box: Box) -> list[str]:
+    """The text of a box: label, shape, notes and mark."""
+    told = not box.dtype or any("-> " in note for note in box.notes)
+    return [box.label, *([] if told else [tensor_text(box.shape, box.dtype)]), *box.notes,
+            *([f"[{box.mark}]"] if box.mark else [])]
+
+
+def _draw_edge(root: Any, ends: tuple[str, str], edge: Edge, boxes: dict[str, Box], right: bool) -> None:
+    source, target = boxes[edge.source], boxes[edge.target]
+    drawn = {} if source.kind in CALLS else {"color": FAINT}
     level = backwards(source.scope)
-    if level != backwards(target.scope):  # must not pull one picture below the other
+    if edge.back:  # beside the boxes that it leads around
+        drawn |= {"constraint": "false", "style": "bold"}
+    elif level < backwards(target.scope):  # level with what it belongs to, or below
+        drawn |= {"minlen": "0", "style": "dashed"}
+    elif level > backwards(target.scope):
         drawn |= {"constraint": "false", "style": "dashed"}
     elif right or level % 2 and source.kind in CALLS:
         ends, drawn = ends[::-1], {**drawn, "dir": "back"}
+    if edge.mark:
+        drawn |= {key: value for key, value in MARKS[edge.mark].items() if key != "fillcolor"}
     root.edge(*ends, **drawn)
 
 
 def _legend(graph: Graph, root: Any) -> None:
     """A frame that explains the marks in use and holds other remarks."""
-    present = {"", *(box.mark for box in graph.boxes)}
+    present = {"", *(drawn.mark for drawn in (*graph.boxes, *graph.edges))}
     marks = {"": {"penwidth": "0"}, **MARKS}  # a remark without a mark has no border
-    rows = "".join(f'<TR><TD BORDER="{marks.get(mark, {}).get("penwidth", "1")}" '
-                   f'BGCOLOR="{marks.get(mark, {}).get("fillcolor", "white")}">{_html(mark) or " "}</TD>'
-                   f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>'
-                   for mark, meaning in graph.legend if mark in present)
+    rows = _scale(graph) + "".join(
+        f'<TR><TD BORDER="{marks.get(mark, {}).get("penwidth", "1")}" '
+        f'COLOR="{marks.get(mark, {}).get("color", INK)}" '
+        f'BGCOLOR="{marks.get(mark, {}).get("fillcolor", "white")}">{_html(mark) or " "}</TD>'
+        f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>' for mark, meaning in graph.legend if mark in present)
     if rows:
         with root.subgraph(name="cluster_legend") as frame:
             frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded")
             frame.node("legend", f'<<TABLE BORDER="0" CELLSPACING="4">{rows}</TABLE>>', shape="plain",
-                       style="solid")
+                       style="solid", fixedsize="false")
+
+
+def _scale(graph: Graph) -> str:
+    """A row of the legend: the colours from end to end, and what they say."""
+    if graph.heat is None:
+        return ""
+    cells = "".join([f'<TD BGCOLOR="{each}" WIDTH="16"> </TD>' for each in SCALE])
+    return (f'<TR><TD BORDER="1">heat</TD><TD ALIGN="LEFT"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0">'
+            f'<TR><TD>{_html(graph.heat.what)}: {_html(graph.heat.low)} </TD>{cells}'
+            f'<TD> {_html(graph.heat.high)}; white: none</TD></TR></TABLE></TD></TR>')
 
 
 def _html(line: str) -> str:
@@ -200,8 +236,8 @@ def _order(graph: Graph, root: Any, ids: dict[str, str], boxes: dict[str, Box]) 
 def listing(graph: Graph) -> str:
     """The boxes in the order of the tape, each under the headings of its modules.
 
-    A box's output follows "->". A call takes the result of the call before it and the leaves in between;
-    if it takes others, "<-" names them.
+    A box's output follows "->". A call takes the result of the call before it and the leaves in between,
+    an output is that of the call before it; if it takes others, "<-" names them.
 
     Example:
         >>> import tinygrad_conv as tg
@@ -219,14 +255,15 @@ def listing(graph: Graph) -> str:
         rows += [("", "  " * depth + printable(title(graph.scopes[box.scope[:depth + 1]])), "")
                  for depth in range(common(here, box.scope), len(box.scope))]
         here, call, sources = box.scope, box.kind in CALLS, inputs.get(box.id, [])
-        follows = call and sources == recent
+        sources = [*dict.fromkeys(sources)] if box.kind == "module" else sources
+        follows = (call or box.kind == OUTPUT) and sources == recent
         said = [f"-> {tensor_text(box.shape, box.dtype)}" if box.dtype else "",  # a failed call makes nothing
                 "" if call else f"({box.kind})",
                 f"<- {', '.join(map(printable, sources))}" if sources and not follows else "",
                 "; ".join(map(printable, box.notes)), f"[{box.mark}]" if box.mark else ""]
         label = "  " * len(here) + printable(box.label)
         rows.append((printable(box.id), label, "  ".join(filter(None, said))))
-        recent = [box.id] if call else [*recent, box.id]
+        recent = [box.id] if call else recent if box.kind == OUTPUT else [*recent, box.id]
     left, middle = (min(max((len(row[i]) for row in rows if row[2]), default=0), WIDEST) for i in (0, 1))
     lines = [f"{a:{left}}  {b:{middle}}  {c}".rstrip() for a, b, c in rows]
     return "\n".join([*lines, *[f"{mark or 'note'}: {printable(meaning)}" for mark, meaning in graph.legend]])

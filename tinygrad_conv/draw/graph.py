@@ -6,15 +6,22 @@ same graph, before and after `backward()`. Scopes are paths of names without dot
 apart by identity, whatever they are called. Renderers and annotations are other files.
 """
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..tensor import Tensor
 from ..primitive import Freed, Node
 from ..state import Call, call_of
 from ..tape import Entry, revive
+from .heat import Heat
 from .style import argument_name, call_label, dtype_name, shape_text, tensor_text
+
+class Loop(str):
+    """The name of a frame around what a loop repeats, in a path: no module's."""
+
+    __slots__ = ()
+
 
 Path = tuple[str, ...]
 Use = tuple[Node, int, Path]  # of a leaf: the call, which of its arguments, and the call's scope
@@ -31,7 +38,9 @@ class Box:
 
     `kind` is one of CALLS or LEAVES, or OUTPUT; `shape` and `dtype` are those of the output (of several, the
     first one in use); `notes` are lines of annotation; `mark` is an alarm, drawn on top ("": none); `heat` is
-    the place on the drawing's scale of colours, from 0 to 1 (None: not on it).
+    the place on the drawing's scale of colours, from 0 to 1 (None: not on it). In a backward, `of` is the id
+    of the box that it stands level with: the call whose derivatives these are, or the leaf whose gradient it
+    is ("": none; it may be no longer drawn).
     """
 
     id: str
@@ -43,13 +52,15 @@ class Box:
     notes: tuple[str, ...] = ()
     mark: str = ""
     heat: float | None = None
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A tensor on its way from `source` to argument `slot` of `target`.
+    """A tensor on its way from `source` to argument `slot` of `target`; or a leaf beside its gradient.
 
-    One that leads `back` goes to the same boxes, the next time they are run: `Scope.times` times.
+    One that leads `back` goes to the same boxes, the next time they are run: `Scope.times` times. `mark` is
+    "added" or "removed" in a picture of differences (diff.py).
     """
 
     source: str
@@ -58,32 +69,28 @@ class Edge:
     dtype: str
     slot: int
     back: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Heat:
-    """What the colours of a drawing say: a quantity, and what is at the two ends of the scale."""
-
-    what: str
-    low: str
-    high: str
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A module as a frame around its boxes; it stands for `times` equal modules."""
+    """A module as a frame around its boxes; it stands for `times` equal modules. `notes` follow its title."""
 
     path: Path
     kind: str = ""
     times: int = 1
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Graph:
     """A drawing: boxes in the order of the tape, edges by target and slot, scopes by path.
 
-    `sources` maps a box's id to what it shows: the tape's Entry, or the leaf. `figures` are numbers
-    about boxes by id and name, all of which can be added up (annotate.py).
+    `sources` maps a box's id to what it shows: the tape's Entry, the leaf or the output. `figures` are
+    numbers about boxes by id and name, all of which can be added up (annotate.py).
+
+    In a rolled graph `stands` says which box stands for one that is not drawn, `counts` for how many a box
+    stands, and `each` has its figures in each repetition of the loop (loops.py).
     """
 
     boxes: tuple[Box, ...]
@@ -93,6 +100,9 @@ class Graph:
     sources: Mapping[str, Entry | Tensor | Freed] = field(default_factory=dict, compare=False, repr=False)
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict, compare=False, repr=False)
     heat: Heat | None = None
+    stands: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    counts: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
+    each: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict, compare=False, repr=False)
 
 
 def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
@@ -218,20 +228,34 @@ def common(a: Path, b: Path) -> int:
     return next((i for i, (m, n) in enumerate(zip(a, b)) if m != n), min(len(a), len(b)))
 
 
+def names_of(path: Path) -> Path:
+    """The names in a path that a reader knows: those of loops only if it is a loop's.
+
+    Example:
+        >>> names_of(("backward", Loop("loop"), "cell")), names_of(("net", Loop("loop#2")))
+        (('backward', 'cell'), ('loop',))
+    """
+    if isinstance(path[-1], Loop):
+        return (*path[:backwards(path)], "loop")
+    return tuple([name for name in path if not isinstance(name, Loop)])
+
+
 def title(scope: Scope) -> str:
-    """Path, kind and number of repetitions of a scope.
+    """Path, kind, number of repetitions and notes of a scope.
 
     Example:
         >>> title(Scope(("backward", "features", "0"), "Conv2d", 3))
         'backward of features.0  Conv2d  x3'
     """
-    names = [BACKWARD] * backwards(scope.path) + [".".join(module_path(scope.path))]
+    level = backwards(scope.path)
+    names = [BACKWARD] * level + [".".join(names_of(scope.path)[level:])]
     path = " of ".join(filter(None, names))
-    return "  ".join(filter(None, [path, scope.kind, f"x{scope.times}" if scope.times > 1 else ""]))
+    times = f"x{scope.times}" if scope.times > 1 else ""
+    return "  ".join(filter(None, [path, scope.kind, times, *scope.notes]))
 
 
 def shown(source: Entry | Tensor | Freed | None) -> list[Tensor | Freed]:
-    """What a box shows: the leaf, or all outputs of the call; first those that something drawn uses."""
+    """What a box shows: its tensor, or all outputs of the call; first those that something drawn uses."""
     if isinstance(source, Entry):
         return sorted(source.outputs, key=lambda t: t.node is None)
     return [] if source is None else [source]
@@ -273,18 +297,24 @@ def _leaf_box(box: str, t: Tensor | Freed, uses: list[Use], seed: bool) -> Box:
     return Box(box, kind, label, t.shape, dtype_name(t.dtype), scope, notes)
 
 
-def _is_seed(t: Tensor | Freed, uses: list[Use]) -> bool:
+def _number_of(node: Node) -> int:
+    """The number of the call whose derivatives a call of a backward computes; 0 for others."""
+    return getattr(node.calls[0], "number", 0) if backwards(node.calls) else 0
+
+
+def _is_seed(t: Tensor | Freed, uses: list[Use], fed: Container[int]) -> bool:
     """Whether a backward starts with a leaf: one named so, or else an array that its first calls alone use.
 
-    Of the calls before those nothing is recorded, unless the seed required a gradient.
+    Of the calls before those nothing is recorded, unless the seed required a gradient. `fed` are the numbers
+    of the calls to whose derivatives something recorded leads.
     """
     if t.name or t.requires_grad or not t.shape or t.dtype.kind != "f":
         return t.name == SEED and all([backwards(scope) for *_, scope in uses])
-    return all([slot == 0 and backwards(scope) == 1 and not any(
-        [x.node is not None and backwards(x.node.calls) for x in node.inputs]) for node, slot, scope in uses])
+    return uses[0][1] == 0 and all([backwards(scope) == 1 and _number_of(node) not in fed
+                                    for node, _, scope in uses])
 
 
-def _call_box(box: str, entry: Entry, scope: Path, explained: bool) -> Box:
+def _call_box(box: str, entry: Entry, scope: Path, explained: bool, of: str) -> Box:
     """A call, with its result's name, all results if several are used, and how they come about if asked."""
     node, outputs = entry.node, shown(entry)
     out = outputs[0]
@@ -300,7 +330,7 @@ def _call_box(box: str, entry: Entry, scope: Path, explained: bool) -> Box:
     if how:
         inputs = ", ".join([shape_text(t.shape) for t in node.inputs[:2]])
         notes += [f"{inputs} -> {shape_text(out.shape)}", how.replace("summed over", "sums over")]
-    return Box(box, "op", label, out.shape, dtype_name(out.dtype), scope, tuple(notes))
+    return Box(box, "op", label, out.shape, dtype_name(out.dtype), scope, tuple(notes), of=of)
 
 
 def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None,
@@ -346,17 +376,79 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None,
                 uses.setdefault(source, []).append((node, slot, scope))
             edges.append(Edge(source, call, t.shape, dtype_name(t.dtype), slot))
         sources[call] = entry
-    seeds = [box for box, own in uses.items() if _is_seed(sources[box], own)]
+    fed = {_number_of(node) for node in ids if isinstance(node, Node) and backwards(node.calls) and any(
+        [x.node is not None and _number_of(x.node) not in (0, _number_of(node)) for x in node.inputs])}
+    seeds = [box for box, own in uses.items() if _is_seed(sources[box], own, fed)]
     loss = next((t for t in outputs if t.node is not None and not backwards(t.node.calls)), None)
     if loss is not None:  # its backward starts there
-        edges += [Edge(ids[loss.node], seed, loss.shape, dtype_name(loss.dtype), 0) for seed in seeds]
+        edges += [Edge(ids[loss.node], seed, loss.shape, dtype_name(loss.dtype), 0) for seed in seeds
+                  if uses[seed][0][0].order > loss.node.order]  # not one of what the seed led to
         position = {box: i for i, box in enumerate(sources)}
         edges.sort(key=lambda edge: position[edge.target])
     scope_of = {ids[entry.node]: path for entry, path in zip(entries, drawn)}
     explained = any(map(backwards, dict.fromkeys(drawn)))
+    numbered = {entry.node.order: ids[entry.node] for entry in entries}
+    of = {ids[entry.node]: numbered.get(_number_of(entry.node), "") for entry in entries}
     boxes = [_leaf_box(box, source, uses[box], box in seeds) if box in uses else
-             _call_box(box, source, scope_of[box], explained) for box, source in sources.items()]
+             _call_box(box, source, scope_of[box], explained, of[box]) for box, source in sources.items()]
     names = {**(kinds or {}), "": ""}  # a backward as a whole is no module
     scopes = {path: Scope(path, names.get(".".join(module_path(path)), kind_of(path)))
               for path in dict.fromkeys(frame for path in dict.fromkeys(drawn) for frame in frames(path))}
     return Graph(tuple(boxes), tuple(edges), scopes, sources=sources)
+
+
+def with_outputs(graph: Graph, outputs: Iterable[Tensor], names: Mapping[int, str]) -> Graph:
+    """The graph with a box for each output, behind the call that made it.
+
+    One that is the `.grad` of a leaf lies in the backward of the leaf's module, and an edge leads to it from
+    the leaf too. The others lie outside all modules.
+
+    Args:
+        graph: what `tg.graph` read off them.
+        outputs: the tensors.
+        names: names by `id`, for those that have none themselves; the rest are "output", or "output 0", ...
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> y = x * x
+        >>> [box.label for box in with_outputs(tg.graph(y), [y], {id(y): "square"}).boxes]
+        ['x', 'mul', 'square']
+    """
+    made = {source.node: box for box, source in graph.sources.items() if isinstance(source, Entry)}
+    boxes = {box.id: box for box in graph.boxes}
+    leaves = {id(t.grad): boxes[box] for box, t in graph.sources.items()
+              if isinstance(t, Tensor) and t.grad is not None}
+    given = {id(t): t for t in outputs if t.node in made or id(t) in leaves and (BACKWARD,) in graph.scopes}
+    results = [key for key in given if key not in leaves]
+    plain = {key: f"output {i}" if results[1:] else "output" for i, key in enumerate(results)}
+    edges, after, sources = [*graph.edges], {}, dict(graph.sources)
+    for number, (key, t) in enumerate(given.items()):
+        call, leaf = made.get(t.node, ""), leaves.get(key)
+        name = t.name or names.get(key, plain.get(key, ""))
+        box = _output_box(graph, f"output{number}", t, name, leaf)
+        after.setdefault(call, []).append(box)
+        sources[box.id] = t
+        ends = [Edge(call, box.id, box.shape, box.dtype, 0)] if call else []
+        edges += ends + ([Edge(leaf.id, box.id, leaf.shape, leaf.dtype, 1)] if leaf else [])
+        if call:  # whose name its box says
+            notes = tuple([note for note in boxes[call].notes if note != f"= {t.name}"])
+            boxes[call] = replace(boxes[call], notes=notes)
+    ordered = [each for box in boxes.values() for each in (box, *after.get(box.id, []))] + after.get("", [])
+    position = {box.id: i for i, box in enumerate(ordered)}
+    edges.sort(key=lambda edge: (position[edge.target], edge.slot))
+    return replace(graph, boxes=tuple(ordered), edges=tuple(edges), sources=sources)
+
+
+def _output_box(graph: Graph, box: str, t: Tensor, name: str, leaf: Box | None) -> Box:
+    """An output, outside all modules; the gradient of a leaf, in its module's backward if that is drawn."""
+    level = (BACKWARD,) * (backwards(t.node.calls) if t.node else 1)
+    if leaf is None:
+        return Box(box, OUTPUT, name, t.shape, dtype_name(t.dtype), level)
+    level = level or (BACKWARD,)
+    module = module_path(leaf.scope)
+    depth = next((i for i in range(len(module), 0, -1) if (*level, *module[:i]) in graph.scopes), 0)
+    scope = (*level, *module[:depth]) if level in graph.scopes else ()
+    label = f"gradient of {'.'.join((*module[depth:], leaf.label))}"
+    notes = () if t.node else ("made by calls that are not recorded",)
+    return Box(box, OUTPUT, label, t.shape, dtype_name(t.dtype), scope, notes, of=leaf.id)

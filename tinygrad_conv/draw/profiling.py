@@ -185,7 +185,7 @@ class Profile:
                                    "inside its with block"))
             return found
         usual = annotate.SHOW["time"]
-        return annotate.Show("time", read, usual.lines, usual.hot, usual.marks)
+        return annotate.Show("time", read, usual.lines, usual.heat, usual.marks)
 
 
 def profile() -> Profile:

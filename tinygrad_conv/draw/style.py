@@ -1,14 +1,13 @@
 """How a drawing looks in every format: what it says of shapes, calls and lines of code; shapes and colours.
 
-Each kind of box has a shape of its own, each mark a colour, a line and a word, so that nothing is shown by
-colour alone; the colours are Okabe and Ito's, all light enough for black text.
-Source: Okabe, Ito, "Color Universal Design", 2008.
+Each kind of box has a shape of its own; each mark, an alarm, a border and a word, on top of whatever the fill
+says. All fills are light enough for black text, and nothing is shown by colour alone.
 """
 import functools
 import linecache
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,21 +21,51 @@ INK, FAINT = "black", "#777777"
 KINDS = {  # attributes of a node in DOT
     "op": {"shape": "box", "style": "rounded,filled", "fillcolor": "#e8f0f8"},
     "parameter": {"shape": "ellipse", "style": "filled", "fillcolor": "#fbf3dc"},
-    "input": {"shape": "invhouse", "style": "filled", "fillcolor": "#e3f1ea"},
+    "input": {"shape": "invtrapezium", "style": "filled", "fillcolor": "#e3f1ea"},
     "constant": {"shape": "note", "style": "filled", "fillcolor": "#f4f4f4"},
-    "seed": {"shape": "house", "style": "filled", "fillcolor": "#f2e6f0"},
-    "output": {"shape": "cds", "style": "filled", "fillcolor": "#dcefe0"},
-    "module": {"shape": "box3d", "margin": "0.22,0.1", "style": "filled", "fillcolor": "#e8f0f8"},
+    "seed": {"shape": "cds", "style": "filled", "fillcolor": "#f2e6f0"},
+    "output": {"shape": "rect", "style": "filled,diagonals", "fillcolor": "#dcefe0"},
+    "module": {"shape": "tab", "style": "filled", "fillcolor": "#f3eef2"},
+}
+ROOM = {  # by shape, how much larger than its text a box is
+    "ellipse": (1.3, 1.45), "invtrapezium": (1.55, 1.0), "cds": (1.35, 1.0)}
+
+MARKS = {  # the border under a mark, the most serious first; `style` is added to that of the kind
+    "failed": {"color": "#a00000", "style": "bold", "penwidth": "4", "peripheries": "2"},
+    "nan": {"color": "#a00000", "style": "bold", "penwidth": "2", "peripheries": "2"},
+    "exploding": {"color": "#6a0d83", "style": "bold", "penwidth": "4"},
+    "vanishing": {"color": "#0060a0", "style": "dashed", "penwidth": "3"},
+    "no-gradient": {"color": "#444444", "style": "dotted", "penwidth": "3"},
+    "changed": {"fillcolor": "#f7efa6", "color": "#8a5a00", "style": "bold", "penwidth": "1.5",
+                "peripheries": "2"},
+    "removed": {"fillcolor": "#fbe0d0", "color": "#b34700", "style": "dashed", "penwidth": "1.8"},
+    "added": {"fillcolor": "#c6e8dc", "color": "#00664b", "style": "bold", "penwidth": "2.5"},
 }
 
-MARKS = {  # what a mark changes, the most serious first; `style` is added to that of the kind
-    "failed": {"fillcolor": "#d55e00", "style": "bold", "penwidth": "3", "peripheries": "2"},
-    "nan": {"fillcolor": "#cc79a7", "style": "bold", "penwidth": "2", "peripheries": "2"},
-    "exploding": {"fillcolor": "#e69f00", "style": "bold", "penwidth": "3"},
-    "vanishing": {"fillcolor": "#56b4e9", "style": "dashed", "penwidth": "2"},
-    "no-gradient": {"fillcolor": "#cccccc", "style": "dotted", "penwidth": "2"},
-    "hot": {"fillcolor": "#f0e442", "style": "bold", "penwidth": "2"},
+class Paint(NamedTuple):
+    """The colours of a quantity: of its cells and their outline, and of the smallest and largest value."""
+
+    fill: str
+    line: str
+    pale: tuple[int, int, int]
+    dark: tuple[int, int, int]
+
+
+PAINTS = {  # of a convolution: the input and its gradient blue, the gradient from above green, filters orange
+    "x": Paint("#d3e8f6", "#0b5c8e", (240, 247, 252), (8, 72, 112)),
+    "g": Paint("#c6e8dc", "#00664b", (238, 248, 244), (0, 82, 60)),
+    "w": Paint("#fbe2b4", "#8a5a00", (255, 248, 232), (156, 84, 0)),
 }
+
+# Of " " to "~" in thousandths of the size, in Helvetica or DejaVu Sans, whichever is wider: viewers without
+# the first show one of its width, or the second. Source: Adobe Font Metrics of Helvetica, DejaVuSans.ttf.
+WIDTHS = (
+    318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337, 636, 636, 636, 636, 636, 636,
+    636, 636, 636, 636, 337, 337, 838, 838, 838, 556, 1015, 684, 686, 722, 770, 667, 611, 778, 752, 295, 500, 667,
+    557, 863, 748, 787, 667, 787, 722, 667, 611, 732, 684, 989, 685, 667, 685, 390, 337, 390, 838, 556, 500, 613,
+    635, 556, 635, 615, 352, 635, 634, 278, 278, 579, 278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818,
+    592, 592, 525, 636, 337, 636, 838)
+SIZE, LINE, PADDING = 10, 12, (18, 10)  # points: letters, lines, and around the text of a box
 
 LONGEST_VALUE, LONGEST_CODE, LONGEST_LINE = 32, 70, 150  # characters; of a longer line the middle is left out
 
@@ -84,6 +113,22 @@ def parameters_text(count: float, shared: float = 0) -> str:
         ('1 parameter', '1,200 parameters, 200 of them shared')
     """
     return f"{count:,.0f} parameter{'s' * (count > 1)}" + f", {shared:,.0f} of them shared" * (shared > 0)
+
+
+def text_width(line: str, size: float = SIZE) -> float:
+    """How wide a line may become, in points, whatever font a viewer takes for Helvetica.
+
+    Example:
+        >>> round(text_width("conv2d 5x5")), text_width("")
+        (57, 0.0)
+    """
+    return sum([WIDTHS[n] if 0 <= (n := ord(c) - 32) < len(WIDTHS) else 1000 for c in line]) * size / 1000
+
+
+def box_size(lines: Sequence[str], shape: str) -> tuple[float, float]:
+    """Width and height, in points, of a box of a shape that holds some lines."""
+    wide, high = ROOM.get(shape, (1.0, 1.0))
+    return (max(map(text_width, lines)) * wide + PADDING[0], len(lines) * LINE * high + PADDING[1])
 
 
 def value_text(v: Any) -> str:
@@ -159,11 +204,10 @@ def attributes(kind: str, mark: str) -> dict[str, str]:
 
 
 def gravest(marks: set[str]) -> str:
-    """The most serious of some marks; one that is not in the table (a user's) comes before "hot" alone.
+    """The most serious of some marks; one that is not in the table (a user's) comes last.
 
     Example:
-        >>> gravest({"hot", "nan"}), gravest({"mine", "hot"}), gravest({""})
-        ('nan', 'mine', '')
+        >>> gravest({"vanishing", "nan"}), gravest({"mine", "vanishing"}), gravest({""})
+        ('nan', 'vanishing', '')
     """
-    return min(filter(None, marks), default="", key=lambda mark: (
-        [*MARKS].index(mark if mark in MARKS else "hot"), mark == "hot", mark))
+    return min(filter(None, marks), default="", key=lambda mark: ([*MARKS, mark].index(mark), mark))

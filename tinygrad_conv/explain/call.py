@@ -13,7 +13,6 @@ from ..arguments import instance, is_whole
 from ..core import as_array
 from ..tensor import Tensor, share
 from ..kernels.geometry import Geometry
-from ..ops.conv import _conv2d, _conv_transpose2d
 from ..ops.shape import _reshape, _transpose
 from ..primitive import Freed
 from ..pullback import changed, pull
@@ -35,7 +34,7 @@ class RecordedConv:
 
     @property
     def transposed(self) -> bool:
-        return self.y.node.primitive is _conv_transpose2d
+        return self.y.node.primitive.sides["ans"] == "large"
 
     @property
     def kernel_axes(self) -> tuple[int, ...]:
@@ -50,7 +49,8 @@ class RecordedConv:
 
 
 def _is_conv(t: Tensor | Freed) -> bool:
-    return t.node is not None and t.node.primitive in (_conv2d, _conv_transpose2d)
+    sides = t.node.primitive.sides if t.node else {}
+    return bool(sides) and sides["ans"] != "kernel"
 
 
 def recorded(y: Any, what: str) -> RecordedConv:

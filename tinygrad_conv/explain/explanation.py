@@ -87,8 +87,8 @@ def _explained(what: str, name: str, y: Any, index: Any, g: Any = None) -> Expla
         arrays = {"g": g.data, "w": call.w.data} if name == "dx" else {"x": call.x.data, "g": g.data}
         with no_grad():  # this call's share of the gradient, from the kernels that backward() runs
             result = node.primitive.vjp_for(int(name == "dw"))(g, call.y, *node.inputs, **node.params).data
-    x_side, y_side = ("small", "large") if call.transposed else ("large", "small")
-    sides = {"x": x_side, "dx": x_side, "y": y_side, "g": y_side, "w": "kernel", "dw": "kernel"}
+    y_side, x_side, w_side = node.primitive.sides.values()
+    sides = {"x": x_side, "dx": x_side, "y": y_side, "g": y_side, "w": w_side, "dw": w_side}
     held = dict(zip(SIDES[sides[name]], at))
     sizes = zip(geometry.out, geometry.kernel, geometry.size)
     rows, columns = (line(*axis, **{SIDES[sides[name]][2]: k}) for *axis, k in zip(

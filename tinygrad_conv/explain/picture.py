@@ -7,12 +7,14 @@ hatched ones are padding, crossed ones no window covers. Large planes are cut to
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from itertools import accumulate, cycle, product
+from itertools import accumulate, cycle, groupby, product
+from operator import itemgetter
 from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
 
+from ..draw.style import PAINTS
 from .terms import SIDES, Factor, Terms
 from .text import (
     PLANES, addition, as_text, equations, holds, note, partial, plane_label, result_label,
@@ -30,32 +32,50 @@ MARKS = {"padding": "padding, counts as 0", "unread": "no window covers it"}  # 
 
 
 def _attributes(values: dict[str, Any]) -> str:
-    return "".join(f' {key.replace("_", "-")}="{escape(str(round(v, 1) if isinstance(v, float) else v))}"'
-                   for key, v in values.items())
+    return "".join(f' {key.replace("_", "-")}="{escape(str(v))}"' for key, v in values.items())
+
+
+def _at(v: float) -> str:
+    """A coordinate, in tenths."""
+    return f"{round(v, 1):g}"
+
+
+def _grouped(kind: str, style: str, elements: list[str]) -> str:
+    """Elements of one style, written once; rectangles without a mark are one path."""
+    inner = "".join(elements)
+    return f'<path{style} d="{inner}"/>' if kind == "path" else f"<g{style}>{inner}</g>"
 
 
 class Sheet:
-    """Elements in drawing order, and how far they reach to the right and down."""
+    """Elements in drawing order, and how far they reach to the right and down.
+
+    Those of one style that follow one another are written as one.
+    """
 
     def __init__(self) -> None:
-        self.parts: list[str] = []
+        self.parts: list[tuple[str, str, str]] = []  # kind, style, element
+        self.marks: set[str] = set()
         self.right = self.bottom = 0.0
 
-    def _add(self, tag: str, right: float, bottom: float, attributes: dict[str, Any],
-             content: str = "") -> None:
+    def _reach(self, right: float, bottom: float) -> None:
         self.right, self.bottom = max(self.right, right), max(self.bottom, bottom)
-        self.parts.append(f"<{tag}{_attributes(attributes)}>{escape(content, quote=False)}</{tag}>")
 
-    def rect(self, x: float, y: float, width: float, height: float, **style: Any) -> None:
-        self._add("rect", x + width, y + height, {"x": x, "y": y, "width": width, "height": height} | style)
+    def rect(self, x: float, y: float, width: float, height: float, mark: str = "", **style: Any) -> None:
+        """A rectangle; one with a mark has it as its class."""
+        self._reach(x + width, y + height)
+        self.marks.add(mark)
+        left, top, w, h = map(_at, (x, y, width, height))
+        element = (f'<rect class="{mark}" x="{left}" y="{top}" width="{w}" height="{h}"/>' if mark else
+                   f"M{left} {top}h{w}v{h}h-{w}z")
+        self.parts.append(("rect" if mark else "path", _attributes(style), element))
 
     def text(self, x: float, y: float, text: str, size: float = 12, anchor: str = "start",
              **style: Any) -> float:
         """A line of text with its baseline at y; returns about how wide it is."""
         width = (0.61 if style.get("font_family") == "monospace" else 0.56) * size * len(text)
-        place = {"x": float(x), "y": float(y), "font_size": size, "text_anchor": anchor}
-        self._add("text", x + width * {"start": 1.0, "middle": 0.5, "end": 0.0}[anchor], y + 0.3 * size,
-                  place | style, text)
+        self._reach(x + width * {"start": 1.0, "middle": 0.5, "end": 0.0}[anchor], y + 0.3 * size)
+        self.parts.append(("text", _attributes({"font_size": size, "text_anchor": anchor} | style),
+                           f'<text x="{_at(x)}" y="{_at(y)}">{escape(text, quote=False)}</text>'))
         return width
 
     def svg(self, title: str, description: str, margin: float = 14) -> str:
@@ -66,20 +86,25 @@ class Sheet:
             f'viewBox="0 0 {width} {height}" role="img"{_attributes({"font_family": FONT})}>',
             f"<title>{escape(title, quote=False)}</title>",
             f"<desc>{escape(description, quote=False)}</desc>",
-            PATTERNS, f'<rect width="{width}" height="{height}" fill="#ffffff"/>', *self.parts, "</svg>", ""])
+            PATTERNS, f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+            *(_grouped(*key, [element for *_, element in parts])
+              for key, parts in groupby(self.parts, key=itemgetter(0, 1))), "</svg>", ""])
 
 
 # ----- one plane of an array as a grid of numbers -----
 
 WIDTH, HEIGHT, SMALL, DOTS = 44, 32, 13, 16  # of a cell; of one without numbers; of a gap
-FITS, FITS_SMALL = 11, 26                    # so many cells are shown with and without numbers
+FITS = 11                                    # so many cells are shown with numbers
+ROOMS = (PLANES, 26), (2, 26), (1, 26), (1, 18), (1, FITS)  # planes, and cells without numbers:
+LIMIT = 85_000                               # the first that is written in so many characters
 AROUND = 7                                   # so many of a plane that does not fit, if few meet
-COLOURS = {"first": ("#d6ebf7", "#0072b2"), "second": ("#fde3c4", "#b34700"),
-           "product": ("#d9f0e7", "#00664b"), "result": ("#f7efa6", "#000000")}  # after Okabe and Ito
+COLOURS = {  # fill and line of cells that meet
+    **{name: (paint.fill, paint.line) for name, paint in PAINTS.items()},
+    "product": ("#fbf8d8", "#6b6000"), "result": ("#f7efa6", "#000000")}
 TONES = {"fill": "#666666"}, {"fill": "#000000", "font_weight": "bold"}  # of numbers; of those that meet
 FEW = {"kernel": 4}                          # a weight sees whole planes: cut around so many rows and columns
-TITLE = 46                                   # height of what stands above the cells
 Tags = dict[tuple[int, int], str]
+TITLE = 46                                   # height of what stands above the cells
 
 
 @dataclass(frozen=True)
@@ -148,8 +173,7 @@ def draw_plane(sheet: Sheet, view: View, x: float, y: float) -> tuple[float, flo
         _number(sheet, view, 0, k, left - 6, start + length / 2 + 3, "end")
     boxes = {(row, column): (x, y, width, height) for row, y, height in down
              for column, x, width in across if None not in (row, column)}
-    for cell in sorted(boxes, key=view.hits.__contains__):  # outlines above their neighbours
-        _cell(sheet, view, cell, *boxes[cell])
+    _cells(sheet, view, boxes)
     if view.window:
         met = [boxes[cell] for cell in view.hits if cell in boxes]
         (x, y, _, _), (last_x, last_y, width, height) = min(met), max(met)
@@ -167,26 +191,35 @@ def _number(sheet: Sheet, view: View, axis: int, k: int | None, x: float, y: flo
                    **TONES[any(k == hit[axis] for hit in view.hits)])
 
 
-def _cell(sheet: Sheet, view: View, cell: tuple[int, int], x: float, y: float, width: float,
-          height: float) -> None:
-    """Padding is hatched, cells that no window covers are crossed out."""
-    hit, real = cell in view.hits, (cell not in view.padded and all(
-        0 <= p < span.size for p, span in zip(cell, view.spans)))
-    fill, line = COLOURS[view.style] if hit else ("#ffffff", "#b8b8b8")
-    read = real and all(span.read is None or p in span.read for p, span in zip(cell, view.spans))
-    sheet.rect(x, y, width, height, fill=fill, stroke=line, stroke_width=0.8)
-    if not read:
-        sheet.rect(x, y, width, height, stroke=line, **_marked("unread" if real else "padding"))
-    if hit:
+def _cells(sheet: Sheet, view: View, boxes: dict[tuple[int, int], tuple[float, float, float, float]]) -> None:
+    """Padding is hatched, cells that no window covers are crossed out; those that meet lie on top."""
+    colours, hit = {True: COLOURS[view.style], False: ("#ffffff", "#b8b8b8")}, view.hits.__contains__
+    real = {cell for cell in boxes if cell not in view.padded and all(
+        0 <= p < span.size for p, span in zip(cell, view.spans))}
+    ordered = sorted(boxes, key=hit)
+    for cell in ordered:
+        fill, line = colours[hit(cell)]
+        sheet.rect(*boxes[cell], fill=fill, stroke=line, stroke_width=0.8)
+    for cell in ordered:
+        read = all(span.read is None or p in span.read for p, span in zip(cell, view.spans))
+        if cell not in real or not read:
+            _mark(sheet, *boxes[cell], "unread" if cell in real else "padding", colours[hit(cell)][1])
+    line = colours[True][1]
+    for cell in filter(hit, boxes):
+        x, y, width, height = boxes[cell]
         sheet.rect(x + 1.2, y + 1.2, width - 2.4, height - 2.4, fill="none", stroke=line, stroke_width=2.4)
+    for cell in filter(view.hits.get, boxes):
+        x, y, *_ = boxes[cell]
         sheet.text(x + 4, y + 10, view.hits[cell], 7.5, font_weight="bold", fill=line)
-    if not view.small and (real or hit):
-        sheet.text(x + width / 2, y + height / 2 + 6, short(view.numbers[cell].item()) if real else "0", 10,
-                   "middle", **TONES[hit])
+    for cell in ordered if not view.small else ():
+        if cell in real or hit(cell):
+            x, y, width, height = boxes[cell]
+            number = short(view.numbers[cell].item()) if cell in real else "0"
+            sheet.text(x + width / 2, y + height / 2 + 6, number, 10, "middle", **TONES[hit(cell)])
 
 
-def _marked(mark: str) -> dict[str, str]:
-    return {"fill": f"url(#{mark}-cell)", "stroke_width": 0.8, "class": mark}
+def _mark(sheet: Sheet, x: float, y: float, width: float, height: float, mark: str, line: str) -> None:
+    sheet.rect(x, y, width, height, mark, fill=f"url(#{mark}-cell)", stroke=line, stroke_width=0.8)
 
 
 # ----- the whole picture -----
@@ -204,10 +237,10 @@ def _tags(rows: Iterable[int], columns: Iterable[int]) -> Tags:
     return dict(zip(cells, letters))
 
 
-def _fits(e: Terms, hits: Iterable[Sequence[int]]) -> int:
-    """How many cells of an axis are shown: more, without numbers, if what meets needs that and fits then."""
-    small = e.side != "kernel" and any(at and FITS < max(at) - min(at) + 1 <= FITS_SMALL for at in hits)
-    return FITS_SMALL if small else FITS
+def _fits(e: Terms, hits: Iterable[Sequence[int]], room: int) -> int:
+    """How many cells of an axis are shown: `room`, without numbers, if what meets needs it and then fits."""
+    small = e.side != "kernel" and any(at and FITS < max(at) - min(at) + 1 <= ROOMS[0][1] for at in hits)
+    return room if small else FITS
 
 
 def _spans(e: Terms, side: str, hits: Iterable[list[int]], fits: int) -> tuple[Span, ...]:
@@ -223,25 +256,26 @@ def _spans(e: Terms, side: str, hits: Iterable[list[int]], fits: int) -> tuple[S
     return tuple(spans)
 
 
-def _factor(e: Terms, factor: Factor, style: str, plane: int) -> View:
+def _factor(e: Terms, factor: Factor, plane: int, room: int) -> View:
     hits, caption = e.positions(factor), CAPTIONS[factor.name]
-    fits = _fits(e, hits)
+    fits = _fits(e, hits, room)
     spans = _spans(e, factor.side, hits, fits)
     if e.side == "large" and factor.side == "kernel":
         spans = tuple(replace(s, shown=s.shown[::-1]) for s in spans)
         caption += ", turned by 180°" if max(s.size for s in spans) > 1 else ""
     at = e.meeting.plane(plane)
     numbers = factor.array[tuple(at[letter] for letter in SIDES[factor.side][:2])]
-    return View(caption, plane_label(e, factor.name, factor.side, plane), style, spans, numbers, _tags(*hits),
-                fits == FITS_SMALL, window=e.side == "small" and factor.side == "large")
+    label = plane_label(e, factor.name, factor.side, plane)
+    return View(caption, label, factor.name, spans, numbers, _tags(*hits), fits > FITS,
+                window=e.side == "small" and factor.side == "large")
 
 
-def _product(e: Terms, plane: int) -> View:
+def _product(e: Terms, plane: int, room: int) -> View:
     hits = [range(n) for n in e.meeting.shape[1:]]
-    fits = _fits(e, hits)
+    fits = _fits(e, hits, room)
     spans = tuple(Span(len(at), cut(0, len(at) - 1, at[:FEW.get(e.side)], fits), name="".format)
                   for at in hits)
-    return View("products", "", "product", spans, e.products[plane], _tags(*hits), fits == FITS_SMALL)
+    return View("products", "", "product", spans, e.products[plane], _tags(*hits), fits > FITS)
 
 
 def _result(e: Terms) -> View:
@@ -249,14 +283,14 @@ def _result(e: Terms) -> View:
     return View(CAPTIONS[e.name], result_label(e), "result", spans, e.result[e.at[:2]], {e.at[2:]: ""})
 
 
-def _planes(sheet: Sheet, e: Terms, left: float, top: float) -> float:
-    """first x second = products -> sum, a row for each of the first planes."""
-    for plane in range(min(PLANES, e.meeting.shape[0])):
+def _planes(sheet: Sheet, e: Terms, left: float, top: float, count: int, room: int) -> float:
+    """first x second = products -> sum, a row for each of the first `count` planes."""
+    for plane in range(min(count, e.meeting.shape[0])):
         x, lower = left, top
         middle = top + TITLE + HEIGHT
         sheet.text(left - SIGN / 2 - 4, middle, "+" if plane else "=", 18, "middle")
-        views = (_factor(e, e.first, "first", plane), _factor(e, e.second, "second", plane),
-                 _product(e, plane))
+        views = (_factor(e, e.first, plane, room), _factor(e, e.second, plane, room),
+                 _product(e, plane, room))
         for sign, view in zip("×=→", views):
             x, bottom = draw_plane(sheet, view, x, top)
             lower = max(lower, bottom)
@@ -283,11 +317,11 @@ def _im2col(sheet: Sheet, e: Terms, x: float, y: float) -> float:
                           f"order ({','.join([e.letters['k'], *letters[1:]])}), times the filter", 12,
                font_weight="bold")
     shown = cut(0, row.size - 1, range(STRIP), STRIP)
-    for style, name, numbers, above, hatched in (
-            ("first", e.first.name, row, taps.__getitem__, padded),
-            ("second", "w", e.second.values.reshape(-1), "".format, frozenset())):
+    for name, numbers, above, hatched in (
+            (e.first.name, row, taps.__getitem__, padded),
+            (e.second.name, e.second.values.reshape(-1), "".format, frozenset())):
         spans = Span(1, [0], name=name.format), Span(row.size, shown, name=above)
-        view = View("", "", style, spans, numbers[None], hits, padded=hatched)
+        view = View("", "", name, spans, numbers[None], hits, padded=hatched)
         y = draw_plane(sheet, view, x, y - 16)[1] - 16
     return y + 38
 
@@ -295,8 +329,8 @@ def _im2col(sheet: Sheet, e: Terms, x: float, y: float) -> float:
 def _legend(sheet: Sheet, e: Terms, x: float, y: float) -> float:
     """What hatched and crossed cells are, where the picture has them."""
     for mark, words in MARKS.items():
-        if f'class="{mark}"' in "".join(sheet.parts):
-            sheet.rect(x, y, WIDTH * 0.6, 18, stroke="#b8b8b8", **_marked(mark))
+        if mark in sheet.marks:
+            _mark(sheet, x, y, WIDTH * 0.6, 18, mark, "#b8b8b8")
             x += WIDTH * 0.6 + 22 + sheet.text(x + WIDTH * 0.6 + 6, y + 13, words, 11)
     lettered = e.products[:1].size <= len(ascii_uppercase)
     words = ["cells with the same letter meet" if lettered else
@@ -308,15 +342,23 @@ def _legend(sheet: Sheet, e: Terms, x: float, y: float) -> float:
 
 
 def draw(e: Terms) -> str:
-    """The picture as SVG text; the same explanation gives the same text."""
+    """The picture as SVG text, as much as `LIMIT` has room for; the same explanation gives the same text."""
+    for planes, cells in ROOMS:
+        svg = _drawn(e, planes, cells)
+        if len(svg) <= LIMIT:
+            break
+    return svg
+
+
+def _drawn(e: Terms, planes: int, cells: int) -> str:
     sheet = Sheet()
     sheet.text(16, 26, e.call.label, 15, font_weight="bold")
     for y, equation in zip((48, 66), equations(e)):
         sheet.text(16, y, equation, 12, font_family="monospace")
     right, low = draw_plane(sheet, _result(e), 16, 88)
-    top = max(_planes(sheet, e, right + SIGN + 12, 88), low + 22)
-    if note(e):
-        sheet.text(right + SIGN + 12, top, note(e), 12, font_style="italic")
+    top = max(_planes(sheet, e, right + SIGN + 12, 88, planes, cells), low + 22)
+    if note(e, planes):
+        sheet.text(right + SIGN + 12, top, note(e, planes), 12, font_style="italic")
         top += 24
     top = _legend(sheet, e, 16, _im2col(sheet, e, 16, top))
     sheet.text(16, top + 6, f"sum of {e.products.size} products: {addition(e)}", 12)

@@ -202,13 +202,13 @@ def holds(e: Terms) -> str:
             f"difference {f'{apart:.1e}' if apart else 0}")
 
 
-def note(e: Terms) -> str:
+def note(e: Terms, shown: int = PLANES) -> str:
     """What the tables do not show: that nothing meets, or that only a part is shown."""
     planes, rows, columns = e.meeting.shape
     if not planes * rows * columns:
         return "Nothing meets here: the sum is empty."
     kind = "samples" if e.side == "kernel" else "channels"
-    return f"Not shown: {planes - PLANES} of {planes} {kind}, like these." if planes > PLANES else ""
+    return f"Not shown: {planes - shown} of {planes} {kind}, like these." if planes > shown else ""
 
 
 def as_text(e: Terms) -> str:

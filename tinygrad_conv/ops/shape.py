@@ -336,8 +336,10 @@ def _scatter_add(g, *, index, shape):
 _getitem.defvjp(lambda g, ans, x, *, index: _scatter_add(g, index=index, shape=x.shape))
 _getitem.defjvp("same")
 _getitem.defsaved()
+_getitem.defvarying("index")
 _scatter_add.defvjp(lambda u, ans, g, *, index, shape: _getitem(u, index=index))
 _scatter_add.defjvp("same")
+_scatter_add.defvarying("index")
 
 
 def _getitem_export(to, x, *, index):

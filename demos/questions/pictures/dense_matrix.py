@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from ..planes import FAINT, INK, SOFT, Picture, levels
+from ..planes import FAINT, INK, PAINTS, SOFT, Picture, levels
 
 LEFT, TOP, WIDE, HIGH = 96, 118, 6.6, 4.2
 O, CH, A, B = 9, 1, 1, 2                    # the weight whose nine copies are marked
@@ -34,7 +34,7 @@ def _blocks(p: Picture, matrix: np.ndarray) -> None:
     for i, j in itertools.product(range(3), repeat=2):
         for a, b in itertools.product(range(3), repeat=2):
             x, y = _corner((3 * i + j) * 16, (5 * (i + a) + j + b) * 3)
-            p.box(x, y, 3 * WIDE, 16 * HIGH, "#8a5a00", 0.7)
+            p.box(x, y, 3 * WIDE, 16 * HIGH, PAINTS["w"].line, 0.7)
     for k in range(1, 3):
         x, y = _corner(48 * k, 0)
         p.line(LEFT, y, LEFT + 75 * WIDE, y, FAINT)
@@ -53,7 +53,7 @@ def _vectors(p: Picture, x: np.ndarray, g: np.ndarray) -> None:
     p.cells(right, TOP, g.reshape(144, 1), (14, HIGH), "g", lines=False)
     for r in range(9):
         p.text(LEFT - 8, TOP + (16 * r + 8) * HIGH + 4, f"({r // 3},{r % 3})", 12, "end")
-        p.line(right, TOP + 16 * r * HIGH, right + 14, TOP + 16 * r * HIGH, "#00664b")
+        p.line(right, TOP + 16 * r * HIGH, right + 14, TOP + 16 * r * HIGH, PAINTS["g"].line)
     p.text(16, TOP - 34, "window\n(i,j), 16\nfilters o", 12, color=SOFT)
     p.text(right - 2, TOP - 66, "h and dL/dh:\n3·3·16 = 144", 14, bold=True)
 

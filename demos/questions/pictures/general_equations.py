@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ..planes import FAINT, INK, PAINTS, SOFT, Picture
 
 S, D, P, TAPS, SIZE, OUT = 2, 3, 1, 3, 11, 4
-DASHES, COLORS = (None, "8 4", "2 4"), ("#0072b2", "#d55e00", "#000000")
+DASHES = (None, "8 4", "2 4")               # of the wires of each tap, all in the filters' colour
 LEFT, STEP, CELL = 34, 37, 28
 PIXEL, TAP, PLACE = 5, 1, 1                 # what the three readings follow
 
@@ -17,7 +17,7 @@ def draw() -> str:
                 "one output, the wires from one input, and all wires of one tap")
     p.text(18, 32, "m = i·s + a·d − p", 16, bold=True)
     for a in range(TAPS):
-        p.line(400 + a * 120, 27, 434 + a * 120, 27, COLORS[a], 2.4, DASHES[a])
+        p.line(400 + a * 120, 27, 434 + a * 120, 27, PAINTS["w"].line, 2.4, DASHES[a])
         p.text(442 + a * 120, 32, f"tap a = {a}", 13)
     _reading(p, 96, lambda i, a: i == PLACE, ("Y", "X"), f"forward: Y[{PLACE}]",
              "the wires that arrive\nat one output", "+ sum over channels u")
@@ -55,7 +55,7 @@ def _reading(p: Picture, top: float, chosen: Callable[[int, int], bool], names: 
     for i, a, m in sorted(wires, key=lambda wire: chosen(*wire[:2])):
         lit = chosen(i, a)
         p.line(_y_of(i) + CELL / 2, top + CELL, _x(m) + CELL / 2, low,
-               COLORS[a] if lit else FAINT, 2.4 if lit else 1, DASHES[a])
+               PAINTS["w"].line if lit else FAINT, 2.4 if lit else 1, DASHES[a])
     ends = {m for i, a, m in wires if chosen(i, a)}
     for m in range(-P, SIZE + P):
         inside = 0 <= m < SIZE
@@ -95,5 +95,5 @@ def _not_whole(p: Picture, top: float) -> None:
         total = PIXEL + P - a * D
         whole = total % S == 0
         says = f"i = {total // S}" if whole else f"i = {total / S:g}: no output"
-        p.line(LEFT + a * 165, top + 190, LEFT + 26 + a * 165, top + 190, COLORS[a], 2.4, DASHES[a])
+        p.line(LEFT + a * 165, top + 190, LEFT + 26 + a * 165, top + 190, PAINTS["w"].line, 2.4, DASHES[a])
         p.text(LEFT + 33 + a * 165, top + 195, says, 12, bold=whole)

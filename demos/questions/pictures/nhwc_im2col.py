@@ -8,12 +8,12 @@ from ..planes import FAINT, INK, SOFT, Picture, levels
 TOP, HEIGHT, ROW = 84, 220, 96              # of the two tall matrices, and the row that is followed
 
 
-def draw(right: np.ndarray, wrong: np.ndarray, error: float, rows: int) -> str:
-    """right, wrong (F, 3, 3, C): the gradient and the recipe's."""
+def draw(x: np.ndarray, right: np.ndarray, wrong: np.ndarray, error: float, rows: int) -> str:
+    """x (N, H, W, C); right, wrong (F, 3, 3, C): the gradient and the recipe's."""
     p = Picture("q3", 760, 698, "Patches as rows of a tall matrix, gradients as rows of another; their "
                 "product is the kernel gradient. Below, the recipe gives all channels one average")
-    _image(p)
-    _product(p, right, rows)
+    _image(p, *x.shape)
+    _product(p, right, rows, len(x))
     p.line(20, 366, 740, 366, FAINT)
     both = levels(np.stack([right, wrong]))
     _kernels(p, 62, right, both[0], "dL/dK: each channel its own kernel", "")
@@ -23,9 +23,10 @@ def draw(right: np.ndarray, wrong: np.ndarray, error: float, rows: int) -> str:
     return p.svg()
 
 
-def _image(p: Picture) -> None:
+def _image(p: Picture, n: int, height: int, width: int, channels: int) -> None:
     """One sample: channels one behind the other, a window through all of them."""
-    p.text(18, 34, "X: N images,\n10×10, C deep", 14, bold=True)
+    p.text(18, 34, f"X: N = {n} images,\n{height}×{width}, C = {channels}", 14, bold=True)
+    p.text(18, TOP + 22, f"one of the {n}", 13, color=SOFT)
     for c in (2, 1, 0):
         x, y = 18 + 12 * c, TOP + 42 + 12 * (2 - c)
         p.plane(x, y, 90, 90, "x")
@@ -35,7 +36,7 @@ def _image(p: Picture) -> None:
     p.line(112, TOP + ROW + 6, 160, TOP + ROW + 6, INK, 1.6, arrow=True)
 
 
-def _product(p: Picture, right: np.ndarray, rows: int) -> None:
+def _product(p: Picture, right: np.ndarray, rows: int, n: int) -> None:
     filters, channels = len(right), right.shape[-1]
     taps = 9 * channels
     p.text(168, 34, f"P: {rows}×{taps}", 14, bold=True)
@@ -50,8 +51,8 @@ def _product(p: Picture, right: np.ndarray, rows: int) -> None:
         p.box(x, TOP + ROW, width, 12, INK, 1.8)
     p.line(168 + taps * 6 + 3, TOP + ROW + 6, 393, TOP + ROW + 6, INK, 1.4, "4 3")
     p.text(363, TOP + ROW - 8, "same\n(n,i,j)", 12, "middle", halo=True)
-    p.text(168, TOP + HEIGHT + 24, "multiply row by row, add up all rows:\nthe only sum is over (n, i, j)",
-           13, color=SOFT)
+    p.text(168, TOP + HEIGHT + 24, f"multiply row by row, add up all {n}·8·8 rows:\nthe only sum is over "
+           "(n, i, j)", 13, color=SOFT)
     p.text(500, TOP + ROW + 14, "=", 24, "middle", True)
     p.text(538, TOP + 22, f"dL/dK: {filters}×{taps}", 14, bold=True)
     flat = right.reshape(filters, -1)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+STATISTICS = ("count", "nonfinite", "zeros", "min", "max", "mean", "std", "histogram", "sampled")
+PICTURE = ("title", "what", "low", "high", "count", "height", "width", "pixels")
 BINS = 32
 FINEST = 1e-12  # part of the greatest value that a histogram can still divide
 SAMPLE = 1_000_000  # more values than that are counted by a regular sample
@@ -53,7 +55,9 @@ def statistics(array: np.ndarray) -> dict[str, Any]:
               "std": short(scaled.std() * scale)}
     if high / scale - low / scale > FINEST:
         step = math.ceil(values.size / SAMPLE)
-        counts = np.histogram(scaled[::step], BINS, (low / scale, high / scale))[0]
+        bins = (scaled[::step] - low / scale) * (BINS / (high / scale - low / scale))
+        # as np.histogram does, in a third of the time
+        counts = np.bincount(np.minimum(bins, BINS - 1).astype(np.intp), minlength=BINS)
         found |= {"histogram": counts.tolist(), "sampled": step > 1}
     return found
 
@@ -63,14 +67,14 @@ def picture_size(shape: tuple[int, ...], side: int, planes: int) -> int:
     return min(planes, max(shape[:2])) * math.ceil(shape[2] / step) * math.ceil(shape[3] / step)
 
 
-def affordable(shapes: Sequence[tuple[int, ...]]) -> tuple[int, int]:
+def affordable(shapes: Sequence[tuple[int, ...]], budget: int = BUDGET) -> tuple[int, int]:
     """The best (side, planes) at which pictures of all these 4-d arrays fit into the budget.
 
     Example:
         >>> affordable([(8, 16, 28, 28)]), affordable([(1, 64, 64, 64)] * 100)
         ((64, 16), (32, 16))
     """
-    return next(size for size in SIZES if sum(picture_size(s, *size) for s in shapes) <= BUDGET)
+    return next((size for size in SIZES if sum(picture_size(s, *size) for s in shapes) <= budget), SIZES[-1])
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:
@@ -96,24 +100,29 @@ def thumbnails(array: np.ndarray, side: int, planes: int, kernels: bool) -> dict
     """
     stack = array[:, 0] if kernels else array[0]
     step = math.ceil(max(stack.shape[1:]) / side)
-    shown = _shrunk(stack[:planes].astype(np.float64), step)  # (planes, H, W)
-    finite = np.isfinite(shown)
-    low, high = (float(shown[finite].min()), float(shown[finite].max())) if finite.any() else (0, 0)
-    scale = max(abs(low), abs(high)) or 1.0  # differences of 1e308 are no numbers
-    levels = np.full(shown.shape, MISSING, np.uint8)
-    spread = high / scale - low / scale or 1.0
-    levels[finite] = np.rint((shown[finite] / scale - low / scale) * (254 / spread))
+    shown, low, high = levels(shrunk(stack[:planes].astype(np.float64), step))  # (planes, H, W)
     through = f"0 to {len(shown) - 1} of {len(stack)}"
     title, what = (("Kernels", f"filters {through}, channel 0 of each") if kernels else
                    ("Feature maps", f"sample 0, channels {through}"))
     return {"title": title, "what": what, "low": short(low), "high": short(high),
             "count": len(shown), "height": shown.shape[1], "width": shown.shape[2],
-            "pixels": base64.b64encode(levels.tobytes()).decode()}
+            "pixels": base64.b64encode(shown.tobytes()).decode()}
 
 
-def _shrunk(planes: np.ndarray, step: int) -> np.ndarray:
+def levels(values: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """What numbers are as grey: 0 for the smallest to 254, 255 for what is not finite; smallest, largest."""
+    finite = np.isfinite(values)
+    low, high = (float(values[finite].min()), float(values[finite].max())) if finite.any() else (0.0, 0.0)
+    scale = max(abs(low), abs(high)) or 1.0  # differences of 1e308 are no numbers
+    found = np.full(values.shape, MISSING, np.uint8)
+    spread = high / scale - low / scale or 1.0
+    found[finite] = np.rint((values[finite] / scale - low / scale) * (254 / spread))
+    return found, low, high
+
+
+def shrunk(planes: np.ndarray, step: int) -> np.ndarray:
     """Means over blocks of step by step; the last ones may be smaller."""
-    for axis in (1, 2):
+    for axis in (1, 2) if step > 1 else ():
         starts = np.arange(0, planes.shape[axis], step)
         sizes = np.diff([*starts, planes.shape[axis]]).reshape([-1 if i == axis else 1 for i in range(3)])
         with np.errstate(all="ignore"):  # a mean of infinities is drawn as not finite

@@ -2,7 +2,7 @@
 // laid out from the inside out. A tensor that leaves a frame gets a lane down to its border (and one
 // that enters from its top border), so that lines run between boxes and never over them.
 
-const PAD = 14, HEAD = 26, ROW_GAP = 30, PORT_GAP = 6, LANE = 6, LONGEST_LANE = 150;
+const PAD = 14, HEAD = 26, ROW_GAP = 30, PORT_GAP = 6, LANE = 6, LONGEST_LANE = 150, LOOP_GAP = 12;
 const FIRST = 4; // how much straighter the first argument comes than the others
 const LEAVES = new Set(["parameter", "input", "constant", "seed"]);
 
@@ -16,7 +16,9 @@ function layoutFrame(frame, links, flip) {
   const ordered = orderRows(rows.map(parted));
   dock(own);
   placeRows(ordered);
-  measure(frame, ordered, flip);
+  const loops = own.filter((link) => link.from && link.to && link.wire.loop);
+  loops.forEach((link, i) => { link.loop = i + 1; });
+  measure(frame, ordered, flip, loops.length * LOOP_GAP);
   for (const link of own) link.points = route(frame, link, flip);
 }
 
@@ -40,7 +42,7 @@ function rowsOf(frame, own) {
   for (const link of own) {
     const from = index.get(link.from), to = index.get(link.to);
     if (link.from === null) { ports = 1; fixed[to] = true; }
-    link.back = link.from !== null && link.to !== null && from >= to;
+    link.back = link.from !== null && link.to !== null && (from >= to || link.wire.loop);
     if (link.from !== null && link.to !== null && !link.back) pairs.push([from, to]);
   }
   const levels = longestPath(items.length, pairs, fixed).map((row) => row + ports);
@@ -86,8 +88,9 @@ function stretch(frame, rows, own) {
         const here = a === start && link.from?.isFrame ? leaving(link.from, net) : 0;
         const there = b === end && link.to?.isFrame ? arriving(link.to, link) : 0;
         const weight = LEAVES.has(net.box?.kind) ? 0.01 : link.wire.edges[0].slot ? 1 : FIRST;
-        a.down.push({ node: b, here, there, weight });
-        b.up.push({ node: a, here: there, there: here, weight });
+        link.last = [{ node: b, here, there, weight }, { node: a, here: there, there: here, weight }];
+        a.down.push(link.last[0]);
+        b.up.push(link.last[1]);
       }
     }
     for (const lane of lanes.values()) {
@@ -108,12 +111,15 @@ function dock(own) {
   const from = (link) => link.path?.at(-2).place ?? Infinity;
   for (const links of arrivals.values()) {
     links.sort((a, b) => from(a) - from(b) || a.wire.place - b.wire.place);
-    links.forEach((link, i) => { link.wire.place = i; });
+    links.forEach((link, i) => {
+      link.wire.place = i;
+      if (link.last) link.last[0].there = link.last[1].here = arriving(link.to, link);
+    });
   }
 }
 
-// Sizes and places inside the frame, its own size, and the x of its ports.
-function measure(frame, rows, flip) {
+// Sizes and places inside the frame, its own size, and the x of its ports; `loops` is room for loops.
+function measure(frame, rows, flip, loops) {
   let left = Infinity, right = -Infinity;
   for (const row of rows) {
     for (const slot of row) {
@@ -122,9 +128,10 @@ function measure(frame, rows, flip) {
     }
   }
   const inner = Number.isFinite(left) ? right - left : 0;
-  frame.width = Math.max(inner + 2 * PAD, frame.headWidth ?? 0);
+  frame.width = Math.max(inner + 2 * PAD + 2 * loops, frame.headWidth ?? 0);
   const shift = (frame.width - inner) / 2 - (Number.isFinite(left) ? left : 0);
-  let y = 0;
+  frame.edge = (frame.width + inner) / 2;
+  let y = loops;
   frame.bands = rows.map((row, r) => {
     const height = Math.max(0, ...row.map((slot) => slot.item?.height ?? 0));
     const band = { top: y, bottom: y + height };
@@ -134,7 +141,7 @@ function measure(frame, rows, flip) {
     y += height + (ports ? PORT_GAP : ROW_GAP) + Math.min(28, aside / 8);
     return band;
   });
-  const inside = frame.bands.length ? frame.bands.at(-1).bottom : 0;
+  const inside = frame.bands.length ? frame.bands.at(-1).bottom + loops : 0;
   frame.inside = inside;
   frame.height = HEAD + inside + PAD;
   rows.forEach((row, r) => {
@@ -157,13 +164,22 @@ function route(frame, link, flip) {
   const points = [];
   const [start, end] = link.path ? [link.path[0], link.path.at(-1)] : [link.from.slot, link.to.slot];
   const add = (x, y) => points.push([x, y]);
-  const lower = { top: -HEAD, bottom: frame.inside + PAD };
+  const [above, below] = flip ? [PAD, HEAD] : [HEAD, PAD];
+  if (link.loop) {  // under its source, up beside everything, and in from above
+    const beside = (node) => (node.isFrame && !node.open ? node.width / 4 : 0);
+    const from = start.x + leaving(link.from, link.net) + beside(link.from);
+    const to = end.x + arriving(link.to, link) + beside(link.to);
+    const by = link.loop * LOOP_GAP, low = frame.bands[start.row].bottom + by, high = frame.bands[end.row].top - by;
+    points.push([from, start.bottom], [from, low], [frame.edge + by, low], [frame.edge + by, high], [to, high],
+      [to, end.top]);
+    return points.map(([x, y]) => [x, HEAD + (flip ? frame.inside - y : y)]);
+  }
   if (link.from) {
     const x = start.x + leaving(link.from, link.net);
     add(x, start.bottom);
     if (!link.back) add(x, frame.bands[start.row].bottom);
   } else {
-    add(start.x, lower.top);
+    add(start.x, -above);
     add(start.x, frame.bands[0].bottom);
   }
   for (const lane of link.back ? [] : link.path.slice(1, -1)) {
@@ -176,7 +192,7 @@ function route(frame, link, flip) {
     add(x, end.top);
   } else {
     add(end.x, frame.bands[end.row].top);
-    add(end.x, lower.bottom);
+    add(end.x, frame.inside + below);
   }
   return points.map(([x, y]) => [x, HEAD + (flip ? frame.inside - y : y)]);
 }

@@ -2,49 +2,57 @@
 
 const FEW = 70; // so many boxes are drawn at first, if closing modules can do it
 const byId = (id) => document.getElementById(id);
-const data = JSON.parse(byId("data").textContent);
+const data = inView(unpack(JSON.parse(byId("data").textContent)), byId("unroll"));
 const tree = makeTree(data);
 const svg = byId("drawing");
 const panel = makePanel(byId("panel"), data);
-let size = { width: 1, height: 1 }, view = { elements: new Map(), wires: [] }, chosen = null;
+panel.sections.push(({ box }, { microscopes }) => box && microscopes[box.id] && microscope(microscopes[box.id]));
+let size = { width: 1, height: 1 }, chosen = null;
 
-const camera = makeCamera(svg, byId("camera"), () => size);
-const search = makeSearch(tree, () => search.paint(view), jump);
+const states = {
+  colours: makeColours(),
+  chosen: () => chosen,
+  kept: () => new Set([chosen, replay.at()].filter(Boolean)),
+  node: (node) => replay.node(node) + search.node(node) + (node === chosen ? " chosen" : ""),
+  wire: (wire) => replay.wire(wire)
+    + (chosen && (wire.source === chosen || wire.target === chosen) ? " near" : "") };
+const view = makeView(svg, byId("far"), states);
+const heat = makeHeat(data, byId("heat"));
+const camera = makeCamera(svg, byId("camera"), () => size, () => panel.over(svg), (at) => {
+  view.look(at);
+  minimap.look();
+});
+const minimap = makeMinimap(byId("minimap"), camera, view, () => size, states);
+const search = makeSearch(tree, repaint, jump);
 const replay = makeReplay(data, tree, (node) => {
-  replay.paint(view);
-  if (!node) return;
-  camera.show(seen(node));
-  chosen = seen(node);
-  mark();
-  panel.show(node);
+  if (node) {
+    chosen = seen(node);
+    panel.show(node);
+  }
+  repaint();
+  if (node) camera.show(chosen);
 });
 
-function redraw() {
-  for (const frame of tree.frames) sizeFrame(frame, tree.split);
-  const made = layout(tree, data.edges);
-  size = { width: made.width, height: made.height };
-  view = draw(tree, made.wires);
-  if (chosen && !isSeen(chosen)) chosen = seen(chosen);
-  search.paint(view);
-  replay.paint(view);
-  mark();
+// What is chosen, found or done has changed.
+function repaint() {
+  view.update();
+  minimap.paint();
 }
 
-// One thing is in the tab order at a time: what is chosen, or the first thing drawn.
-function mark() {
-  const start = chosen ?? view.elements.keys().next().value;
-  for (const [node, made] of view.elements) {
-    made.classList.toggle("chosen", node === chosen);
-    made.setAttribute("tabindex", node === start ? 0 : -1);
-  }
-  for (const [wire, made] of view.wires) {
-    made.classList.toggle("near", chosen !== null && (wire.source === chosen || wire.target === chosen));
-  }
+function redraw() {
+  for (const frame of tree.frames) sizeFrame(frame, tree.split, heat.text(frame));
+  const { width, height, nodes, wires } = layout(tree, data.edges);
+  size = { width, height };
+  heat.colour(nodes);
+  if (chosen && !isSeen(chosen)) chosen = seen(chosen);
+  search.changed();
+  view.set(nodes, wires);
+  minimap.paint();
 }
 
 function choose(node, focus) {
   chosen = node;
-  mark();
+  repaint();
   if (node) panel.show(node);
   else panel.clear();
   if (node && focus) view.elements.get(node)?.focus({ preventScroll: true });
@@ -84,13 +92,14 @@ function setLevel(level) {
 // ----- mouse -----
 
 const nodeOf = new Map([...tree.frames, ...tree.boxes].map((node) => [node.key, node]));
-const nodeAt = (event) => nodeOf.get(event.target.closest?.(".node")?.dataset.key);
+const nodeAt = (event) => nodeOf.get(event.target.closest?.(".node")?.dataset.key)
+  ?? (view.far ? view.hit(...camera.point(event)) : undefined);
 
 svg.addEventListener("click", (event) => {
   const node = nodeAt(event);
   if (!node) choose(null);
   else if (!node.isFrame) choose(node, true);
-  else if (!node.open || !event.target.matches(".area")) toggle(node, true);
+  else if (!node.open || event.target.matches(".head")) toggle(node, true);
   else choose(null);
 });
 
@@ -103,15 +112,17 @@ function tell(text, event) {
 }
 svg.addEventListener("pointermove", (event) => {
   const line = event.target.closest?.(".wire");
-  const wire = line && view.wires.find(([, made]) => made === line)?.[0];
+  const wire = line && [...view.wireElements].find(([, made]) => made === line)?.[0];
   const node = nodeAt(event);
   const name = (end) => (end.isFrame ? end.title : end.box.label);
   if (wire) {
     tell([...new Set(wire.edges.map(tensorText))].join("\n") + `\n${name(wire.source)} \u2192 ${name(wire.target)}`, event);
-  } else if (node && !node.isFrame) {
+  } else if (node && view.far && node.isFrame) tell([node.title, heat.text(node)].filter(Boolean).join("\n"), event);
+  else if (node && !node.isFrame) {
     const values = node.box.values;
     tell(`${node.box.label}\n${tensorText(node.box)}` +
       (values?.min === undefined ? "" : `\n${numberText(values.min)} to ${numberText(values.max)}, mean ${numberText(values.mean)}`) +
+      (heat.text(node) && `\n${heat.text(node)}`) +
       (node.box.certificate ? `\n${node.box.certificate}` : ""), event);
   } else tell("", event);
 });
@@ -122,12 +133,12 @@ svg.addEventListener("pointerleave", (event) => tell("", event));
 // Along edges up and down; left and right to the nearest thing about as high.
 function neighbour(node, key) {
   const ends = { ArrowDown: ["source", "target"], ArrowUp: ["target", "source"] }[key];
-  if (ends) return view.wires.map(([wire]) => wire).find((wire) => wire[ends[0]] === node)?.[ends[1]];
+  if (ends) return view.wires.find((wire) => wire[ends[0]] === node)?.[ends[1]];
   const way = key === "ArrowRight" ? 1 : -1;
   const middle = (each) => [each.left + each.width / 2, each.top + each.height / 2];
   const [x, y] = middle(node);
   let best = null, least = Infinity;
-  for (const other of view.elements.keys()) {
+  for (const other of view.nodes) {
     const [ox, oy] = middle(other);
     const far = (ox - x) * way + 3 * Math.abs(oy - y);
     if ((ox - x) * way > 1 && far < least && !(other.isFrame && other.open)) { best = other; least = far; }
@@ -136,26 +147,28 @@ function neighbour(node, key) {
 }
 
 svg.addEventListener("keydown", (event) => {
-  const node = chosen ?? view.elements.keys().next().value;
-  if (event.key === "Enter" || event.key === " ") {
+  const node = chosen ?? view.nodes[0];
+  if (event.key === "Enter") {
     if (chosen?.isFrame) toggle(chosen, true);
     else if (node) choose(node, true);
   } else if (event.key.startsWith("Arrow") && node) {
     const next = chosen ? neighbour(node, event.key) : node;
     if (next) { choose(next, true); camera.show(next); }
   } else if (event.key === "Backspace") {
-    if (chosen && view.elements.has(chosen.parent)) choose(chosen.parent, true);
-  } else if (event.key === "+" || event.key === "=") camera.zoom(1.25);
-  else if (event.key === "-") camera.zoom(0.8);
-  else if (event.key === "0") camera.fit();
-  else if (event.key === "Escape") choose(null);
+    if (view.nodes.includes(chosen?.parent)) choose(chosen.parent, true);
+  } else if (event.key === "Escape") choose(null);
   else return;
   event.preventDefault();
 });
+const keys = { ...replay.keys, "+": () => camera.zoom(1.25), "=": () => camera.zoom(1.25), "-": () => camera.zoom(0.8),
+  0: () => camera.fit(), "/": () => search.field.focus() };
 window.addEventListener("keydown", (event) => {
-  if (event.key !== "/" || event.target.matches("input")) return;
+  const own = event.target.matches("input[type=range]") ? /^(Arrow|Home|End)/ : event.target.matches("button") ? /^ $/
+    : event.target.matches("input, select") ? /^/ : /^$/; // what the field under the focus makes of it itself
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || own.test(event.key)) return;
+  if (!Object.hasOwn(keys, event.key)) return;
+  keys[event.key]();
   event.preventDefault();
-  search.field.focus();
 });
 
 // ----- buttons -----
@@ -172,46 +185,41 @@ byId("show-legend").addEventListener("click", (event) => {
   byId("legend").hidden = !byId("legend").hidden;
   event.target.setAttribute("aria-expanded", String(!byId("legend").hidden));
 });
-window.addEventListener("beforeprint", () => camera.fit());
+byId("help").addEventListener("click", () => { choose(null); panel.open(); });
 
-// ----- legend -----
-
-function legendRow(className, text) {
-  const row = element("div"), picture = svgElement("svg", { viewBox: "0 0 74 26", "aria-hidden": true });
-  const group = svgElement("g", { class: className });
-  if (className.startsWith("wire")) group.append(svgElement("path", { class: "line", d: "M4,13L68,13" }));
-  else {
-    const round = /parameter|input|constant|seed/.test(className) ? 9 : 3;
-    if (/closed/.test(className)) group.append(svgElement("rect", { class: "behind", x: 9, y: 7, width: 58, height: 17 }));
-    group.append(svgElement("rect", { class: "shape", x: 5, y: 4, width: 62, height: 17, rx: round }));
-  }
-  picture.append(group);
-  row.append(picture, element("span", text));
-  return row;
+const dark = matchMedia("(prefers-color-scheme: dark)"), root = document.documentElement;
+function recolour() {
+  const isDark = (root.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
+  byId("theme").textContent = isDark ? "Light" : "Dark";
+  states.colours.forget();
+  repaint();
+  return isDark;
 }
-const kinds = new Set(data.boxes.map((box) => box.kind));
-byId("legend").append(...[
-  kinds.has("op") && legendRow("node op", "op: a recorded call"),
-  kinds.has("parameter") && legendRow("node parameter", "parameter: a leaf that requires a gradient"),
-  kinds.has("input") && legendRow("node input", "input: a leaf that requires no gradient"),
-  kinds.has("seed") && legendRow("node seed", "seed: the gradient a backward starts with"),
-  kinds.has("constant") && legendRow("node constant", "constant: a number, a mask, a running mean"),
-  kinds.has("module") && legendRow("node module", "module drawn as one box"),
-  tree.frames.length && legendRow("node closed", "closed module: click to open"),
-  tree.split && legendRow("wire across", "forward value used by the backward pass"),
-  legendRow("node op done-forward", "replay: done forward"),
-  legendRow("node op done-backward", "replay: done backward"),
-  legendRow("node op current", "replay: current op"),
-  ...[...new Set(data.boxes.map((box) => box.mark))].filter((name) => MARKS[name]).map((name) => {
-    const meaning = data.legend.filter(([key]) => key === name).map(([, text]) => text).join("; ");
-    return legendRow(`node op mark-${name}`, MARKS[name] + (meaning ? `: ${meaning}` : ""));
-  }),
-  ...data.legend.filter(([key]) => !data.boxes.some((box) => box.mark === key) || !MARKS[key])
-    .map(([key, text]) => element("p", key ? `${key}: ${text}` : text)),
-].filter(Boolean));
+byId("theme").addEventListener("click", () => {
+  root.dataset.theme = recolour() ? "light" : "dark";
+  recolour();
+});
+dark.addEventListener("change", recolour);
+window.addEventListener("beforeprint", () => camera.fit());
+new ResizeObserver(() => { view.update(); minimap.look(); }).observe(svg);
 
+byId("legend").append(...legendRows(data, tree));
 for (const node of tree.boxes) sizeBox(node);
 setLevel(firstLevel(tree, FEW));
-const wrong = tree.boxes.find(({ box }) => box.mark === "failed" || box.mark === "nan");
+const wrong = tree.boxes.find(({ box }) => ["failed", "nan", "added", "removed", "changed"].includes(box.mark));
 if (wrong) jump(wrong);
-document.documentElement.dataset.ready = "yes";
+
+// A notebook may give a frame its width late: until the reader touches the page, it begins anew then.
+let width = svg.clientWidth;
+const early = new ResizeObserver(() => {
+  if (svg.clientWidth === width) return;
+  width = svg.clientWidth;
+  camera.start(seen(tree.boxes[0] ?? tree.root));
+  if (wrong) camera.show(wrong, true);
+});
+early.observe(svg);
+for (const touch of ["pointerdown", "wheel", "keydown"]) {
+  window.addEventListener(touch, () => early.disconnect(), { capture: true, passive: true, once: true });
+}
+recolour();
+root.dataset.ready = "yes";

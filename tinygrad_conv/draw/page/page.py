@@ -5,11 +5,14 @@ a panel shows. Everything of the user's is data: it enters the page as JSON that
 element, and the policy lets nothing run but the program.
 """
 import base64
+import functools
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
+from itertools import chain
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -21,23 +24,31 @@ from ...primitive import Freed, Node
 from ...tape import Entry
 from ..annotate import ends
 from ..collapse import frame_each_call
-from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, shown
+from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, names_of, shown
+from ..heat import SCALE, SPAN, Sizes
 from ..measure import pulled
-from ..style import argument_name, printable
-from .arrays import affordable, is_picture, statistics, thumbnails
+from ..style import argument_name, dtype_name, printable, shape_text
+from .arrays import BUDGET, PICTURE, STATISTICS, affordable, is_picture, short, statistics, thumbnails
+from .microscope import microscopes
 
 HERE = Path(__file__).parent
-PROGRAM = ("tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "view.js", "panel.js",
-           "replay.js", "search.js", "page.js")
+PROGRAM = ("data.js", "tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "sizes.js", "far.js",
+           "view.js", "minimap.js", "meetings.js", "microscope.js", "panel.js", "heat.js", "replay.js",
+           "search.js", "legend.js", "page.js")
+
+FIELDS = {"values": STATISTICS, "gradient": STATISTICS, "picture": PICTURE}  # of what has no names
 
 
-def page(graph: Graph, title: str = "") -> str:
+def page(graph: Graph, title: str = "", rolled: Graph | None = None, budget: int = BUDGET) -> str:
     """A self-contained interactive page: pan, zoom, search, collapse, inspect, replay.
 
     Args:
         graph: from `tg.graph`; if its tape is alive, the page has statistics, histograms, gradients and
             pictures of feature maps and kernels, otherwise it says why not.
         title: the title of the browser's tab.
+        rolled: the same graph with its loops rolled, if it has any: what is shown at first.
+        budget: bytes that its pictures of feature maps and kernels may take; the numbers under its
+            microscopes may take half as many.
 
     Returns:
         HTML that loads nothing: its Content-Security-Policy forbids it to.
@@ -56,7 +67,7 @@ def page(graph: Graph, title: str = "") -> str:
     return template.substitute(
         title=escape(title.encode("utf-8", "replace").decode() or f"Graph of {len(graph.boxes)} boxes"),
         policy=escape(policy, quote=True), style=style, program=program,
-        data=_embedded(_content(frame_each_call(graph))))
+        data=_embedded(_packed(_content(frame_each_call(graph), rolled, budget))))
 
 
 def _digest(text: str) -> str:
@@ -67,6 +78,22 @@ def _embedded(content: Any) -> str:
     """JSON that is safe inside a script element: no "<" can end it, no "&" is an entity."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _packed(content: dict[str, Any]) -> dict[str, Any]:
+    """The same with lists of records as columns, numbers about arrays without their names: half the size."""
+    for box in content["boxes"]:
+        for tensor in (box, *box.get("outputs", ())):
+            for name, fields in FIELDS.items():
+                if name in tensor:
+                    tensor[name] = [tensor[name][field] for field in fields if field in tensor[name]]
+    rolled = content["rolled"] and _columns(content["rolled"])
+    return {"fields": FIELDS} | _columns(content) | {"rolled": rolled}
+
+
+def _columns(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: {key: [row.get(key) for row in rows] for key in dict.fromkeys(chain.from_iterable(rows))}
+            if name in ("boxes", "edges", "scopes", "steps") else rows for name, rows in content.items()}
 
 
 def gradients(graph: Graph) -> tuple[dict[int, np.ndarray], str]:
@@ -99,22 +126,43 @@ def gradients(graph: Graph) -> tuple[dict[int, np.ndarray], str]:
     return {key: g._data for key, (_, g) in found.items()}, f"Gradients are those of {what}."
 
 
-def _content(graph: Graph) -> dict[str, Any]:
+def _content(graph: Graph, rolled: Graph | None, budget: int) -> dict[str, Any]:
     """All the page knows, as plain lists and dictionaries; boxes are referred to by number."""
     number = {box.id: i for i, box in enumerate(graph.boxes)}
     found, about = gradients(graph)
     size = affordable([t.shape for source in graph.sources.values() for t in shown(source)
-                       if isinstance(t, Tensor) and is_picture(t.shape)])
+                       if isinstance(t, Tensor) and is_picture(t.shape)], budget)
     kernels = {box.shape for box in graph.boxes if box.kind == "parameter"}
     return {
-        "boxes": [_box(graph.sources.get(box.id), box, found, size, kernels) for box in graph.boxes],
+        "boxes": [{**_box(graph.sources.get(box.id), box, found, size, kernels), **_drawn(graph, box, number)}
+                  for box in graph.boxes],
+        "microscopes": microscopes(graph, found, budget // 2),
+        **_wiring(graph, number), "about": about,
+        "heat": graph.heat and {"what": graph.heat.what, "unit": graph.heat.unit, "scale": SCALE,
+                                "span": SPAN if isinstance(graph.heat, Sizes) else None},
+        "steps": [{**step, "box": number[step["box"]]} for step in narration(graph)],
+        "rolled": _rolled(rolled, number) if rolled and rolled.counts else None}
+
+
+def _rolled(graph: Graph, whole: dict[str, int]) -> dict[str, Any]:
+    """What is different where loops are rolled: `box` is a box's number in the whole, and `stands` says which one
+    of these boxes stands for each of the whole's.
+    """
+    number = {box.id: i for i, box in enumerate(graph.boxes)}
+    return {"boxes": [{"box": whole[box.id], **_drawn(graph, box, number)} for box in graph.boxes],
+            **_wiring(graph, number), "stands": [number[graph.stands.get(box, box)] for box in whole]}
+
+
+def _wiring(graph: Graph, number: dict[str, int]) -> dict[str, Any]:
+    return {
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
-                   "dtype": e.dtype, "slot": e.slot, "argument": argument(graph, e),
-                   "gradient": wants_gradient(graph, e)} for e in graph.edges],
-        "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times}
+                   "dtype": e.dtype, "slot": e.slot, "back": e.back, "argument": argument(graph, e),
+                   "gradient": wants_gradient(graph, e), **({"mark": e.mark} if e.mark else {})}
+                  for e in graph.edges],
+        "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times,
+                    "notes": [*map(printable, s.notes)], "names": [*map(printable, names_of(s.path))]}
                    for s in graph.scopes.values()],
-        "legend": graph.legend, "about": about,
-        "steps": [{**step, "box": number[step["box"]]} for step in narration(graph)]}
+        "legend": graph.legend}
 
 
 def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, int],
@@ -122,23 +170,35 @@ def _box(source: Any, box: Box, found: dict[int, np.ndarray], size: tuple[int, i
     # a weight, or something of its shape in the backward: its gradient
     weight = box.kind == "parameter" or bool(backwards(box.scope)) and box.shape in kernels
     first, *others = [_described(t, found, size, weight) for t in shown(source)] or [{}]
-    content = {**first, "id": box.id, "kind": box.kind, "label": printable(box.label), "shape": box.shape,
-               "dtype": box.dtype, "scope": [*map(printable, box.scope)], "mark": box.mark,
-               "notes": [*map(printable, box.notes)]}
+    content = {**first, "id": box.id, "kind": box.kind, "shape": box.shape, "dtype": box.dtype}
     if isinstance(source, Entry):
         certificate = source.node.primitive.certificate
-        content |= {"op": source.node.primitive.name, "where": _where(source.node.where), "outputs": others,
+        content |= {"op": source.node.primitive.name, "outputs": others,
+                    "where": _where(source.node.where, Path.cwd()),
                     "certificate": certificate.summary if certificate else "",
                     "parameters": {k: repr(v) for k, v in source.node.params.items()}}
-    elif box.kind == "constant" and isinstance(source, Tensor) and not source.shape:
-        content["label"] += f" = {source.item():g}"
     return content
+
+
+def _drawn(graph: Graph, box: Box, number: dict[str, int]) -> dict[str, Any]:
+    """What is said of a box, which is another thing where it stands for several."""
+    source = graph.sources.get(box.id)
+    value = f" = {source.item():g}" if box.kind == "constant" and isinstance(source, Tensor) and not (
+        source.shape or " = " in box.label) else ""
+    return {"label": printable(box.label) + value, "scope": [*map(printable, box.scope)], "mark": box.mark,
+            "notes": [*map(printable, box.notes)], "of": number.get(box.of), **_parts(graph, box)}
+
+
+def _parts(graph: Graph, box: Box) -> dict[str, list[float]]:
+    """What the heat of a box, and of a closed module around it, follows from."""
+    parts = graph.heat.parts(graph.figures.get(box.id, {})) if graph.heat else []
+    return {"heat": [*map(short, parts)]} if any(parts) and all(map(math.isfinite, parts)) else {}
 
 
 def _described(t: Tensor | Freed, found: dict[int, np.ndarray], size: tuple[int, int],
                kernels: bool) -> dict[str, Any]:
     """What the panel shows of a tensor."""
-    content: dict[str, Any] = {"shape": t.shape, "dtype": str(t.dtype)}
+    content: dict[str, Any] = {"shape": t.shape, "dtype": dtype_name(t.dtype)}
     if id(t) in found:
         content["gradient"] = statistics(found[id(t)])
     if not isinstance(t, Tensor):
@@ -148,24 +208,15 @@ def _described(t: Tensor | Freed, found: dict[int, np.ndarray], size: tuple[int,
     return content | {"values": statistics(t._data)}
 
 
-def _where(where: tuple[str, int]) -> str:
-    """File and line, short: from the working directory, or the file and its folder alone."""
-    path, here = Path(where[0]), Path.cwd()
+@functools.cache
+def _where(where: tuple[str, int], here: Path) -> str:
+    """File and line, short: from a folder, or the file and its own folder alone."""
+    path = Path(where[0])
     short = path.relative_to(here) if path.is_relative_to(here) else Path(*path.parts[-2:])
     return f"{short}:{where[1]}"
 
 
 # ----- the replay: what happens op by op, in sentences -----
-
-def spoken_shape(shape: Sequence[int]) -> str:
-    """A shape as it is read: "(8, 16, 26, 26)", "(4)", "one number".
-
-    Example:
-        >>> spoken_shape((8, 16)), spoken_shape((4,)), spoken_shape(())
-        ('(8, 16)', '(4)', 'one number')
-    """
-    return f"({', '.join(map(str, shape))})" if shape else "one number"
-
 
 def narration(graph: Graph) -> list[dict[str, str]]:
     """The steps of a replay: ops in the order of the tape, then their derivatives, last op first.
@@ -179,10 +230,10 @@ def narration(graph: Graph) -> list[dict[str, str]]:
         >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
         >>> for step in narration(tg.graph((x * 3.0).sum())):
         ...     print(step["text"])
-        forward 1: mul: x (2) and y one number give (2)
-        forward 2: sum axis 0: x (2) gives one number
-        backward 1: sum axis 0: g one number gives dx (2), copied along the axes that were summed
-        backward 2: mul: g (2) gives dx (2)
+        forward 1: mul: x 2 and y scalar give 2
+        forward 2: sum axis 0: x 2 gives scalar
+        backward 1: sum axis 0: g scalar gives dx 2, copied along the axes that were summed
+        backward 2: mul: g 2 gives dx 2
     """
     into = {box.id: [] for box in graph.boxes} | grouped((edge.target, edge) for edge in graph.edges)
     uses = Counter(edge.source for edge in graph.edges)
@@ -209,32 +260,33 @@ def wants_gradient(graph: Graph, edge: Edge) -> bool:
 
 
 def _node(graph: Graph, box: str) -> Node | None:
-    return getattr(graph.sources.get(box), "node", None)
+    source = graph.sources.get(box)
+    return source.node if isinstance(source, Entry) else None
 
 
 def _forward(graph: Graph, box: Box, edges: Sequence[Edge]) -> str:
-    parts = [f"{argument(graph, e)} {spoken_shape(e.shape)}".strip() for e in edges]
+    parts = [f"{argument(graph, e)} {shape_text(e.shape)}".strip() for e in edges]
     joined = " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
     if box.mark == "failed":
         return f"{box.label}: fails with {joined or 'its arguments'}"
     gives = "" if not parts else " gives " if len(parts) == 1 else " give "
     node = _node(graph, box.id)
     how = node.primitive.notes.get("ans", "") if node and backwards(box.scope) else ""
-    return f"{box.label}: {joined}{gives}{spoken_shape(box.shape)}" + f", {how}" * bool(how)
+    return f"{box.label}: {joined}{gives}{shape_text(box.shape)}" + f", {how}" * bool(how)
 
 
 def _backward(graph: Graph, box: Box, edges: Sequence[Edge], uses: int) -> str:
-    start = f"{box.label}: g {spoken_shape(box.shape)}" + f", summed over {uses} uses," * (uses > 1)
+    start = f"{box.label}: g {shape_text(box.shape)}" + f", summed over {uses} uses," * (uses > 1)
     parts = [_part(graph, box, e) for e in edges if wants_gradient(graph, e)]
     return f"{start} gives {'; '.join(parts)}" if parts else f"{start} goes no further"
 
 
 def _part(graph: Graph, box: Box, edge: Edge) -> str:
-    """ "dw (16, 6, 3, 3), summed over n, oh, ow"."""
+    """ "dw 16x6x3x3, summed over n, oh, ow"."""
     node, name = _node(graph, edge.target), argument(graph, edge)
     note = node.primitive.notes.get(name, "") if node else ""
     if not note and node and node.primitive.broadcasts and edge.shape != box.shape:
         lead = len(box.shape) - len(edge.shape)
         axes = [a for a, n in enumerate(box.shape) if a < lead or edge.shape[a - lead] != n]
         note = f"summed over {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
-    return ", ".join(filter(None, [f"d{name} {spoken_shape(edge.shape)}", note]))
+    return ", ".join(filter(None, [f"d{name} {shape_text(edge.shape)}", note]))

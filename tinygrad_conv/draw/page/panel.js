@@ -30,7 +30,8 @@ function describe(title, numbers, className) {
   const made = element("section", undefined, className);
   made.append(element("h3", title));
   const moments = numbers.min === undefined ? []
-    : ["min", "max", "mean", "std"].map((name) => [name, numberText(numbers[name])]);
+    : [...["min", "max", "mean", "std"].map((name) => [name, numberText(numbers[name])]),
+      ["rms", className === "gradient" ? numberText(Number(Math.hypot(numbers.mean, numbers.std).toPrecision(3))) : ""]];
   made.append(table(numbers.count === 1 && moments.length ? [["value", numberText(numbers.min)]] : [...moments,
     ["zeros", percent(numbers.zeros)],
     ["not finite", numbers.nonfinite ? `${numbers.nonfinite} of ${numbers.count}` : "none"]]));
@@ -95,7 +96,7 @@ function describeBox(node, data) {
     if (shown !== box) parts.push(element("h2", `Another output: ${tensorText(shown)}`));
     if (shown.values) parts.push(describe("Values", shown.values, "values"));
     if (shown.freed) parts.push(element("p", "The values were freed by backward(); draw before it, or keep them with backward(retain_graph=True).", "soft"));
-    if (shown.gradient) parts.push(describe("Gradient", shown.gradient, "gradient"));
+    if (shown.gradient) parts.push(describe(box.op ? "Gradient of the result" : "Gradient", shown.gradient, "gradient"));
     if (shown.picture) parts.push(pictures(shown.picture));
   }
   return parts;
@@ -114,19 +115,38 @@ function describeFrame(frame) {
   element("p", frame.open ? "Click its title, or press Enter, to close it." : "Click it, or press Enter, to open it.", "soft")];
 }
 
+const KEYS = [["arrows", "follow the lines"], ["Enter", "opens or closes a module"],
+  ["Backspace", "to the module around"], ["+ \u2212 0", "nearer, farther, all of it"], ["/", "search"],
+  ["space", "play or pause"], [", .", "a step back or on (\u2190 \u2192 outside of the drawing)"],
+  ["b", "to the first step of the backward"], ["Home End", "to the start or the end"], ["[ ]", "slower, faster"]];
+
+// `sections` are functions (node, data) that add an element, or null, to what is said of a node.
 function makePanel(panel, data) {
-  const clear = () => panel.replaceChildren(
-    element("h2", document.title),
-    element("p", `${data.boxes.length} boxes, ${data.edges.length} edges.`),
-    element("p", data.boxes.length ? "Click a box for its shapes, values and gradient. Drag to pan, wheel to zoom, click a module's title to open or close it."
-      : "Nothing is recorded: this is a leaf."),
-    element("p", "Keys: arrows follow the lines, Enter opens or closes a module, Backspace goes to the enclosing module, + \u2212 0 zoom, / searches.", "soft"),
-    element("p", data.about, "soft"));
+  const details = panel.querySelector("#details"), sections = [];
+  const open = () => { panel.dataset.open = "yes"; };
+  const close = () => { delete panel.dataset.open; };
+  panel.querySelector("#close-panel").addEventListener("click", close);
+  const clear = () => {
+    details.replaceChildren(
+      element("h2", document.title),
+      element("p", `${data.boxes.length} boxes, ${data.edges.length} edges.`),
+      element("p", data.boxes.length ? "Click a box for its shapes, values and gradient. Drag to pan, wheel or pinch to zoom, click a module's title to open or close it."
+        : "Nothing is recorded: this is a leaf."),
+      element("h3", "Keys"), table(KEYS), element("p", data.about, "soft"));
+    close();
+  };
   clear();
   return {
-    clear,
+    clear, open, sections,
+    // How much of an element's lower part it lies on: where there is little room it is a sheet.
+    over(element) {
+      const [own, other] = [panel, element].map((each) => each.getBoundingClientRect());
+      return own.height && own.left < other.right ? Math.max(0, other.bottom - Math.max(own.top, other.top)) : 0;
+    },
     show(node) {
-      panel.replaceChildren(...(node.isFrame ? describeFrame(node) : describeBox(node, data)));
+      const added = sections.map((make) => make(node, data)).filter(Boolean);
+      details.replaceChildren(...(node.isFrame ? describeFrame(node) : describeBox(node, data)), ...added);
       panel.scrollTop = 0;
+      open();
     } };
 }

@@ -86,8 +86,8 @@ function spread(row, wish, weight, gap) {
   }
 }
 
-// So far from the middle a line may go straight down, to a box or a frame; farther out it is bent back.
-// Frames are wide, and lines seldom leave them where they enter: they would stand like stairs.
+// So far from the middle a line may go straight down to a box; farther out it is bent back. Frames stand no
+// farther out at all: they are wide, and lines seldom leave them where they enter, so they would be stairs.
 const STRAIGHT = 400, FRAME_STRAIGHT = 60;
 
 // x of every node's middle; lines keep straight where they can, lanes most of all, and `light`
@@ -103,8 +103,9 @@ function placeRows(rows) {
       sum += (line.node.x + line.there - line.here) * heavy;
       weight += heavy;
     }
-    const x = sum / weight, far = Math.max(0, Math.abs(x) - (node.item?.isFrame ? FRAME_STRAIGHT : STRAIGHT));
-    return x - Math.sign(x) * far / 3;
+    const x = sum / weight;
+    if (node.item?.isFrame) return Math.max(-FRAME_STRAIGHT, Math.min(FRAME_STRAIGHT, x));
+    return x - Math.sign(x) * Math.max(0, Math.abs(x) - STRAIGHT) / 3;
   };
   const weight = (side) => (node) => {
     if (node.light || !node[side].length) return 0.03;
@@ -114,4 +115,23 @@ function placeRows(rows) {
     const side = sweep % 2 ? "down" : "up";
     for (const row of sweep % 2 ? [...rows].reverse() : rows) spread(row, wish(side), weight(side), gap);
   }
+  for (const row of rows) straighten(row, "up", gap);
+  for (const row of [...rows].reverse()) straighten(row, "down", gap);
+}
+
+const KINK = 24; // a line that turns by less looks like a mistake
+
+// Move a node a little, where there is room, so that its main line runs straight.
+function straighten(row, side, gap) {
+  const off = (node, way) => {
+    const line = node[way].reduce((best, each) => (best && best.weight >= each.weight ? best : each), null);
+    return line ? line.node.x + line.there - node.x - line.here : Infinity;
+  };
+  row.forEach((node, i) => {
+    const by = off(node, side);
+    if (Math.abs(by) >= KINK || (side === "down" && Math.abs(off(node, "up")) < 0.5)) return;
+    const [left, right] = [row[i - 1], row[i + 1]], x = node.x + by;
+    const room = (a, b, from, to) => to - from >= (a.width + b.width) / 2 + gap(a, b);
+    if ((!left || room(left, node, left.x, x)) && (!right || room(node, right, x, right.x))) node.x = x;
+  });
 }

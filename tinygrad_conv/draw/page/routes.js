@@ -5,16 +5,18 @@ const PARTS_GAP = 90, TURN = 9;
 // Forward or backward, where they are side by side.
 const partOf = (node) => (node.parent.parent ? partOf(node.parent) : node);
 
-// One wire an edge between boxes; edges from one tensor into a closed frame are one wire.
+// One wire an edge between boxes; edges from one tensor into a closed frame are one wire. A loop leads back to
+// what is run again, maybe the same closed frame.
 function makeWires(tree, edges) {
   const wires = new Map();
   for (const edge of edges) {
     const source = seen(tree.boxes[edge.source]), target = seen(tree.boxes[edge.target]);
-    if (source === target) continue;
-    const key = target.isFrame ? `${source.key}|${target.key}` : `${source.key}|${target.key}|${edge.slot}`;
+    const loop = Boolean(edge.back);
+    if (source === target && !loop) continue;
+    const key = `${source.key}|${target.key}|${target.isFrame ? "" : edge.slot}|${loop}`;
     if (!wires.has(key)) {
       const across = tree.split && partOf(source) !== partOf(target);
-      wires.set(key, { source, target, across, edges: [], links: [], place: 0 });
+      wires.set(key, { source, target, across, loop, edges: [], links: [], place: 0 });
     }
     wires.get(key).edges.push(edge);
   }
@@ -60,7 +62,8 @@ function linkWires(tree, wires) {
   return links;
 }
 
-// Everything's absolute place: {width, height, wires}; nodes get `left` and `top`.
+// Everything's absolute place: {width, height, nodes, wires}; nodes get `left` and `top`, wires `points`
+// and the rectangle around them. `nodes` are what is seen, frames before what is in them.
 function layout(tree, edges) {
   for (const box of tree.boxes) delete box.places;
   for (const frame of tree.frames) delete frame.places;
@@ -68,10 +71,39 @@ function layout(tree, edges) {
   const links = linkWires(tree, wires);
   if (tree.split) sideBySide(tree.root, links);
   else layoutFrame(tree.root, links, false);
-  settle(tree.root, 0, 0);
-  const standing = [...tree.boxes, ...tree.frames].filter((node) => isSeen(node) && !(node.isFrame && node.open));
-  for (const wire of wires) wire.d = wire.across ? acrossCurve(wire, standing) : curve(wirePoints(wire));
-  return { width: tree.root.width, height: tree.root.height, wires };
+  const nodes = [];
+  settle(tree.root, 0, 0, nodes);
+  const standing = byHeight(nodes.filter((node) => !(node.isFrame && node.open)));
+  for (const wire of wires) {
+    if (wire.across) crossOver(wire, standing);
+    else wire.points = wirePoints(wire);
+    bound(wire);
+  }
+  return { width: tree.root.width, height: tree.root.height, nodes, wires };
+}
+
+function bound(wire) {
+  let left = Infinity, top = Infinity, right = -Infinity, bottom = -Infinity;
+  for (const [x, y] of wire.points) {
+    left = Math.min(left, x);
+    right = Math.max(right, x);
+    top = Math.min(top, y);
+    bottom = Math.max(bottom, y);
+  }
+  Object.assign(wire, { left, top, width: right - left, height: bottom - top });
+}
+
+// Things by the stripes of the drawing they stand in, to find those at some height.
+const STRIPE = 100;
+function byHeight(nodes) {
+  const stripes = new Map();
+  for (const node of nodes) {
+    for (let i = Math.floor(node.top / STRIPE); i <= (node.top + node.height) / STRIPE; i++) {
+      if (!stripes.has(i)) stripes.set(i, []);
+      stripes.get(i).push(node);
+    }
+  }
+  return (y) => stripes.get(Math.floor(y / STRIPE)) ?? [];
 }
 
 // The forward runs down on the left, the backward up on the right, both from one ground line.
@@ -87,11 +119,12 @@ function sideBySide(root, links) {
   for (const part of root.children) part.y = root.height - PAD - part.height;
 }
 
-function settle(frame, left, top) {
+function settle(frame, left, top, nodes) {
   frame.left = left;
   frame.top = top;
   for (const child of frame.children) {
-    if (child.isFrame && child.open) settle(child, left + child.x, top + child.y);
+    nodes.push(child);
+    if (child.isFrame && child.open) settle(child, left + child.x, top + child.y, nodes);
     else { child.left = left + child.x; child.top = top + child.y; }
   }
 }
@@ -114,10 +147,29 @@ function curve(points) {
   return d;
 }
 
+const wireCurve = (wire) => (wire.across ? acrossCurve(wire) : wire.loop ? rounded(wire.points) : curve(wire.points));
+
+// Straight lines with round corners.
+function rounded(all) {
+  const points = all.filter(([x, y], i) => !i || Math.hypot(x - all[i - 1][0], y - all[i - 1][1]) > 0.1);
+  const part = (from, to) => {
+    const far = Math.hypot(to[0] - from[0], to[1] - from[1]) || 1, by = Math.min(TURN, far / 2) / far;
+    return [from[0] + (to[0] - from[0]) * by, from[1] + (to[1] - from[1]) * by];
+  };
+  const turns = points.slice(1, -1).map((corner, i) => `L${part(corner, points[i])}Q${corner} ${part(corner, points[i + 2])}`);
+  return `M${points[0]}${turns.join("")}L${points.at(-1)}`;
+}
+
 // From one part to the other: sideways out of one box into the other, around what stands beside them.
-function acrossCurve({ source, target }, standing) {
-  const way = partOf(source).left < partOf(target).left ? 1 : -1;
+function crossOver(wire, standing) {
+  const { source, target } = wire, way = partOf(source).left < partOf(target).left ? 1 : -1;
   const from = wayOut(source, way, way, standing), to = wayOut(target, -way, way, standing);
+  const turn = (end) => (end.turn === undefined ? [] : [[end.turn, end.edge]]);
+  Object.assign(wire, { from, to, way,
+    points: [...turn(from), [from.x, from.y], [to.x, to.y], ...turn(to)] });
+}
+
+function acrossCurve({ from, to, way }) {
   const reach = Math.max(40, Math.abs(to.x - from.x) / 3) * way;
   const start = from.turn === undefined ? `M${from.x},${from.y}`
     : `M${from.turn},${from.edge}Q${from.turn},${from.y} ${from.turn + TURN * way},${from.y}H${from.x}`;
@@ -130,7 +182,7 @@ function acrossCurve({ source, target }, standing) {
 // the part's border at the height of the gap between two rows, with a turn under (or over) the node.
 function wayOut(node, side, down, standing) {
   const part = partOf(node), middle = node.top + node.height / 2;
-  const blocked = standing.some((other) => other !== node && (other.left - node.left) * side > 0
+  const blocked = standing(middle).some((other) => other !== node && (other.left - node.left) * side > 0
     && other.top <= middle && middle <= other.top + other.height && partOf(other) === part);
   if (!blocked) return { x: node.left + (side > 0 ? node.width : 0), y: middle };
   const { slot, parent } = node, band = parent.bands[slot.row], origin = parent.top + HEAD;

@@ -3,13 +3,13 @@
 const textOf = (node) => (node.isFrame
   ? [node.path.join("."), node.kind, node.path.length ? "module" : "forward"]
   : [node.box.label, node.box.op, node.box.kind, node.box.scope.join("."), node.box.mark,
-    shapeText(node.box.shape), node.box.shape.join("x"), node.box.dtype, ...node.box.notes,
+    shapeText(node.box.shape), node.box.dtype, ...node.box.notes,
     node.box.where]).join(" ").toLowerCase();
 
 function makeSearch(tree, changed, jump) {
   const field = document.getElementById("search"), found = document.getElementById("found");
   const texts = [...tree.frames, ...tree.boxes].map((node) => [node, textOf(node)]);
-  let matches = [], at = -1;
+  let matches = [], marked = new Set(), at = -1;
 
   function say() {
     const here = at >= 0 ? `${at + 1} of ` : "";
@@ -23,6 +23,7 @@ function makeSearch(tree, changed, jump) {
     matches.sort((a, b) => a.first - b.first || b.isFrame - a.isFrame);
     at = -1;
     say();
+    mark();
     changed();
   });
   field.addEventListener("keydown", (event) => {
@@ -35,9 +36,6 @@ function makeSearch(tree, changed, jump) {
   });
 
   // A match inside a closed module marks the module.
-  function paint(view) {
-    const marked = new Set(matches.map(seen));
-    for (const [node, made] of view.elements) made.classList.toggle("match", marked.has(node));
-  }
-  return { paint, field };
+  const mark = () => { marked = new Set(matches.map(seen)); };
+  return { node: (node) => (marked.has(node) ? " match" : ""), changed: mark, field };
 }

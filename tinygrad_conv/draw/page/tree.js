@@ -6,7 +6,7 @@ const pathKey = (path) => JSON.stringify(path);
 function makeFrame(path, parent, about, call) {
   return { isFrame: true, key: `frame ${call} ${pathKey(path)}`, path, call, parent, children: [], boxes: [],
     open: true, first: Infinity, level: parent ? parent.level + 1 : 0,
-    kind: about?.kind ?? "", times: about?.times ?? 1 };
+    kind: about?.kind ?? "", times: about?.times ?? 1, names: about?.names ?? path, notes: about?.notes ?? [] };
 }
 
 // The tree of `data`: {root, boxes, frames, split}; split: forward and backward side by side.
@@ -52,7 +52,7 @@ function makeTree(data) {
 function frameName(frame, split) {
   if (!frame.path.length) return "forward";
   return (split && frame.path[0] === "backward" && frame.path.length > 1
-    ? frame.path.slice(1) : frame.path).join(".") + (frame.call > 1 ? ` (part ${frame.call})` : "");
+    ? frame.names.slice(1) : frame.names).join(".") + (frame.call > 1 ? ` (part ${frame.call})` : "");
 }
 
 // The call whose result a frame gives: the last one used outside, in the same part if there is one.

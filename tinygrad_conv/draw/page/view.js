@@ -1,11 +1,10 @@
-// The drawing as SVG: frames, lines and boxes as elements, made anew after each layout. All text of
-// the user's is set as text content.
+// The drawing as SVG: of a small one every frame, line and box is an element; of a large one those in
+// the window and near it, and from far away none: then the canvas below shows it (far.js).
+// All text of the user's is set as text content.
 
-const MARKS = {
-  vanishing: "\u2193 vanishing", exploding: "\u2191 exploding", "no-gradient": "\u2205 no .grad",
-  nan: "! not finite", failed: "\u2715 failed", hot: "\u25CF most of it" };
-const WORKS = new Set(["op", "module"]); // kinds of boxes that compute
-const LINE = 16, LONGEST = 60;
+const ALL = 800; // so many boxes and frames are drawn whole
+const LEGIBLE = 0.4; // at a smaller scale a large drawing is painted, not written
+const MARGIN = 0.25; // of the window's size is drawn beyond each of its borders
 
 function svgElement(name, attributes, text) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -14,154 +13,171 @@ function svgElement(name, attributes, text) {
   return made;
 }
 
-const shapeText = (shape) => (shape.length ? `(${shape.join(", ")})` : "one number");
-const tensorText = ({ dtype, shape }) => `${dtype} ${shapeText(shape)}`;
+// The colour inside a box or a closed frame, as CSS; it may have one of its own (heat.js).
+const fillOf = (node) => node.fill ?? `var(--${node.isFrame ? "module" : node.box.kind})`;
 
-const ruler = document.createElement("canvas").getContext("2d");
-function textWidth(text, bold) {
-  ruler.font = `${bold ? "600 " : ""}12px "Helvetica Neue", Helvetica, Arial, "Liberation Sans", sans-serif`;
-  return ruler.measureText(text).width;
-}
-
-// Words in as few lines as fit into `most`, about equally wide, four at most.
-function wrap(text, most) {
-  let lines = broken(text, most);
-  const widest = Math.max(...text.split(/\s+/).map((word) => textWidth(word, true)));
-  for (let less = most * 0.9; lines.length > 1 && less > Math.max(widest, most / 2); less *= 0.9) {
-    const closer = broken(text, less);
-    if (closer.length > lines.length) break;
-    lines = closer;
-  }
-  return lines.length > 4 ? [...lines.slice(0, 3), lines[3] + " \u2026"] : lines;
-}
-
-// Lines no wider than `most`; a word that is wider is cut.
-function broken(text, most) {
-  const lines = [];
-  let line = "";
-  for (const word of text.split(/\s+/)) {
-    const longer = line ? `${line} ${word}` : word;
-    if (textWidth(longer, true) <= most) { line = longer; continue; }
-    if (line) lines.push(line);
-    line = word;
-    while (textWidth(line, true) > most) {
-      let cut = line.length - 1;
-      while (cut > 1 && textWidth(line.slice(0, cut), true) > most) cut = Math.floor(cut * 0.9);
-      lines.push(line.slice(0, cut));
-      line = line.slice(cut);
-    }
-  }
-  return [...lines, line];
-}
-
-// The lines of text in a box, and its size.
-function sizeBox(node) {
-  const { box } = node;
-  node.lines = [
-    ...wrap(box.label || box.kind, 210).map((text) => ["label", text]),
-    ...(box.mark === "failed" ? [] : [["small", WORKS.has(box.kind) ? shapeText(box.shape) : tensorText(box)]]),
-    ...box.notes.slice(0, 6).flatMap((text) => wrap(text, 340)).map((text) => ["small", text])];
-  if (MARKS[box.mark]) node.lines.push(["badge", MARKS[box.mark]]);
-  const wide = Math.max(...node.lines.map(([kind, text]) => textWidth(text, kind !== "small")));
-  const pill = !WORKS.has(box.kind);
-  node.width = Math.max(64, Math.ceil(wide) + (pill ? 30 : 20));
-  node.height = node.lines.length * LINE + 12;
-}
-
-// Of a long name the middle is left out; the panel and the search have all of it.
-const shortened = (name) => (name.length > LONGEST ? `${name.slice(0, LONGEST / 2)}\u2026${name.slice(-LONGEST / 2)}` : name);
-
-function sizeFrame(frame, split) {
-  const name = frameName(frame, split);
-  const many = frame.times > 1 ? `  \u00D7${frame.times}` : "";
-  frame.title = `${shortened(name)}${frame.kind ? " \u00B7 " + frame.kind : ""}${many}`;
-  frame.headWidth = textWidth("\u25BE " + frame.title, true) + 34;
-  if (frame.open) return;
-  const ops = frame.boxes.filter((node) => WORKS.has(node.box.kind)).length;
-  const parameters = frame.boxes.filter((node) => node.box.kind === "parameter")
-    .reduce((sum, node) => sum + node.box.shape.reduce((a, b) => a * b, 1), 0);
-  const last = lastOf(frame) ?? frame.boxes.at(-1);
-  frame.lines = [
-    ...wrap("\u25B8 " + frame.title, 230).map((text) => ["label", text]),
-    ["small", `${ops} op${ops === 1 ? "" : "s"}` +
-      (parameters ? `, ${parameters.toLocaleString("en")} parameters` : "")],
-    ["small", `last: ${shapeText(last.box.shape)}`]];
-  const worst = ["failed", "nan", "exploding", "vanishing", "no-gradient", "hot"]
-    .find((mark) => frame.boxes.some((node) => node.box.mark === mark));
-  frame.mark = worst ?? "";
-  if (worst) frame.lines.push(["badge", MARKS[worst]]);
-  frame.width = Math.ceil(Math.max(...frame.lines.map(([kind, text]) => textWidth(text, kind !== "small")))) + 24;
-  frame.height = frame.lines.length * LINE + 12;
-}
+const baseClass = (node) => (node.fill ? "heated " : "") + (!node.isFrame
+  ? `node box ${node.box.kind}${MARKS[node.box.mark] ? ` mark-${node.box.mark}` : ""}`
+  : node.open ? "node frame-node frame" : `node frame-node closed${node.mark ? ` mark-${node.mark}` : ""}`);
 
 function addLines(group, node) {
   node.lines.forEach(([kind, text], i) => group.append(svgElement("text", {
     class: kind, x: node.left + node.width / 2, y: node.top + 6 + LINE * i + 12, "text-anchor": "middle" }, text)));
 }
 
+const rectangle = (className, { left, top, width, height }, rx, more) => svgElement(
+  "rect", { class: className, x: left, y: top, width, height, rx, ...more });
+
 function drawBox(node) {
   const { box } = node;
-  const mark = MARKS[box.mark] ? ` mark-${box.mark}` : "";
-  const group = svgElement("g", { class: `node box ${box.kind}${mark}`, role: "button", tabindex: -1,
-    "aria-label": `${box.kind} ${box.label}, ${tensorText(box)}${mark ? ", " + box.mark : ""}` });
+  const group = svgElement("g", { role: "button",
+    "aria-label": `${box.kind} ${box.label}, ${tensorText(box)}${MARKS[box.mark] ? ", " + box.mark : ""}` });
   const round = WORKS.has(box.kind) ? 4 : Math.min(node.height / 2, 22);
-  group.append(svgElement("rect", { class: "shape", x: node.left, y: node.top, width: node.width,
-    height: node.height, rx: round }));
+  group.append(rectangle("shape", node, round, { fill: fillOf(node) }));
   addLines(group, node);
   return group;
 }
 
 function drawClosed(frame) {
-  const mark = frame.mark ? ` mark-${frame.mark}` : "";
-  const group = svgElement("g", { class: `node frame-node closed${mark}`, role: "button", tabindex: -1,
-    "aria-expanded": "false", "aria-label": `module ${frame.title}, closed` });
+  const group = svgElement("g", { role: "button", "aria-expanded": "false",
+    "aria-label": `module ${frame.title}, closed` });
   const back = frame.path[0] === "backward" ? -4 : 4; // away from where lines arrive
-  for (const [kind, off] of [["behind", 1], ["shape", 0]]) {
-    group.append(svgElement("rect", { class: kind, x: frame.left + 4 * off, y: frame.top + back * off, width: frame.width,
-      height: frame.height, rx: 3 }));
+  for (const off of frame.times > 1 ? [2, 1] : [1]) {
+    group.append(rectangle("behind", { ...frame, left: frame.left + 4 * off, top: frame.top + back * off }, 3));
   }
+  group.append(rectangle("shape", frame, 3, { fill: fillOf(frame) }));
   addLines(group, frame);
   return group;
 }
 
 function drawFrame(frame) {
-  const group = svgElement("g", { class: "node frame-node frame", role: "button", tabindex: -1,
-    "aria-expanded": "true", "aria-label": `module ${frame.title}, open` });
-  group.append(
-    svgElement("rect", { class: "area", x: frame.left, y: frame.top, width: frame.width, height: frame.height, rx: 6 }),
-    svgElement("rect", { class: "head", x: frame.left, y: frame.top, width: frame.width, height: 22, rx: 6 }));
+  const group = svgElement("g", { role: "button", "aria-expanded": "true",
+    "aria-label": `module ${frame.title}, open` });
+  group.append(rectangle("area", frame, 6), rectangle("head", { ...frame, height: 22 }, 6));
+  if (frame.many) {
+    const { left, top, width, height } = frame; // one of a stack
+    group.append(svgElement("path", { class: "stack", d: [4, 8].map((by) =>
+      `M${left + 6 + by},${top + height + by}H${left + width + by}V${top + 6 + by}`).join("") }));
+  }
   return group;
 }
 
 // Above the lines, so that it can be read where one enters the frame.
-const drawTitle = (frame) => svgElement(
-  "text", { class: "title", x: frame.left + 9, y: frame.top + 16 }, "\u25BE " + frame.title);
+function drawTitle(frame) {
+  const made = svgElement("text", { class: "title", x: frame.left + 9, y: frame.top + 16 }, "\u25BE " + frame.name);
+  if (frame.many) made.append("  ", svgElement("tspan", { class: "times" }, frame.many));
+  for (const note of frame.notes) made.append("  ", svgElement("tspan", { "font-weight": "normal" }, note));
+  return made;
+}
+
+// In a picture of differences: what a line that is in one of two drawings alone is called.
+const markOf = ({ edges }) => (edges[0].mark && edges.every(({ mark }) => mark === edges[0].mark) ? ` ${edges[0].mark}` : "");
 
 function drawWire(wire) {
-  const group = svgElement("g", { class: wire.across ? "wire across" : "wire" });
-  group.append(svgElement("path", { class: "line", d: wire.d }), svgElement("path", { class: "hit", d: wire.d }));
+  const d = wireCurve(wire), group = svgElement("g", {});
+  group.append(svgElement("path", { class: "line", d }), svgElement("path", { class: "hit", d }));
   return group;
 }
 
-// Replace what is drawn. Returns {elements: by node, wires: [wire, element]}; nodes are in tape order.
-function draw(tree, wires) {
-  const elements = new Map();
-  const layers = { frames: [], boxes: [], titles: [] };
-  const visit = (frame) => {
-    for (const child of frame.children) {
-      const open = child.isFrame && child.open;
-      const made = open ? drawFrame(child) : child.isFrame ? drawClosed(child) : drawBox(child);
-      made.dataset.key = child.key;
-      elements.set(child, made);
-      layers[open ? "frames" : "boxes"].push(made);
-      if (open) { layers.titles.push(drawTitle(child)); visit(child); }
-    }
+// Make a layer hold these elements in this order, and touch those alone that come or go.
+function arrange(layer, wanted) {
+  const kept = new Set(wanted);
+  for (const child of [...layer.children]) if (!kept.has(child)) child.remove();
+  let next = layer.firstChild;
+  for (const made of wanted) {
+    if (made === next) next = next.nextSibling;
+    else layer.insertBefore(made, next);
+  }
+}
+
+const meet = (node, area) => node.left < area.right && node.left + node.width > area.left
+  && node.top < area.bottom && node.top + node.height > area.top;
+
+// What of a layout can be seen. `states` says how things look at the moment: `node(node)` and `wire(wire)`
+// are further class names, `kept()` are nodes that are elements wherever they are, `colours` those of a theme.
+function makeView(svg, canvas, states) {
+  const [frameLayer, wireLayer, boxLayer, titleLayer] = ["frames", "edges", "boxes", "titles"]
+    .map((id) => document.getElementById(id));
+  const view = { nodes: [], wires: [], elements: new Map(), wireElements: new Map(), far: false };
+  const titles = new Map();
+  let at = { x: 0, y: 0, scale: 1 }, area = null;
+
+  const visible = (margin) => {
+    const width = svg.clientWidth / at.scale, height = svg.clientHeight / at.scale;
+    const left = -at.x / at.scale, top = -at.y / at.scale;
+    return { left: left - margin * width, top: top - margin * height,
+      right: left + (1 + margin) * width, bottom: top + (1 + margin) * height };
   };
-  visit(tree.root);
-  const lines = wires.map((wire) => [wire, drawWire(wire)]);
-  document.getElementById("frames").replaceChildren(...layers.frames);
-  document.getElementById("edges").replaceChildren(...lines.map(([, made]) => made));
-  document.getElementById("boxes").replaceChildren(...layers.boxes);
-  document.getElementById("titles").replaceChildren(...layers.titles);
-  return { elements, wires: lines };
+
+  // Elements for what meets the area, old ones if there are; `make` is for new ones.
+  function renew(elements, things, make) {
+    for (const thing of [...elements.keys()]) if (!things.has(thing)) elements.delete(thing);
+    for (const thing of things) if (!elements.has(thing)) elements.set(thing, make(thing));
+    return [...things].map((thing) => elements.get(thing));
+  }
+
+  function update() {
+    const few = view.nodes.length <= ALL, kept = states.kept();
+    view.far = !few && at.scale < LEGIBLE;
+    area = few || view.far ? null : visible(MARGIN);
+    const wanted = (thing) => few || (area !== null && meet(thing, area)) || kept.has(thing);
+    const nodes = view.nodes.filter(wanted), open = nodes.filter((node) => node.isFrame && node.open);
+    const made = renew(view.elements, new Set(nodes), (node) => {
+      const group = (node.isFrame ? node.open ? drawFrame : drawClosed : drawBox)(node);
+      group.dataset.key = node.key;
+      return group;
+    });
+    arrange(frameLayer, made.filter((_, i) => nodes[i].isFrame && nodes[i].open));
+    arrange(boxLayer, made.filter((_, i) => !(nodes[i].isFrame && nodes[i].open)));
+    arrange(wireLayer, renew(view.wireElements, new Set(view.wires.filter(wanted)), drawWire));
+    arrange(titleLayer, renew(titles, new Set(open), drawTitle));
+    dress();
+  }
+
+  // One thing is in the tab order at a time: what is chosen, or else the first.
+  function dress() {
+    const start = view.elements.has(states.chosen()) ? states.chosen() : view.elements.keys().next().value;
+    for (const [node, made] of view.elements) {
+      made.setAttribute("class", baseClass(node) + states.node(node));
+      made.setAttribute("tabindex", node === start ? 0 : -1);
+    }
+    for (const [wire, made] of view.wireElements) {
+      made.setAttribute("class", `wire${wire.across ? " across" : wire.loop ? " loop" : ""}${markOf(wire)}${states.wire(wire)}`);
+    }
+    paint();
+  }
+
+  function paint() {
+    canvas.hidden = !view.far;
+    if (!view.far) return;
+    const context = sharp(canvas, svg.clientWidth, svg.clientHeight);
+    paintAll(context, view, { x: at.x, y: at.y, across: at.scale, down: at.scale }, states, visible(0.02));
+    paintNames(context, view.nodes, at, states, visible(0));
+  }
+
+  const inside = (small) => area && area.left <= small.left && area.top <= small.top
+    && area.right >= small.right && area.bottom >= small.bottom;
+
+  return Object.assign(view, {
+    update,
+    // A new layout: all elements are made anew.
+    set(nodes, wires) {
+      Object.assign(view, { nodes, wires });
+      for (const each of [view.elements, view.wireElements, titles]) each.clear();
+      update();
+    },
+    // The camera moved.
+    look(now) {
+      at = now;
+      const few = view.nodes.length <= ALL, far = !few && at.scale < LEGIBLE;
+      if (far && view.far) paint();
+      else if (!few && (far || !inside(visible(0)))) update();
+    },
+    window: () => visible(0),
+    height: () => svg.clientHeight,
+    // What is at a point of the drawing: the innermost, where nothing is an element.
+    hit(x, y) {
+      const point = { left: x, right: x, top: y, bottom: y };
+      return view.nodes.findLast((node) => meet(node, point));
+    } });
 }
