@@ -150,8 +150,8 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
             "grad", "nan", and what was registered (annotate.py); or the times of a profile,
             `profile.time` of `tg.profile()`. The first that says how much of something colours the boxes.
         depth: modules nested deeper than this become one box each: 0 closes every module, None none.
-        unroll: whether equal modules, or stretches of calls, that follow one another are all drawn, instead of
-            once, as "x8".
+        unroll: whether equal modules, or stretches of calls, that follow one another are all drawn, instead
+            of once, as "x8".
         hide: kinds of boxes to leave out: "constant", "input", "parameter", "seed" (which a backward
             starts with), "output". A constant that is a number is then written into its call.
 
