@@ -242,9 +242,10 @@ def test_both_programs_draw_the_scale(tmp_path):
     import shutil
     text = NETS["lenet"](show="flops", depth=1).dot
     for command in filter(None, [shutil.which("dot"), PURE]):
-        svg = subprocess.run([command, "-Tsvg"], input=text.encode(), capture_output=True, check=True,
-                             timeout=120).stdout.decode()
+        done = subprocess.run([command, "-Tsvg"], input=text.encode(), capture_output=True, check=True, timeout=120)
+        svg = done.stdout.decode()
         assert all(each in svg for each in SCALE) and "hottest: " in svg
+        assert b"too small for label" not in done.stderr  # the legend's frame is around all of it
 
 
 def test_the_page_has_amounts_that_add_up_and_the_same_scale():

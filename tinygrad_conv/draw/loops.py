@@ -241,7 +241,7 @@ class _Rolling:
         """First item, number of repetitions, and what joins them, of each run of stretches so long."""
         looks = np.array([item.look for item in items])
         equal = np.concatenate([[False], looks[:-stretch] == looks[stretch:], [False]])
-        found, free = [], 0
+        found, free = [], 0  # the first item that is in no run yet
         changes = np.flatnonzero(equal[1:] != equal[:-1]).reshape(-1, 2)
         for begin, end in changes[changes[:, 1] - changes[:, 0] >= stretch].tolist():
             begin = max(begin, free)
