@@ -758,3 +758,21 @@ def test_in_a_sandboxed_frame_of_a_notebook_it_works_too(driver, tmp_path):
         assert inside.drawn(".current") == 1 and "conv2d" in inside.panel() and inside.severe() == []
     finally:
         driver.switch_to.default_content()
+
+
+def test_loops_are_rolled_at_first_and_a_button_shows_each_step(driver, tmp_path):
+    shown = Page(driver, tmp_path, nn.draw(RNN(6), (2, 6, 3)).html())
+    assert shown.one("#unroll").text == "Unroll loops"
+    assert shown.texts(".times") == ["x6"]
+    few, steps = shown.drawn(".node"), shown.one("#step").get_attribute("max")
+    assert shown.drawn(".wire.loop") == 1
+    shown.one("#unroll").click()
+    shown.wait("return document.getElementById('unroll').textContent === 'Roll loops' "
+               "&& document.documentElement.dataset.ready === 'yes'")
+    assert shown.drawn(".node") > 2 * few and shown.drawn(".wire.loop") == 0
+    assert shown.one("#step").get_attribute("max") == steps and shown.severe() == []
+    shown.one("#unroll").click()
+    shown.wait("return document.getElementById('unroll').textContent === 'Unroll loops' "
+               "&& document.documentElement.dataset.ready === 'yes'")
+    shown.slide(9)  # the second step of six: the same boxes light up again
+    assert shown.drawn(".node") == few and shown.drawn(".current") == 1

@@ -387,3 +387,7 @@ def test_a_page_holds_both_views_of_the_same_boxes():
 
 def test_kinds_of_calls_are_those_of_graph():
     assert {box.kind for box in NETS["chain"]().graph.boxes} & {*CALLS} == {"op"}
+
+
+def test_a_page_of_an_unrolled_drawing_has_no_other_view():
+    assert content(NETS["rnn"](loss=None, unroll=True).html())["rolled"] is None

@@ -177,9 +177,9 @@ def close(graph: Graph, closed: Set[Path]) -> Graph:
     used = {e.source for e in graph.edges}
     lent = _lent(graph, ids, level)
     beside = {path: next((ids[box.of] for box in own if box.of in ids), "") for path, own in inside.items()}
-    made = {path: replace(
-        _module(graph, path, own, last.get(ids[own[0].id]), used, lent.get(ids[own[0].id], [])), of=beside[path])
+    made = {path: _module(graph, path, own, last.get(ids[own[0].id]), used, lent.get(ids[own[0].id], []))
             for path, own in inside.items()}
+    made = {path: replace(box, of=beside[path]) for path, box in made.items()}
     boxes = dict.fromkeys(made[paths[box.id]] if box.id in ids else box for box in graph.boxes)
     scopes = {path: scope for path, scope in graph.scopes.items() if closed.isdisjoint(frames(path))}
     figures = pass_on(graph.figures, ids)

@@ -54,7 +54,7 @@ class Drawing:
 
     def __init__(self, graph: Graph, whole: Graph, read: Graph | None = None) -> None:
         self.graph, self.whole = graph, whole
-        self._read = read  # with figures, before they are written
+        self._read = read  # with figures, before they are written; None if no loop is to be rolled
 
     @property
     def dot(self) -> str:
@@ -184,7 +184,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
     drawn = without(frame_each_call(whole), hide)
     drawn = drawn if unroll else roll(drawn)
     drawn = drawn if depth is None else collapse(drawn, depth)
-    return Drawing(write_figures(drawn), write_figures(whole), whole)
+    return Drawing(write_figures(drawn), write_figures(whole), None if unroll else whole)
 
 
 def _variables() -> dict[int, str]:

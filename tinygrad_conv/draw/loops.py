@@ -74,8 +74,8 @@ def roll(graph: Graph) -> Graph:
     place that an index takes (`defvarying`).
 
     What leads in is the same for each repetition, or comes from the same place of the one before, or is one
-    of some boxes that look the same, in their order. What leads on goes to the next repetition, or to the same
-    boxes from each; from the last one anywhere. Values of the forward may go to any call of a backward, which
+    of some boxes that look the same, in their order. What leads on goes to the next repetition, or to the
+    same boxes from each; from the last one anywhere. Values of the forward may go to any call of a backward, which
     rolls where its forward did.
 
     Two stretches that do not take up each other's results are a pair, no loop; so are two between which a
@@ -466,7 +466,7 @@ def _drawn(work: _Rolling) -> Graph:
     edges, order = _edges(work), dict(work.last)
     begin = {box: min(order[each] for each in loop.boxes) for loop in work.loops for box in loop.boxes}
     outside = {box.id for box in boxes if not any(isinstance(name, Loop) for name in box.scope)}
-    before = grouped((e.source, begin.get(e.target, order[e.target]) if e.source in outside else order[e.target])
+    before = grouped((e.source, (begin if e.source in outside else order).get(e.target, order[e.target]))
                      for e in edges if work.boxes[e.source].kind in LEAVES)
     order |= {leaf: min(users) - 0.5 for leaf, users in before.items()}  # not between a loop's boxes
     boxes.sort(key=lambda box: order[box.id])
