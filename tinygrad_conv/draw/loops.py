@@ -75,8 +75,8 @@ def roll(graph: Graph) -> Graph:
 
     What leads in is the same for each repetition, or comes from the same place of the one before, or is one
     of some boxes that look the same, in their order. What leads on goes to the next repetition, or to the
-    same boxes from each; from the last one anywhere. Values of the forward may go to any call of a backward, which
-    rolls where its forward did.
+    same boxes from each; from the last one anywhere. Values of the forward may go to any call of a backward,
+    which rolls where its forward did.
 
     Two stretches that do not take up each other's results are a pair, no loop; so are two between which a
     number runs, and two calls outside of frames. Three are a loop. Short stretches roll before long ones,
@@ -182,22 +182,12 @@ class _Rolling:
             self.home.update({box: (item, place) for place, box in enumerate(item.boxes)})
 
     def items(self, path: Path, own: list[str]) -> list[_Item]:
-        """What stands side by side in a frame; the parts of a list of modules stand where the list does."""
+        """What stands side by side in a frame; parts of a list of modules stand where the list does."""
         where: dict[str, Hashable] = {}
         for box in own:
             if self.boxes[box].kind in CALLS:
                 where[box] = _part(self.boxes[box].scope, len(path)) or box
-        for box in own:
-            if self.boxes[box].kind not in CALLS:
-                leaf = self.boxes[box].kind in LEAVES
-                ends = self.onto[box] if leaf else [e.source for e in self.into[box]]
-                users = {where.get(end) for end in ends if self.levels[end] == self.levels[box]}
-                if len(users) == 1 and None not in users:
-                    where[box] = users.pop()
-        ends = grouped((self.place(box), box) for box in where if self.boxes[box].kind not in CALLS)
-        for box, *others in ends.values():
-            if not others and not self.inside(box, where[box]):
-                del where[box]  # such as the first state: what a loop takes in once, or gives once
+        self.ends(own, where)
         parts = grouped((where[box], box) for box in own if box in where)
         outlines = {key: self.outline(key, boxes) for key, boxes in parts.items()}
         alike = Counter(outlines.values())
@@ -205,10 +195,29 @@ class _Rolling:
                  for key, boxes in parts.items()]
         return sorted(items, key=lambda item: item.start)
 
+    def ends(self, own: list[str], where: dict[str, Hashable]) -> None:
+        """Add the leaves and outputs that belong to one item each, or to one after the other.
+
+        What none of the other items has is not part of an item, such as the first state of a loop.
+        """
+        beside: dict[str, list[str]] = {}
+        for box in (box for box in own if self.boxes[box].kind not in CALLS):
+            others = self.onto[box] if self.boxes[box].kind in LEAVES else [e.source for e in self.into[box]]
+            beside[box] = [other for other in others if self.levels[other] == self.levels[box]]
+        alike = grouped(((_name(where[others[0]]), self.place(box)), box) for box, others in beside.items()
+                        if others and all(other in where for other in others))
+        for boxes in alike.values():
+            orders = [sorted(map(self.order.__getitem__, beside[box])) for box in boxes]
+            spans = [order for own in orders for order in (own[0], own[-1])]
+            in_turn = len(boxes) > 1 and spans == sorted(spans) and self.boxes[boxes[0]].kind != "parameter"
+            for box in boxes:
+                first, *others = {where[other]: 0 for other in beside[box]}
+                if in_turn or not others and (len(boxes) > 1 or self.inside(box, first)):
+                    where[box] = first
+
     def outline(self, key: Hashable, boxes: list[str]) -> Hashable:
         """What is seen at once of what may be an item."""
-        name = re.sub(r"\d+", "#", re.sub(r"#\d+$", "", key[-1])) if isinstance(key, tuple) else ""
-        return name, len(boxes), self.faces[boxes[0]], self.faces[boxes[-1]]
+        return _name(key), len(boxes), self.faces[boxes[0]], self.faces[boxes[-1]]
 
     def item(self, path: Path, boxes: list[str], depth: int, closely: bool) -> _Item:
         """An item; `closely` if others look like it, else nothing follows from what is inside."""
@@ -374,6 +383,11 @@ class _Rolling:
             self.boxes[box].scope for box in loose if self.boxes[box].kind in CALLS]
         frame = min(around)[:common(min(around), max(around))]
         return _Loop(times, boxes, inner, loose, frame, synthetic=True)
+
+
+def _name(key: Hashable) -> str:
+    """The name of a frame without its numbers; "" for a call."""
+    return re.sub(r"\d+", "#", re.sub(r"#\d+$", "", key[-1])) if isinstance(key, tuple) else ""
 
 
 def _ways(items: list[_Item]) -> list[str]:
