@@ -6,6 +6,7 @@ const data = inView(unpack(JSON.parse(byId("data").textContent)), byId("unroll")
 const tree = makeTree(data);
 const svg = byId("drawing");
 const panel = makePanel(byId("panel"), data);
+panel.sections.push(({ box }, { microscopes }) => box && microscopes[box.id] && microscope(microscopes[box.id]));
 let size = { width: 1, height: 1 }, chosen = null;
 
 const states = {
@@ -205,7 +206,7 @@ new ResizeObserver(() => { view.update(); minimap.look(); }).observe(svg);
 byId("legend").append(...legendRows(data, tree));
 for (const node of tree.boxes) sizeBox(node);
 setLevel(firstLevel(tree, FEW));
-const wrong = tree.boxes.find(({ box }) => box.mark === "failed" || box.mark === "nan");
+const wrong = tree.boxes.find(({ box }) => ["failed", "nan", "added", "removed", "changed"].includes(box.mark));
 if (wrong) jump(wrong);
 
 // A notebook may give a frame its width late: until the reader touches the page, it begins anew then.
