@@ -395,7 +395,7 @@ def test_lines_run_between_boxes_and_never_over_them(driver, tmp_path, deep_page
 def large_page() -> str:
     """More than ten thousand boxes in a thousand modules."""
     with np.errstate(all="ignore"):
-        return modules(1000, fold=False).html()
+        return modules(1000, unroll=True).html()
 
 
 def painted(shown: Page) -> np.ndarray:

@@ -2,8 +2,7 @@
 
 const FEW = 70; // so many boxes are drawn at first, if closing modules can do it
 const byId = (id) => document.getElementById(id);
-const whole = unpack(JSON.parse(byId("data").textContent)), unrolled = !whole.rolled || location.hash === "#unrolled";
-const data = unrolled ? whole : rolledUp(whole);
+const data = inView(unpack(JSON.parse(byId("data").textContent)), byId("unroll"));
 const tree = makeTree(data);
 const svg = byId("drawing");
 const panel = makePanel(byId("panel"), data);
@@ -184,12 +183,6 @@ byId("levels").hidden = tree.frames.length === 0;
 byId("show-legend").addEventListener("click", (event) => {
   byId("legend").hidden = !byId("legend").hidden;
   event.target.setAttribute("aria-expanded", String(!byId("legend").hidden));
-});
-byId("unroll").hidden = !whole.rolled;
-byId("unroll").textContent = unrolled ? "Roll loops" : "Unroll loops";
-byId("unroll").addEventListener("click", () => { // the other half of the data, read anew
-  location.hash = unrolled ? "rolled" : "unrolled";
-  location.reload();
 });
 byId("help").addEventListener("click", () => { choose(null); panel.open(); });
 
