@@ -2,11 +2,11 @@
 
 const FEW = 70; // so many boxes are drawn at first, if closing modules can do it
 const byId = (id) => document.getElementById(id);
-const whole = unpack(JSON.parse(byId("data").textContent)), unrolled = !whole.rolled || location.hash === "#unrolled";
-const data = unrolled ? whole : rolledUp(whole);
+const data = inView(unpack(JSON.parse(byId("data").textContent)), byId("unroll"));
 const tree = makeTree(data);
 const svg = byId("drawing");
 const panel = makePanel(byId("panel"), data);
+panel.sections.push(({ box }, { microscopes }) => box && microscopes[box.id] && microscope(microscopes[box.id]));
 let size = { width: 1, height: 1 }, chosen = null;
 
 const states = {
@@ -185,12 +185,6 @@ byId("show-legend").addEventListener("click", (event) => {
   byId("legend").hidden = !byId("legend").hidden;
   event.target.setAttribute("aria-expanded", String(!byId("legend").hidden));
 });
-byId("unroll").hidden = !whole.rolled;
-byId("unroll").textContent = unrolled ? "Roll loops" : "Unroll loops";
-byId("unroll").addEventListener("click", () => { // the other half of the data, read anew
-  location.hash = unrolled ? "rolled" : "unrolled";
-  location.reload();
-});
 byId("help").addEventListener("click", () => { choose(null); panel.open(); });
 
 const dark = matchMedia("(prefers-color-scheme: dark)"), root = document.documentElement;
@@ -212,7 +206,7 @@ new ResizeObserver(() => { view.update(); minimap.look(); }).observe(svg);
 byId("legend").append(...legendRows(data, tree));
 for (const node of tree.boxes) sizeBox(node);
 setLevel(firstLevel(tree, FEW));
-const wrong = tree.boxes.find(({ box }) => box.mark === "failed" || box.mark === "nan");
+const wrong = tree.boxes.find(({ box }) => ["failed", "nan", "added", "removed", "changed"].includes(box.mark));
 if (wrong) jump(wrong);
 
 // A notebook may give a frame its width late: until the reader touches the page, it begins anew then.
