@@ -178,7 +178,7 @@ def test_clicking_a_box_shows_its_shapes_numbers_and_pictures(lenet):
         assert text in told, text
     assert lenet.count("#panel .histogram.values rect") == 32
     assert lenet.count("#panel .histogram.gradient rect") == 32
-    assert lenet.count("#panel canvas") == 16
+    assert lenet.count("#panel .pictures canvas") == 16
     pixels = lenet.js("const c = document.querySelector('#panel canvas');"
                       "return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
     assert len(pixels) == 4 * 10 * 10 and len(set(pixels)) > 10
