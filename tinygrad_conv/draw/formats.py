@@ -183,7 +183,8 @@ def _legend(graph: Graph, root: Any) -> None:
     marks = {"": {"penwidth": "0"}, **MARKS}  # a remark without a mark has no border
     rows = _scale(graph) + "".join(
         f'<TR><TD BORDER="{marks.get(mark, {}).get("penwidth", "1")}" '
-        f'COLOR="{marks.get(mark, {}).get("color", INK)}">{_html(mark) or " "}</TD>'
+        f'COLOR="{marks.get(mark, {}).get("color", INK)}" '
+        f'BGCOLOR="{marks.get(mark, {}).get("fillcolor", "white")}">{_html(mark) or " "}</TD>'
         f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>' for mark, meaning in graph.legend if mark in present)
     if rows:
         with root.subgraph(name="cluster_legend") as frame:

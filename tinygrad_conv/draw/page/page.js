@@ -206,7 +206,7 @@ new ResizeObserver(() => { view.update(); minimap.look(); }).observe(svg);
 byId("legend").append(...legendRows(data, tree));
 for (const node of tree.boxes) sizeBox(node);
 setLevel(firstLevel(tree, FEW));
-const wrong = tree.boxes.find(({ box }) => box.mark === "failed" || box.mark === "nan");
+const wrong = tree.boxes.find(({ box }) => ["failed", "nan", "added", "removed", "changed"].includes(box.mark));
 if (wrong) jump(wrong);
 
 // A notebook may give a frame its width late: until the reader touches the page, it begins anew then.

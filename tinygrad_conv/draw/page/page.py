@@ -157,7 +157,8 @@ def _wiring(graph: Graph, number: dict[str, int]) -> dict[str, Any]:
     return {
         "edges": [{"source": number[e.source], "target": number[e.target], "shape": e.shape,
                    "dtype": e.dtype, "slot": e.slot, "back": e.back, "argument": argument(graph, e),
-                   "gradient": wants_gradient(graph, e)} for e in graph.edges],
+                   "gradient": wants_gradient(graph, e), **({"mark": e.mark} if e.mark else {})}
+                  for e in graph.edges],
         "scopes": [{"path": [*map(printable, s.path)], "kind": s.kind, "times": s.times,
                     "notes": [*map(printable, s.notes)], "names": [*map(printable, names_of(s.path))]}
                    for s in graph.scopes.values()],

@@ -70,6 +70,9 @@ function drawTitle(frame) {
   return made;
 }
 
+// In a picture of differences: what a line that is in one of two drawings alone is called.
+const markOf = ({ edges }) => (edges[0].mark && edges.every(({ mark }) => mark === edges[0].mark) ? ` ${edges[0].mark}` : "");
+
 function drawWire(wire) {
   const d = wireCurve(wire), group = svgElement("g", {});
   group.append(svgElement("path", { class: "line", d }), svgElement("path", { class: "hit", d }));
@@ -139,7 +142,7 @@ function makeView(svg, canvas, states) {
       made.setAttribute("tabindex", node === start ? 0 : -1);
     }
     for (const [wire, made] of view.wireElements) {
-      made.setAttribute("class", `wire${wire.across ? " across" : wire.loop ? " loop" : ""}${states.wire(wire)}`);
+      made.setAttribute("class", `wire${wire.across ? " across" : wire.loop ? " loop" : ""}${markOf(wire)}${states.wire(wire)}`);
     }
     paint();
   }
