@@ -1,7 +1,9 @@
 """Differences of two drawings: what an edit did is found and nothing else, as lines and as a picture."""
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -225,22 +227,36 @@ def test_the_picture_says_everything_without_colour():
     assert [mark for mark, _ in d.graph.legend] == ["added", "removed", "changed"]
 
 
+def different(*extra: nn.Module, at: int = 20) -> list[nn.Module]:
+    """Modules of which no two neighbours, or pairs of them, are alike."""
+    sizes = [8, *[2 + i * i % 31 for i in range(49)]]
+    layers = [nn.Sequential(linear(i, o), nn.ReLU()) for i, o in zip(sizes, sizes[1:])]
+    return [*layers[:at], *extra, *layers[at:]]
+
+
 def test_what_is_the_same_is_one_box_and_what_is_far_is_left_out():
-    d = tg.diff(rows(*deep()), rows(*deep(nn.Tanh())))
+    d = tg.diff(rows(*different()), rows(*different(nn.Tanh())))
     assert [box.label for box in d.graph.boxes] == [
-        "17  Sequential", "18  Linear", "19  Sequential", "+ 20  Tanh", "21  Sequential", "22  Linear",
+        "17  Sequential", "18  Sequential", "19  Sequential", "+ 20  Tanh", "21  Sequential", "22  Sequential",
         "23  Sequential"]
     assert any("boxes without a difference are left out" in text for _, text in d.graph.legend)
-    assert len(d.whole.boxes) == len(rows(*deep(nn.Tanh())).whole.boxes)
+    assert len(d.whole.boxes) == len(rows(*different(nn.Tanh())).whole.boxes)
 
 
 def test_a_change_in_the_middle_of_equal_blocks_is_shown_alone():
+    """What is alike before and after it is drawn once each."""
     d = tg.diff(nn.draw(nn.Sequential(*[Block(2, 2) for _ in range(6)]), (1, 2, 4, 4)),
                 nn.draw(nn.Sequential(*[Block(2, 2) for _ in range(3)], nn.ReLU(), *[Block(2, 2) for _ in range(3)]),
                         (1, 2, 4, 4)))
-    assert [box.label for box in d.graph.boxes if box.mark] == ["+ 3  ReLU"]
-    assert {(e.source, e.target, e.mark) for e in d.graph.edges if e.mark} == {
-        ("module:2", "module:3", "added"), ("module:3", "module:4", "added"), ("module:2", "module:4", "removed")}
+    boxes = {box.id: box.label for box in d.graph.boxes}
+    assert [*boxes.values()] == ["x", "0  Block  x3", "+ 3  ReLU", "4  Block", "5  Block  x2", "output"]
+    assert {(boxes[e.source][:3], boxes[e.target][:3], e.mark) for e in d.graph.edges if e.mark} == {
+        ("0  ", "+ 3", "added"), ("+ 3", "4  ", "added"), ("0  ", "4  ", "removed")}
+
+
+def test_equal_lines_in_a_row_are_one():
+    d = tg.diff(NETS["rnn"](loss=None), NETS["rnn_everywhere"](loss=None))
+    assert str(d).splitlines()[:2] == ["+ head  Linear  -> 2x2  x19", "+ reshape  -> 2x1x2  x20"] and len(d.added) > 39
 
 
 @pytest.mark.parametrize("program", ["dot", "graphviz-pure"])
@@ -262,7 +278,12 @@ def test_both_engines_draw_it(program, pair, tmp_path, monkeypatch):
 def test_the_page_holds_the_marks_of_boxes_and_edges():
     d = tg.diff(rows(linear(8, 8), nn.ReLU()), rows(linear(8, 8), nn.GELU(), nn.Tanh()))
     page = d.html("diff")
-    assert '"mark":"added"' in page and '"mark":"removed"' in page and "mark-removed" in page
+    data = json.loads(re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.S).group(1))
+    assert data["boxes"]["mark"].count("removed") == 1 and data["boxes"]["mark"].count("added") == 2
+    assert {*data["edges"]["mark"]} == {None, "added", "removed"}
+    program, style = page.split("<script>")[-1], page.split("<style>")[1]
+    for mark in ("added", "removed", "changed"):
+        assert f"{mark}: " in program and f".mark-{mark} " in style
 
 
 def test_the_listing_is_what_is_saved_as_text(tmp_path):

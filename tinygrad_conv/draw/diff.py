@@ -8,12 +8,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from ..arguments import instance
 from ..state import Call
 from .collapse import close, frame_each_call
 from .drawing import Drawing
-from .graph import LEAVES, Box, Edge, Graph, Path, Scope, backwards, frames, grouped, module_path, title
+from .graph import (
+    LEAVES, OUTPUT, Box, Edge, Graph, Path, Scope, backwards, frames, grouped, module_path, title,
+)
+from .loops import roll
 from .match import Match, Side
 from .style import parameters_text, printable, shape_text, tensor_text
 
@@ -56,9 +60,11 @@ class Difference(Drawing):
         return bool(self.changes)
 
     def listing(self) -> str:
-        """A line for each difference."""
+        """A line for each difference, and one for equal ones in a row."""
+        runs = [[*run] for _, run in groupby(self.changes, lambda change: re.sub(r"#\d+", "", str(change)))]
+        lines = [f"{run[0]}  x{len(run)}" if len(run) > 1 else str(run[0]) for run in runs]
         follow = [f"and {self.follow} of what follows in shape or dtype"] * (self.follow > 0)
-        return "\n".join([*map(str, self.changes), *follow]) or "no difference"
+        return "\n".join([*lines, *follow]) or "no difference"
 
     __repr__ = __str__ = listing
 
@@ -100,7 +106,7 @@ def diff(a: Drawing, b: Drawing) -> Difference:
     moved = [str(change) for change in changes if change.mark == "moved"]
     remarks = [*moved[:MOST], *[f"and {len(moved) - MOST} more moved"] * (len(moved) > MOST)]
     whole = replace(whole, legend=(*whole.legend, *[("", text) for text in remarks]))
-    return Difference(changes, follow, _signed(_closed(whole)), _signed(whole))
+    return Difference(changes, follow, _signed(_closed(roll(whole))), _signed(whole))
 
 
 # ----- what the pairs, and what has no partner, say -----
@@ -166,7 +172,8 @@ def _compared(match: Match) -> tuple[tuple[Change, ...], dict[str, list[str]], i
     for side, mark in ((one, "removed"), (two, "added")):
         lines += [*_whole_frames(match, side, lone[side], mark), *_single(match, side, lone[side], mark)]
     lines.sort(key=lambda line: line[0])
-    return tuple([change for _, change in lines]), said, sum(own == [""] for own in causes.values())
+    follow = [b for b, own in causes.items() if own == [""] and two.boxes[b].kind != OUTPUT]
+    return tuple([change for _, change in lines]), said, len(follow)
 
 
 def _often(said: Mapping[str, list[str]]) -> dict[str, str]:
@@ -312,7 +319,8 @@ def _union(match: Match, said: Mapping[str, list[str]]) -> Graph:
             for old, new in zip(frames(box.scope), frames(scope)):
                 scopes.setdefault(new, replace(one.graph.scopes[old], path=new))
             places[names[box.id]] = match.place(one, box.id)
-            boxes.append(replace(box, id=names[box.id], scope=scope, notes=(), heat=None, mark="removed"))
+            boxes.append(replace(box, id=names[box.id], scope=scope, notes=(), heat=None, mark="removed",
+                                 of=names.get(box.of, "")))
     boxes.sort(key=lambda box: places[box.id])
     joined = Counter((names[e.source], names[e.target]) for e in one.graph.edges)
     edges = []

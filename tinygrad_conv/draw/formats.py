@@ -21,8 +21,8 @@ WIDEST = 60  # characters of a column; what is longer pushes its own line aside 
 def dot(graph: Graph) -> str:
     """The graph as DOT text.
 
-    Ops are rounded boxes, parameters ellipses, inputs and outputs trapezia, constants sheets with a folded
-    corner, modules drawn as one box have a tab. Each box says the shape of its result, with the dtype where
+    Ops are rounded boxes, parameters ellipses, inputs trapezia, outputs boxes with cut corners, constants sheets with a
+    folded corner, modules drawn as one box have a tab. Each box says the shape of its result, with the dtype where
     it is not float32, the library's default, and is as large as its text in any font.
     A gradient's calls have a frame of their own beside the forward ones and run upwards, so that each
     is level with the call it belongs to: there, and where a leaf is drawn right of its call,
@@ -183,13 +183,14 @@ def _legend(graph: Graph, root: Any) -> None:
     marks = {"": {"penwidth": "0"}, **MARKS}  # a remark without a mark has no border
     rows = _scale(graph) + "".join(
         f'<TR><TD BORDER="{marks.get(mark, {}).get("penwidth", "1")}" '
-        f'COLOR="{marks.get(mark, {}).get("color", INK)}">{_html(mark) or " "}</TD>'
+        f'COLOR="{marks.get(mark, {}).get("color", INK)}" '
+        f'BGCOLOR="{marks.get(mark, {}).get("fillcolor", "white")}">{_html(mark) or " "}</TD>'
         f'<TD ALIGN="LEFT">{_html(meaning)}</TD></TR>' for mark, meaning in graph.legend if mark in present)
     if rows:
         with root.subgraph(name="cluster_legend") as frame:
             frame.attr(label="legend", labeljust="l", color=FAINT, style="rounded")
             frame.node("legend", f'<<TABLE BORDER="0" CELLSPACING="4">{rows}</TABLE>>', shape="plain",
-                       style="solid")
+                       style="solid", fixedsize="false")
 
 
 def _scale(graph: Graph) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..draw.style import PAINTS
 from .terms import SIDES, Factor, Terms
 from .text import (
     PLANES, addition, as_text, equations, holds, note, partial, plane_label, result_label,
@@ -98,7 +99,7 @@ ROOMS = (PLANES, 26), (2, 26), (1, 26), (1, 18), (1, FITS)  # planes, and cells 
 LIMIT = 85_000                               # the first that is written in so many characters
 AROUND = 7                                   # so many of a plane that does not fit, if few meet
 COLOURS = {  # fill and line of cells that meet
-    "x": ("#d3e8f6", "#0b5c8e"), "g": ("#c6e8dc", "#00664b"), "w": ("#fbe2b4", "#8a5a00"),
+    **{name: (paint.fill, paint.line) for name, paint in PAINTS.items()},
     "product": ("#fbf8d8", "#6b6000"), "result": ("#f7efa6", "#000000")}
 TONES = {"fill": "#666666"}, {"fill": "#000000", "font_weight": "bold"}  # of numbers; of those that meet
 FEW = {"kernel": 4}                          # a weight sees whole planes: cut around so many rows and columns

@@ -2,7 +2,8 @@
 
 const MARKS = {
   vanishing: "\u2193 vanishing", exploding: "\u2191 exploding", "no-gradient": "\u2205 no .grad",
-  nan: "! not finite", failed: "\u2715 failed" };
+  nan: "! not finite", failed: "\u2715 failed",
+  added: "+ added", removed: "\u2212 removed", changed: "~ changed" };
 const WORKS = new Set(["op", "module"]); // kinds of boxes that compute
 const LINE = 16, LONGEST = 60;
 
@@ -52,6 +53,13 @@ function broken(text, most) {
   return [...lines, line];
 }
 
+// Whether all of a module is in one of two drawings alone, or something in it is.
+function difference(frame) {
+  const marks = new Set(frame.boxes.map((node) => node.box.mark));
+  const found = ["changed", "removed", "added"].find((mark) => marks.has(mark)) ?? "";
+  return found && marks.size > 1 ? "changed" : found;
+}
+
 // The lines of text in a box, and its size.
 function sizeBox(node) {
   const { box } = node;
@@ -73,7 +81,7 @@ function sizeFrame(frame, split, note) {
   frame.name = shortened(frameName(frame, split)) + (frame.kind ? " \u00B7 " + frame.kind : "");
   frame.many = frame.times > 1 ? `x${frame.times}` : "";
   frame.title = frame.name + (frame.many && `  ${frame.many}`);
-  frame.headWidth = textWidth("\u25BE " + frame.title, true) + 34;
+  frame.headWidth = textWidth(["\u25BE " + frame.title, ...frame.notes].join("  "), true) + 34;
   if (frame.open) return;
   const ops = frame.boxes.filter((node) => WORKS.has(node.box.kind)).length;
   const parameters = frame.boxes.filter((node) => node.box.kind === "parameter")
@@ -82,13 +90,14 @@ function sizeFrame(frame, split, note) {
   frame.lines = [
     ...wrap("\u25B8 " + frame.name, 230).map((text) => ["label", text]),
     ...(frame.many ? [["times", frame.many]] : []),
+    ...frame.notes.flatMap((text) => wrap(text, 230)).map((text) => ["small", text]),
     ["small", `${ops} op${ops === 1 ? "" : "s"}` +
       (parameters ? `, ${parameters.toLocaleString("en")} parameters` : "")],
     ["small", `last: ${shapeText(last.box.shape)}`]];
   if (note) frame.lines.push(["small", note]);
   const worst = ["failed", "nan", "exploding", "vanishing", "no-gradient"]
-    .find((mark) => frame.boxes.some((node) => node.box.mark === mark));
-  frame.mark = worst ?? "";
+    .find((mark) => frame.boxes.some((node) => node.box.mark === mark)) ?? difference(frame);
+  frame.mark = worst;
   if (worst) frame.lines.push(["badge", MARKS[worst]]);
   frame.width = Math.ceil(Math.max(...frame.lines.map(([kind, text]) => textWidth(text, kind !== "small")))) + 24;
   frame.height = frame.lines.length * LINE + 12;

@@ -66,8 +66,12 @@ function drawFrame(frame) {
 function drawTitle(frame) {
   const made = svgElement("text", { class: "title", x: frame.left + 9, y: frame.top + 16 }, "\u25BE " + frame.name);
   if (frame.many) made.append("  ", svgElement("tspan", { class: "times" }, frame.many));
+  for (const note of frame.notes) made.append("  ", svgElement("tspan", { "font-weight": "normal" }, note));
   return made;
 }
+
+// In a picture of differences: what a line that is in one of two drawings alone is called.
+const markOf = ({ edges }) => (edges[0].mark && edges.every(({ mark }) => mark === edges[0].mark) ? ` ${edges[0].mark}` : "");
 
 function drawWire(wire) {
   const d = wireCurve(wire), group = svgElement("g", {});
@@ -138,7 +142,7 @@ function makeView(svg, canvas, states) {
       made.setAttribute("tabindex", node === start ? 0 : -1);
     }
     for (const [wire, made] of view.wireElements) {
-      made.setAttribute("class", `wire${wire.across ? " across" : wire.loop ? " loop" : ""}${states.wire(wire)}`);
+      made.setAttribute("class", `wire${wire.across ? " across" : wire.loop ? " loop" : ""}${markOf(wire)}${states.wire(wire)}`);
     }
     paint();
   }
