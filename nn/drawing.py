@@ -43,29 +43,39 @@ def _results(y: Any, name: str = "") -> Iterator[tuple[str, tg.Tensor]]:
             yield from _results(part, f"{name or 'output'} {i}")
 
 
-def _name_targets(loss: Any, outputs: Iterable[tg.Tensor], result: tg.Tensor, after: ExitStack) -> None:
-    """Name the arrays that the loss alone uses as its function does; `after` takes the names away."""
-    ours = {id(x) for y in outputs for x in _used(y)}
-    function = getattr(loss, "__func__", loss)
-    seen = inspect.getclosurevars(function) if inspect.isfunction(function) else None
-    held = {**(seen.globals if seen else {}), **(seen.nonlocals if seen else {}),
-            **{p.name: p.default for p in inspect.signature(loss).parameters.values()}}
-    for value in [*held.values()]:
-        held |= value if isinstance(value, dict) else {}
-    arrays = {name: np.asarray(getattr(v, "data", v) if isinstance(v, tg.Tensor) else v)
-              for name, v in held.items() if isinstance(v, tg.Tensor | np.ndarray | list) and np.ndim(v)}
-    for x in _used(result):
-        if id(x) not in ours and x.shape and not x.name:
-            after.callback(setattr, x, "name", "")
-            x.name = next((name for fits in FITS for name, v in arrays.items() if fits(x, v)), "")
-
-
 # How an array that a loss uses may have come from one of its function's variables, the surest first: as it
 # is, as class numbers (which became coefficients along axis 1), or with other values.
 FITS: tuple[Callable[[Any, np.ndarray], bool], ...] = (
     lambda x, v: isinstance(x, tg.Tensor) and np.array_equal(x.data, v),
     lambda x, v: v.dtype.kind in "iu" and (*x.shape[:1], *x.shape[2:]) == v.shape,
     lambda x, v: x.shape == v.shape)
+
+
+def _variables(loss: Any) -> dict[str, np.ndarray]:
+    """The arrays that a function sees by name: its closure's, module's, defaults, those in dictionaries."""
+    held = {p.name: p.default for p in inspect.signature(loss).parameters.values()}
+    function = getattr(loss, "__func__", loss)
+    if inspect.isfunction(function):
+        closure, module, *_ = inspect.getclosurevars(function)
+        held = {**module, **closure, **held}
+    for value in [*held.values()]:
+        held |= {str(key): v for key, v in value.items()} if isinstance(value, dict) else {}
+    return {name: v.data if isinstance(v, tg.Tensor) else v for name, v in held.items()
+            if isinstance(v, tg.Tensor | np.ndarray) and v.ndim}
+
+
+def _name_targets(loss: Any, outputs: Iterable[tg.Tensor], result: tg.Tensor, after: ExitStack) -> None:
+    """Name the arrays that the loss alone uses as its function does; `after` takes the names away."""
+    ours = {id(x) for y in outputs for x in _used(y)}
+    targets = [x for x in _used(result) if id(x) not in ours and x.shape and not x.name]
+    variables = _variables(loss) if targets else {}
+    for x in targets:
+        after.callback(setattr, x, "name", "")
+    for fits in FITS:
+        taken = {x.name for x in targets}  # what one way has found is nothing for the next
+        left = {name: v for name, v in variables.items() if name not in taken}
+        for x in targets:
+            x.name = x.name or next((name for name, v in left.items() if fits(x, v)), "")
 
 
 def _as_inputs(error: Exception, model: Module, names: list[str]) -> None:

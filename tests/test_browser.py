@@ -178,8 +178,8 @@ def test_clicking_a_box_shows_its_shapes_numbers_and_pictures(lenet):
         assert text in told, text
     assert lenet.count("#panel .histogram.values rect") == 32
     assert lenet.count("#panel .histogram.gradient rect") == 32
-    assert lenet.count("#panel canvas") == 16
-    pixels = lenet.js("const c = document.querySelector('#panel canvas');"
+    assert lenet.count("#panel .pictures canvas") == 16
+    pixels = lenet.js("const c = document.querySelector('#panel .pictures canvas');"
                       "return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
     assert len(pixels) == 4 * 10 * 10 and len(set(pixels)) > 10
     lenet.node(lenet.key_of("weight")).click()
@@ -395,7 +395,7 @@ def test_lines_run_between_boxes_and_never_over_them(driver, tmp_path, deep_page
 def large_page() -> str:
     """More than ten thousand boxes in a thousand modules."""
     with np.errstate(all="ignore"):
-        return modules(1000, fold=False).html()
+        return modules(1000, unroll=True).html()
 
 
 def painted(shown: Page) -> np.ndarray:

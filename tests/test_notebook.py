@@ -160,11 +160,19 @@ def test_a_page_too_large_for_a_notebook_gives_way_to_the_picture(monkeypatch):
     drawing = NETS["lenet"]()
     monkeypatch.setattr(drawings, "INLINE", 50_000)
     text = drawing._repr_html_()
-    assert "<iframe" not in text and "too much for a notebook: <code>drawing.save('net.html')</code> writes it" in text
-    assert "<pre>leaf0" in text and drawing._repr_svg_() is None and len(text) < 50_000  # the picture is, too
+    assert "<iframe" not in text and "<svg" not in text and "too much for a notebook: <code>drawing.save('net.html')</code> writes it" in text
+    assert "the picture takes 0.1 MB" in text and drawing._repr_svg_() is None and len(text) < 50_000
     monkeypatch.setattr(drawings, "INLINE", 90_000)
     again = NETS["lenet"]()
     assert "<svg" in again._repr_html_() and again._repr_html_().startswith(again._repr_svg_())
+
+
+def test_of_a_net_too_large_for_a_notebook_there_is_the_page_of_what_is_drawn(monkeypatch):
+    net = nn.Sequential(*[nn.Linear(2, 2) for _ in range(300)])
+    drawing = nn.draw(net, tg.ones(1, 2), depth=0)
+    monkeypatch.setattr(drawings, "INLINE", 150_000)
+    text = drawing._repr_html_()
+    assert len(drawing.html()) > 150_000 > len(text) and "too much for a notebook" in text and "<iframe" in text
 
 
 # ----- what nn shows -----

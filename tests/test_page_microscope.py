@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 
 import numpy as np
 import pytest
 
 import tinygrad_conv as tg
 from tests.test_browser import Page, driver  # noqa: F401
-from tinygrad_conv.draw.page import microscope
+from tests.test_page import content
+from tinygrad_conv.draw.page.arrays import BUDGET
 from tinygrad_conv.draw.page.page import page
 
 # (x, w, options, transposed): strides, sides of padding, crops, dilation, groups, a line
@@ -31,10 +31,6 @@ CASES = {
     "back line": ((2, 3, 5), (3, 2, 4), {"stride": 3, "padding": 1}, True),
 }
 QUESTIONS = {"y": tg.explain.output, "dx": tg.explain.input, "dw": tg.explain.weight}
-
-
-def content(text: str) -> dict:
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script', text, re.S).group(1))
 
 
 def convolved(name: str, dtype=np.float64):
@@ -102,13 +98,14 @@ def test_numbers_that_are_gone_or_changed_are_not_shown():
 def test_not_finite_numbers_do_not_break_the_page():
     x, w, b, y, g, _ = convolved("plain")
     x.mutate()[0, 0, 0, 0], b.mutate()[1] = np.nan, np.inf
-    (seen,) = content(page(tg.graph((tg.conv2d(x, w, b) * g).sum())))["microscopes"].values()
+    with np.errstate(all="ignore"):
+        (seen,) = content(page(tg.graph((tg.conv2d(x, w, b) * g).sum())))["microscopes"].values()
     assert np.isnan(numbers(seen["arrays"]["x"])[0, 0, 0, 0]) and numbers(seen["bias"][0])[1] == np.inf
 
 
 @pytest.mark.parametrize("sizes", [(1, 2, 5, 3), (32, 16, 28, 3), (2, 64, 56, 3), (2, 512, 7, 3), (1, 4, 224, 7), (8, 256, 7, 5)])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_all_numbers_of_a_page_fit_into_the_budget_and_say_what_is_left_out(sizes, groups, monkeypatch):
+def test_all_numbers_of_a_page_fit_into_the_budget_and_say_what_is_left_out(sizes, groups):
     n, channels, side, kernel = sizes
     rng = np.random.default_rng(0)
     x = tg.tensor(rng.standard_normal((n, channels, side, side)).astype(np.float32), requires_grad=True)
@@ -116,7 +113,7 @@ def test_all_numbers_of_a_page_fit_into_the_budget_and_say_what_is_left_out(size
         w = rng.standard_normal((channels, max(1, channels // groups), kernel, kernel)).astype(np.float32)
         x = tg.conv2d(x, tg.tensor(w, requires_grad=True), groups=channels // w.shape[1], padding=1)
     seen = content(page(tg.graph(x.sum())))["microscopes"].values()
-    assert sum(numbers(array).nbytes for each in seen for array in each["arrays"].values()) <= microscope.BUDGET
+    assert sum(numbers(array).nbytes for each in seen for array in each["arrays"].values()) <= BUDGET / 2
     for each in seen:
         whole = all([*array["shape"]] == [*array["lengths"]] for array in each["arrays"].values())
         assert (each["here"] == "") == whole
@@ -137,12 +134,18 @@ def cases(driver, all_cases):  # noqa: F811
     return made, Page(driver, folder, text), text
 
 
-def opened(view: Page, text: str, name: str) -> None:
+def box_of(text: str, name: str) -> str:
+    """The box of the convolution in a scope."""
     data = content(text)
-    (number,) = [k for k in data["microscopes"] if data["boxes"][int(k)]["scope"] == [name]]
+    (box,) = [box["id"] for box in data["boxes"] if box["id"] in data["microscopes"] and box["scope"] == [name]]
+    return box
+
+
+def opened(view: Page, box: str) -> None:
+    """Choose a box."""
     view.js("document.getElementById('expand-all').click()")
     view.js("document.querySelector(`.node[data-key='${arguments[0]}']`).dispatchEvent(new MouseEvent('click', "
-            "{ bubbles: true }))", f"box {data['boxes'][int(number)]['id']}")
+            "{ bubbles: true }))", f"box {box}")
 
 
 def moved(view: Page, question: str, places: dict[str, int]) -> dict:
@@ -168,7 +171,7 @@ def moved(view: Page, question: str, places: dict[str, int]) -> dict:
 def test_the_page_adds_up_what_explain_does(cases, name, question):
     made, view, text = cases
     x, w, b, y, g, loss = made[name]
-    opened(view, text, name)
+    opened(view, box_of(text, name))
     letters = (tg.explain.explanation.TRANSPOSED if CASES[name][3] else tg.explain.explanation.LETTERS)[question]
     if y.ndim == 3:
         letters = letters.replace("i", "").replace("u", "") if question != "dw" else letters.replace("a", "")
@@ -187,12 +190,31 @@ def test_the_page_adds_up_what_explain_does(cases, name, question):
         if said["value"]:
             assert float(said["value"]) == why.value
         assert (question == "dx") == (said["value"] == "")
-        largest = sorted(np.abs(why.products.reshape(-1)), reverse=True)[:12]
+        largest = [v for v in sorted(np.abs(why.products.reshape(-1)), reverse=True)[:12] if v]
         assert [abs(product) for product, _ in said["rows"]] == pytest.approx(largest, rel=1e-12)
         arrays = {"x": x.data, "w": w.data, "g": g.data}
         for product, indices in said["rows"]:
             values = [number_at(arrays[key], at) for key, at in zip((why.first.name, why.second.name), indices)]
             assert product == pytest.approx(values[0] * values[1], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["strided", "groups", "back groups", "back line"])
+def test_the_page_adds_up_a_recorded_backward(driver, tmp_path, name):  # noqa: F811
+    x, w, _, _, _, loss = convolved(name)
+    loss.backward(create_graph=True)
+    text = page(tg.graph(loss, x.grad, w.grad))
+    view, rng = Page(driver, tmp_path, text), np.random.default_rng(0)
+    data = content(text)
+    for box, seen in data["microscopes"].items():
+        opened(view, box)
+        name = seen["questions"][0]["name"]
+        for _ in range(4):
+            said = moved(view, name, {letter: int(rng.integers(6)) for letter in "noc" + "ijuvab" if view.count(
+                f'.sliders input[aria-label="{letter}"]')})
+            index = tuple(json.loads(said["index"]))
+            assert said["missing"] == "0" and float(said["value"]) == numbers(seen["arrays"][name])[index]
+            assert float(said["total"]) == pytest.approx(float(said["value"]), rel=1e-12, abs=1e-12)
+    assert len(data["microscopes"]) == 3
 
 
 def number_at(array: np.ndarray, index: list[int]) -> float:
@@ -203,7 +225,7 @@ def number_at(array: np.ndarray, index: list[int]) -> float:
 
 def test_a_click_on_a_pixel_asks_for_it(cases):
     made, view, text = cases
-    opened(view, text, "strided")
+    opened(view, box_of(text, "strided"))
     view.js("document.querySelector('.microscope').scrollIntoView()")
     for array, question in (("x", "dx"), ("w", "dw"), ("y", "y")):
         if not view.count(f".planes canvas[data-array={array}]"):
@@ -218,15 +240,14 @@ def test_a_click_on_a_pixel_asks_for_it(cases):
         assert said["question"] == question and json.loads(said["index"])[2:] == [0, 1], array
 
 
-def test_what_is_not_in_the_page_is_counted_and_never_added_as_the_whole(driver, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(microscope, "BUDGET", 12_000)
+def test_what_is_not_in_the_page_is_counted_and_never_added_as_the_whole(driver, tmp_path):  # noqa: F811
     rng = np.random.default_rng(0)
     x, w = (tg.tensor(rng.standard_normal(s), requires_grad=True) for s in ((3, 2, 20, 20), (4, 2, 3, 3)))
     with tg.scope("cut"):
         y = tg.conv2d(x, w, padding=1)
-    text = page(tg.graph(y.sum()))
+    text = page(tg.graph(y.sum()), budget=24_000)
     view = Page(driver, tmp_path, text)
-    opened(view, text, "cut")
+    opened(view, box_of(text, "cut"))
     said = moved(view, "dw", {"o": 1, "c": 1, "a": 0, "b": 2})
     whole = tg.explain.weight(y, (1, 1, 0, 2))
     assert int(said["missing"]) > 0 and int(said["missing"]) + int(said["terms"]) == whole.products.size
@@ -242,7 +263,7 @@ def test_what_is_not_in_the_page_is_counted_and_never_added_as_the_whole(driver,
 def test_the_sliders_work_from_the_keyboard_and_keep_the_focus(cases):
     from selenium.webdriver.common.keys import Keys
     made, view, text = cases
-    opened(view, text, "groups")
+    opened(view, box_of(text, "groups"))
     moved(view, "y", {"n": 0, "o": 0, "i": 1, "j": 1})
     view.press('.sliders input[aria-label="o"]', Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     said = view.js("return { ...document.querySelector('.microscope').dataset, focus: document.activeElement.ariaLabel }")
@@ -252,11 +273,21 @@ def test_the_sliders_work_from_the_keyboard_and_keep_the_focus(cases):
     assert [len(grid) for grid in grids] == [3, 3, 3] and grids[0] != grids[1]
 
 
+def test_another_question_goes_on_with_what_contributes_most(cases):
+    made, view, text = cases
+    opened(view, box_of(text, "sides"))
+    moved(view, "y", {"n": 0, "o": 1, "i": 3, "j": 2})
+    _, (pixel, tap) = moved(view, "y", {"n": 0, "o": 1, "i": 3, "j": 2})["rows"][0]
+    assert json.loads(moved(view, "dw", {})["index"]) == tap
+    moved(view, "y", {"n": 0, "o": 1, "i": 3, "j": 2})
+    assert json.loads(moved(view, "dx", {})["index"]) == pixel
+
+
 def test_the_section_fits_a_narrow_panel_and_breaks_no_policy(cases):
     made, view, text = cases
     view.js("document.getElementById('panel').style.width = '320px'")
     for name in ("plain", "line", "back"):
-        opened(view, text, name)
+        opened(view, box_of(text, name))
         assert view.js("const p = document.getElementById('panel'); return p.scrollWidth <= p.clientWidth")
     view.js("document.getElementById('panel').style.width = ''")
     assert view.severe() == []

@@ -121,18 +121,20 @@ class Drawing:
         return self._picture[0]
 
     def _repr_html_(self) -> str:
-        """The page, for a notebook, with smaller pictures; or why it is too large for one.
+        """For a notebook the page, with smaller pictures, and why there is no picture where there is none.
 
-        Where no picture can be made either, the reason.
+        Where that is too large for a notebook, it is the page of what is drawn, or else the picture.
         """
         picture, why = self._picture
-        reason = "" if picture else f"<p>{escape(why)}; here is the page alone:</p>"
-        text = framed(self.html(budget=INLINE_PICTURES), len(self.graph.boxes))
-        if len(text) <= INLINE:
-            return reason + text
-        shown = picture or f"<p>{escape(why)}</p><pre>{escape(self.listing())}</pre>"
-        return (f"{shown}<p>The page of this drawing takes {len(text) / 1e6:.1f} MB, too much for a "
-                f"notebook: <code>drawing.save('net.html')</code> writes it.</p>")
+        said = "" if picture else f"<p>{escape(why)}; here is the page alone:</p>"
+        for made in (self.html, functools.partial(page, self.graph)):
+            text = framed(made(budget=INLINE_PICTURES), len(self.graph.boxes))
+            if len(text) <= INLINE:
+                return said + text
+            said = (f"<p>The page of this drawing takes {len(text) / 1e6:.1f} MB, too much for a notebook: "
+                    f"<code>drawing.save('net.html')</code> writes it, <code>print(drawing)</code> lists it."
+                    f"</p>")
+        return (picture or f"<p>{escape(why)}</p>") + said
 
 
 def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Show] = (),

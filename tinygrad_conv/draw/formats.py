@@ -21,8 +21,8 @@ WIDEST = 60  # characters of a column; what is longer pushes its own line aside 
 def dot(graph: Graph) -> str:
     """The graph as DOT text.
 
-    Ops are rounded boxes, parameters ellipses, inputs and outputs trapezia, constants sheets with a folded
-    corner, modules drawn as one box have a tab. Each box says the shape of its result, with the dtype where
+    Ops are rounded boxes, parameters ellipses, inputs trapezia, outputs boxes with cut corners, constants sheets with a
+    folded corner, modules drawn as one box have a tab. Each box says the shape of its result, with the dtype where
     it is not float32, the library's default, and is as large as its text in any font.
     A gradient's calls have a frame of their own beside the forward ones and run upwards, so that each
     is level with the call it belongs to: there, and where a leaf is drawn right of its call,

@@ -54,31 +54,31 @@ def _halves(curve: list[Point]) -> list[Point]:
     return halves
 
 
-def _parts(pos: str) -> Iterator[tuple[list[str], list[Point]]]:
-    """The curves of an edge: the ends of its arrowheads as they are written, and the curve's points."""
-    for part in pos.split(";"):
-        words = part.split()
-        yield [word for word in words if word[0] in "se"], _points([word for word in words if word[0] not in "se"])
+def _read(pos: str) -> tuple[list[str], list[Point]]:
+    """An edge's curve: the ends of its arrowheads as they are written, and its points.
+
+    Of a level edge into a frame Graphviz writes two curves, the second the first's mirror image.
+    """
+    words = pos.split(";")[0].split()
+    return [word for word in words if word[0] in "se"], _points([word for word in words if word[0] not in "se"])
 
 
 def _in_pieces(pos: str, inner: list[float]) -> str:
-    """An edge's curves, in pieces if they reach out of a rectangle."""
-    parts = []
-    for ends, curve in _parts(pos):
-        if any(x < inner[0] or y < inner[1] or x > inner[2] or y > inner[3] for x, y in curve):
-            curve = _halves(_halves(curve))
-        parts.append(" ".join([*ends, *(f"{x:.2f},{y:.2f}" for x, y in curve)]))
-    return ";".join(parts)
+    """An edge's curve, in pieces if it reaches out of a rectangle."""
+    ends, curve = _read(pos)
+    if any(x < inner[0] or y < inner[1] or x > inner[2] or y > inner[3] for x, y in curve):
+        curve = _halves(_halves(_halves(curve)))
+    return " ".join([*ends, *(f"{x:.2f},{y:.2f}" for x, y in curve)])
 
 
 def _lines(pos: str) -> Iterator[tuple[Point, Point]]:
     """An edge as short straight lines with its arrowheads, each from low to high: (y, x), (y, x)."""
-    for ends, curve in _parts(pos):
-        line = _halves(_halves(_halves(curve)))[::3]
-        for end in ends:
-            line = [*_points([end]), *line] if end[0] == "s" else [*line, *_points([end])]
-        for (x, y), (x2, y2) in zip(line, line[1:]):
-            yield min((y, x), (y2, x2)), max((y, x), (y2, x2))
+    ends, curve = _read(pos)
+    line = _halves(_halves(_halves(curve)))[::3]
+    for end in ends:
+        line = [*_points([end]), *line] if end[0] == "s" else [*line, *_points([end])]
+    for (x, y), (x2, y2) in zip(line, line[1:]):
+        yield min((y, x), (y2, x2)), max((y, x), (y2, x2))
 
 
 def _moved(attributes: str, lines: list[tuple[Point, Point]]) -> str:

@@ -71,9 +71,9 @@ def roll(graph: Graph) -> Graph:
     same calls with the same parameters, shapes and frames, joined by the same edges. May differ: the values of
     arrays, numbers in names, the place that an index takes (`defvarying`) and constants, if they rise or fall
     from each repetition to the next. What leads into a box is the same in each repetition, or the same place
-    of the one before, or a call of the same look; what leads on goes to the next repetition, or to the same boxes
+    of the one before, or one after the other of boxes that look the same; what leads on goes to the next repetition, or to the same boxes
     from each, and from the last one anywhere. Two stretches of which the second does not take up the first
-    are a pair, no loop, and so are two calls that stand in no frame; three are one. Values of the forward may go to any call of a backward; a backward
+    are a pair, no loop; so are two between which a number runs, and two calls in no frame. Three are one. Values of the forward may go to any call of a backward; a backward
     rolls where the forward did. Short stretches roll before long ones, outer frames before inner ones.
 
     One frame that repeats says how often; a stretch of several boxes has a frame of its own, whose name is a
@@ -129,17 +129,18 @@ class _Rolling:
     # ----- frame by frame -----
 
     def level(self, level: int) -> None:
-        """Roll all frames of the forward (0), or of one backward, until nothing changes."""
-        boxes = [box for box in self.boxes if self.levels[box] == level]
-        before = -1
-        while before < len(self.loops):
-            before = len(self.loops)
-            waiting: list[tuple[Path, list[str]]] = [((BACKWARD,) * level, boxes)]
-            while waiting:  # last frames first: what takes results is rolled before what gives them
-                path, own = waiting.pop()
-                items = self.frame(path, own, level)
-                waiting += [(frame, [box for box in item.boxes if self.inside(box, frame)])
-                            for item in items for frame in item.frames]
+        """Roll all frames of the forward (0), or of one backward: the outer ones until nothing changes, then theirs.
+
+        The last come first: what takes results is rolled before what gives them.
+        """
+        places = [((BACKWARD,) * level, [box for box in self.boxes if self.levels[box] == level])]
+        while places:
+            before = -1
+            while before < len(self.loops):
+                before = len(self.loops)
+                lists = [self.frame(path, own, level) for path, own in reversed(places)]
+            places = [(frame, [box for box in item.boxes if self.inside(box, frame)])
+                      for items in reversed(lists) for item in items for frame in item.frames]
 
     def inside(self, box: str, frame: Hashable) -> bool:
         return isinstance(frame, tuple) and self.boxes[box].scope[:len(frame)] == frame
@@ -232,16 +233,17 @@ class _Rolling:
         """First item, number of repetitions, and what joins them, of each run of stretches so long."""
         looks = np.array([item.look for item in items])
         equal = np.concatenate([[False], looks[:-stretch] == looks[stretch:], [False]])
-        found = []
+        found, free = [], 0  # the first item that is in no run yet
         changes = np.flatnonzero(equal[1:] != equal[:-1]).reshape(-1, 2)
         for begin, end in changes[changes[:, 1] - changes[:, 0] >= stretch].tolist():
+            begin = max(begin, free)
             while begin + 2 * stretch <= end + stretch:
                 times, link = self.times(items, begin, stretch, (end + stretch - begin) // stretch)
                 if times < 2 or times < self.times(items, begin + stretch, stretch, (end - begin) // stretch)[0]:
                     begin += 1  # no run, or one whose first is the end of another kind
                     continue
                 found.append((begin, times, link))
-                begin += stretch * times
+                begin = free = begin + stretch * times
         return found
 
     def times(self, items: list[_Item], begin: int, stretch: int, most: int) -> tuple[int, Any]:
@@ -257,9 +259,10 @@ class _Rolling:
             first, link, times = exits, step, times + 1
         while times > 1 and not first <= self.exits(items, begin, stretch, times - 1, last=True):
             times -= 1
-        joined = link is not None and any(way == "back" for way, *_ in link)
+        chain = link is not None and any(way[0] == "back" for way in link)
+        runs = link is not None and any(way[0] == "number" and way[1] for way in link)
         members = items[begin:begin + stretch * times]
-        worth = 2 if joined and (stretch > 1 or members[0].frames) else 3
+        worth = 2 if chain and not runs and (stretch > 1 or members[0].frames) else 3
         return (times, link) if times >= worth and self.compact(members, stretch) else (1, None)
 
     def link(self, items: list[_Item], begin: int, stretch: int, times: int) -> tuple[Any, ...] | None:
@@ -294,7 +297,7 @@ class _Rolling:
             return ("same",)
         if self.boxes[a].kind == "parameter" or self.faces[a] != self.faces[b]:
             return None
-        return ("alike",)
+        return ("alike", (self.order[b] > self.order[a]) - (self.order[b] < self.order[a]))
 
     def exits(self, items: list[_Item], begin: int, stretch: int, time: int,
               last: bool = False) -> frozenset[tuple[int, int, str]]:
@@ -448,15 +451,6 @@ def _drawn(work: _Rolling) -> Graph:
     members = grouped((work.find(box), box) for box in work.boxes)
     boxes = [_standing_for([work.boxes[each] for each in members[box]], work, paths)
              for box in work.boxes if box not in work.stands]
-    scopes: dict[Path, Scope] = {}
-    for plain, scope in graph.scopes.items():
-        if paths.plain(plain) == plain:
-            path = paths.of(plain)
-            scopes |= {frame: Scope(frame) for frame in frames(path) if frame not in scopes}
-            scopes[path] = replace(scope, path=path, times=scope.times * paths.times.get(plain, 1))
-    scopes |= {frame: Scope(frame) for box in boxes for frame in frames(box.scope) if frame not in scopes}
-    scopes = {path: replace(scope, times=paths.times[path]) if isinstance(path[-1], Loop) else scope
-              for path, scope in scopes.items()}
     edges, order = _edges(work), dict(work.last)
     begin = {box: min(order[each] for each in loop.boxes) for loop in work.loops for box in loop.boxes}
     outside = {box.id for box in boxes if not any(isinstance(name, Loop) for name in box.scope)}
@@ -466,11 +460,27 @@ def _drawn(work: _Rolling) -> Graph:
     boxes.sort(key=lambda box: order[box.id])
     edges.sort(key=lambda edge: (order[edge.target], edge.slot))
     counts = {box: len(own) for box, own in members.items() if len(own) > 1}
-    rolled = replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=scopes, counts=counts,
+    rolled = replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=_scopes(graph, paths, boxes), counts=counts,
                      stands={box: work.find(box) for box in work.stands},
                      figures=pass_on(graph.figures, {box: work.find(box) for box in graph.figures}),
                      each=_each(work, members) if graph.figures else {})
     return replace(rolled, scopes=_with_weights(rolled))
+
+
+def _scopes(graph: Graph, paths: _Paths, boxes: list[Box]) -> dict[Path, Scope]:
+    """The frames that are drawn, with those of loops; without those whose boxes all went elsewhere."""
+    left = [paths.of(path) for path in graph.scopes if paths.plain(path) == path]
+    had, have = ({frame for scope in {box.scope: 0 for box in each} for frame in frames(scope)}
+                 for each in (graph.boxes, boxes))
+    scopes: dict[Path, Scope] = {}
+    for frame in dict.fromkeys(frame for path in [*left, *[box.scope for box in boxes]] for frame in frames(path)):
+        plain = tuple([name for name in frame if not isinstance(name, Loop)])
+        if isinstance(frame[-1], Loop):
+            scopes[frame] = Scope(frame, times=paths.times[frame])
+        elif frame in have or plain not in had:
+            scope = graph.scopes[plain]
+            scopes[frame] = replace(scope, path=frame, times=scope.times * paths.times.get(plain, 1))
+    return scopes
 
 
 def _standing_for(members: list[Box], work: _Rolling, paths: _Paths) -> Box:

@@ -23,12 +23,12 @@ KINDS = {  # attributes of a node in DOT
     "parameter": {"shape": "ellipse", "style": "filled", "fillcolor": "#fbf3dc"},
     "input": {"shape": "invtrapezium", "style": "filled", "fillcolor": "#e3f1ea"},
     "constant": {"shape": "note", "style": "filled", "fillcolor": "#f4f4f4"},
-    "seed": {"shape": "hexagon", "style": "filled", "fillcolor": "#f2e6f0"},
-    "output": {"shape": "trapezium", "style": "filled", "fillcolor": "#dcefe0"},
+    "seed": {"shape": "cds", "style": "filled", "fillcolor": "#f2e6f0"},
+    "output": {"shape": "rect", "style": "filled,diagonals", "fillcolor": "#dcefe0"},
     "module": {"shape": "tab", "style": "filled", "fillcolor": "#f3eef2"},
 }
 ROOM = {  # by shape, how much larger than its text a box is
-    "ellipse": (1.3, 1.45), "invtrapezium": (1.25, 1.0), "trapezium": (1.25, 1.0), "hexagon": (1.3, 1.0)}
+    "ellipse": (1.3, 1.45), "invtrapezium": (1.55, 1.0), "cds": (1.35, 1.0)}
 
 MARKS = {  # the border under a mark, the most serious first; `style` is added to that of the kind
     "failed": {"color": "#a00000", "style": "bold", "penwidth": "4", "peripheries": "2"},

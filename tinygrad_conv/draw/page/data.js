@@ -28,3 +28,15 @@ function rolledUp({ rolled, ...whole }) {
     boxes: boxes.map(({ box, ...own }) => ({ ...whole.boxes[box], of: undefined, ...own })),
     steps: whole.steps.map((step) => ({ ...step, box: stands[step.box] })) };
 }
+
+// The data with loops rolled, or whole: as the address says after its "#". The button reads the page anew.
+function inView(whole, button) {
+  const unrolled = location.hash === "#unrolled";
+  button.hidden = !whole.rolled;
+  button.textContent = unrolled ? "Roll loops" : "Unroll loops";
+  button.addEventListener("click", () => {
+    location.hash = unrolled ? "rolled" : "unrolled";
+    location.reload();
+  });
+  return whole.rolled && !unrolled ? rolledUp(whole) : whole;
+}

@@ -63,7 +63,7 @@ function microscope(data) {
   const call = makeCall(data), swapped = data.questions[0].name === "y" && data.questions[0].side === "large";
   const letter = (name) => (swapped ? { o: "c", c: "o" }[name] ?? name : name);
   const spell = (name, index) => `${name}[${index.filter((_, k) => !(data.line && k === 2)).join(",")}]`;
-  let question = data.questions[0], place = call.start();
+  let question = data.questions[0], place = call.start(), largest = null; // the largest product
 
   const buttons = element("p", undefined, "questions"), planes = element("div", undefined, "planes");
   const sliders = element("div", undefined, "sliders"), answer = element("div", undefined, "answer");
@@ -83,7 +83,10 @@ function microscope(data) {
     const button = element("button", each.name);
     button.value = each.side;
     button.title = `${each.factors.join(" \u00d7 ")}, ${each.how}`;
-    button.addEventListener("click", () => { ask(each.side); move(); });
+    button.addEventListener("click", () => { // goes on with what contributes most
+      ask(each.side);
+      move(undefined, largest ?? {});
+    });
     buttons.append(button);
   }
 
@@ -156,8 +159,8 @@ function microscope(data) {
 
   function showGrids({ rows, columns, terms }, sorted) {
     const here = (term) => term.n === place.n && term.o === place.o && term.c === place.c;
-    const largest = sorted.find(here), side = question.side === "kernel" ? "small" : "kernel";
-    const find = (list, axis) => Math.max(0, list.findIndex((each) => largest && each[side] === largest[side][axis]));
+    const best = sorted.find(here), side = question.side === "kernel" ? "small" : "kernel";
+    const find = (list, axis) => Math.max(0, list.findIndex((each) => best && each[side] === best[side][axis]));
     const [down, across] = [around(rows.length, find(rows, 0)), around(columns.length, find(columns, 1))];
     const cells = down.map((r) => across.map((c) => call.product(question, place, rows[r], columns[c])));
     if (!cells.length || !cells[0].length) return [];
@@ -176,7 +179,8 @@ function microscope(data) {
 
   function showTerms({ terms, bias, total, missing }, sorted, whole) {
     const list = element("table", undefined, "terms"), top = Math.abs(sorted[0]?.product) || 1;
-    for (const term of sorted.slice(0, LARGEST)) {
+    const shown = sorted.slice(0, LARGEST).filter((term) => term.product !== 0);
+    for (const term of shown) {
       const row = list.insertRow();
       question.factors.forEach((name, k) => {
         const cell = element("td", undefined, call.arrays[name].role);
@@ -191,9 +195,10 @@ function microscope(data) {
       row.dataset.product = term.product;
       row.dataset.indices = JSON.stringify(term.indices);
     }
-    const rest = sorted.slice(LARGEST);
+    const rest = sorted.slice(shown.length), count = rest.length.toLocaleString("en");
+    const zero = rest.every((term) => term.product === 0);
     for (const [text, value] of [
-      [rest.length ? `${rest.length.toLocaleString("en")} smaller products` : "", rest.reduce((all, term) => all + term.product, 0)],
+      [rest.length ? `${count} ${zero ? "products of 0" : "smaller products"}` : "", rest.reduce((all, term) => all + term.product, 0)],
       ["bias", bias], [missing ? `sum of the ${terms.length.toLocaleString("en")} products here` : "sum", total],
       [missing ? `the ${missing.toLocaleString("en")} that are not here` : "", whole === undefined ? whole : whole - total]]) {
       if (!text || value === undefined) continue;
@@ -208,6 +213,7 @@ function microscope(data) {
   function show() {
     const found = call.sum(question, place), size = (v) => (Number.isNaN(v) ? Infinity : Math.abs(v));
     const sorted = [...found.terms].sort((a, b) => size(b.product) - size(a.product) || 0);
+    largest = sorted[0] && Object.fromEntries(["n", "o", "c", "small", "kernel", "large"].map((key) => [key, sorted[0][key]]));
     const index = call.index[question.side](place), held = question.held && call.arrays[question.held];
     const value = held ? held.at(index) : undefined;
     Object.assign(made.dataset, { question: question.name, index: JSON.stringify(index), total: found.total,

@@ -20,7 +20,6 @@ from ...tape import Entry
 from ...tensor import Tensor, share
 from ..graph import Graph, backwards, grouped
 
-BUDGET = 1_000_000  # bytes of all numbers of a page, before base64
 PART = 8            # cells along a plane's side, before channels are left out
 PLAIN = ("x", "input"), ("w", "filter")  # name and role of an argument that no backward made
 GONE = "The values were freed by backward(); draw before it, or keep them with backward(retain_graph=True)."
@@ -55,12 +54,13 @@ class Call:
         return self.names[self.node.primitive.sides["ans"]]
 
 
-def microscopes(graph: Graph, found: Mapping[int, np.ndarray]) -> dict[str, dict[str, Any]]:
+def microscopes(graph: Graph, found: Mapping[int, np.ndarray], budget: int) -> dict[str, dict[str, Any]]:
     """What the page's microscope shows, by box.
 
     Args:
         graph: a drawing; boxes of calls whose primitive has sides are looked at.
         found: gradients by the id of a tensor.
+        budget: bytes of all numbers together, before base64.
 
     Returns:
         for each of them "missing", why there are no numbers, or the geometry ("axes", "groups", "line"),
@@ -78,7 +78,7 @@ def microscopes(graph: Graph, found: Mapping[int, np.ndarray]) -> dict[str, dict
                 made[box.id] = {"missing": why}
             else:
                 calls[box.id] = _call(source, past.get(box.id, []), found)
-    left = BUDGET
+    left = budget
     sizes = {key: _bytes(call, Cut(*_whole(call))) for key, call in calls.items()}
     for number, key in enumerate(sorted(sizes, key=sizes.__getitem__)):
         share = left // (len(sizes) - number)

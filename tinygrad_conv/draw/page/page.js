@@ -2,11 +2,11 @@
 
 const FEW = 70; // so many boxes are drawn at first, if closing modules can do it
 const byId = (id) => document.getElementById(id);
-const whole = unpack(JSON.parse(byId("data").textContent)), unrolled = !whole.rolled || location.hash === "#unrolled";
-const data = unrolled ? whole : rolledUp(whole);
+const data = inView(unpack(JSON.parse(byId("data").textContent)), byId("unroll"));
 const tree = makeTree(data);
 const svg = byId("drawing");
 const panel = makePanel(byId("panel"), data);
+panel.sections.push(({ box }, { microscopes }) => box && microscopes[box.id] && microscope(microscopes[box.id]));
 let size = { width: 1, height: 1 }, chosen = null;
 
 const states = {
@@ -185,12 +185,6 @@ byId("show-legend").addEventListener("click", (event) => {
   byId("legend").hidden = !byId("legend").hidden;
   event.target.setAttribute("aria-expanded", String(!byId("legend").hidden));
 });
-byId("unroll").hidden = !whole.rolled;
-byId("unroll").textContent = unrolled ? "Roll loops" : "Unroll loops";
-byId("unroll").addEventListener("click", () => { // the other half of the data, read anew
-  location.hash = unrolled ? "rolled" : "unrolled";
-  location.reload();
-});
 byId("help").addEventListener("click", () => { choose(null); panel.open(); });
 
 const dark = matchMedia("(prefers-color-scheme: dark)"), root = document.documentElement;
@@ -209,43 +203,7 @@ dark.addEventListener("change", recolour);
 window.addEventListener("beforeprint", () => camera.fit());
 new ResizeObserver(() => { view.update(); minimap.look(); }).observe(svg);
 
-// ----- legend -----
-
-function legendRow(className, text) {
-  const row = element("div"), picture = svgElement("svg", { viewBox: "0 0 74 26", "aria-hidden": true });
-  const group = svgElement("g", { class: className });
-  if (className.startsWith("wire")) group.append(svgElement("path", { class: "line", d: "M4,13L68,13" }));
-  else {
-    const round = /parameter|input|constant|seed/.test(className) ? 9 : 3;
-    if (/closed/.test(className)) group.append(svgElement("rect", { class: "behind", x: 9, y: 7, width: 58, height: 17 }));
-    group.append(svgElement("rect", { class: "shape", x: 5, y: 4, width: 62, height: 17, rx: round,
-      fill: `var(--${/closed/.test(className) ? "module" : className.split(" ")[1]})` }));
-  }
-  picture.append(group);
-  row.append(picture, element("span", text));
-  return row;
-}
-const kinds = new Set(data.boxes.map((box) => box.kind));
-byId("legend").append(...[
-  kinds.has("op") && legendRow("node op", "op: a recorded call"),
-  kinds.has("parameter") && legendRow("node parameter", "parameter: a leaf that requires a gradient"),
-  kinds.has("input") && legendRow("node input", "input: a leaf that requires no gradient"),
-  kinds.has("seed") && legendRow("node seed", "seed: the gradient a backward starts with"),
-  kinds.has("constant") && legendRow("node constant", "constant: a number, a mask, a running mean"),
-  kinds.has("module") && legendRow("node module", "module drawn as one box"),
-  tree.frames.length && legendRow("node closed", "closed module: click to open"),
-  tree.split && legendRow("wire across", "forward value used by the backward pass"),
-  legendRow("node op done-forward", "replay: done forward"),
-  legendRow("node op done-backward", "replay: done backward"),
-  legendRow("node op current", "replay: current op"),
-  ...[...new Set(data.boxes.map((box) => box.mark))].filter((name) => MARKS[name]).map((name) => {
-    const meaning = data.legend.filter(([key]) => key === name).map(([, text]) => text).join("; ");
-    return legendRow(`node op mark-${name}`, MARKS[name] + (meaning ? `: ${meaning}` : ""));
-  }),
-  ...data.legend.filter(([key]) => !data.boxes.some((box) => box.mark === key) || !MARKS[key])
-    .map(([key, text]) => element("p", key ? `${key}: ${text}` : text)),
-].filter(Boolean));
-
+byId("legend").append(...legendRows(data, tree));
 for (const node of tree.boxes) sizeBox(node);
 setLevel(firstLevel(tree, FEW));
 const wrong = tree.boxes.find(({ box }) => ["failed", "nan", "added", "removed", "changed"].includes(box.mark));

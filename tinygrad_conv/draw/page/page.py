@@ -33,8 +33,8 @@ from .microscope import microscopes
 
 HERE = Path(__file__).parent
 PROGRAM = ("data.js", "tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "sizes.js", "far.js",
-           "view.js", "minimap.js", "meetings.js", "microscope.js", "panel.js", "heat.js", "replay.js", "search.js",
-           "page.js")
+           "view.js", "minimap.js", "meetings.js", "microscope.js", "panel.js", "heat.js", "replay.js",
+           "search.js", "legend.js", "page.js")
 
 FIELDS = {"values": STATISTICS, "gradient": STATISTICS, "picture": PICTURE}  # of what has no names
 
@@ -47,7 +47,8 @@ def page(graph: Graph, title: str = "", rolled: Graph | None = None, budget: int
             pictures of feature maps and kernels, otherwise it says why not.
         title: the title of the browser's tab.
         rolled: the same graph with its loops rolled, if it has any: what is shown at first.
-        budget: bytes that its pictures of feature maps and kernels may take.
+        budget: bytes that its pictures of feature maps and kernels may take; the numbers under its
+            microscopes may take half as many.
 
     Returns:
         HTML that loads nothing: its Content-Security-Policy forbids it to.
@@ -135,7 +136,7 @@ def _content(graph: Graph, rolled: Graph | None, budget: int) -> dict[str, Any]:
     return {
         "boxes": [{**_box(graph.sources.get(box.id), box, found, size, kernels), **_drawn(graph, box, number)}
                   for box in graph.boxes],
-        "microscopes": {number[box]: content for box, content in microscopes(graph, found).items()},
+        "microscopes": microscopes(graph, found, budget // 2),
         **_wiring(graph, number), "about": about,
         "heat": graph.heat and {"what": graph.heat.what, "unit": graph.heat.unit, "scale": SCALE,
                                 "span": SPAN if isinstance(graph.heat, Sizes) else None},

@@ -99,8 +99,6 @@ function describeBox(node, data) {
     if (shown.gradient) parts.push(describe(box.op ? "Gradient of the result" : "Gradient", shown.gradient, "gradient"));
     if (shown.picture) parts.push(pictures(shown.picture));
   }
-  const seen = data.microscopes[data.boxes.indexOf(box)];
-  if (seen) parts.push(microscope(seen));
   return parts;
 }
 

@@ -81,7 +81,7 @@ function sizeFrame(frame, split, note) {
   frame.name = shortened(frameName(frame, split)) + (frame.kind ? " \u00B7 " + frame.kind : "");
   frame.many = frame.times > 1 ? `x${frame.times}` : "";
   frame.title = frame.name + (frame.many && `  ${frame.many}`);
-  frame.headWidth = textWidth("\u25BE " + frame.title, true) + 34;
+  frame.headWidth = textWidth(["\u25BE " + frame.title, ...frame.notes].join("  "), true) + 34;
   if (frame.open) return;
   const ops = frame.boxes.filter((node) => WORKS.has(node.box.kind)).length;
   const parameters = frame.boxes.filter((node) => node.box.kind === "parameter")
@@ -90,6 +90,7 @@ function sizeFrame(frame, split, note) {
   frame.lines = [
     ...wrap("\u25B8 " + frame.name, 230).map((text) => ["label", text]),
     ...(frame.many ? [["times", frame.many]] : []),
+    ...frame.notes.flatMap((text) => wrap(text, 230)).map((text) => ["small", text]),
     ["small", `${ops} op${ops === 1 ? "" : "s"}` +
       (parameters ? `, ${parameters.toLocaleString("en")} parameters` : "")],
     ["small", `last: ${shapeText(last.box.shape)}`]];

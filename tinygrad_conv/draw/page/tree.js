@@ -6,7 +6,7 @@ const pathKey = (path) => JSON.stringify(path);
 function makeFrame(path, parent, about, call) {
   return { isFrame: true, key: `frame ${call} ${pathKey(path)}`, path, call, parent, children: [], boxes: [],
     open: true, first: Infinity, level: parent ? parent.level + 1 : 0,
-    kind: about?.kind ?? "", times: about?.times ?? 1, names: about?.names ?? path };
+    kind: about?.kind ?? "", times: about?.times ?? 1, names: about?.names ?? path, notes: about?.notes ?? [] };
 }
 
 // The tree of `data`: {root, boxes, frames, split}; split: forward and backward side by side.

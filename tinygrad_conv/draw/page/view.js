@@ -66,6 +66,7 @@ function drawFrame(frame) {
 function drawTitle(frame) {
   const made = svgElement("text", { class: "title", x: frame.left + 9, y: frame.top + 16 }, "\u25BE " + frame.name);
   if (frame.many) made.append("  ", svgElement("tspan", { class: "times" }, frame.many));
+  for (const note of frame.notes) made.append("  ", svgElement("tspan", { "font-weight": "normal" }, note));
   return made;
 }
 

@@ -1,0 +1,53 @@
+"""The layout of static pictures: twelve nets at three depths by both engines, measured in their SVG."""
+from __future__ import annotations
+
+import shutil
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nn
+import tinygrad_conv as tg
+from tests.layout import faults
+from tests.nets import NETS
+from tinygrad_conv.draw.drawing import render
+
+ENGINES = {name: shutil.which(name, path=f"{Path(sys.executable).parent}:/usr/bin:/usr/local/bin")
+           for name in ("dot", "graphviz-pure")}
+FONTS = ("Helvetica", "DejaVu Sans")
+NEVER = {"text over text", "text leaves its box", "title leaves its frame", "title over a box", "title over a frame",
+         "cut at the margin"}
+# Where both run across frames, Graphviz leads some edges through boxes and titles: by net at most so many.
+MOST = {"resnet": 20, "unet": 8, "densenet": 20, "inception": 4, "rnn": 4, "rnn_everywhere": 6, "gan": 4,
+        "three_outputs": 3, "attention": 5, "siamese": 2, "lenet": 3}
+
+
+@pytest.fixture(params=[name for name, path in ENGINES.items() if path])
+def engine(request, tmp_path, monkeypatch):
+    """Only one of the engines is there."""
+    folder = tmp_path / "engine"
+    folder.mkdir()
+    (folder / request.param).symlink_to(ENGINES[request.param])
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    return request.param
+
+
+def found(svg):
+    """The faults in either font, the longer list of each kind."""
+    both = [faults(svg, font) for font in FONTS]
+    return {kind: max((each.get(kind, []) for each in both), key=len) for kind in {*both[0], *both[1]}}
+
+
+@pytest.mark.parametrize("depth", [None, 0, 1])
+@pytest.mark.parametrize("net", NETS)
+def test_texts_and_edges_keep_out_of_each_other(net, depth, engine):
+    if net == "chain" and depth is not None:
+        pytest.skip("it has no modules")
+    bad = found(render(NETS[net](depth=depth).dot, "svg", patience=60.0))
+    assert not NEVER & {*bad}, bad
+    assert "uneven margins" not in bad, bad
+    assert sum(map(len, bad.values())) <= MOST.get(net, 0), bad
