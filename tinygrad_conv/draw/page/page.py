@@ -145,7 +145,7 @@ def _content(graph: Graph, rolled: Graph | None, budget: int) -> dict[str, Any]:
 
 
 def _rolled(graph: Graph, whole: dict[str, int]) -> dict[str, Any]:
-    """What is different where loops are rolled: `box` is a box's number in the whole, and `stands` says which one
+    """What is different where loops are rolled: `box` is a box's number in the whole, and `stands` says which
     of these boxes stands for each of the whole's.
     """
     number = {box.id: i for i, box in enumerate(graph.boxes)}

@@ -6,13 +6,13 @@ const PARTS_GAP = 90, TURN = 9;
 const partOf = (node) => (node.parent.parent ? partOf(node.parent) : node);
 
 // One wire an edge between boxes; edges from one tensor into a closed frame are one wire. A loop leads back to
-// what is run again, maybe the same closed frame.
+// what is run again; in a closed frame it is seen if that is all that repeats.
 function makeWires(tree, edges) {
   const wires = new Map();
   for (const edge of edges) {
     const source = seen(tree.boxes[edge.source]), target = seen(tree.boxes[edge.target]);
     const loop = Boolean(edge.back);
-    if (source === target && !loop) continue;
+    if (source === target && !(loop && source.times !== 1)) continue;
     const key = `${source.key}|${target.key}|${target.isFrame ? "" : edge.slot}|${loop}`;
     if (!wires.has(key)) {
       const across = tree.split && partOf(source) !== partOf(target);
