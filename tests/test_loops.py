@@ -272,7 +272,9 @@ def whole_of(seed):
     for _ in range(seed % 3):
         x.grad = None
         results[-1].backward(create_graph=True)
-        results += [tg.sum(x.grad * x.grad)] if x.grad is not None else []
+        if x.grad is None or not x.grad.requires_grad:
+            break
+        results.append(tg.sum(x.grad * x.grad))
     return frame_each_call(annotate(tg.graph(*results), ["flops", "parameters"]))
 
 
