@@ -22,6 +22,7 @@ def executed(path: Path) -> Any:
     import nbformat
     notebook = nbformat.read(path, as_version=4)
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", record_timing=False,
+                            coalesce_streams=True,
                             resources={"metadata": {"path": str(ROOT)}}).execute()
     return notebook
 
