@@ -28,7 +28,7 @@ def executed(path: Path) -> Any:
 
 
 def static(notebook: Any) -> Any:
-    """A copy to be kept: progress bars go, and a page, of which there is a picture."""
+    """A copy to be kept: what came on stderr goes, and a page, of which there is a picture."""
     kept = copy.deepcopy(notebook)
     for cell in kept.cells:
         if cell.cell_type == "code":
