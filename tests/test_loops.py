@@ -199,6 +199,7 @@ NEAR_MISSES = {
         [tg.exp(tg.neg(x)) for x in [leaf(3)] * 3]),
     "results used before the end": lambda: (lambda a: (lambda b: tg.tanh(a) * tg.neg(tg.exp(b)))(tg.neg(tg.exp(a))))(
         tg.neg(tg.exp(leaf(3)))),
+    "two stretches of calls": lambda: chain([tg.exp, tg.neg, tg.exp, tg.neg]),
     "two with other constants": lambda: chain([lambda y, c=c: tg.exp(y * c) for c in (1.0, 3.0)]),
 }
 

@@ -131,7 +131,7 @@ def write_figures(graph: Graph) -> Graph:
         own, each = graph.figures.get(box.id, {}), graph.each.get(box.id, ())
         lines = [line for show in SHOW.values() for line in _said(show, own, sums, each, box, legend)]
         found = {mark for mark, (_, applies) in marks if any(applies(one, box) for one in (own, *each))}
-        lines += [f"{mark}: {text}" for mark in found if (text := which([any(
+        lines += [f"{mark}: {text}" for mark in sorted(found) if (text := which([any(
             applies(one, box) for each_mark, (_, applies) in marks if each_mark == mark) for one in each]))]
         boxes.append(replace(box, notes=(*box.notes, *lines), mark=gravest({box.mark, *found})))
     meanings = {mark: text for mark, (text, _) in marks if text}

@@ -78,9 +78,8 @@ def roll(graph: Graph) -> Graph:
     same boxes from each; from the last one anywhere. Values of the forward may go to any call of a backward,
     which rolls where its forward did.
 
-    Two stretches that do not take up each other's results are a pair, no loop; so are two between which a
-    number runs, and two calls outside of frames. Three are a loop. Short stretches roll before long ones,
-    outer frames before inner ones.
+    Two equal frames of which the second takes up what the first gives are a loop; of all else three are.
+    Short stretches roll before long ones, outer frames before inner ones.
 
     One frame that repeats says how often; a stretch of several boxes has a frame of its own, whose name is a
     `Loop`. Figures are added up; `each` holds those of each repetition, of the outermost loop.
@@ -278,9 +277,8 @@ class _Rolling:
         while times > 1 and not first <= self.exits(items, begin, stretch, times - 1, last=True):
             times -= 1
         chain = link is not None and any(way[0] == "back" for way in link)
-        runs = link is not None and any(way[0] == "number" and way[1] for way in link)
         members = items[begin:begin + stretch * times]
-        worth = 2 if chain and not runs and (stretch > 1 or members[0].frames) else 3
+        worth = 2 if chain and stretch == 1 and members[0].frames else 3
         return (times, link) if times >= worth and self.compact(members, stretch) else (1, None)
 
     def link(self, items: list[_Item], begin: int, stretch: int, times: int) -> tuple[Any, ...] | None:
