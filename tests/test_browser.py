@@ -56,12 +56,12 @@ def driver(tmp_path_factory):
 class Page:
     """A page of a graph, open in the browser, and what the tests do with it."""
 
-    def __init__(self, driver, folder, text: str) -> None:
+    def __init__(self, driver, folder, text: str, part: str = "") -> None:
         file = folder / "page.html"
         file.write_text(text, encoding="utf-8")
         driver.get_log("browser"), driver.get_log("performance")
         self.driver, self.file = driver, file
-        driver.get(file.as_uri())
+        driver.get(file.as_uri() + part)
         self.wait("return document.documentElement.dataset.ready === 'yes'")
 
     def js(self, script: str, *args):
@@ -436,7 +436,7 @@ PAN = """const [moves, pixels, done] = arguments, svg = document.getElementById(
 
 
 def test_a_page_of_ten_thousand_boxes_opens_and_moves(driver, tmp_path, large_page, capsys):
-    shown = Page(driver, tmp_path, large_page)
+    shown = Page(driver, tmp_path, large_page, "#unrolled")
     opened = shown.js("return performance.now()")
     opening = shown.js("const start = performance.now(); document.getElementById('expand-all').click();"
                        "return performance.now() - start")
@@ -741,7 +741,9 @@ def test_a_page_on_a_telephone_is_of_use(lenet):
 
 def test_in_a_sandboxed_frame_of_a_notebook_it_works_too(driver, tmp_path):
     from html import escape
-    text = page(tg.graph(lenet_loss()[1]), "LeNet")
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(*[nn.Conv2d(2, 2, 3, padding=1, rng=rng) for _ in range(8)])
+    text = nn.draw(net, tg.zeros((1, 2, 6, 6))).html()
     file = tmp_path / "notebook.html"
     file.write_text(f'<iframe sandbox="allow-scripts" srcdoc="{escape(text)}" style="width: 900px; height: 500px">',
                     encoding="utf-8")
@@ -752,8 +754,13 @@ def test_in_a_sandboxed_frame_of_a_notebook_it_works_too(driver, tmp_path):
         inside = Page.__new__(Page)
         inside.driver = driver
         inside.wait("return document.documentElement.dataset.ready === 'yes'")
-        assert inside.drawn(".node.box") == 18 and inside.one("#drawing").rect["height"] > 300
+        assert inside.drawn(".times") == 1 and inside.one("#drawing").rect["height"] > 300
         inside.one("#theme").click()
+        ground = inside.js("return getComputedStyle(document.body).backgroundColor")
+        inside.one("#unroll").click()
+        inside.wait("return document.getElementById('unroll')?.textContent === 'Roll loops'"
+                    " && document.documentElement.dataset.ready === 'yes'")
+        assert inside.js("return getComputedStyle(document.body).backgroundColor") == ground
         inside.one("#forth").click()
         assert inside.drawn(".current") == 1 and "conv2d" in inside.panel() and inside.severe() == []
     finally:

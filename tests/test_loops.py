@@ -19,7 +19,7 @@ from tests.nets import NETS, RNN, modules, squares
 from tests.test_page import content
 from tinygrad_conv.draw.annotate import annotate, write_figures
 from tinygrad_conv.draw.collapse import collapse, frame_each_call, without
-from tinygrad_conv.draw.graph import CALLS, Loop, backwards
+from tinygrad_conv.draw.graph import CALLS, Loop, backwards, frames
 from tinygrad_conv.draw.loops import roll
 
 
@@ -466,3 +466,22 @@ def test_blocks_of_two_lists_in_turn_roll_together():
     assert labels(g) == ["x", "norms  ModuleList", "layers  ModuleList", "add", "output"] and times(g) == {"loop": 6}
     assert {box.label: box.notes for box in g.boxes if box.notes} == {
         "norms  ModuleList": ("6 x 16 parameters",), "layers  ModuleList": ("6 x 72 parameters",)}
+
+
+def parted(graph):
+    """The frames whose boxes do not stand together in the order of the drawing."""
+    found, seen, before = set(), set(), ()
+    for box in graph.boxes:
+        now = frames(box.scope)
+        found |= {frame for frame in now if frame in seen and frame not in before}
+        seen |= {*now}
+        before = now
+    return found
+
+
+@pytest.mark.parametrize("loss", [None, squares])
+@pytest.mark.parametrize("name", ["resnet", "rnn", "rnn_everywhere"])
+def test_a_frame_that_repeats_is_not_parted_by_its_parameters(name, loss):
+    drawing = NETS[name](loss=loss)
+    assert any(scope.times > 1 for scope in drawing.graph.scopes.values())
+    assert parted(drawing.graph) <= parted(NETS[name](loss=loss, unroll=True).graph)

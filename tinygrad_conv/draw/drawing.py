@@ -35,7 +35,8 @@ from .style import printable
 FORMATS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}  # what a picture holds
 FONTS = b'font-family="Helvetica,Arial,Liberation Sans,DejaVu Sans,sans-serif"'  # for viewers of an SVG
 PURE = ("svg", "png")  # what graphviz-pure can write
-INLINE, INLINE_PICTURES = 1_500_000, 200_000  # characters of a page in a notebook, bytes of its pictures
+INLINE, INLINE_PICTURES = 4_000_000, 200_000  # characters of a page in a notebook, bytes of its pictures
+INLINE_SVG, INLINE_BOXES = 900_000, 1_500  # characters of the picture beside it, and boxes in it
 
 
 class Drawing:
@@ -108,11 +109,14 @@ class Drawing:
     @functools.cached_property
     def _picture(self) -> tuple[str | None, str]:
         """The SVG for a notebook, or why there is none."""
+        if len(self.graph.boxes) > INLINE_BOXES:
+            return None, (f"{len(self.graph.boxes):,} boxes are too many for a picture in a notebook; draw "
+                          f"less, e.g. with depth=1")
         try:
             picture = render(self.dot, "svg", patience=10.0).decode()
         except (FileNotFoundError, RuntimeError) as e:
             return None, str(e)
-        if len(picture) > INLINE:
+        if len(picture) > INLINE_SVG:
             return None, f"the picture takes {len(picture) / 1e6:.1f} MB, too much for a notebook"
         return picture, ""
 
