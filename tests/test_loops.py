@@ -441,7 +441,9 @@ def parted(graph):
     return found
 
 
-def test_a_frame_that_repeats_is_not_parted_by_its_parameters():
-    drawing = NETS["resnet"](loss=None)
+@pytest.mark.parametrize("loss", [None, squares])
+@pytest.mark.parametrize("name", ["resnet", "rnn", "rnn_everywhere"])
+def test_a_frame_that_repeats_is_not_parted_by_its_parameters(name, loss):
+    drawing = NETS[name](loss=loss)
     assert any(scope.times > 1 for scope in drawing.graph.scopes.values())
-    assert parted(drawing.graph) <= parted(NETS["resnet"](loss=None, unroll=True).graph)
+    assert parted(drawing.graph) <= parted(NETS[name](loss=loss, unroll=True).graph)

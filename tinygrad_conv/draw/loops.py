@@ -477,7 +477,8 @@ def _drawn(work: _Rolling) -> Graph:
              for box in work.boxes if box not in work.stands]
     edges, order = _edges(work), dict(work.last)
     begin = {box: min(order[each] for each in loop.boxes) for loop in work.loops for box in loop.boxes}
-    before = grouped((e.source, (order if e.source in begin else begin).get(e.target, order[e.target]))
+    inside = {*begin, *(box.id for box in boxes if any(isinstance(name, Loop) for name in box.scope))}
+    before = grouped((e.source, (order if e.source in inside else begin).get(e.target, order[e.target]))
                      for e in edges if work.boxes[e.source].kind in LEAVES)
     order |= {leaf: min(users) - 0.5 for leaf, users in before.items()}  # not between a loop's boxes
     boxes.sort(key=lambda box: order[box.id])
