@@ -47,7 +47,7 @@ function makeTree(data) {
     for (let frame = parent; frame; frame = frame.parent) frame.first = Math.min(frame.first, index);
     put(box, index, parent, index);
   });
-  putLeaves(data, boxes, put, frameOf);
+  putLeaves(data, boxes, put, frameOf, split ? root : null);
   for (const edge of data.edges) {
     boxes[edge.target].inputs.push(edge);
     boxes[edge.source].uses.push(boxes[edge.target]);
@@ -56,16 +56,16 @@ function makeTree(data) {
   return { root, boxes, frames, split };
 }
 
-// A leaf stands beside its first use and parts no frame.
-function putLeaves(data, boxes, put, frameOf) {
+// A leaf stands beside its first use and parts no frame; nothing stands in `empty`, around both parts.
+function putLeaves(data, boxes, put, frameOf, empty) {
   const uses = new Map();
   for (const { source, target } of data.edges) uses.set(source, Math.min(target, uses.get(source) ?? Infinity));
   data.boxes.forEach((box, index) => {
     if (boxes[index]) return;
     let beside = boxes[uses.get(index)];
     while (beside?.parent && pathKey(beside.parent.path) !== pathKey(box.scope)) beside = beside.parent;
-    const own = beside?.parent ?? frameOf(box.scope);
-    put(box, index, own, beside?.parent ? beside.first - 0.5 : index);
+    const found = beside?.parent && beside.parent !== empty, own = found ? beside.parent : frameOf(box.scope);
+    put(box, index, own, found ? beside.first - 0.5 : index);
     for (let frame = own; frame?.first === Infinity; frame = frame.parent) frame.first = index;
   });
 }
