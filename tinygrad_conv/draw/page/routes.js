@@ -83,8 +83,9 @@ function layout(tree, edges) {
   for (const wire of wires) {
     if (wire.across) crossOver(wire, standing);
     else wire.points = wirePoints(wire);
-    bound(wire);
   }
+  if (tree.split) level(tree, nodes, wires, standing);
+  wires.forEach(bound);
   return { width: tree.root.width, height: tree.root.height, nodes, wires };
 }
 
