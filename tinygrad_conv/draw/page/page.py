@@ -32,9 +32,9 @@ from .arrays import BUDGET, PICTURE, STATISTICS, affordable, is_picture, short, 
 from .microscope import microscopes
 
 HERE = Path(__file__).parent
-PROGRAM = ("data.js", "tree.js", "ranks.js", "frames.js", "routes.js", "camera.js", "sizes.js", "far.js",
-           "view.js", "minimap.js", "meetings.js", "microscope.js", "panel.js", "heat.js", "replay.js",
-           "search.js", "legend.js", "page.js")
+PROGRAM = ("data.js", "tree.js", "ranks.js", "frames.js", "levels.js", "routes.js", "camera.js", "sizes.js",
+           "far.js", "view.js", "minimap.js", "meetings.js", "microscope.js", "panel.js", "heat.js",
+           "replay.js", "search.js", "legend.js", "page.js")
 
 FIELDS = {"values": STATISTICS, "gradient": STATISTICS, "picture": PICTURE}  # of what has no names
 
