@@ -543,7 +543,7 @@ def test_modules_of_a_list_with_calls_between_them_stay_in_one_frame():
                 x = tg.relu(layer(x))
             return x
     assert [box.label for box in nn.draw(Net(), tg.ones(2, 3), depth=0).graph.boxes] == [
-        "x", "layers  ModuleList", "relu", "output"]
+        "x", "layers  ModuleList", "relu", "relu", "output"]
 
 
 def test_models_may_return_dictionaries_and_lists():

@@ -33,8 +33,8 @@ from .microscope import microscopes
 
 HERE = Path(__file__).parent
 PROGRAM = ("data.js", "tree.js", "ranks.js", "frames.js", "levels.js", "routes.js", "camera.js", "sizes.js",
-           "far.js", "view.js", "minimap.js", "meetings.js", "microscope.js", "panel.js", "heat.js", "replay.js",
-           "search.js", "legend.js", "page.js")
+           "far.js", "view.js", "minimap.js", "meetings.js", "microscope.js", "panel.js", "heat.js",
+           "replay.js", "search.js", "legend.js", "page.js")
 
 FIELDS = {"values": STATISTICS, "gradient": STATISTICS, "picture": PICTURE}  # of what has no names
 
