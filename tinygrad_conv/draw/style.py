@@ -120,7 +120,7 @@ def text_width(line: str, size: float = SIZE) -> float:
 
     Example:
         >>> round(text_width("conv2d 5x5")), text_width("")
-        (57, 0.0)
+        (58, 0.0)
     """
     return sum([WIDTHS[n] if 0 <= (n := ord(c) - 32) < len(WIDTHS) else 1000 for c in line]) * size / 1000
 
