@@ -340,3 +340,18 @@ def test_a_model_called_twice_has_a_frame_for_each_call():
     y = net(net(tg.ones(2, 3)))
     assert notes_of(tg.draw(y, depth=0, unroll=True)) == {
         "net  Sequential": ("12 parameters",), "net#2  Sequential": ("same weights as net",), "y": ()}
+
+
+def test_a_sum_of_cotangents_stands_where_the_paths_part_and_not_in_a_module_that_only_one_passes():
+    class Skip(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.pool, self.up = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            y = self.first(x)
+            return self.up(self.pool(y)) + y
+
+    drawing = nn.draw(Skip(), tg.zeros(2, 4), loss=lambda y: (y * y).mean())
+    sums = [box.scope for box in drawing.graph.boxes if box.label == "add" and box.scope[:1] == ("backward",)]
+    assert ("backward", "first") in sums and not {("backward", "pool"), ("backward", "up")} & {*sums}
