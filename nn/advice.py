@@ -2,6 +2,7 @@
 import tinygrad_conv as tg
 
 NAMES = {  # what is missing in nn
+    **dict.fromkeys(("draw_graph", "visualize", "make_dot", "plot_model"), "nn.draw(model, x)"),
     "functional": "import tinygrad_conv as tg: tg.relu(x), tg.cross_entropy(y, labels)",
     "Tensor": "tg.Tensor", "Buffer": "self.register_buffer(name, t)",
     "ParameterList": "self.register_parameter(name, p)",

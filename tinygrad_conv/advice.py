@@ -43,6 +43,7 @@ FUNCTIONS = {  # what is missing in tg
     "fmod": "x - y * tg.trunc(x / y)", "frac": "x - tg.trunc(x)",
     **{name: f"import nn: nn.{name}" for name in ("functional_call", "per_example_grads", "capture", "onnx")},
     "inference_mode": "tg.no_grad()", "set_grad_enabled": "tg.no_grad()",
+    **dict.fromkeys(("make_dot", "visualize", "draw_graph", "plot"), "tg.draw(y), or nn.draw(model, x)"),
     "nn": "import nn", "optim": "import nn: nn.SGD, nn.Adam", "utils": "import nn: nn.data; tg.checkpoint",
     "save": "nn.save(model, path)", "load": "model.load_state_dict(nn.load(path))",
     "long": "np.int64", "float": "np.float32", "double": "np.float64", "bool": "np.bool",
