@@ -23,17 +23,17 @@ LARGEST = 2**31 - 1  # bytes in a file: the format's bound
 OLDEST = 7  # of the operator sets: before it, operators did not broadcast
 OWN = ("", "ai.onnx")  # the names of the domain of ONNX's own operators
 DEEPEST = 64  # parts of a dotted name
-STATISTICS = {"BatchNormalization": (3, 4)}  # which inputs are running statistics, that are kept, not trained,
-NUMBERS = {"Resize": (1, 2), "Upsample": (1,)}  # and which are floats, but no weights
+STATISTICS = {"BatchNormalization": (3, 4)}  # which inputs are running statistics, kept but not trained,
+NUMBERS = {"Resize": (1, 2), "Upsample": (1,)}  # and which are other floats that are no weights
 
 
 def load(path: str | os.PathLike[str], *, rng: np.random.Generator | None = None) -> "Graph":
     """The model in an ONNX file, as a module that can be trained.
 
-    It comes in evaluation mode; `train()` makes dropout drop and batch norm learn. Parameters are the
-    initializers that are floats with at least one axis, under their names, except running statistics, which are
-    buffers, and names that begin with "/", by which exporters call what they computed. Equal initializers that
-    an exporter has merged become parameters of their own again.
+    It comes in evaluation mode; `train()` makes dropout drop and batch norm learn. Parameters are, under
+    their names, the initializers that are floats with at least one axis, except running statistics, which
+    are buffers, and what exporters computed, whose names begin with "/". Initializers that an exporter has
+    merged, because they were equal, are parameters of their own again.
 
     Args:
         path: the file; weights that it keeps in other files are read from its folder.
@@ -116,7 +116,8 @@ class Graph(Part):
                             f"{len(inputs)}")
         state = self._state()
         values = {**self.constants, **{name: state[place] for name, place in self.places.items()}}
-        values |= {name: x if isinstance(x, tg.Tensor) else tg.tensor(x) for name, x in zip(self.inputs, inputs)}
+        values |= {name: x if isinstance(x, tg.Tensor) else tg.tensor(x)
+                   for name, x in zip(self.inputs, inputs)}
         for node in self.nodes:
             node.run(values, self)
         made = tuple([values[name] for name in self.outputs])
@@ -197,8 +198,8 @@ class _Reader:
         if self.graph.sparse_initializer:
             raise NotImplementedError(f"onnx.load: sparse initializers are not known, as in {self.path}")
         if 0 < self.version < OLDEST:
-            raise NotImplementedError(f"onnx.load: version {self.version} of the operator set is not known, only "
-                                      f"those from {OLDEST} on; onnx.version_converter makes a newer one")
+            raise NotImplementedError(f"onnx.load: version {self.version} of the operator set is not known, "
+                                      f"only those from {OLDEST} on; onnx.version_converter makes newer ones")
         missing: dict[str, list[str]] = {}
         for n in self.graph.node:
             for what in self._refused(n):
@@ -225,7 +226,7 @@ class _Reader:
             parts = [known[a.name], *get_args(known[a.name])] if a.name in known else []
             choices = [v for part in parts if get_origin(part) is Literal for v in get_args(part)]
             fits = a.t.data_type in TYPES if a.HasField("t") else (
-                parts and not choices or self._plain(a) in (choices or self._defaults(n, a.name)))
+                parts and not choices or self._plain(a) in (choices or self._defaults(n, a)))
             if not fits:
                 wrong.append(f"{n.op_type} with {a.name}={self.library.helper.get_attribute_value(a)}"[:200])
         return wrong
@@ -237,13 +238,14 @@ class _Reader:
             self.signatures[rule] = {p.name: p.annotation for p in parameters}
         return self.signatures[rule]
 
-    def _defaults(self, n: Any, name: str) -> list[Any]:
+    def _defaults(self, n: Any, a: Any) -> list[Any]:
         """The default of an attribute, in a list, if it has one."""
+        if a.name == "dilations":
+            return [[1] * len(a.ints)]
         defs = self.library.defs
-        if not defs.has(n.op_type, self.version):
-            return []
-        a = defs.get_schema(n.op_type, self.version).attributes.get(name)
-        return [self._plain(a.default_value)] if a is not None and a.default_value.type else []
+        known = defs.get_schema(n.op_type, self.version).attributes if defs.has(n.op_type, self.version) else {}
+        default = known[a.name].default_value if a.name in known else None
+        return [self._plain(default)] if default is not None and default.type else []
 
     # ----- what is read -----
 
@@ -278,8 +280,7 @@ class _Reader:
                     self._block(n.name), "at" in known)
 
     def _block(self, name: str) -> Any:
-        """The scope of a node called "/layer1/layer1.0/conv1/Conv", which is layer1.0.conv1."""
-        path = ""
-        for part in name.split("/")[1:-1]:
-            path = part if part.startswith(f"{path}.") else f"{path}.{part}" if path else part
+        """The scope of a node called "/layer1/layer1.0/conv1/Conv", as PyTorch does: layer1.0.conv1."""
+        parts = name.split("/")[1:-1]
+        path = ".".join([part.removeprefix(f"{before}.") for before, part in zip(["", *parts], parts)])
         return self.blocks.setdefault(path, tg.scope(path) if path else contextlib.nullcontext())

@@ -1,11 +1,11 @@
 """What each ONNX operator is in ops of tinygrad_conv: one table, by the operator's name.
 
-A rule takes the inputs by position, None for one that is left out, and the attributes by their ONNX names: its
-signature says which there are. What was an attribute in older files and is an input in newer ones is a parameter
-of that name. Where a version changed the meaning, the entry says since which version a rule holds. A rule with
-a parameter `at` is told where it runs.
+A rule takes the inputs by position, None for one that is left out, and the attributes by their ONNX names:
+its signature says which there are, and an annotation that is a `Literal` which values they may have. What was
+an attribute in older files and is an input in newer ones is a parameter of that name. Where a version changed
+the meaning, the entry says since which version a rule holds. One with a parameter `at` is told where it runs.
 
-Whole numbers and booleans are tensors too, that are on no tape: shapes are computed anew for every batch.
+Whole numbers and booleans are tensors that are on no tape: shapes are computed anew for every batch.
 """
 import math
 from collections.abc import Callable, Sequence
@@ -53,8 +53,9 @@ def dtype_of(number: int) -> np.dtype:
     return np.dtype(TYPES[number])
 
 
-TYPES: dict[int, Any] = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64,
-                         9: np.bool, 10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64}
+TYPES: dict[int, Any] = {  # ONNX's numbers of the types that tensors have
+    1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool,
+    10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64}
 Type = Literal[1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13]
 AutoPad = Literal["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]
 
@@ -81,7 +82,8 @@ def clipped(x: Any, min: Any = None, max: Any = None) -> Any:
 
 
 def infinite(x: Any, *, detect_negative: int = 1, detect_positive: int = 1) -> Any:
-    return tg.tensor(np.isposinf(x.data) * bool(detect_positive) | np.isneginf(x.data) * bool(detect_negative))
+    below, above = np.isneginf(x.data), np.isposinf(x.data)
+    return tg.tensor(below * bool(detect_negative) | above * bool(detect_positive))
 
 
 def shifted(x: Any, by: Any, *, direction: Literal["LEFT", "RIGHT"]) -> Any:
@@ -235,9 +237,9 @@ def scattered_elements(x: Any, indices: Any, updates: Any, *, axis: int = 0,
 
 
 def scattered_nd(x: Any, indices: Any, updates: Any, *, reduction: Literal["none", "add"] = "none") -> Any:
-    depth = indices.shape[-1]
-    block = math.prod(x.shape[depth:])
-    first = np.ravel_multi_index(tuple(np.moveaxis(indices.data % np.array(x.shape[:depth]), -1, 0)), x.shape[:depth])
+    sizes = x.shape[:indices.shape[-1]]
+    block = math.prod(x.shape[len(sizes):])
+    first = np.ravel_multi_index(tuple(np.moveaxis(indices.data % np.array(sizes), -1, 0)), sizes)
     return scattered(x, first[..., None] * block + np.arange(block), updates, reduction)
 
 
@@ -261,17 +263,17 @@ def one_hot(indices: Any, depth: Any, values: Any, *, axis: int = -1) -> Any:
 def depth_to_space(x: Any, *, blocksize: int, mode: Literal["DCR", "CRD"] = "DCR") -> Any:
     if mode == "CRD":
         return tg.pixel_shuffle(x, blocksize)
-    n, c, h, w = x.shape
-    parts = tg.reshape(x, (n, blocksize, blocksize, c // blocksize**2, h, w))
-    return tg.reshape(tg.transpose(parts, (0, 3, 4, 1, 5, 2)), (n, c // blocksize**2, h * blocksize, w * blocksize))
+    (n, c, h, w), b = x.shape, blocksize
+    parts = tg.transpose(tg.reshape(x, (n, b, b, c // b**2, h, w)), (0, 3, 4, 1, 5, 2))
+    return tg.reshape(parts, (n, c // b**2, h * b, w * b))
 
 
 def space_to_depth(x: Any, *, blocksize: int, mode: Literal["DCR", "CRD"] = "DCR") -> Any:
     if mode == "CRD":
         return tg.pixel_unshuffle(x, blocksize)
-    n, c, h, w = x.shape
-    parts = tg.reshape(x, (n, c, h // blocksize, blocksize, w // blocksize, blocksize))
-    return tg.reshape(tg.transpose(parts, (0, 3, 5, 1, 2, 4)), (n, c * blocksize**2, h // blocksize, w // blocksize))
+    (n, c, h, w), b = x.shape, blocksize
+    parts = tg.transpose(tg.reshape(x, (n, c, h // b, b, w // b, b)), (0, 3, 5, 1, 2, 4))
+    return tg.reshape(parts, (n, c * b**2, h // b, w // b))
 
 
 # ----- made from nothing -----
@@ -323,34 +325,36 @@ def sides(auto_pad: str, pads: Any, size: Sequence[int], kernel: Sequence[int], 
     if auto_pad in ("NOTSET", "VALID"):
         pads = [0] * 2 * dims if pads is None or auto_pad == "VALID" else pads
         return [*zip(pads[:dims], pads[dims:])]
-    total = [max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n) for n, k, s, d in zip(size, kernel, stride, dilation)]
-    return [_halves(n, auto_pad) for n in total]
+    total = [max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n)
+             for n, k, s, d in zip(size, kernel, stride, dilation)]
+    return [halves(n, auto_pad) for n in total]
 
 
-def _halves(n: int, auto_pad: str) -> tuple[int, int]:
+def halves(n: int, auto_pad: str) -> tuple[int, int]:
+    """The odd cell comes last in SAME_UPPER, else first."""
     return (n // 2, n - n // 2) if auto_pad == "SAME_UPPER" else (n - n // 2, n // 2)
 
 
-def flat_op(x: Any, name: str, of: str) -> Any:
-    """The op for lines or for planes: there are no others."""
+def lines_or_planes(x: Any, name: str, of: str) -> Any:
+    """The op for x, which has one or two spatial axes."""
     if x.ndim not in (3, 4):
-        raise NotImplementedError(f"{of} of x of shape {x.shape}: there are convolutions and pools of one and two "
-                                  f"axes beside batch and channels, no others")
+        raise NotImplementedError(f"{of} of x of shape {x.shape}: there are convolutions and pools of lines "
+                                  f"(N, C, L) and of images (N, C, H, W) only")
     return getattr(tg, f"{name}{x.ndim - 2}d")
 
 
-def conv(x: Any, w: Any, b: Any = None, *, auto_pad: AutoPad = "NOTSET", dilations: Any = None, group: int = 1,
-         kernel_shape: Any = None, pads: Any = None, strides: Any = None) -> Any:
+def conv(x: Any, w: Any, b: Any = None, *, auto_pad: AutoPad = "NOTSET", dilations: Any = None,
+         group: int = 1, kernel_shape: Any = None, pads: Any = None, strides: Any = None) -> Any:
     ones = [1] * (x.ndim - 2)
     s, d = strides or ones, dilations or ones
     padding = sides(auto_pad, pads, x.shape[2:], w.shape[2:], s, d)
-    return flat_op(x, "conv", "Conv")(x, w, b, s, padding, d, group)
+    return lines_or_planes(x, "conv", "Conv")(x, w, b, s, padding, d, group)
 
 
 def conv_transpose(x: Any, w: Any, b: Any = None, *, auto_pad: AutoPad = "NOTSET", dilations: Any = None,
-                   group: int = 1, kernel_shape: Any = None, output_padding: Any = None, output_shape: Any = None,
-                   pads: Any = None, strides: Any = None) -> Any:
-    """A given size, or one that is "same", says how much is padded: what would be left over is cut off."""
+                   group: int = 1, kernel_shape: Any = None, output_padding: Any = None,
+                   output_shape: Any = None, pads: Any = None, strides: Any = None) -> Any:
+    """A size that is given, or the same times the stride, says how much is padded."""
     dims = x.ndim - 2
     s, d, extra = strides or [1] * dims, dilations or [1] * dims, output_padding or [0] * dims
     if output_shape is None and auto_pad.startswith("SAME"):
@@ -359,20 +363,21 @@ def conv_transpose(x: Any, w: Any, b: Any = None, *, auto_pad: AutoPad = "NOTSET
     if output_shape is not None:
         total = [k * (n - 1) + e + (m - 1) * g + 1 - out for n, m, k, g, e, out in zip(
             x.shape[2:], w.shape[2:], s, d, extra, output_shape[-dims:])]
-        padding = [_halves(n, auto_pad) for n in total]
-    return flat_op(x, "conv_transpose", "ConvTranspose")(x, w, b, s, padding, extra, group, d)
+        padding = [halves(n, auto_pad) for n in total]
+    return lines_or_planes(x, "conv_transpose", "ConvTranspose")(x, w, b, s, padding, extra, group, d)
 
 
 # ----- pools -----
 
 
-def max_pool(x: Any, *, kernel_shape: Any, auto_pad: AutoPad = "NOTSET", ceil_mode: int = 0, dilations: Any = None,
-             pads: Any = None, strides: Any = None, at: At) -> Any:
+def max_pool(x: Any, *, kernel_shape: Any, auto_pad: AutoPad = "NOTSET", ceil_mode: int = 0,
+             dilations: Any = None, pads: Any = None, strides: Any = None, at: At) -> Any:
     """Places are counted through the whole of x."""
     ones = [1] * len(kernel_shape)
     s, d = strides or ones, dilations or ones
     padding = sides(auto_pad, pads, x.shape[2:], kernel_shape, s, d)
-    y = flat_op(x, "max_pool", "MaxPool")(x, kernel_shape, s, padding, d, bool(ceil_mode), at.outputs > 1)
+    op = lines_or_planes(x, "max_pool", "MaxPool")
+    y = op(x, kernel_shape, s, padding, d, bool(ceil_mode), at.outputs > 1)
     if at.outputs == 1:
         return y
     planes = np.arange(math.prod(x.shape[:2])).reshape(*x.shape[:2], *ones) * math.prod(x.shape[2:])
@@ -383,8 +388,8 @@ def average_pool(x: Any, *, kernel_shape: Any, auto_pad: AutoPad = "NOTSET", cei
                  count_include_pad: int = 0, pads: Any = None, strides: Any = None) -> Any:
     ones = [1] * len(kernel_shape)
     padding = sides(auto_pad, pads, x.shape[2:], kernel_shape, strides or ones, ones)
-    return flat_op(x, "avg_pool", "AveragePool")(x, kernel_shape, strides or ones, padding, bool(ceil_mode),
-                                                 bool(count_include_pad))
+    op = lines_or_planes(x, "avg_pool", "AveragePool")
+    return op(x, kernel_shape, strides or ones, padding, bool(ceil_mode), bool(count_include_pad))
 
 
 def beyond_channels(x: Any) -> tuple[int, ...]:
@@ -403,7 +408,7 @@ def lp_pool(x: Any, *, kernel_shape: Any, p: int = 2, auto_pad: AutoPad = "NOTSE
 
 def batch_norm(x: Any, w: Any, b: Any, mean: Any, var: Any, *, epsilon: float = 1e-5, momentum: float = 0.9,
                training_mode: int = 0, at: At) -> Any:
-    """By running statistics; while the model trains, by the batch's, and the running ones, its buffers, learn."""
+    """By running statistics; while the model trains, by the batch's, and its buffers learn."""
     if at.learns:
         y = tg.batch_norm(x, mean, var, w, b, at.training, 1 - momentum, epsilon)
         return (y, mean, var)[:at.outputs]
@@ -415,8 +420,8 @@ def batch_norm(x: Any, w: Any, b: Any, mean: Any, var: Any, *, epsilon: float = 
     return tg.batch_norm(x, None, None, w, b, True, eps=epsilon), *new
 
 
-def layer_norm(x: Any, w: Any, b: Any = None, *, axis: int = -1, epsilon: float = 1e-5, stash_type: Literal[1] = 1,
-               at: At) -> Any:
+def layer_norm(x: Any, w: Any, b: Any = None, *, axis: int = -1, epsilon: float = 1e-5,
+               stash_type: Literal[1] = 1, at: At) -> Any:
     over = tuple(range(axis % x.ndim, x.ndim))
     size = x.shape[over[0]:]
     fits = w.shape == size and (b is None or b.shape == size)
@@ -432,7 +437,8 @@ def group_norm_by_group(x: Any, w: Any, b: Any, *, num_groups: int, epsilon: flo
     return group_norm(x, tg.repeat(w, each), tg.repeat(b, each), num_groups=num_groups, epsilon=epsilon)
 
 
-def group_norm(x: Any, w: Any, b: Any, *, num_groups: int, epsilon: float = 1e-5, stash_type: Literal[1] = 1) -> Any:
+def group_norm(x: Any, w: Any, b: Any, *, num_groups: int, epsilon: float = 1e-5,
+               stash_type: Literal[1] = 1) -> Any:
     return tg.group_norm(x, num_groups, w, b, epsilon)
 
 
@@ -441,7 +447,8 @@ def rms_norm(x: Any, w: Any, *, axis: int = -1, epsilon: float = 1e-5, stash_typ
     return x / tg.sqrt(tg.mean(x * x, over, True) + epsilon) * w
 
 
-def local_response_norm(x: Any, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> Any:
+def local_response_norm(x: Any, *, size: int, alpha: float = 1e-4, beta: float = 0.75,
+                        bias: float = 1.0) -> Any:
     n = x.shape[1]
     squares = tg.pad(x * x, [(0, 0), ((size - 1) // 2, size // 2)] + [(0, 0)] * (x.ndim - 2))
     total = reduce(tg.add, [squares[:, i:i + n] for i in range(size)])
@@ -458,12 +465,13 @@ def length(x: Any, p: int, axis: int) -> Any:
 
 
 def dropout(x: Any, ratio: Any = 0.5, training_mode: Any = None, *, seed: int = 0, at: At) -> Any:
-    """While the model trains; the mask is only known where nothing is dropped."""
+    """While the model trains; the second output says what is kept."""
     if not at.training:
         return (x, tg.tensor(np.ones(x.shape, np.bool)))[:at.outputs]
-    if at.outputs > 1:
-        raise NotImplementedError("Dropout: while the model trains, its mask, the second output, is not known")
-    return tg.dropout(x, single(ratio), rng=at.rng)
+    if at.outputs == 1:
+        return tg.dropout(x, single(ratio), rng=at.rng)
+    kept = tg.dropout(tg.ones(x.shape, dtype=x.dtype), single(ratio), rng=at.rng)
+    return x * kept, tg.tensor(kept.data != 0)
 
 
 # ----- images of another size -----
@@ -471,65 +479,70 @@ def dropout(x: Any, ratio: Any = 0.5, training_mode: Any = None, *, seed: int = 
 ROUND: dict[str, Callable[[Any], Any]] = {
     "floor": np.floor, "ceil": np.ceil, "round_prefer_floor": lambda at: np.ceil(at - 0.5),
     "round_prefer_ceil": lambda at: np.floor(at + 0.5)}
-ORIGIN: dict[str, Callable[..., Any]] = {  # where in x the middle of cell i of the result lies
-    "half_pixel": lambda i, scale, n, out: (i + 0.5) / scale - 0.5,
-    "pytorch_half_pixel": lambda i, scale, n, out: (i + 0.5) / scale - 0.5 if out > 1 else i * 0.0,
-    "align_corners": lambda i, scale, n, out: i * ((n - 1) / (out - 1) if out > 1 else 0.0),
-    "half_pixel_symmetric": lambda i, scale, n, out: n / 2 * (1 - math.floor(out) / (scale * n)) + (i + 0.5) / scale - 0.5,
-    "asymmetric": lambda i, scale, n, out: i / scale}
+ORIGIN: dict[str, Callable[..., Any]] = {  # where in n cells the middle of cell i of `size` lies
+    "half_pixel": lambda i, scale, n, size: (i + 0.5) / scale - 0.5,
+    "pytorch_half_pixel": lambda i, scale, n, size: (i + 0.5) / scale - 0.5 if size > 1 else i * 0.0,
+    "align_corners": lambda i, scale, n, size: i * ((n - 1) / (size - 1) if size > 1 else 0.0),
+    "half_pixel_symmetric": lambda i, scale, n, size: (
+        n / 2 * (1 - math.floor(size) / (scale * n)) + (i + 0.5) / scale - 0.5),
+    "asymmetric": lambda i, scale, n, size: i / scale}
 Origin = Literal["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"]
+Nearest = Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
 
 
-def weights(n: int, out: int, at: np.ndarray, mode: str, a: float, exclude_outside: int) -> np.ndarray:
-    """(out, n): row i says of which of n cells cell i of the result, at that place, is made."""
+def weights(n: int, at: np.ndarray, mode: str, a: float, exclude_outside: int) -> np.ndarray:
+    """(len(at), n): each row says of which of n cells the value at that place is made."""
     cells = {"linear": 1, "cubic": 2}[mode]
     kernel = (lambda d: 1 - d) if mode == "linear" else lambda d: np.where(
         d <= 1, ((a + 2) * d - (a + 3)) * d * d + 1, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a)
-    matrix = np.zeros((out, n))
+    matrix = np.zeros((len(at), n))
     for cell in [np.floor(at).astype(int) + offset for offset in range(1 - cells, cells + 1)]:
         within = (cell >= 0) & (cell < n) | (not exclude_outside)
-        np.add.at(matrix, (np.arange(out), np.clip(cell, 0, n - 1)), kernel(np.abs(at - cell)) * within)
+        np.add.at(matrix, (np.arange(len(at)), np.clip(cell, 0, n - 1)), kernel(np.abs(at - cell)) * within)
     return matrix / matrix.sum(1, keepdims=True)
 
 
 def resized(x: Any, roi: Any = None, scales: Any = None, sizes: Any = None, *,
             mode: Literal["nearest", "linear", "cubic"] = "nearest",
             coordinate_transformation_mode: Origin = "half_pixel",
-            nearest_mode: Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"] = "round_prefer_floor",
-            cubic_coeff_a: float = -0.75, exclude_outside: int = 0, axes: Any = None) -> Any:
+            nearest_mode: Nearest = "round_prefer_floor", cubic_coeff_a: float = -0.75,
+            exclude_outside: int = 0, axes: Any = None) -> Any:
     """Along each axis in turn the nearest cell is picked, or several are mixed; cells at the border go on."""
     named = range(x.ndim) if axes is None else [a % x.ndim for a in axes]
-    by_scale = sizes is None
-    factors = np.ravel(scales.data).tolist() if by_scale else [n / x.shape[a] for a, n in zip(named, ints(sizes))]
-    for a, factor, i in zip(named, factors, range(len(factors))):
-        n = x.shape[a]
-        out = math.floor(n * factor) if by_scale else ints(sizes)[i]
+    lengths = [x.shape[a] for a in named]
+    factors = [n / m for n, m in zip(ints(sizes), lengths)] if sizes is not None else scales.data.tolist()
+    wanted = [n * f for n, f in zip(lengths, factors)] if sizes is None else ints(sizes)
+    for a, n, factor, size in zip(named, lengths, factors, wanted):
         if factor == 1:
             continue
-        at = ORIGIN[coordinate_transformation_mode](np.arange(out), factor, n, n * factor if by_scale else out)
+        at = ORIGIN[coordinate_transformation_mode](np.arange(math.floor(size)), factor, n, size)
         if mode == "nearest":
             x = x[(slice(None),) * a + (np.clip(ROUND[nearest_mode](at).astype(int), 0, n - 1),)]
         else:
-            matrix = weights(n, out, at, mode, cubic_coeff_a, exclude_outside).astype(x.dtype)
+            matrix = weights(n, at, mode, cubic_coeff_a, exclude_outside).astype(x.dtype)
             x = tg.moveaxis(tg.matmul(tg.moveaxis(x, a, -1), matrix.T), -1, a)
     return x
 
 
 def upsampled(x: Any, scales: Any, *, mode: Literal["nearest", "linear"] = "nearest") -> Any:
     scales = scales if isinstance(scales, tg.Tensor) else tg.tensor(np.array(scales))
-    return resized(x, None, scales, mode=mode, coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    return resized(x, None, scales, mode=mode, coordinate_transformation_mode="asymmetric",
+                   nearest_mode="floor")
 
 
 OPS: dict[str, Rule | dict[int, Rule]] = {
-    **{name: getattr(tg, name.lower()) for name in (
-        "Abs Acos Acosh Add Asin Asinh Atan Atanh Ceil Cos Cosh Erf Exp Floor HardSwish Log Mish Mul Neg Relu Round "
-        "Sigmoid Sign Sin Sinh Sqrt Sub Tan Tanh Where").split()},
-    **{name: plain(f) for name, f in {
-        "And": np.logical_and, "BitwiseAnd": np.bitwise_and, "BitwiseNot": np.bitwise_not,
-        "BitwiseOr": np.bitwise_or, "BitwiseXor": np.bitwise_xor, "Equal": np.equal, "Greater": np.greater,
-        "GreaterOrEqual": np.greater_equal, "IsNaN": np.isnan, "Less": np.less, "LessOrEqual": np.less_equal,
-        "NonZero": np.nonzero, "Not": np.logical_not, "Or": np.logical_or, "Size": np.size,
-        "Xor": np.logical_xor}.items()},
+    "Abs": tg.abs, "Acos": tg.acos, "Acosh": tg.acosh, "Add": tg.add, "Asin": tg.asin, "Asinh": tg.asinh,
+    "Atan": tg.atan, "Atanh": tg.atanh, "Ceil": tg.ceil, "Cos": tg.cos, "Cosh": tg.cosh, "Erf": tg.erf,
+    "Exp": tg.exp, "Floor": tg.floor, "HardSwish": tg.hardswish, "Log": tg.log, "Mish": tg.mish,
+    "Mul": tg.mul, "Neg": tg.neg, "Relu": tg.relu, "Round": tg.round, "Sigmoid": tg.sigmoid,
+    "Sign": tg.sign, "Sin": tg.sin, "Sinh": tg.sinh, "Sqrt": tg.sqrt, "Sub": tg.sub, "Tan": tg.tan,
+    "Tanh": tg.tanh, "Where": tg.where,
+    "And": plain(np.logical_and), "BitwiseAnd": plain(np.bitwise_and), "BitwiseNot": plain(np.bitwise_not),
+    "BitwiseOr": plain(np.bitwise_or), "BitwiseXor": plain(np.bitwise_xor), "Equal": plain(np.equal),
+    "Greater": plain(np.greater), "GreaterOrEqual": plain(np.greater_equal), "IsNaN": plain(np.isnan),
+    "Less": plain(np.less), "LessOrEqual": plain(np.less_equal), "NonZero": plain(np.nonzero),
+    "Not": plain(np.logical_not), "Or": plain(np.logical_or), "Size": plain(np.size),
+    "Xor": plain(np.logical_xor),
     "ArgMax": arg(np.argmax), "ArgMin": arg(np.argmin),
     "AveragePool": average_pool,
     "BatchNormalization": batch_norm,
@@ -558,7 +571,8 @@ OPS: dict[str, Rule | dict[int, Rule]] = {
     "HardSigmoid": lambda x, *, alpha=0.2, beta=0.5: tg.clip(x * alpha + beta, 0, 1),
     "Hardmax": {1: flattened(hardmax), 13: hardmax},
     "Identity": lambda x: x,
-    "InstanceNormalization": lambda x, w, b, *, epsilon=1e-5: tg.instance_norm(x, weight=w, bias=b, eps=epsilon),
+    "InstanceNormalization": lambda x, w, b, *, epsilon=1e-5: tg.instance_norm(
+        x, weight=w, bias=b, eps=epsilon),
     "IsInf": infinite,
     "LRN": local_response_norm,
     "LayerNormalization": layer_norm,
@@ -578,14 +592,17 @@ OPS: dict[str, Rule | dict[int, Rule]] = {
     "RMSNormalization": rms_norm,
     "Range": plain(lambda start, limit, step: np.arange(start, limit, step, start.dtype)),
     "Reciprocal": lambda x: 1.0 / x,
-    "ReduceL1": over(lambda x, *how: tg.sum(tg.abs(x), *how)), "ReduceL2": over(lambda x, *how: tg.norm(x, 2, *how)),
+    "ReduceL1": over(lambda x, *how: tg.sum(tg.abs(x), *how)),
+    "ReduceL2": over(lambda x, *how: tg.norm(x, 2, *how)),
     "ReduceLogSum": over(lambda x, *how: tg.log(tg.sum(x, *how))), "ReduceLogSumExp": over(tg.logsumexp),
-    "ReduceMax": over(tg.amax), "ReduceMean": over(tg.mean), "ReduceMin": over(tg.amin), "ReduceProd": over(tg.prod),
+    "ReduceMax": over(tg.amax), "ReduceMean": over(tg.mean), "ReduceMin": over(tg.amin),
+    "ReduceProd": over(tg.prod),
     "ReduceSum": over(tg.sum), "ReduceSumSquare": over(lambda x, *how: tg.sum(x * x, *how)),
     "Reshape": reshaped,
     "Resize": resized,
     "ScatterElements": scattered_elements, "ScatterND": scattered_nd,
-    "Selu": lambda x, *, alpha=1.67326319217681884765625, gamma=1.05070102214813232421875: tg.elu(x, alpha) * gamma,
+    "Selu": lambda x, *, alpha=1.67326319217681884765625, gamma=1.05070102214813232421875: (
+        tg.elu(x, alpha) * gamma),
     "Shape": shape,
     "Shrink": lambda x, *, lambd=0.5, bias=0.0: tg.where(tg.abs(x) > lambd, x - tg.sign(x) * bias, x * 0),
     "Slice": sliced,
