@@ -203,7 +203,7 @@ class _Reader:
         missing: dict[str, list[str]] = {}
         for n in self.graph.node:
             for what in self._refused(n):
-                missing.setdefault(what, []).append(repr(n.name or [*n.output][:1]))
+                missing.setdefault(what, []).append(repr(n.name or ", ".join(n.output)))
         types = [(f"initializer {t.name!r}", t.data_type) for t in self.graph.initializer]
         types += [(f"input {v.name!r}", v.type.tensor_type.elem_type) for v in self.graph.input]
         for what, kind in types:
@@ -228,7 +228,9 @@ class _Reader:
             fits = a.t.data_type in TYPES if a.HasField("t") else (
                 parts and not choices or self._plain(a) in (choices or self._defaults(n, a)))
             if not fits:
-                wrong.append(f"{n.op_type} with {a.name}={self.library.helper.get_attribute_value(a)}"[:200])
+                value = self.library.helper.get_attribute_value(a)
+                text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+                wrong.append(f"{n.op_type} with {a.name}={' '.join(text.split())[:40]}")
         return wrong
 
     def _parameters(self, rule: Rule) -> dict[str, Any]:
@@ -243,15 +245,17 @@ class _Reader:
         if a.name == "dilations":
             return [[1] * len(a.ints)]
         defs = self.library.defs
-        known = defs.get_schema(n.op_type, self.version).attributes if defs.has(n.op_type, self.version) else {}
-        default = known[a.name].default_value if a.name in known else None
-        return [self._plain(default)] if default is not None and default.type else []
+        schema = defs.get_schema(n.op_type, self.version) if defs.has(n.op_type, self.version) else None
+        known = schema.attributes.get(a.name) if schema else None
+        return [self._plain(known.default_value)] if known and known.default_value.type else []
 
     # ----- what is read -----
 
     def _plain(self, a: Any) -> Any:
         """The value of an attribute: a number, a text, a list of these, or a tensor."""
         value = self.library.helper.get_attribute_value(a)
+        if isinstance(value, float):
+            return float(str(np.float32(value)))  # kept in single precision: 1e-5, not 9.999999747378752e-06
         if isinstance(value, bytes):
             return value.decode()
         return tg.tensor(self._array(value)) if isinstance(value, self.library.TensorProto) else value

@@ -432,11 +432,6 @@ def layer_norm(x: Any, w: Any, b: Any = None, *, axis: int = -1, epsilon: float 
     return (y, tg.mean(x, over, True), 1.0 / tg.sqrt(spread))[:at.outputs]
 
 
-def group_norm_by_group(x: Any, w: Any, b: Any, *, num_groups: int, epsilon: float = 1e-5) -> Any:
-    each = x.shape[1] // num_groups
-    return group_norm(x, tg.repeat(w, each), tg.repeat(b, each), num_groups=num_groups, epsilon=epsilon)
-
-
 def group_norm(x: Any, w: Any, b: Any, *, num_groups: int, epsilon: float = 1e-5,
                stash_type: Literal[1] = 1) -> Any:
     return tg.group_norm(x, num_groups, w, b, epsilon)
@@ -567,7 +562,7 @@ OPS: dict[str, Rule | dict[int, Rule]] = {
     "Gemm": gemm,
     "GlobalAveragePool": lambda x: tg.mean(x, beyond_channels(x), True),
     "GlobalMaxPool": lambda x: tg.amax(x, beyond_channels(x), True),
-    "GroupNormalization": {18: group_norm_by_group, 21: group_norm},
+    "GroupNormalization": group_norm,
     "HardSigmoid": lambda x, *, alpha=0.2, beta=0.5: tg.clip(x * alpha + beta, 0, 1),
     "Hardmax": {1: flattened(hardmax), 13: hardmax},
     "Identity": lambda x: x,
@@ -599,7 +594,7 @@ OPS: dict[str, Rule | dict[int, Rule]] = {
     "ReduceProd": over(tg.prod),
     "ReduceSum": over(tg.sum), "ReduceSumSquare": over(lambda x, *how: tg.sum(x * x, *how)),
     "Reshape": reshaped,
-    "Resize": resized,
+    "Resize": {10: upsampled, 11: resized},
     "ScatterElements": scattered_elements, "ScatterND": scattered_nd,
     "Selu": lambda x, *, alpha=1.67326319217681884765625, gamma=1.05070102214813232421875: (
         tg.elu(x, alpha) * gamma),
