@@ -11,7 +11,6 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from nn.layers.module import evaluating
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'tinygrad_conv[onnx]'")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -187,12 +186,17 @@ def test_files_of_pytorchs_exporter_give_its_values_for_every_batch(family, tmp_
     torch, net = torch_file(family, tmp_path / "net.onnx", False, False)
     model = nn.onnx.load(tmp_path / "net.onnx")
     assert not model.training
+    nn.onnx.export(model, (2, 3, SIZE, SIZE), tmp_path / "again.onnx")
+    again = nn.onnx.load(tmp_path / "again.onnx")
     for n in (1, 2, 5):
-        x = images(n, 3, SIZE, SIZE, seed=n)
-        expected = net(torch.from_numpy(x)).detach().numpy()
-        np.testing.assert_allclose(model(x).data, expected, rtol=1e-5, atol=1e-5)
-        with evaluating(model), tg.no_grad():
-            assert model(tg.tensor(x)).shape == expected.shape
+        image = images(n, 3, SIZE, SIZE, seed=n)
+        theirs, mine = torch.from_numpy(image).requires_grad_(), tg.tensor(image, requires_grad=True)
+        expected, y = net(theirs), model(mine)
+        np.testing.assert_allclose(y.data, expected.detach().numpy(), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(again(image).data, expected.detach().numpy(), rtol=1e-5, atol=1e-5)
+        (expected ** 2).sum().backward()
+        (y ** 2).sum().backward()
+        np.testing.assert_allclose(mine.grad.data, theirs.grad.numpy(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -297,8 +301,9 @@ def test_the_node_tests_of_the_package_onnx(tmp_path, capsys):
 def test_what_older_versions_meant_or_wrote_as_attributes(opset, node, initializers, expected, tmp_path):
     op, inputs, attributes = node
     _, path = net_of([helper.make_node(op, inputs, ["y"], **attributes)], tmp_path, initializers, opset=opset)
-    x = images(2, 1, 3, 4)
-    np.testing.assert_allclose(nn.onnx.load(path)(x).data, expected(x), rtol=1e-4, atol=1e-6)
+    model, x = nn.onnx.load(path), images(2, 1, 3, 4)
+    np.testing.assert_allclose(model(x).data, expected(x), rtol=1e-4, atol=1e-6)
+    assert not [*model.parameters()]
 
 
 def test_parts_of_the_axis_and_the_largest_as_they_were_written(tmp_path):
