@@ -56,12 +56,12 @@ def driver(tmp_path_factory):
 class Page:
     """A page of a graph, open in the browser, and what the tests do with it."""
 
-    def __init__(self, driver, folder, text: str) -> None:
+    def __init__(self, driver, folder, text: str, part: str = "") -> None:
         file = folder / "page.html"
         file.write_text(text, encoding="utf-8")
         driver.get_log("browser"), driver.get_log("performance")
         self.driver, self.file = driver, file
-        driver.get(file.as_uri())
+        driver.get(file.as_uri() + part)
         self.wait("return document.documentElement.dataset.ready === 'yes'")
 
     def js(self, script: str, *args):
@@ -344,6 +344,23 @@ def test_the_backward_stands_beside_the_forward(driver, tmp_path):
     assert shown.drawn(".op.done-forward, .op.done-backward") == shown.drawn(".op.box")
 
 
+def test_layers_and_their_derivatives_stand_level(driver, tmp_path):
+    drawing = nn.draw(lenet_loss()[0], tg.zeros(2, 1, 28, 28), loss=lambda y: tg.cross_entropy(y, np.array([1, 2])))
+    shown = Page(driver, tmp_path, drawing.html())
+    places = shown.js("""return Object.fromEntries([...document.querySelectorAll('.node.box, .node.frame')].map((node) =>
+        [node.dataset.key, ['x', 'y', 'width', 'height'].map((name) => Number(node.querySelector('rect').getAttribute(name)))]))""")
+    level = []
+    for box in drawing.whole.boxes:
+        if box.of and box.label.split()[0] in ("conv2d_weight", "relu_vjp", "max_pool2d_scatter", "transpose"):
+            (_, y, _, h), (_, v, _, k) = places[f"box {box.id}"], places[f"box {box.of}"]
+            level.append(abs(y + h / 2 - v - k / 2))
+    assert len(level) > 5 and max(level) < 1
+    for box in drawing.whole.boxes:  # and in their frames
+        x, y, w, h = places[f"box {box.id}"]
+        frame = next((v for key, v in places.items() if key.endswith(" " + json.dumps([*box.scope], separators=(",", ":")))), None)
+        assert frame is None or frame[0] <= x and x + w <= frame[0] + frame[2] and frame[1] <= y and y + h <= frame[1] + frame[3]
+
+
 BOXES = """return [...document.querySelectorAll('.node.box rect.shape, .node.closed rect.shape')]
     .map((r) => ['x', 'y', 'width', 'height'].map((name) => Number(r.getAttribute(name))))"""
 
@@ -436,7 +453,7 @@ PAN = """const [moves, pixels, done] = arguments, svg = document.getElementById(
 
 
 def test_a_page_of_ten_thousand_boxes_opens_and_moves(driver, tmp_path, large_page, capsys):
-    shown = Page(driver, tmp_path, large_page)
+    shown = Page(driver, tmp_path, large_page, "#unrolled")
     opened = shown.js("return performance.now()")
     opening = shown.js("const start = performance.now(); document.getElementById('expand-all').click();"
                        "return performance.now() - start")
@@ -741,7 +758,9 @@ def test_a_page_on_a_telephone_is_of_use(lenet):
 
 def test_in_a_sandboxed_frame_of_a_notebook_it_works_too(driver, tmp_path):
     from html import escape
-    text = page(tg.graph(lenet_loss()[1]), "LeNet")
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(*[nn.Conv2d(2, 2, 3, padding=1, rng=rng) for _ in range(8)])
+    text = nn.draw(net, tg.zeros((1, 2, 6, 6))).html()
     file = tmp_path / "notebook.html"
     file.write_text(f'<iframe sandbox="allow-scripts" srcdoc="{escape(text)}" style="width: 900px; height: 500px">',
                     encoding="utf-8")
@@ -752,9 +771,32 @@ def test_in_a_sandboxed_frame_of_a_notebook_it_works_too(driver, tmp_path):
         inside = Page.__new__(Page)
         inside.driver = driver
         inside.wait("return document.documentElement.dataset.ready === 'yes'")
-        assert inside.drawn(".node.box") == 18 and inside.one("#drawing").rect["height"] > 300
+        assert inside.drawn(".times") == 1 and inside.one("#drawing").rect["height"] > 300
         inside.one("#theme").click()
+        ground = inside.js("return getComputedStyle(document.body).backgroundColor")
+        inside.one("#unroll").click()
+        inside.wait("return document.getElementById('unroll')?.textContent === 'Roll loops'"
+                    " && document.documentElement.dataset.ready === 'yes'")
+        assert inside.js("return getComputedStyle(document.body).backgroundColor") == ground
         inside.one("#forth").click()
         assert inside.drawn(".current") == 1 and "conv2d" in inside.panel() and inside.severe() == []
     finally:
         driver.switch_to.default_content()
+
+
+def test_loops_are_rolled_at_first_and_a_button_shows_each_step(driver, tmp_path):
+    shown = Page(driver, tmp_path, nn.draw(RNN(6), (2, 6, 3)).html())
+    assert shown.one("#unroll").text == "Unroll loops"
+    assert shown.texts(".times") == ["x6"]
+    few, steps = shown.drawn(".node"), shown.one("#step").get_attribute("max")
+    assert shown.drawn(".wire.loop") == 1
+    shown.one("#unroll").click()
+    shown.wait("return document.getElementById('unroll').textContent === 'Roll loops' "
+               "&& document.documentElement.dataset.ready === 'yes'")
+    assert shown.drawn(".node") > 2 * few and shown.drawn(".wire.loop") == 0
+    assert shown.one("#step").get_attribute("max") == steps and shown.severe() == []
+    shown.one("#unroll").click()
+    shown.wait("return document.getElementById('unroll').textContent === 'Unroll loops' "
+               "&& document.documentElement.dataset.ready === 'yes'")
+    shown.slide(9)  # the second step of six: the same boxes light up again
+    assert shown.drawn(".node") == few and shown.drawn(".current") == 1

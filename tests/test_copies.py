@@ -242,3 +242,27 @@ def test_matplotlib_draws_tensors_outside_a_graph():
             axes.plot(leaf(1.0, 2.0))
     finally:
         pyplot.close(figure)
+
+
+# ----- other libraries' arrays -----
+
+def test_dlpack_shares_memory_both_ways():
+    torch = pytest.importorskip("torch")
+    theirs = torch.arange(6.0).reshape(2, 3)
+    ours = tg.from_dlpack(theirs)
+    theirs[0, 0] = 9.0
+    assert ours.shape == (2, 3) and ours.data[0, 0] == 9.0
+    back = torch.from_dlpack(tg.tensor([[1.0, 2.0]]))
+    assert back.tolist() == [[1.0, 2.0]]
+    with pytest.raises((TypeError, BufferError)):
+        tg.from_dlpack(torch.ones(2, requires_grad=True))
+    with pytest.raises(TypeError, match="from_dlpack: expects an array with __dlpack__, got list"):
+        tg.from_dlpack([1.0])
+
+
+def test_pictures_become_tensors_and_tensors_pictures():
+    image = pytest.importorskip("PIL.Image")
+    picture = image.new("RGB", (4, 5), (10, 20, 30))
+    t = tg.tensor(picture)
+    assert t.shape == (5, 4, 3) and t.dtype == np.uint8 and t.data[0, 0].tolist() == [10, 20, 30]
+    assert image.fromarray(t.numpy()).tobytes() == picture.tobytes()

@@ -147,6 +147,49 @@ def test_a_module_in_another_place_is_moved():
     assert not d.added and not d.removed
 
 
+def test_of_two_that_fit_the_one_of_the_same_name_is_the_same():
+    class Branches(nn.Module):
+        def __init__(self, **widths: int) -> None:
+            super().__init__()
+            for name, width in widths.items():
+                setattr(self, name, linear(8, width))
+
+        def forward(self, x):
+            return tg.concatenate([branch(x) for _, branch in self.named_children()], axis=1)
+
+    d = tg.diff(nn.draw(Branches(one=6, two=6), (2, 8)), nn.draw(Branches(one=7), (2, 8)))
+    assert [(c.mark, c.path) for c in d.changes] == [("changed", "one"), ("removed", "two")]
+
+
+def test_a_class_by_another_name_with_the_same_parameters_is_a_line():
+    class Dense(nn.Linear):
+        pass
+
+    net = nn.Sequential(linear(8, 8), nn.ReLU())
+    before, dense = nn.draw(net, (2, 8)), Dense(8, 8)
+    dense.weight, dense.bias = net[0].weight, net[0].bias
+    assert str(tg.diff(before, rows(dense, nn.ReLU()))) == "~ 0  Linear -> Dense"
+
+
+def test_a_module_that_keeps_some_parameters_is_the_same_wherever_it_stands():
+    class Pair(nn.Module):
+        def __init__(self, one: nn.Module, two: nn.Module) -> None:
+            super().__init__()
+            self.one, self.two = one, two
+
+        def forward(self, x):
+            return self.two(self.one(x))
+
+    class Couple(Pair):
+        pass
+
+    one = linear(8, 8)
+    d = tg.diff(rows(Pair(one, linear(8, 8))), rows(nn.Sequential(linear(8, 8), nn.Tanh()), Couple(one, linear(8, 4))))
+    assert str(d).splitlines() == ["+ 0  Sequential  -> 2x8  72 parameters", "> 0  -> 1", "~ 1  Pair -> Couple",
+                                   "~ 1.two  Linear: weight 8x8 -> 4x8; bias 8 -> 4",
+                                   "and 1 of what follows in shape or dtype"]
+
+
 # ----- nothing where there is nothing -----
 
 @pytest.mark.parametrize("name", NETS)

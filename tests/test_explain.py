@@ -348,8 +348,17 @@ def test_a_picture_says_how_many_channels_it_leaves_out_for_want_of_room(rng):
     x = tg.tensor(rng.standard_normal((1, 3, 60, 60)), requires_grad=True)
     why = tg.explain.output(tg.conv2d(x, tg.tensor(rng.standard_normal((1, 3, 25, 25)))), (0, 0, 9, 9))
     shown = why._repr_svg_().partition("</desc>")[2]
-    assert [count for count in range(1, 4) if f"x[0,{count - 1},:,:]" in shown] == [1]
+    assert [c for c in range(3) if f"x[0,{c},:,:]" in shown] == [np.abs(why.partials).argmax()]
     assert "Not shown: 2 of 3 channels" in shown and "Not shown" not in str(why)  # text has all three
+
+
+def test_the_largest_channels_come_first(rng):
+    x = tg.tensor(np.ones((1, 5, 3, 3)), requires_grad=True)
+    y = tg.conv2d(x, tg.tensor(np.array([1.0, -5.0, 0.0, np.nan, 3.0]).reshape(1, 5, 1, 1)))
+    for text in (str(tg.explain.output(y, (0, 0, 1, 1))), tg.explain.output(y, (0, 0, 1, 1))._repr_svg_().partition("</desc>")[2]):
+        places = [text.index(f"x[0,{c},:,:]") for c in (3, 1, 4)]
+        assert places == sorted(places) and "x[0,0,:,:]" not in text and "Not shown: 2 of 5 channels" in text
+    assert "sum of 5 products: nan - 5 + 3 + 2 more (1)" in str(tg.explain.output(y, (0, 0, 1, 1)))
 
 
 def test_a_quantity_has_one_colour_whatever_is_asked(example_call):

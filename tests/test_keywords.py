@@ -178,7 +178,7 @@ def test_every_argument_of_a_method_may_be_given_by_its_name(name):
 SHARED = sorted(name for name in tg.__all__ if callable(getattr(np, name, None)) and name not in (
     "identity", "show_config", "tensor"))  # words that mean something else there
 START = {  # the call that another argument is added to: arrays, or what NumPy's function takes first
-    **dict.fromkeys(("zeros", "ones"), (2, 3)), "eye": (3,), "full": ((2,), 1.0), "arange": (3,), "linspace": (0, 1),
+    **dict.fromkeys(("zeros", "ones"), (2, 3)), "eye": (3,), "from_dlpack": (A,), "full": ((2,), 1.0), "arange": (3,), "linspace": (0, 1),
     "zeros_like": (A,), "ones_like": (A,), "full_like": (A, 1.0)}
 VALUES = {  # NumPy's arguments: a value that is not its default
     "axis": 0, "dtype": np.float32, "out": np.zeros(()), "keepdims": True, "initial": 3.0, "where": A > 1, "casting": "unsafe",

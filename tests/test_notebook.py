@@ -28,10 +28,16 @@ NAN, INF = float("nan"), float("inf")
 
 
 def pictures(text: str) -> list[np.ndarray]:
-    """The pixels of the PNG pictures in some HTML."""
+    """The values of the PNG pictures in some HTML, each of which is a square of equal pixels."""
     Image = pytest.importorskip("PIL.Image")
-    return [np.asarray(Image.open(io.BytesIO(b64decode(data))))
-            for data in re.findall(r"data:image/png;base64,([^']+)'", text)]
+    found = []
+    for data in re.findall(r"data:image/png;base64,([^']+)'", text):
+        pixels = np.asarray(Image.open(io.BytesIO(b64decode(data))))
+        side = next(z for z in range(99, 0, -1) if pixels.shape[0] % z == pixels.shape[1] % z == 0 and (
+            pixels == pixels[::z, ::z].repeat(z, 0).repeat(z, 1)).all())
+        found.append(pixels[::side, ::side])
+        assert 64 <= max(pixels.shape[:2]) <= 200
+    return found
 
 
 def words(text: str) -> str:
@@ -56,14 +62,15 @@ def test_any_tensor_shows_itself_in_a_few_kilobytes(name):
         t = tg.tensor(STRANGE[name])
         text = t._repr_html_()
     assert len(text) < 50_000 and "x".join(map(str, t.shape)) in text and str(t.dtype) in text
-    assert text.count("<div") == text.count("</div>") and "http" not in text
+    assert text.count("<div") == text.count("</div>")
+    assert all(source.startswith("data:") for source in re.findall(r"src='([^']*)'", text)) and "url(" not in text
 
 
 def test_a_tensor_says_what_it_is_and_how_it_is_spread():
     x = tg.tensor(np.r_[np.zeros(50), np.linspace(1.0, 3.0, 48), NAN, INF].astype(np.float32).reshape(5, 20), requires_grad=True)
     x.name = "<script>alert(1)</script>"
     text = x._repr_html_()
-    assert "<script" not in text and "<svg" in text
+    assert "<script" not in text and "alt='histogram'" in text
     said = words(text)
     assert "Tensor 5x20 float32, requires a gradient" in said and x.name in said
     assert "0 to 3, mean 0.9796" in said and "50 % zeros" in said and "2 not finite" in said
@@ -128,8 +135,8 @@ def test_a_large_tensor_is_judged_by_a_sample_and_says_so():
     start = time.perf_counter()
     text = t._repr_html_()
     assert time.perf_counter() - start < 2  # ten milliseconds, usually; a histogram of all takes more than two seconds
-    assert "from every" in text and re.search(r"(49|50|51)\S* % zeros", text) and len(text) < 50_000
-    assert "from every" not in tg.ones(300, 300)._repr_html_()
+    assert "in a sample of" in text and re.search(r"(49|50|51)\S* % zeros", text) and len(text) < 50_000
+    assert "in a sample of" not in tg.ones(300, 300)._repr_html_()
 
 
 # ----- drawings -----
@@ -151,7 +158,8 @@ def test_ten_drawings_do_not_fill_a_notebook():
         y = tg.conv2d(y, w)
     drawing = tg.draw(y)
     inline = drawing._repr_html_()
-    assert "<iframe" in inline and len(inline) < drawings.INLINE < len(drawing.html())
+    assert "<iframe" in inline and len(inline) < 800_000 < len(drawing.html())
+    assert 10 * (drawings.INLINE + drawings.INLINE_SVG) < 50_000_000
     made = [net() for name, net in NETS.items() if "rnn" not in name]  # which take their time to lay out
     assert sum(len(d._repr_html_()) + len(d._repr_svg_() or "") for d in made) < 20_000_000
 
@@ -159,12 +167,21 @@ def test_ten_drawings_do_not_fill_a_notebook():
 def test_a_page_too_large_for_a_notebook_gives_way_to_the_picture(monkeypatch):
     drawing = NETS["lenet"]()
     monkeypatch.setattr(drawings, "INLINE", 50_000)
+    monkeypatch.setattr(drawings, "INLINE_SVG", 50_000)
     text = drawing._repr_html_()
     assert "<iframe" not in text and "<svg" not in text and "too much for a notebook: <code>drawing.save('net.html')</code> writes it" in text
     assert "the picture takes 0.1 MB" in text and drawing._repr_svg_() is None and len(text) < 50_000
-    monkeypatch.setattr(drawings, "INLINE", 90_000)
+    monkeypatch.setattr(drawings, "INLINE_SVG", 200_000)
     again = NETS["lenet"]()
     assert "<svg" in again._repr_html_() and again._repr_html_().startswith(again._repr_svg_())
+
+
+def test_no_cell_waits_for_the_picture_of_thousands_of_boxes(monkeypatch):
+    monkeypatch.setattr(drawings, "INLINE_BOXES", 20)
+    monkeypatch.setattr(drawings, "render", lambda *_, **__: pytest.fail("asked for a picture"))
+    drawing = NETS["lenet"]()
+    assert drawing._repr_svg_() is None
+    assert re.match(r"<p>\d+ boxes are too many for a picture in a notebook; draw less, .*<iframe", drawing._repr_html_())
 
 
 def test_of_a_net_too_large_for_a_notebook_there_is_the_page_of_what_is_drawn(monkeypatch):
@@ -193,7 +210,7 @@ def test_a_history_shows_curves_and_a_table_of_bounded_size():
     long = nn.History([{"epoch": n, "loss": 1 / n, "<b>": 1.0} for n in range(1, 501)])
     text = long._repr_html_()
     assert "..." in text and text.count("<tr>") < 30 and "<td>500</td>" in text and "<b>" not in text and len(text) < 20_000
-    assert "no epochs" in nn.History()._repr_html_()
+    assert "no epochs" in nn.History()._repr_html_() and float(re.findall(r"[\d.]+,[\d.]+", text)[-1].split(",")[0]) == 288
     history.interrupted = True
     assert "interrupted" in history._repr_html_()
 
@@ -295,11 +312,23 @@ def test_curves_are_alive_after_each_epoch_and_an_interrupt_ends_the_run(kernel)
     assert reply["content"]["status"] == "ok"
     shown = [c["data"] for kind, c in messages if kind in ("display_data", "update_display_data")]
     curves_ = [data["text/html"] for data in shown if "text/html" in data]
-    assert [text.count("<tr>") for text in curves_[:3]] == [2, 3, 4] and all("<polyline" in text for text in curves_)
-    assert any("epoch 2/100000" in data["text/plain"] and "8/8" in data["text/plain"] for data in shown)
+    epochs = [int(data["text/plain"].split(",")[0].removeprefix("epoch ")) for data in shown if "text/html" in data]
+    assert epochs[0] == 1 and sorted(set(epochs[:-1])) == epochs[:-1] and len(epochs) >= 5  # each with new rows
+    assert len(curves_) < 200 and all("<svg" in text for text in curves_)  # not one for each of many fast epochs
+    assert any(re.match(r"epoch \d+/100000 .*8/8", data["text/plain"]) for data in shown)
     said = "".join(c["text"] for kind, c in messages if kind == "stream" and c["name"] == "stdout")
     assert re.search(r"epochs \d+ interrupted True", said)
     assert not [c for kind, c in messages if kind == "stream" and "Warning" in c["text"]]
+
+
+def test_a_plot_is_shown_once_whether_pyplot_is_loaded_or_not(kernel):
+    pytest.importorskip("matplotlib")
+    for first in ("", "import matplotlib.pyplot; "):
+        messages = []
+        kernel[1].execute_interactive(f"{first}import nn; nn.History([{{'epoch': 1, 'loss': 0.5}}]).plot()",
+                                      output_hook=lambda m: messages.append(m), timeout=120)
+        shown = [m["content"]["data"] for m in messages if m["msg_type"] in ("display_data", "execute_result")]
+        assert [sorted(data) for data in shown] == [["image/png", "text/plain"]]
 
 
 # ----- the three notebooks -----

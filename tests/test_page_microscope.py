@@ -254,6 +254,7 @@ def test_what_is_not_in_the_page_is_counted_and_never_added_as_the_whole(driver,
     assert float(said["value"]) == whole.value and f"{int(said['missing']):,} of them are not in this page" in said["text"]
     assert "Here: sample 0 of 3;" in said["text"] and "not here" in said["sums"][-1]
     assert float(said["total"]) != pytest.approx(whole.total)
+    assert said["grids"] and not any("?" in row for grid in said["grids"] for row in grid)
     said = moved(view, "y", {"n": 2, "i": 0, "j": 19})  # held to what is here
     n, o, i, j = json.loads(said["index"])
     assert n == 0 and said["missing"] == "0" and 0 < i < 19 and 0 < j < 19

@@ -16,7 +16,7 @@ from .tensor import Tensor  # before the function `tensor`, which takes the name
 from .autodiff import grad, jvp, linearize, value_and_grad, vjp
 from .core import change
 from .creation import (
-    arange, eye, from_numpy, full, full_like, linspace, normal, one_hot, ones, ones_like, permutation, rand,
+    arange, eye, from_dlpack, from_numpy, full, full_like, linspace, normal, one_hot, ones, ones_like, permutation, rand,
     randint, randn, tensor, uniform, zeros, zeros_like,
 )
 from .files import write_atomically
@@ -34,7 +34,7 @@ _tensor.package = _sys.modules[__name__]
 
 __all__ = [
     "Drawing", "Handle", "Tensor", "advice", "arange", "arguments", "attach_failure", "certify", "change",
-    "check_grads", "detect_anomaly", "diff", "draw", "explain", "eye", "failed_graph", "from_numpy", "full",
+    "check_grads", "detect_anomaly", "diff", "draw", "explain", "eye", "failed_graph", "from_dlpack", "from_numpy", "full",
     "full_like", "get_num_threads", "grad", "graph", "is_recording", "kernels_in_use", "linspace",
     "multiply_adds", "no_grad", "normal", "ones", "one_hot", "ones_like", "overwrite", "per_example_vjp",
     "permutation", "primitive", "profile", "rand", "randint", "randn", "scope", "set_num_threads",

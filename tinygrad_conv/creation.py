@@ -89,6 +89,23 @@ def from_numpy(array: np.ndarray, requires_grad: bool = False) -> Tensor:
     return t.requires_grad_(requires_grad)
 
 
+def from_dlpack(x: Any) -> Tensor:
+    """A tensor on the same memory as another library's array on the CPU, as `from_numpy` makes of NumPy's.
+
+    Raises:
+        TypeError, BufferError: if it has no `__dlpack__`, lies on another device, or requires a gradient.
+
+    Example:
+        >>> from_dlpack(np.ones(3)).shape
+        (3,)
+    """
+    try:
+        array = np.from_dlpack(x)
+    except AttributeError:
+        raise TypeError(f"from_dlpack: expects an array with __dlpack__, got {type(x).__name__}") from None
+    return from_numpy(array)
+
+
 def zeros(*shape: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros; `zeros(2, 3)` and `zeros((2, 3))` are the same.
 

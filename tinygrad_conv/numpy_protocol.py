@@ -16,7 +16,8 @@ from .primitive import Primitive
 from .tensor import Tensor
 
 UFUNCS = {
-    np.add: ops.add, np.subtract: ops.sub, np.multiply: ops.mul, np.divide: ops.div, np.negative: ops.neg,
+    np.add: ops.add, np.subtract: ops.sub, np.multiply: ops.mul, np.divide: ops.div,
+    np.negative: ops.neg, np.positive: ops.identity,
     np.power: ops.pow, np.float_power: ops.pow, np.matmul: ops.matmul, np.exp: ops.exp, np.log: ops.log,
     np.log1p: ops.log1p, np.expm1: ops.expm1, np.sqrt: ops.sqrt, np.absolute: ops.abs, np.fabs: ops.abs,
     np.sin: ops.sin, np.cos: ops.cos, np.tanh: ops.tanh, np.maximum: ops.maximum, np.minimum: ops.minimum,

@@ -14,6 +14,7 @@ Rows = Sequence[Mapping[str, float]]
 PANELS = ("loss", "accuracy")
 LINES = {"": ("training", "#d55e00", "4 3"), "valid_": ("held out", "#0072b2", "none")}
 POWERS = 30  # the largest over the smallest value from which on powers are shown
+MOST = 150   # points of a line in a cell
 WIDTH, HEIGHT = 300, 150  # of a panel in a cell
 LEFT, TOP, RIGHT, BOTTOM = 58, 22, 12, 24
 
@@ -80,12 +81,13 @@ def _panel(panel: str, lines: Mapping[str, Sequence[tuple[float, float]]], last:
                   f"<text x='{LEFT - 5}' y='{y + 4:.1f}' text-anchor='end'>{value:.3g}</text>"]
     for i, (start, points) in enumerate(lines.items()):
         name, colour, dashes = LINES[start]
-        spots = [at(*point) for point in points]
+        step = -(-len(points) // MOST)
+        spots = [at(*point) for point in points[::-step][::-1]]  # the last one is always there
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
         parts.append(f"<polyline points='{line}' fill='none' stroke='{colour}' stroke-width='1.8' "
                      f"stroke-dasharray='{dashes}'/>")
         parts += [f"<circle cx='{x:.1f}' cy='{y:.1f}' r='2.2' fill='{colour}'/>" for x, y in spots
-                  if dashes == "none" or len(spots) == 1]
+                  if dashes == "none" and step == 1 or len(spots) == 1]
         end = right - 70 * (len(lines) - 1 - i)
         parts.append(f"<text x='{end}' y='12' text-anchor='end' fill='{colour}'>"
                      f"{'- - ' if dashes != 'none' else '• '}{name}</text>")

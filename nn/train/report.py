@@ -3,6 +3,7 @@ callbacks, by default a progress bar."""
 import math
 import os
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import tinygrad_conv as tg
 from . import curves
 
 Row = dict[str, float]
+
+PAUSE = 0.2  # seconds between two pictures of a run
 
 
 class History:
@@ -193,6 +196,8 @@ class CellLine:
 class LiveCurves(Callback):
     """Curves and a table of the epochs in a notebook's cell, drawn anew after each; elsewhere nothing.
 
+    Of epochs that take less than a moment not each is drawn, but the last.
+
     Example:
         >>> curves = LiveCurves()
         >>> curves.epoch_begin(1, epochs=2, batches=10)
@@ -202,7 +207,7 @@ class LiveCurves(Callback):
     """
 
     def __init__(self) -> None:
-        self.history, self._epochs = History(), 0
+        self.history, self._epochs, self._due = History(), 0, 0.0
         self._cell: Any = None
 
     def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
@@ -210,9 +215,17 @@ class LiveCurves(Callback):
 
     def epoch_end(self, row: Row) -> None:
         self.history.rows.append(row)
-        if in_notebook():
-            self._cell = _displayed(self._cell, {"text/plain": repr(self.history),
+        if time.monotonic() >= self._due:
+            self._show()
+
+    def close(self) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        if in_notebook() and self.history.rows:
+            self._cell = _displayed(self._cell, {"text/plain": repr(History(self.history.rows[-1:])),
                                                  "text/html": _html(self.history, self._epochs)})
+        self._due = time.monotonic() + PAUSE
 
 
 def in_notebook() -> bool:

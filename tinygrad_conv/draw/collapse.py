@@ -11,8 +11,8 @@ from typing import Any
 from ..arguments import one_of, whole
 from ..state import Call
 from .graph import (
-    CALLS, LEAVES, OUTPUT, Box, Edge, Graph, Loop, Path, Scope, backwards, frames, grouped, module_path, pass_on,
-    sum_figures, title,
+    CALLS, LEAVES, OUTPUT, Box, Edge, Graph, Loop, Path, Scope, backwards, frames, grouped, module_path,
+    pass_on, sum_figures, title,
 )
 from .style import gravest, parameters_text, shape_text
 
@@ -176,9 +176,10 @@ def close(graph: Graph, closed: Set[Path]) -> Graph:
     last = {ids[e.source]: e.source for e in onwards if e.source in ids and e.source not in leaves}
     used = {e.source for e in graph.edges}
     lent = _lent(graph, ids, level)
-    made = {path: replace(_module(graph, path, own, last.get(ids[own[0].id]), used, lent.get(ids[own[0].id], [])),
-                          of=next((ids[box.of] for box in own if box.of in ids), ""))
+    beside = {path: next((ids[box.of] for box in own if box.of in ids), "") for path, own in inside.items()}
+    made = {path: _module(graph, path, own, last.get(ids[own[0].id]), used, lent.get(ids[own[0].id], []))
             for path, own in inside.items()}
+    made = {path: replace(box, of=beside[path]) for path, box in made.items()}
     boxes = dict.fromkeys(made[paths[box.id]] if box.id in ids else box for box in graph.boxes)
     scopes = {path: scope for path, scope in graph.scopes.items() if closed.isdisjoint(frames(path))}
     figures = pass_on(graph.figures, ids)
@@ -186,7 +187,8 @@ def close(graph: Graph, closed: Set[Path]) -> Graph:
     for path, own in inside.items():
         module = ids[own[0].id]
         if _times(graph, path) > 1:
-            each[module] = [*map(sum_figures, zip(*[graph.each[box.id] for box in own if box.id in graph.each]))]
+            parts = [graph.each[box.id] for box in own if box.id in graph.each]
+            each[module] = [*map(sum_figures, zip(*parts))]
         shared = sum_figures(graph.figures.get(box.id, {}) for box in lent.get(module, [])).get("parameters")
         if shared and not _is_again(graph.scopes[path], own):
             figures.setdefault(module, {})["shared"] = shared

@@ -153,7 +153,8 @@ def _rewired(match: Match, ins: Sequence[Edge], outs: Sequence[Edge], y: Box) ->
     if gone.total() > fresh or come.total() - fresh > olds.count(""):
         old, new = (", ".join([_name(match.two.boxes[box]) for box in boxes]) for boxes in (gone, come))
         return [f"input of {word} {old or 'none'} -> {new or 'none'}"]
-    return [f"inputs of {word} in another order"] if not (gone or come) and olds != news else []
+    swapped = not (gone or come) and [*filter(None, olds)] != news
+    return [f"inputs of {word} in another order"] * swapped
 
 
 Line = tuple[tuple[int, int], Change]  # with its place in the net
@@ -168,7 +169,7 @@ def _compared(match: Match) -> tuple[tuple[Change, ...], dict[str, list[str]], i
     often = _often(said)
     lone = {side: match.lone(side) for side in (one, two)}
     lines = [*_altered(match, lone, {b: own for b, own in said.items() if b not in often}), *_moved(match),
-             *_everywhere(match, often)]
+             *_everywhere(match, often), *_of_another_class(match)]
     for side, mark in ((one, "removed"), (two, "added")):
         lines += [*_whole_frames(match, side, lone[side], mark), *_single(match, side, lone[side], mark)]
     lines.sort(key=lambda line: line[0])
@@ -289,6 +290,16 @@ def _moved(match: Match) -> Iterator[Line]:
         inside = [box for box in match.two.graph.boxes if box.scope[:len(pairs[0][1])] == pairs[0][1]]
         place, change = _line(match, "moved", (), f"-> {new}", [], inside)
         yield place, replace(change, path=old, after=())
+
+
+def _of_another_class(match: Match) -> Iterator[Line]:
+    """Modules with the same parameters, or about the same in them, whose class has another name."""
+    for a, b in match.scopes.items():
+        change = _arrow(*[side.parts[path].kind for side, path in ((match.one, a), (match.two, b))])
+        if change and not backwards(b):
+            inside = [[box for box in side.graph.boxes if path in frames(box.scope)] for side, path in (
+                (match.one, a), (match.two, b))]
+            yield _line(match, "changed", b, *change, *inside)
 
 
 def _next(path: Path) -> Path:

@@ -35,7 +35,8 @@ from .style import printable
 FORMATS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}  # what a picture holds
 FONTS = b'font-family="Helvetica,Arial,Liberation Sans,DejaVu Sans,sans-serif"'  # for viewers of an SVG
 PURE = ("svg", "png")  # what graphviz-pure can write
-INLINE, INLINE_PICTURES = 1_500_000, 200_000  # characters of a page in a notebook, bytes of its pictures
+INLINE, INLINE_PICTURES = 4_000_000, 200_000  # characters of a page in a notebook, bytes of its pictures
+INLINE_SVG, INLINE_BOXES = 900_000, 1_500  # characters of the picture beside it, and boxes in it
 
 
 class Drawing:
@@ -54,7 +55,7 @@ class Drawing:
 
     def __init__(self, graph: Graph, whole: Graph, read: Graph | None = None) -> None:
         self.graph, self.whole = graph, whole
-        self._read = read  # with figures, before they are written
+        self._read = read  # with figures, before they are written; None if no loop is to be rolled
 
     @property
     def dot(self) -> str:
@@ -108,11 +109,14 @@ class Drawing:
     @functools.cached_property
     def _picture(self) -> tuple[str | None, str]:
         """The SVG for a notebook, or why there is none."""
+        if len(self.graph.boxes) > INLINE_BOXES:
+            return None, (f"{len(self.graph.boxes):,} boxes are too many for a picture in a notebook; draw "
+                          f"less, e.g. with depth=1")
         try:
             picture = render(self.dot, "svg", patience=10.0).decode()
         except (FileNotFoundError, RuntimeError) as e:
             return None, str(e)
-        if len(picture) > INLINE:
+        if len(picture) > INLINE_SVG:
             return None, f"the picture takes {len(picture) / 1e6:.1f} MB, too much for a notebook"
         return picture, ""
 
@@ -152,8 +156,8 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
             "grad", "nan", and what was registered (annotate.py); or the times of a profile,
             `profile.time` of `tg.profile()`. The first that says how much of something colours the boxes.
         depth: modules nested deeper than this become one box each: 0 closes every module, None none.
-        unroll: whether equal modules, or stretches of calls, that follow one another are all drawn, instead of
-            once, as "x8".
+        unroll: whether equal modules, or stretches of calls, that follow one another are all drawn, instead
+            of once, as "x8".
         hide: kinds of boxes to leave out: "constant", "input", "parameter", "seed" (which a backward
             starts with), "output". A constant that is a number is then written into its call.
 
@@ -186,7 +190,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
     drawn = without(frame_each_call(whole), hide)
     drawn = drawn if unroll else roll(drawn)
     drawn = drawn if depth is None else collapse(drawn, depth)
-    return Drawing(write_figures(drawn), write_figures(whole), whole)
+    return Drawing(write_figures(drawn), write_figures(whole), None if unroll else whole)
 
 
 def _variables() -> dict[int, str]:

@@ -1,10 +1,11 @@
 """Loops rolled: equal stretches that follow one another drawn once, with their number: "x20".
 
-A stretch is some boxes and frames that stand side by side in one frame. The rules are meant to be predictable:
-`roll` says them. What is drawn is one of the repetitions; every edge between two boxes becomes one between
-those that stand for them, and leads `back` where it went from one repetition to the next.
+A stretch is some boxes and frames that stand side by side in one frame. The rules are meant to be
+predictable: `roll` says them. What is drawn is one of the repetitions; an edge between two boxes becomes
+one between those that stand for them, and leads `back` where it went from one repetition to the next.
 """
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -34,8 +35,8 @@ _FACTORS = re.compile(rf" \((?:{_NUMBER}|_)(?:, (?:{_NUMBER}|_))*\)$")  # consta
 class _Item:
     """What may be repeated: a call, or a frame with all in it; and the leaves and outputs of it alone.
 
-    `look` is the same for items of equal insides. `entries` are the boxes outside that lead in, in the order of
-    what they lead to; `exits` say which box of the item leads to which outside.
+    `look` is the same for items of equal insides. `entries` are the boxes outside that lead in, in the order
+    of what they lead to; `exits` say which box of the item leads to which outside.
     """
 
     boxes: list[str]
@@ -68,13 +69,17 @@ def roll(graph: Graph) -> Graph:
     """The graph with equal stretches that follow one another drawn once, `Scope.times` saying how often.
 
     A stretch is up to 200 calls and frames side by side in one frame. The next one is equal if it holds the
-    same calls with the same parameters, shapes and frames, joined by the same edges. May differ: the values of
-    arrays, numbers in names, the place that an index takes (`defvarying`) and constants, if they rise or fall
-    from each repetition to the next. What leads into a box is the same in each repetition, or the same place
-    of the one before, or one after the other of boxes that look the same; what leads on goes to the next repetition, or to the same boxes
-    from each, and from the last one anywhere. Two stretches of which the second does not take up the first
-    are a pair, no loop; so are two between which a number runs, and two calls in no frame. Three are one. Values of the forward may go to any call of a backward; a backward
-    rolls where the forward did. Short stretches roll before long ones, outer frames before inner ones.
+    same calls with the same parameters, shapes and frames, joined by the same edges. What may differ: values
+    of arrays; numbers in names; and, if they rise or fall from each repetition to the next, constants and the
+    place that an index takes (`defvarying`).
+
+    What leads in is the same for each repetition, or comes from the same place of the one before, or is one
+    of some boxes that look the same, in their order. What leads on goes to the next repetition, or to the
+    same boxes from each; from the last one anywhere. Values of the forward may go to any call of a backward,
+    which rolls where its forward did.
+
+    Two equal frames of which the second takes up what the first gives are a loop; of all else three are.
+    Short stretches roll before long ones, outer frames before inner ones.
 
     One frame that repeats says how often; a stretch of several boxes has a frame of its own, whose name is a
     `Loop`. Figures are added up; `each` holds those of each repetition, of the outermost loop.
@@ -101,7 +106,6 @@ class _Rolling:
         self.graph = graph
         self.boxes = {box.id: box for box in graph.boxes}
         self.order = {box: i for i, box in enumerate(self.boxes)}
-        self.last = {**self.order}  # by box the last one for which it stands
         self.levels = {box.id: backwards(box.scope) for box in graph.boxes}
         edges = [e for e in graph.edges if not e.back]
         self.into = {box: [] for box in self.boxes} | grouped((e.target, e) for e in edges)
@@ -111,7 +115,8 @@ class _Rolling:
                 self.levels[box.id] = min(self.levels[user] for user in self.onto[box.id])
         self.labels = {box.id: _label(graph, box) for box in graph.boxes}
         self.looks: dict[Hashable, int] = {}
-        self.faces = {box.id: (box.kind, self.labels[box.id][0], box.shape, box.dtype, box.mark) for box in graph.boxes}
+        self.faces = {box.id: (box.kind, self.labels[box.id][0], box.shape, box.dtype, box.mark)
+                      for box in graph.boxes}
         self.stands: dict[str, str] = {}      # by box of a repetition that is not drawn, the one that is
         self.hops: dict[str, list[tuple[int, int, str]]] = {}  # by box: loop, repetition, box that is drawn
         self.moved: dict[Path, Path] = {}     # by frame that is not drawn, the one that is
@@ -129,7 +134,7 @@ class _Rolling:
     # ----- frame by frame -----
 
     def level(self, level: int) -> None:
-        """Roll all frames of the forward (0), or of one backward: the outer ones until nothing changes, then theirs.
+        """Roll the forward (0) or one backward: the outer frames until nothing changes, then those in them.
 
         The last come first: what takes results is rolled before what gives them.
         """
@@ -175,21 +180,12 @@ class _Rolling:
             self.home.update({box: (item, place) for place, box in enumerate(item.boxes)})
 
     def items(self, path: Path, own: list[str]) -> list[_Item]:
-        """What stands side by side in a frame; the parts of a list of modules stand where the list does."""
+        """What stands side by side in a frame; parts of a list of modules stand where the list does."""
         where: dict[str, Hashable] = {}
         for box in own:
             if self.boxes[box].kind in CALLS:
                 where[box] = _part(self.boxes[box].scope, len(path)) or box
-        for box in own:
-            if self.boxes[box].kind not in CALLS:
-                ends = self.onto[box] if self.boxes[box].kind in LEAVES else [e.source for e in self.into[box]]
-                users = {where.get(end) for end in ends if self.levels[end] == self.levels[box]}
-                if len(users) == 1 and None not in users:
-                    where[box] = users.pop()
-        ends = grouped((self.place(box), box) for box in where if self.boxes[box].kind not in CALLS)
-        for box, *others in ends.values():
-            if not others and not self.inside(box, where[box]):
-                del where[box]  # such as the first state: what a loop takes in once, or gives once
+        self.ends(own, where)
         parts = grouped((where[box], box) for box in own if box in where)
         outlines = {key: self.outline(key, boxes) for key, boxes in parts.items()}
         alike = Counter(outlines.values())
@@ -197,10 +193,29 @@ class _Rolling:
                  for key, boxes in parts.items()]
         return sorted(items, key=lambda item: item.start)
 
+    def ends(self, own: list[str], where: dict[str, Hashable]) -> None:
+        """Add the leaves and outputs that belong to one item each, or to one after the other.
+
+        What none of the other items has is not part of an item, such as the first state of a loop.
+        """
+        beside: dict[str, list[str]] = {}
+        for box in (box for box in own if self.boxes[box].kind not in CALLS):
+            others = self.onto[box] if self.boxes[box].kind in LEAVES else [e.source for e in self.into[box]]
+            beside[box] = [other for other in others if self.levels[other] == self.levels[box]]
+        alike = grouped(((_name(where[others[0]]), self.place(box)), box) for box, others in beside.items()
+                        if others and all(other in where for other in others))
+        for boxes in alike.values():
+            orders = [sorted(map(self.order.__getitem__, beside[box])) for box in boxes]
+            spans = [order for own in orders for order in (own[0], own[-1])]
+            in_turn = len(boxes) > 1 and spans == sorted(spans) and len({*map(len, orders)}) == 1
+            for box in boxes:
+                first, *others = {where[other]: 0 for other in beside[box]}
+                if in_turn or not others and (len(boxes) > 1 or self.inside(box, first)):
+                    where[box] = first
+
     def outline(self, key: Hashable, boxes: list[str]) -> Hashable:
         """What is seen at once of what may be an item."""
-        name = re.sub(r"\d+", "#", re.sub(r"#\d+$", "", key[-1])) if isinstance(key, tuple) else ""
-        return name, len(boxes), self.faces[boxes[0]], self.faces[boxes[-1]]
+        return _name(key), len(boxes), self.faces[boxes[0]], self.faces[boxes[-1]]
 
     def item(self, path: Path, boxes: list[str], depth: int, closely: bool) -> _Item:
         """An item; `closely` if others look like it, else nothing follows from what is inside."""
@@ -239,7 +254,8 @@ class _Rolling:
             begin = max(begin, free)
             while begin + 2 * stretch <= end + stretch:
                 times, link = self.times(items, begin, stretch, (end + stretch - begin) // stretch)
-                if times < 2 or times < self.times(items, begin + stretch, stretch, (end - begin) // stretch)[0]:
+                later, _ = self.times(items, begin + stretch, stretch, (end - begin) // stretch)
+                if times < 2 or times < later:
                     begin += 1  # no run, or one whose first is the end of another kind
                     continue
                 found.append((begin, times, link))
@@ -260,10 +276,8 @@ class _Rolling:
         while times > 1 and not first <= self.exits(items, begin, stretch, times - 1, last=True):
             times -= 1
         chain = link is not None and any(way[0] == "back" for way in link)
-        runs = link is not None and any(way[0] == "number" and way[1] for way in link)
-        members = items[begin:begin + stretch * times]
-        worth = 2 if chain and not runs and (stretch > 1 or members[0].frames) else 3
-        return (times, link) if times >= worth and self.compact(members, stretch) else (1, None)
+        worth = 2 if chain and stretch == 1 and items[begin].frames else 3
+        return (times, link) if times >= worth else (1, None)
 
     def link(self, items: list[_Item], begin: int, stretch: int, times: int) -> tuple[Any, ...] | None:
         """How a stretch follows on the one before, entry by entry; None if it is no repetition of it."""
@@ -314,33 +328,21 @@ class _Rolling:
                     found.add((number, place, target))
         return frozenset(found)
 
-    def compact(self, members: list[_Item], stretch: int) -> bool:
-        """Whether what a box gives to others comes after all its repetitions: else lines would run in circles."""
-        inside = range(members[0].index, members[-1].index + 1)
-        for items in (members[i::stretch] for i in range(stretch)):  # the same item of each repetition
-            last = [max(orders) for orders in zip(*[[self.last[box] for box in item.boxes] for item in items])]
-            for item in items:
-                for place, target in item.exits:
-                    home = self.home.get(self.find(target))
-                    if self.order[target] < last[place] and not (home and home[0].index in inside):
-                        return False
-        return True
-
     # ----- rolling: one stretch stands for all -----
 
     def rolled(self, members: list[_Item], times: int, link: Any, level: int) -> _Item:
-        """The item in place of a run: in a forward its first repetition, in a backward the last, its partner."""
+        """The item in place of a run: in a forward its first repetition, in a backward the last, its pair."""
         stretch, number = len(members) // times, len(self.loops)
         repetitions = [members[i:i + stretch] for i in range(0, len(members), stretch)]
         kept = repetitions[-1 if level % 2 else 0]
-        boxes, kept_frames = [box for item in kept for box in item.boxes], [f for item in kept for f in item.frames]
+        boxes = [box for item in kept for box in item.boxes]
+        kept_frames = [frame for item in kept for frame in item.frames]
         for (a, b), way in zip(zip(*map(_ways, repetitions[:2])), link):
             if way[0] == "back":
                 self.starts.setdefault(self.find(b), set()).add(self.find(a))
         for time, items in enumerate(repetitions):
             for box, drawn in zip([box for item in items for box in item.boxes], boxes):
                 self.hops.setdefault(box, []).append((number, time, drawn))
-                self.last[drawn] = max(self.last[drawn], self.last[box])
                 if box != drawn:
                     self.stands[box] = drawn
             self.moved |= {frame: drawn for frame, drawn in zip(
@@ -348,8 +350,8 @@ class _Rolling:
         self.loops.append(self.loop(times, boxes, kept_frames, stretch))
         places = {box: i for i, box in enumerate(boxes)}
         entries = [box for item in members for box in item.entries if self.find(box) not in places]
-        exits = [(places[self.find(item.boxes[place])], target) for item in members for place, target in item.exits
-                 if self.find(target) not in places]
+        exits = [(places[self.find(item.boxes[place])], target) for item in members
+                 for place, target in item.exits if self.find(target) not in places]
         look = self.looks.setdefault((times, link, *[item.look for item in repetitions[0]]), len(self.looks))
         return _Item(boxes, kept_frames, look, tuple([n for item in members for n in item.numbers]), entries,
                      exits, members[0].start)
@@ -361,7 +363,13 @@ class _Rolling:
             return _Loop(times, boxes, inner, loose, inner[0], synthetic=False)
         around = [frame[:-1] for frame in inner] + [
             self.boxes[box].scope for box in loose if self.boxes[box].kind in CALLS]
-        return _Loop(times, boxes, inner, loose, min(around)[:common(min(around), max(around))], synthetic=True)
+        frame = min(around)[:common(min(around), max(around))]
+        return _Loop(times, boxes, inner, loose, frame, synthetic=True)
+
+
+def _name(key: Hashable) -> str:
+    """The name of a frame without its numbers; "" for a call."""
+    return re.sub(r"\d+", "#", re.sub(r"#\d+$", "", key[-1])) if isinstance(key, tuple) else ""
 
 
 def _ways(items: list[_Item]) -> list[str]:
@@ -451,17 +459,18 @@ def _drawn(work: _Rolling) -> Graph:
     members = grouped((work.find(box), box) for box in work.boxes)
     boxes = [_standing_for([work.boxes[each] for each in members[box]], work, paths)
              for box in work.boxes if box not in work.stands]
-    edges, order = _edges(work), dict(work.last)
+    edges, order = _edges(work), dict(work.order)
     begin = {box: min(order[each] for each in loop.boxes) for loop in work.loops for box in loop.boxes}
-    outside = {box.id for box in boxes if not any(isinstance(name, Loop) for name in box.scope)}
-    before = grouped((e.source, begin.get(e.target, order[e.target]) if e.source in outside else order[e.target])
+    inside = {*begin, *(box.id for box in boxes if any(isinstance(name, Loop) for name in box.scope))}
+    before = grouped((e.source, (order if e.source in inside else begin).get(e.target, order[e.target]))
                      for e in edges if work.boxes[e.source].kind in LEAVES)
     order |= {leaf: min(users) - 0.5 for leaf, users in before.items()}  # not between a loop's boxes
     boxes.sort(key=lambda box: order[box.id])
     edges.sort(key=lambda edge: (order[edge.target], edge.slot))
     counts = {box: len(own) for box, own in members.items() if len(own) > 1}
-    rolled = replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=_scopes(graph, paths, boxes), counts=counts,
-                     stands={box: work.find(box) for box in work.stands},
+    scopes = _scopes(graph, paths, boxes)
+    rolled = replace(graph, boxes=tuple(boxes), edges=tuple(edges), scopes=scopes,
+                     counts=counts, stands={box: work.find(box) for box in work.stands},
                      figures=pass_on(graph.figures, {box: work.find(box) for box in graph.figures}),
                      each=_each(work, members) if graph.figures else {})
     return replace(rolled, scopes=_with_weights(rolled))
@@ -473,7 +482,8 @@ def _scopes(graph: Graph, paths: _Paths, boxes: list[Box]) -> dict[Path, Scope]:
     had, have = ({frame for scope in {box.scope: 0 for box in each} for frame in frames(scope)}
                  for each in (graph.boxes, boxes))
     scopes: dict[Path, Scope] = {}
-    for frame in dict.fromkeys(frame for path in [*left, *[box.scope for box in boxes]] for frame in frames(path)):
+    paths_left = [*left, *dict.fromkeys(box.scope for box in boxes)]
+    for frame in dict.fromkeys(frame for path in paths_left for frame in frames(path)):
         plain = tuple([name for name in frame if not isinstance(name, Loop)])
         if isinstance(frame[-1], Loop):
             scopes[frame] = Scope(frame, times=paths.times[frame])
@@ -490,7 +500,8 @@ def _standing_for(members: list[Box], work: _Rolling, paths: _Paths) -> Box:
     values = [work.labels[box.id][1] for box in members] if drawn.kind == "constant" else []
     if values and values[0] != values[-1]:
         label += f" = {values[0][0]:g}..{values[-1][0]:g}"
-    notes = [_running([*texts], drawn.notes[i]) for i, texts in enumerate(zip(*[box.notes for box in members]))]
+    texts = zip(*[box.notes for box in members])
+    notes = [_running([*each], usual) for each, usual in zip(texts, drawn.notes)]
     return replace(drawn, label=label, notes=tuple(notes) if len(notes) == len(drawn.notes) else drawn.notes,
                    scope=paths.box(drawn), of=work.find(drawn.of) if drawn.of else "")
 
@@ -525,12 +536,13 @@ def _edges(work: _Rolling) -> list[Edge]:
 
 
 def spread(amounts: Sequence[float], unit: str) -> list[str]:
-    """A line on amounts that differ between repetitions.
+    """A line on amounts that differ between repetitions; those that are no finite numbers do not count.
 
     Example:
         >>> spread([1.0, 2.0, 6.0], "ms"), spread([2.0, 2.0], "ms")
         (['each: mean 3, 1 to 6 ms'], [])
     """
+    amounts = [*filter(math.isfinite, amounts)]
     if min(amounts, default=0) == max(amounts, default=0):
         return []
     mean, least, most = map(amount_text, (sum(amounts) / len(amounts), min(amounts), max(amounts)))
@@ -546,7 +558,8 @@ def which(times: Sequence[bool]) -> str:
     """
     found = [str(i) for i, said in enumerate(times, 1) if said]
     shown = ", ".join(found[:MOST]) + f" and {len(found) - MOST} more" * (len(found) > MOST)
-    return f"repetition{'s' * (len(found) > 1)} {shown} of {len(times)}" if 0 < len(found) < len(times) else ""
+    text = f"repetition{'s' * (len(found) > 1)} {shown} of {len(times)}"
+    return text if 0 < len(found) < len(times) else ""
 
 
 def _when(work: _Rolling, box: str) -> dict[int, int]:
@@ -579,5 +592,5 @@ def _with_weights(graph: Graph) -> dict[Path, Scope]:
     used = grouped((frame, graph.counts.get(e.source, 1) < graph.counts.get(e.target, 1)) for e in graph.edges
                    if boxes[e.source].kind == "parameter" and (e.target, e.slot) not in back
                    for frame in frames(boxes[e.target].scope) if not backwards(frame))
-    return {path: replace(scope, notes=scope.notes or (SAME,)) if scope.times > 1 and all(used.get(path, [False]))
-            else scope for path, scope in graph.scopes.items()}
+    return {path: replace(scope, notes=scope.notes or (SAME,)) if scope.times > 1 and all(
+        used.get(path, [False])) else scope for path, scope in graph.scopes.items()}

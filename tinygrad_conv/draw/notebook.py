@@ -1,6 +1,7 @@
 """What a notebook shows of a tensor, in a few kilobytes, and how a page stands in a cell.
 
-All of it is HTML that loads nothing and takes its text colour from the notebook, light or dark. A cell must
+All of it is HTML that loads nothing and takes its text colour from the notebook, light or dark; what it shows
+stands in images, which a viewer leaves in that takes away drawings, styles and programs. A cell must
 never fail, nor take long: a large tensor is judged by a regular sample, which is then said.
 """
 import base64
@@ -9,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from html import escape
+from urllib.parse import quote
 
 import numpy as np
 
@@ -35,7 +37,7 @@ def tensor_html(t: Tensor) -> str:
     Example:
         >>> import tinygrad_conv as tg
         >>> text = tensor_html(tg.arange(128.0).reshape(2, 1, 8, 8))
-        >>> text.count("<img"), "<b>2x1x8x8</b> float32" in text, len(text) < 50_000
+        >>> text.count("image/png"), "<b>2x1x8x8</b> float32" in text, len(text) < 50_000
         (2, True, True)
     """
     array = t._data
@@ -67,7 +69,7 @@ def _spread(array: np.ndarray) -> str:
     """Range, mean, zeros and what is not finite, beside a histogram if the values differ."""
     step = math.ceil(array.size / SAMPLE) | 1  # odd: it does not fall in step with axes of even length
     numbers = statistics(array.flat[::step] if step > 1 else array)
-    words = [f"about, from every {step}th value" if step > 1 else ""]
+    words = [f"in a sample of one value in {step:,}" if step > 1 else ""]
     if array.size == 0:
         words.append("no values")
     elif array.size == 1:
@@ -89,10 +91,11 @@ def _spread(array: np.ndarray) -> str:
 def _histogram(counts: Sequence[int]) -> str:
     tallest = max(counts)
     bars = "".join(f"M{i} 24v-{max(1.0, 24 * n / tallest):.1f}h1V24z" for i, n in enumerate(counts) if n)
-    return (f"<svg width='128' height='26' viewBox='0 0 {len(counts)} 25' preserveAspectRatio='none' "
-            f"role='img' aria-label='histogram' style='vertical-align: bottom; margin-right: 8px'>"
-            f"<path d='{bars}' fill='#0072b2'/>"
-            f"<path d='M0 24.5h{len(counts)}' stroke='#777' stroke-width='.6'/></svg>")
+    svg = (f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {len(counts)} 25' "
+           f"preserveAspectRatio='none'><path d='{bars}' fill='#0072b2'/>"
+           f"<path d='M0 24.5h{len(counts)}' stroke='#777' stroke-width='.6'/></svg>")
+    return (f"<img alt='histogram' width='128' height='26' style='display: inline-block; vertical-align: "
+            f"bottom; margin: 0 8px 0 0' src='data:image/svg+xml,{quote(svg)}'>")
 
 
 # ----- pictures -----
@@ -100,7 +103,7 @@ def _histogram(counts: Sequence[int]) -> str:
 def _pictures(array: np.ndarray, kernels: bool) -> str:
     """Images, the channels of one, filters or a matrix, small, on one scale."""
     stack, what = _planes(array, kernels)
-    if not len(stack) or (stack == stack.flat[0]).all():
+    if not len(stack):
         return ""
     side = max(1, math.isqrt(PIXELS // (len(stack) * stack.shape[3])))
     step = math.ceil(max(stack.shape[1:3]) / side)
@@ -108,12 +111,13 @@ def _pictures(array: np.ndarray, kernels: bool) -> str:
     rough = stack[:, ::coarse, ::coarse].astype(np.float64)
     small = np.stack([shrunk(plane, math.ceil(step / coarse)) for plane in np.moveaxis(rough, 3, 0)], axis=3)
     shown, low, high = levels(small)
+    if (shown == shown.flat[0]).all():
+        return ""
     height, width = shown.shape[1:3]
     zoom = max(1, round(WIDE / max(height, width)))
-    style = (f"width: {zoom * width}px; height: {zoom * height}px; image-rendering: pixelated; margin: 0; "
-             f"display: inline-block")
-    images = "".join(f"<img alt='' style='{style}' src='data:image/png;base64,"
-                     f"{base64.b64encode(png(tile)).decode()}'>" for tile in shown)
+    zoomed = shown.repeat(zoom, axis=1).repeat(zoom, axis=2)  # viewers that drop styles would blur it
+    images = "".join(f"<img alt='' style='margin: 0; display: inline-block' src='data:image/png;base64,"
+                     f"{base64.b64encode(png(tile)).decode()}'>" for tile in zoomed)
     scale = f"black {low:.4g}, white {high:.4g}" + f", means of {step}x{step} pixels" * (step > 1)
     return (f"<div style='display: flex; flex-wrap: wrap; gap: 4px; margin: 4px 0'>{images}</div>"
             f"<div style='{FAINT}'>{', '.join(filter(None, (what, scale)))}</div>")

@@ -284,11 +284,11 @@ def _result(e: Terms) -> View:
 
 
 def _planes(sheet: Sheet, e: Terms, left: float, top: float, count: int, room: int) -> float:
-    """first x second = products -> sum, a row for each of the first `count` planes."""
-    for plane in range(min(count, e.meeting.shape[0])):
+    """first x second = products -> sum, a row for each of `count` planes, those with the largest sums."""
+    for row, plane in enumerate(e.largest[:count]):
         x, lower = left, top
         middle = top + TITLE + HEIGHT
-        sheet.text(left - SIGN / 2 - 4, middle, "+" if plane else "=", 18, "middle")
+        sheet.text(left - SIGN / 2 - 4, middle, "+" if row else "=", 18, "middle")
         views = (_factor(e, e.first, plane, room), _factor(e, e.second, plane, room),
                  _product(e, plane, room))
         for sign, view in zip("×=→", views):

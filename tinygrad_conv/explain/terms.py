@@ -149,6 +149,12 @@ class Terms:
         """The sum of each plane's products."""
         return self.products.sum(axis=(1, 2))
 
+    @cached_property
+    def largest(self) -> list[int]:
+        """The planes in the order in which they are shown: those with the largest sums first."""
+        sums = np.abs(self.partials)
+        return np.argsort(-np.where(np.isnan(sums), np.inf, sums), kind="stable").tolist()
+
     @property
     def total(self) -> float:
         """The sum of all products, and the bias, in float64."""

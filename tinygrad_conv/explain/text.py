@@ -186,9 +186,9 @@ def _im2col(e: Terms) -> list[str]:
 
 def addition(e: Terms) -> str:
     """`0.5 + 1.2 + 4 more (0.3) + bias 0.1`: how the planes' sums make the total."""
-    parts = [partial(v) for v in e.partials[:PLANES]] if e.products.size else []
+    parts = [partial(v) for v in e.partials[e.largest[:PLANES]]] if e.products.size else []
     if len(e.partials) > PLANES:
-        parts.append(f"{len(e.partials) - PLANES} more ({partial(e.partials[PLANES:].sum())})")
+        parts.append(f"{len(e.partials) - PLANES} more ({partial(e.partials[e.largest[PLANES:]].sum())})")
     if e.bias is not None:
         parts.append(f"bias {partial(e.bias)}")
     return " + ".join(parts).replace("+ -", "- ") or "0"
@@ -208,13 +208,13 @@ def note(e: Terms, shown: int = PLANES) -> str:
     if not planes * rows * columns:
         return "Nothing meets here: the sum is empty."
     kind = "samples" if e.side == "kernel" else "channels"
-    return f"Not shown: {planes - shown} of {planes} {kind}, like these." if planes > shown else ""
+    return f"Not shown: {planes - shown} of {planes} {kind}, with smaller sums." if planes > shown else ""
 
 
 def as_text(e: Terms) -> str:
     """The whole explanation as lines of text."""
     lines = [e.call.label, *(f"  {equation}" for equation in equations(e)), ""]
-    for plane in range(min(PLANES, e.meeting.shape[0]) if e.products.size else 0):
+    for plane in e.largest[:PLANES] if e.products.size else ():
         lines += _plane(e, plane)
     lines += [f"    {note(e)}", ""] if note(e) else []
     lines += ["    (0) is a padding cell", ""] if e.side != "large" and not e.meeting.inside.all() else []

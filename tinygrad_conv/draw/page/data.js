@@ -29,13 +29,16 @@ function rolledUp({ rolled, ...whole }) {
     steps: whole.steps.map((step) => ({ ...step, box: stands[step.box] })) };
 }
 
-// The data with loops rolled, or whole: as the address says after its "#". The button reads the page anew.
+// What stays when the page is read anew: words after the "#" of its address.
+const asked = (word) => location.hash.slice(1).split("-").includes(word);
+
+// The data with loops rolled, or whole, as the address says. The button reads the page anew.
 function inView(whole, button) {
-  const unrolled = location.hash === "#unrolled";
+  const unrolled = asked("unrolled"), { dataset } = document.documentElement;
   button.hidden = !whole.rolled;
   button.textContent = unrolled ? "Roll loops" : "Unroll loops";
   button.addEventListener("click", () => {
-    location.hash = unrolled ? "rolled" : "unrolled";
+    location.hash = [unrolled ? "rolled" : "unrolled", dataset.theme].filter(Boolean).join("-");
     location.reload();
   });
   return whole.rolled && !unrolled ? rolledUp(whole) : whole;

@@ -16,9 +16,7 @@ function layoutFrame(frame, links, flip) {
   const ordered = orderRows(rows.map(parted));
   dock(own);
   placeRows(ordered);
-  const loops = own.filter((link) => link.from && link.to && link.wire.loop);
-  loops.forEach((link, i) => { link.loop = i + 1; });
-  measure(frame, ordered, flip, loops.length * LOOP_GAP);
+  measure(frame, ordered, flip, besides(own) * LOOP_GAP);
   for (const link of own) link.points = route(frame, link, flip);
 }
 
@@ -100,6 +98,19 @@ function stretch(frame, rows, own) {
   }
 }
 
+// The tracks beside all boxes on which loops go up, as few as will do; how many there are.
+function besides(own) {
+  const tracks = [];
+  for (const link of own.filter((each) => each.from && each.to && each.wire.loop)) {
+    const [first, last] = [link.to.slot.row, link.from.slot.row];
+    let track = tracks.findIndex((taken) => taken.every(([from, to]) => last < from || to < first));
+    if (track < 0) track = tracks.push([]) - 1;
+    tracks[track].push([first, last]);
+    link.track = track;
+  }
+  return tracks.length;
+}
+
 // Which argument arrives where on a box: in the order in which the lines come from above.
 function dock(own) {
   const arrivals = new Map();
@@ -165,13 +176,13 @@ function route(frame, link, flip) {
   const [start, end] = link.path ? [link.path[0], link.path.at(-1)] : [link.from.slot, link.to.slot];
   const add = (x, y) => points.push([x, y]);
   const [above, below] = flip ? [PAD, HEAD] : [HEAD, PAD];
-  if (link.loop) {  // under its source, up beside everything, and in from above
+  if (link.track !== undefined) {  // under its source, up beside everything, and in from above
     const beside = (node) => (node.isFrame && !node.open ? node.width / 4 : 0);
     const from = start.x + leaving(link.from, link.net) + beside(link.from);
     const to = end.x + arriving(link.to, link) + beside(link.to);
-    const by = link.loop * LOOP_GAP, low = frame.bands[start.row].bottom + by, high = frame.bands[end.row].top - by;
-    points.push([from, start.bottom], [from, low], [frame.edge + by, low], [frame.edge + by, high], [to, high],
-      [to, end.top]);
+    const by = Math.min(8 + 5 * link.track, ROW_GAP - 4), x = frame.edge + (link.track + 1) * LOOP_GAP;
+    const low = frame.bands[start.row].bottom + by, high = frame.bands[end.row].top - by;
+    points.push([from, start.bottom], [from, low], [x, low], [x, high], [to, high], [to, end.top]);
     return points.map(([x, y]) => [x, HEAD + (flip ? frame.inside - y : y)]);
   }
   if (link.from) {

@@ -159,6 +159,11 @@ function microscope(data) {
 
   function showGrids({ rows, columns, terms }, sorted) {
     const here = (term) => term.n === place.n && term.o === place.o && term.c === place.c;
+    const all = rows.length * columns.length, mine = terms.filter(here);
+    [rows, columns] = [rows, columns].map((list, axis) => { // those that are in this page, if any
+      const seen = new Set(mine.map((term) => `${term.small[axis]} ${term.kernel[axis]}`));
+      return seen.size ? list.filter((each) => seen.has(`${each.small} ${each.kernel}`)) : list;
+    });
     const best = sorted.find(here), side = question.side === "kernel" ? "small" : "kernel";
     const find = (list, axis) => Math.max(0, list.findIndex((each) => best && each[side] === best[side][axis]));
     const [down, across] = [around(rows.length, find(rows, 0)), around(columns.length, find(columns, 1))];
@@ -173,8 +178,8 @@ function microscope(data) {
     const one = (name, k) => grid(plane(k), call.arrays[name].role, cells, (term) => term.values[k], call.arrays[name].side === "large");
     grids.append(one(first, 0), element("span", "\u00d7"), one(second, 1), element("span", "="),
       grid("products", "product", cells, (term) => term.product));
-    const all = rows.length * columns.length, shown = down.length * across.length;
-    return [grids, element("p", shown < all ? `${shown} of the ${all} products of this plane, around the largest.` : "", "soft")];
+    const shown = down.length * across.length;
+    return [grids, element("p", shown < all ? `${shown} of the ${all.toLocaleString("en")} products of this plane, around the largest.` : "", "soft")];
   }
 
   function showTerms({ terms, bias, total, missing }, sorted, whole) {

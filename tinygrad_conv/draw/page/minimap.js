@@ -1,6 +1,6 @@
 // The whole in a corner, with the window as a rectangle in it; a click or a drag there moves the window.
 
-const WIDEST = 150, HIGHEST = 0.3, THINNEST = 26; // pixels, a part of the window's height, pixels
+const WIDEST = 130, HIGHEST = 0.26, THINNEST = 26; // pixels, a part of the window's height, pixels
 
 function makeMinimap(place, camera, view, size, states) {
   const canvas = place.querySelector("canvas"), frame = place.querySelector("div");

@@ -188,6 +188,7 @@ byId("show-legend").addEventListener("click", (event) => {
 byId("help").addEventListener("click", () => { choose(null); panel.open(); });
 
 const dark = matchMedia("(prefers-color-scheme: dark)"), root = document.documentElement;
+for (const theme of ["dark", "light"]) if (asked(theme)) root.dataset.theme = theme;
 function recolour() {
   const isDark = (root.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
   byId("theme").textContent = isDark ? "Light" : "Dark";
