@@ -318,7 +318,7 @@ def test_parts_of_the_axis_and_the_largest_as_they_were_written(tmp_path):
 # ----- parameters, buffers, and what they are called -----
 
 def test_names_that_are_taken_or_strange(tmp_path):
-    names = ["a", "a.b", "forward", "train", "x.y.", "", "0.w", "deep" + ".d" * 300, "/computed", "scalar", "inputs"]
+    names = ["a", "a.b", "forward", "train", "requires_grad", "x.y.", "", "0.w", "deep" + ".d" * 300, "/computed", "scalar", "inputs"]
     names = [name for name in names if name]
     nodes, total = [], "x"
     for i, name in enumerate(names):
@@ -328,7 +328,7 @@ def test_names_that_are_taken_or_strange(tmp_path):
     _, path = net_of(nodes, tmp_path, arrays, outputs=(total,))
     model = nn.onnx.load(path)
     kept = [name for name, _ in model.named_parameters()]
-    assert {*kept} == {"a", "a_.b", "forward_", "train_", "x.y._", "0.w", "deep" + "_d" * 300, "inputs_"}
+    assert {*kept} == {"a", "a_.b", "forward_", "train_", "requires_grad_", "x.y._", "0.w", "deep" + "_d" * 300, "inputs_"}
     assert model.state_dict().keys() == set(kept)
     np.testing.assert_array_equal(model(np.zeros((1, 2), np.float32)).data[0], sum(arrays.values()))
     model(np.zeros((1, 2), np.float32)).sum().backward()
@@ -400,7 +400,7 @@ def test_everything_that_has_no_rule_is_named_in_one_error(tmp_path):
         nn.onnx.load(path)
     assert str(e.value) == (
         "onnx.load: there is no rule for LSTM ('cell', 'k'); some.where::Mystery ('odd'); MaxPool with storage_order=1 "
-        "('pool'); Resize with antialias=1 ('up'); DepthToSpace with mode=RDC ('y'); the type TensorProto.COMPLEX64 "
+        "('pool'); Resize with antialias=1 ('up'); DepthToSpace with mode=RDC ('y'); the type COMPLEX64 "
         "(initializer 'c')")
 
 
@@ -471,6 +471,8 @@ def damaged(change, tmp_path):
     lambda m: m.graph.node[0].input.__setitem__(1, "nothing"),  # what nobody makes
     lambda m: m.graph.node[0].input.append("w"),  # an input too many
     lambda m: m.graph.ClearField("initializer"),
+    lambda m: m.graph.initializer[0].__setattr__("data_type", 65),
+    lambda m: m.graph.input[0].type.ClearField("tensor_type"),
     lambda m: m.graph.initializer[0].dims.append(10**12),
     lambda m: m.graph.initializer[0].dims.__setitem__(0, -3),
     lambda m: m.graph.initializer.add().CopyFrom(raw("v", TensorProto.FLOAT, [10**9, 10**9], b"1234")),

@@ -80,8 +80,10 @@ class Node(NamedTuple):
 
     def run(self, values: dict[str, Any], model: "Graph") -> None:
         """Take inputs from the values by name, and add the outputs."""
-        learns = all([name in model.places for name in _chosen(STATISTICS, self.op, self.inputs)])
-        at = {"at": At(model.training, model.rng, len(self.outputs), learns)} if self.told else {}
+        at = {}
+        if self.told:
+            learns = all([name in model.places for name in _chosen(STATISTICS, self.op, self.inputs)])
+            at["at"] = At(model.training, model.rng, len(self.outputs), learns)
         try:
             with self.scope, np.errstate(all="ignore"):
                 made = self.rule(*[values[name] if name else None for name in self.inputs],
@@ -206,10 +208,10 @@ class _Reader:
                 missing.setdefault(what, []).append(repr(n.name or ", ".join(n.output)))
         types = [(f"initializer {t.name!r}", t.data_type) for t in self.graph.initializer]
         types += [(f"input {v.name!r}", v.type.tensor_type.elem_type) for v in self.graph.input]
+        names = {kind: name for name, kind in self.library.TensorProto.DataType.items()}
         for what, kind in types:
             if kind not in TYPES:
-                name = self.library.helper.tensor_dtype_to_string(kind) if kind else "no tensor"
-                missing.setdefault(f"the type {name}", []).append(what)
+                missing.setdefault(f"the type {names.get(kind, kind)}", []).append(what)
         if missing:
             found = "; ".join([f"{what} ({', '.join(names[:20])}{', ...' * (len(names) > 20)})"
                                for what, names in missing.items()])

@@ -463,10 +463,8 @@ def dropout(x: Any, ratio: Any = 0.5, training_mode: Any = None, *, seed: int = 
     """While the model trains; the second output says what is kept."""
     if not at.training:
         return (x, tg.tensor(np.ones(x.shape, np.bool)))[:at.outputs]
-    if at.outputs == 1:
-        return tg.dropout(x, single(ratio), rng=at.rng)
     kept = tg.dropout(tg.ones(x.shape, dtype=x.dtype), single(ratio), rng=at.rng)
-    return x * kept, tg.tensor(kept.data != 0)
+    return (x * kept, tg.tensor(kept.data != 0))[:at.outputs]
 
 
 # ----- images of another size -----
