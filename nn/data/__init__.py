@@ -14,13 +14,14 @@ from .sampling import StratifiedSampler, Subset, WeightedRandomSampler, random_s
 
 __all__ = [
     "DataLoader", "Dataset", "ImageFolder", "Joint", "StratifiedSampler", "Subset", "WeightedRandomSampler",
-    "center_crop", "cifar10", "collate", "color_jitter", "compose", "cutmix", "digits", "erase",
-    "fashion_mnist", "flip", "mixup", "mnist", "normalize", "random_crop", "random_resized_crop",
-    "random_split", "read_image", "resize", "rotate", "shift", "with_mask",
+    "center_crop", "cifar10", "cifar100", "collate", "color_jitter", "compose", "cutmix", "digits", "erase",
+    "fashion_mnist", "flip", "kmnist", "mixup", "mnist", "normalize", "qmnist", "random_crop",
+    "random_resized_crop", "random_split", "read_image", "resize", "rotate", "shift", "with_mask",
 ]
 
 if _typing.TYPE_CHECKING:
-    from .download import cifar10, fashion_mnist, mnist
+    from .download import cifar10, cifar100, fashion_mnist, kmnist, mnist, qmnist
 
 # http, ssl and tarfile would take 20 ms of `import nn`
-_tg.advice.late(__name__, dict.fromkeys(["cifar10", "fashion_mnist", "mnist"], "download"), _advice.DATA)
+_tg.advice.late(__name__, dict.fromkeys(
+    ["cifar10", "cifar100", "fashion_mnist", "kmnist", "mnist", "qmnist"], "download"), _advice.DATA)

@@ -26,7 +26,7 @@ class Joint:
         [9, 8, 7, 6]
     """
 
-    def __init__(self, function: Callable[[np.ndarray, Any, np.random.Generator], tuple[Any, Any]]) -> None:
+    def __init__(self, function: Callable[..., tuple[Any, Any]]) -> None:
         self.function = tg.arguments.instance(function, Callable, "Joint", "a function of (x, y, rng)")
 
     def __call__(self, x: np.ndarray, y: Any, rng: np.random.Generator) -> tuple[Any, Any]:
