@@ -128,6 +128,15 @@ def test_samplers_and_loaders_refuse(make, error, match):
         make()
 
 
+def test_a_joint_needs_inputs_and_targets():
+    class Three(Watched):
+        def __getitem__(self, index):
+            return index, index, index
+    for options in ({"transform": nn.data.mixup(1.0, 3)}, {"augment": nn.data.mixup(1.0, 3)}):
+        with pytest.raises(ValueError, match=r"a Joint changes batches \(x, y\), got 3 arrays"):
+            list(nn.data.DataLoader(Three(), rng=seeded(), **options))
+
+
 # ----- collate -----
 
 def test_collate_stacks_what_pytorch_stacks():
@@ -198,7 +207,7 @@ class Watched:
     def __getitem__(self, index):
         self.asked += 1
         time.sleep(self.pause)
-        if self.bad in index:
+        if self.bad is not None and self.bad in index:
             raise ValueError(f"sample {self.bad} is damaged")
         return np.zeros((len(index), 1)), index
 

@@ -80,7 +80,7 @@ CIFAR100_CLASSES = """
     shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank
     telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"""
 CIFAR_RECORD = 1 + 3 * 32 * 32  # a label and three planes; CIFAR-100 has a coarse label before it
-IDX_TYPES = {8: np.dtype(np.uint8), 12: np.dtype(">i4")}  # by the third byte of a file
+IDX_TYPES: dict[int, np.dtype] = {8: np.dtype(np.uint8), 12: np.dtype(">i4")}  # by the third byte of a file
 NO_DOWNLOAD = "use nn.data.digits(), which needs no download"
 
 

@@ -141,7 +141,7 @@ class ImageFolder:
                  size: int | tuple[int, int] | None = None) -> None:
         tg.arguments.instance(root, str | os.PathLike, "ImageFolder", "the path of a folder")
         self.mode = tg.arguments.one_of(mode, "ImageFolder", "mode", ["RGB", "L"])
-        self.size = None if size is None else tg.arguments.sizes(size, "ImageFolder", "size", 2)
+        self.size: Any = None if size is None else tg.arguments.sizes(size, "ImageFolder", "size", 2)
         self.root = os.fspath(root)
         if not os.path.isdir(self.root):
             raise FileNotFoundError(f"ImageFolder: there is no folder {self.root!r}")

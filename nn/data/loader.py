@@ -16,7 +16,8 @@ import tinygrad_conv as tg
 from .augment import Joint, Transform
 from .sampling import Sampler
 
-T, S = TypeVar("T"), TypeVar("S")
+T = TypeVar("T")
+S = TypeVar("S")
 AHEAD = 2  # batches a thread may be ahead of the loop
 
 
@@ -97,7 +98,9 @@ def _stream(key: np.ndarray, number: int) -> np.random.Generator:
 def _changed(transform: Transform | Joint, batch: tuple[Any, ...], rng: Any) -> tuple[Any, ...]:
     """A batch after a transform of its inputs, or of inputs and targets."""
     if isinstance(transform, Joint):
-        return tuple(transform(*batch, rng))
+        if len(batch) != 2:
+            raise ValueError(f"DataLoader: a Joint changes batches (x, y), got {len(batch)} arrays")
+        return transform(*batch, rng)  # type: ignore[call-arg]
     return transform(batch[0], rng), *batch[1:]
 
 

@@ -85,11 +85,11 @@ def center_crop(size: int | tuple[int, int]) -> Transform:
         >>> center_crop(2)(np.arange(16.0).reshape(1, 1, 4, 4), None).tolist()
         [[[[5.0, 6.0], [9.0, 10.0]]]]
     """
-    size = tg.arguments.sizes(size, "center_crop", "size", 2)
+    h, w = tg.arguments.sizes(size, "center_crop", "size", 2)
 
     def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _check("center_crop", x)
-        (h, w), missing = size, [max(0, a - b) for a, b in zip(size, x.shape[2:])]
+        missing = [max(0, a - b) for a, b in zip((h, w), x.shape[2:])]
         x = np.pad(x, ((0, 0), (0, 0), *((m // 2, m - m // 2) for m in missing)))
         top, left = round((x.shape[2] - h) / 2), round((x.shape[3] - w) / 2)
         return x[..., top:top + h, left:left + w]
@@ -176,7 +176,7 @@ def draw_box(rng: np.random.Generator, n: int, height: int, width: int, scale: t
     """For each of n images (top, left, h, w) of a box of a share of its area within `scale` and w/h within
     `ratio`, or None where no try fitted. The same numbers are drawn for every size."""
     area = height * width * rng.uniform(*scale, (n, TRIES))
-    shape = np.exp(rng.uniform(*np.log(ratio), (n, TRIES)))
+    shape = np.exp(rng.uniform(np.log(ratio[0]), np.log(ratio[1]), (n, TRIES)))
     place = rng.random((2, n))
     hs, ws = np.round(np.sqrt(area / shape)).astype(int), np.round(np.sqrt(area * shape)).astype(int)
     fits = (hs >= 1) & (hs <= height) & (ws >= 1) & (ws <= width)

@@ -73,7 +73,7 @@ def erase(p: float = 0.5, scale: tuple[float, float] = (0.02, 0.33), ratio: tupl
     def transform(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _check("erase", x)
         chosen = rng.random(len(x)) < p
-        boxes = draw_box(rng, len(x), *x.shape[2:], scale, ratio)
+        boxes = draw_box(rng, len(x), x.shape[2], x.shape[3], scale, ratio)
         if x.dtype.kind != "f":
             return x
         x = x.copy()
