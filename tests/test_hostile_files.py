@@ -83,7 +83,7 @@ def a_checkpoint(path):
 
 
 READERS = {"load": nn.load, "load_with_metadata": saving.load_with_metadata, "checkpoint": a_checkpoint,
-           "read_idx": download.read_idx}
+           "read_idx": download.read_idx, "read_image": nn.data.read_image}
 WRITERS = {
     "write_atomically": lambda path: tg.write_atomically(path, b"new"), "save": lambda path: nn.save({"a": np.ones(2)}, path),
     "draw": lambda path: tg.draw(tg.tensor([1.0], requires_grad=True) * 2.0).save(path),
@@ -95,7 +95,7 @@ WRITERS = {
 def test_a_reader_refuses_what_is_no_file(reader, place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     place(tmp_path / "it")
-    with pytest.raises(FileNotFoundError, match="(load|read_idx): there is no file '.*it'"):
+    with pytest.raises(FileNotFoundError, match="(load|read_idx|read_image): there is no file '.*it'"):
         READERS[reader](tmp_path / "it")
 
 

@@ -81,6 +81,7 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB",
     """
     pillow = _pillow()
     tg.arguments.one_of(mode, "read_image", "mode", ["RGB", "L"])
+    shape = None if size is None else tg.arguments.sizes(size, "read_image", "size", 2)
     path, most = tg.arguments.file(path, "read_image"), pillow.Image.MAX_IMAGE_PIXELS
     try:
         with pillow.Image.open(path, formats=FORMATS) as image:
@@ -89,11 +90,9 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB",
                                  f"PIL.Image.MAX_IMAGE_PIXELS, {most}; raise that if the file can be trusted")
             image.load()
             pillow.ImageOps.exif_transpose(image, in_place=True)
-            turned = _plain(image, mode)
-            if size is not None:
-                h, w = tg.arguments.sizes(size, "read_image", "size", 2)
-                turned = turned.resize((w, h), pillow.Image.Resampling.BILINEAR)
-            pixels = np.asarray(turned)
+            plain = _plain(image, mode)
+            pixels = np.asarray(plain if shape is None else plain.resize(
+                shape[::-1], pillow.Image.Resampling.BILINEAR))
     except Exception as e:  # decoders raise all kinds: SyntaxError, struct.error, EOFError, ...
         raise ValueError(f"read_image: {os.fspath(path)!r} cannot be read as an image "
                          f"({type(e).__name__}: {e})") from None
