@@ -71,8 +71,7 @@ def _kind(sample: Any) -> str:
 
 
 def _array(value: Any) -> np.ndarray:
-    array = np.asarray(value.detach() if isinstance(value, tg.Tensor) else value,
-                       np.float32 if type(value) is float else None)
+    array = np.asarray(value, np.float32 if type(value) is float else None)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"collate: expects arrays, numbers, texts, tuples and dicts, got "
                         f"{type(value).__name__}")
