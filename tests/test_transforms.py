@@ -248,6 +248,13 @@ def test_cutmix_pastes_a_box_and_counts_its_area():
     assert np.array_equal(x, kept) and 0.1 < np.mean(shares_seen) < 0.5 and np.std(shares_seen) > 0.1
 
 
+def test_cutmix_pastes_the_area_that_is_drawn():
+    """Beta(a, a) of a large a is one half; a box that is not cut off has that area."""
+    x = np.arange(2, dtype=np.float32)[:, None, None, None] * np.ones((2, 1, 40, 40), np.float32)
+    areas = [1 - nn.data.cutmix(1e6, 2)(x, np.arange(2), seeded(seed))[1][0, 0] for seed in range(200)]
+    assert 0.45 < max(areas) <= 0.5
+
+
 def test_mixes_follow_each_other_and_take_shares():
     x, y = np.ones((4, 1, 4, 4), np.float32), np.array([0, 1, 2, 1])
     both = nn.data.compose(nn.data.flip(), nn.data.mixup(1.0, 3), nn.data.cutmix(1.0, 3))
