@@ -252,7 +252,7 @@ def test_cutmix_pastes_the_area_that_is_drawn():
     """Beta(a, a) of a large a is one half; a box that is not cut off has that area."""
     x = np.arange(2, dtype=np.float32)[:, None, None, None] * np.ones((2, 1, 40, 40), np.float32)
     areas = [1 - nn.data.cutmix(1e6, 2)(x, np.arange(2), seeded(seed))[1][0, 0] for seed in range(200)]
-    assert 0.45 < max(areas) <= 0.5
+    assert 0.45 < max(areas) < 0.55  # whole pixels
 
 
 def test_mixes_follow_each_other_and_take_shares():
