@@ -458,6 +458,14 @@ def test_what_is_no_image_is_named(content, zoo):
         assert got == [[0, 1], [1, 2]]
 
 
+@pytest.mark.parametrize("kind", ["GIF", "EPS", "PCX"])
+def test_a_format_that_is_not_asked_for_is_not_opened_whatever_its_name(kind, tmp_path):
+    """An EPS file is a program, which Pillow would have Ghostscript run."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", kind)
+    with pytest.raises(ValueError, match="a.png' cannot be read as an image .UnidentifiedImageError"):
+        nn.data.read_image(tmp_path / "a.png")
+
+
 def test_a_truncated_image_is_named(zoo):
     path = zoo / "dog" / "1.png"
     path.write_bytes(path.read_bytes()[:-40])
