@@ -436,6 +436,8 @@ def test_palettes_cmyk_alpha_and_sixteen_bits_are_what_is_seen(tmp_path):
     assert read(clear, "png", transparency=clear.getpixel((0, 0))) == [1, 1, 1]
     deep = Image.fromarray(np.full((2, 2), 0x8000, np.uint16))
     assert read(deep, "png", "L") == [0.5] and read(deep, "png") == [0.5] * 3 and read(deep, "pgm", "L") == [0.5]
+    Image.fromarray(np.full((2, 2), 0xfffe, np.uint16)).save(tmp_path / "deep.png")
+    assert np.allclose(nn.data.read_image(tmp_path / "deep.png", "L"), 0xfffe / 0xffff, atol=1e-7)
     assert read(Image.new("1", (2, 2), 1), "png") == [1, 1, 1]
     for mode in ("F", "I"):
         with pytest.raises(ValueError, match=f"of mode '{mode}', of 32 bits without a known range"):

@@ -76,6 +76,8 @@ def test_random_resized_crop_is_a_box_resized(rng):
     y = nn.data.random_resized_crop(8)(x, seeded(5))
     boxes = moving.draw_box(seeded(5), 200, 24, 30, (0.08, 1.0), (3 / 4, 4 / 3))
     areas, ratios, found = [], [], 0
+    assert {0, 24} <= {end for t, _, h, _ in filter(None, boxes) if h < 24 for end in (t, t + h)}  # to the very edges
+    assert {0, 30} <= {end for _, t, _, w in filter(None, boxes) if w < 30 for end in (t, t + w)}
     for image, source, box in zip(y, x, boxes):
         if box is not None:
             top, left, h, w = box
