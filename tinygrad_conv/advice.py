@@ -80,16 +80,15 @@ METHODS = {  # what is missing on tensors
     "grad_fn": "t.node, or tg.tape(t)", "retain_grad": "t.register_hook(seen.append), seen = []",
     "zero_": "t.grad = None forgets a gradient; " + IN_PLACE,
 }
-HERE = "all work is done in this process"
-WHOLE = "dataset[array of indices] gives a whole batch; nn.data.Dataset(x[order], y[order]) has another order"
+HERE = "workers are threads of this process, which end with the epoch"
 KEYWORDS = {  # what a call has no argument for: values that mean nothing here (accepted), and what to write
     "device": ("None cpu", DEVICE), "map_location": ("None cpu", DEVICE),
     "layout": ("None torch.strided", "all arrays are dense"),
     "memory_format": ("torch.preserve_format torch.contiguous_format", "any memory order will do"),
     "pin_memory": ("False", "there is no other memory to copy to"), "non_blocking": ("True False", DEVICE),
-    "num_workers": ("0", HERE), "persistent_workers": ("False", HERE), "prefetch_factor": ("None", HERE),
+    "persistent_workers": ("False", HERE), "prefetch_factor": ("None", HERE),
     "worker_init_fn": ("None", HERE), "multiprocessing_context": ("None", HERE), "timeout": ("0", HERE),
-    "collate_fn": ("None", WHOLE), "sampler": ("None", WHOLE), "batch_sampler": ("None", WHOLE),
+    "batch_sampler": ("None", "sampler= gives the order of an epoch, batch_size= cuts it"),
     "generator": ("None", "rng=np.random.default_rng(seed)"),
     "foreach": ("None True False", ""), "fused": ("None True False", ""), "capturable": ("False", DEVICE),
     "differentiable": ("False", "write the step as p = p - lr * g, of tg.grad(f)"),

@@ -17,7 +17,7 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from ..data.dataset import Dataset
+from ..data import Dataset, ImageFolder, Subset
 from ..layers.module import Module, evaluating, tensors_in
 from ..optim.clip import clip_grad_norm_
 from ..optim.optimizer import Optimizer
@@ -285,8 +285,9 @@ def _check_model(op: str, model: Any, loss: Any, *loaders: Any) -> None:
         raise TypeError(f"{op}: loss must be a function of (output, y), such as tg.cross_entropy or "
                         f"nn.CrossEntropyLoss() with its brackets, got {loss!r}")
     for loader in loaders:
-        if isinstance(loader, Dataset):
-            raise TypeError(f"{op}: expects batches, got a Dataset; pass nn.data.DataLoader(dataset, 64)")
+        if isinstance(loader, Dataset | ImageFolder | Subset):
+            raise TypeError(f"{op}: expects batches, got a {type(loader).__name__}; pass "
+                            f"nn.data.DataLoader(dataset, 64)")
         if not (np.iterable(loader) or op == "fit" and loader is None):
             raise TypeError(f"{op}: expects an iterable of batches, such as nn.data.DataLoader(dataset, 64), "
                             f"got {type(loader).__name__}")
