@@ -201,7 +201,7 @@ class World:
 
     def _state_of_rank_0(self, g: np.random.Generator) -> Any:
         text = np.frombuffer(_text(g).encode(), np.uint8)
-        length = self._of_rank_0(np.array(len(text)))
+        length = self._of_rank_0(np.array(len(text))).item()
         return json.loads(self._of_rank_0(np.resize(text, length)).tobytes())
 
     # ----- waiting, and the end -----
