@@ -211,13 +211,12 @@ class World:
         begin, gone = time.monotonic(), 0.0
         while not request.Test():
             waited = time.monotonic() - begin
-            if waited > 2e-4:
-                time.sleep(5e-5)
+            time.sleep(5e-5 if waited > 0.02 else 0)
             if not gone and waited > 0.01 and self._comm.Iprobe(tag=GONE):
                 gone = waited + PATIENCE
             if waited > min(gone or self.timeout, self.timeout):
-                raise TimeoutError(f"nn.parallel: rank {self.rank} waited {waited:.0f} s at {place} for ranks "
-                                   f"that {'have ended' if gone else 'did not come'}")
+                others = "ranks that have ended" if gone else "ranks that did not come"
+                raise TimeoutError(f"nn.parallel: rank {self.rank} waited {waited:.0f} s at {place} for {others}")
 
     def _fail(self, hook: Any, kind: type[BaseException], error: BaseException,
               traceback: TracebackType | None) -> None:

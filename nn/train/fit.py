@@ -183,12 +183,12 @@ def _epoch(run: Run, epoch: int, epochs: int, train: Any, valid: Any, loss: Call
     return {"epoch": epoch, **row, "seconds": time.perf_counter() - start}
 
 
-def _keep(run: Run, row: Row, last: Path | None) -> None:
+def _keep(run: Run, row: Row, last: Path | None, world: World) -> None:
     """An epoch is complete: what is counted by epochs goes on, and the checkpoint is written."""
     if (schedule := run.schedules.get("epoch")) is not None:
         schedule.step(*[row.get("valid_loss", row["loss"])] * isinstance(schedule, ReduceLROnPlateau))
     run.history.rows.append(row)
-    if last is not None:
+    if last is not None and world.rank == 0:
         key = next(k for k in BEST_BY if k in row)
         if run.history.best(key) is row:
             save(run.model, last.with_name("best.safetensors"))
@@ -262,39 +262,40 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
                       {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
             resumed = resume and last is not None and os.path.lexists(last)
-            world.meet("the beginning of fit", epochs, resumed)
-            kept = last if world.rank == 0 else None
             try:
-                _begin(run, last if resumed else kept, resumed, epochs)
-                world.equalise(model, run.generators)
+                _begin(run, last, resumed, epochs, world)
                 with ExitStack() as closing:
                     for c in callbacks:
                         closing.callback(c.close)
                     for epoch in range(len(history) + 1, epochs + 1):
                         _check(ctrl_c, world)
                         _keep(run, _epoch(run, epoch, epochs, train, valid, loss, clip_grad_norm,
-                                          callbacks, ctrl_c, world), kept)
+                                          callbacks, ctrl_c, world), last, world)
                         _tell(callbacks, "epoch_end", ctrl_c, history.last)
             except KeyboardInterrupt:
                 history.interrupted = True
                 for c in callbacks:
                     c.interrupted(history)
             except BaseException:
-                if kept is not None and not resumed and not history.rows:  # nothing that could be lost
+                if last is not None and not resumed and not history.rows:  # nothing that could be lost
                     with suppress(OSError):  # where no folder can be
-                        kept.unlink()
+                        last.unlink()
                 raise
-            world.meet("the end of fit", history.interrupted)
     finally:
         own.over = True
-    history.interrupted = history.interrupted or ctrl_c.pressed > 0
+    stopped = world.meet("the end of fit", history.interrupted, pressed=ctrl_c.pressed)
+    history.interrupted = history.interrupted or stopped > 0
     return history
 
 
-def _begin(run: Run, last: Path | None, resumed: bool, epochs: int) -> None:
+def _begin(run: Run, last: Path | None, resumed: bool, epochs: int, world: World) -> None:
     """Where the run stands, from the checkpoint; or a checkpoint of no epoch yet."""
-    if last is not None:
-        run.load(last) if resumed else run.save(last)
+    world.meet("the beginning of fit", epochs, resumed)
+    if last is not None and resumed:
+        run.load(last)
+    elif last is not None and world.rank == 0:
+        run.save(last)
+    world.equalise(run.model, run.generators)
     if len(run.history) > epochs:
         warnings.warn(f"fit: the run to be resumed has {len(run.history)} epochs already, more than "
                       f"epochs={epochs}; nothing is trained", stacklevel=4)
