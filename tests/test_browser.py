@@ -344,6 +344,23 @@ def test_the_backward_stands_beside_the_forward(driver, tmp_path):
     assert shown.drawn(".op.done-forward, .op.done-backward") == shown.drawn(".op.box")
 
 
+def test_layers_and_their_derivatives_stand_level(driver, tmp_path):
+    drawing = nn.draw(lenet_loss()[0], tg.zeros(2, 1, 28, 28), loss=lambda y: tg.cross_entropy(y, np.array([1, 2])))
+    shown = Page(driver, tmp_path, drawing.html())
+    places = shown.js("""return Object.fromEntries([...document.querySelectorAll('.node.box, .node.frame')].map((node) =>
+        [node.dataset.key, ['x', 'y', 'width', 'height'].map((name) => Number(node.querySelector('rect').getAttribute(name)))]))""")
+    level = []
+    for box in drawing.whole.boxes:
+        if box.of and box.label.split()[0] in ("conv2d_weight", "relu_vjp", "max_pool2d_scatter", "transpose"):
+            (_, y, _, h), (_, v, _, k) = places[f"box {box.id}"], places[f"box {box.of}"]
+            level.append(abs(y + h / 2 - v - k / 2))
+    assert len(level) > 5 and max(level) < 1
+    for box in drawing.whole.boxes:  # and in their frames
+        x, y, w, h = places[f"box {box.id}"]
+        frame = next((v for key, v in places.items() if key.endswith(" " + json.dumps([*box.scope], separators=(",", ":")))), None)
+        assert frame is None or frame[0] <= x and x + w <= frame[0] + frame[2] and frame[1] <= y and y + h <= frame[1] + frame[3]
+
+
 BOXES = """return [...document.querySelectorAll('.node.box rect.shape, .node.closed rect.shape')]
     .map((r) => ['x', 'y', 'width', 'height'].map((name) => Number(r.getAttribute(name))))"""
 

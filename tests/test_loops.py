@@ -19,7 +19,7 @@ from tests.nets import NETS, RNN, modules, squares
 from tests.test_page import content
 from tinygrad_conv.draw.annotate import annotate, write_figures
 from tinygrad_conv.draw.collapse import collapse, frame_each_call, without
-from tinygrad_conv.draw.graph import CALLS, Loop, backwards
+from tinygrad_conv.draw.graph import CALLS, Loop, backwards, frames
 from tinygrad_conv.draw.loops import roll
 
 
@@ -100,6 +100,10 @@ def test_five_hundred_ops_are_two():
     g = NETS["chain"]().graph
     assert labels(g) == ["x", "tanh", "mul (_, 1..250)", "sum axis 0", "output"] and times(g) == {"loop": 250}
     assert ways_back(g) == [("mul (_, 1..250)", "tanh")]
+
+
+def test_of_a_thousand_modules_nothing_is_lost():
+    check(frame_each_call(annotate(modules(1000, unroll=True).whole, ["flops", "parameters"])))
 
 
 def test_of_a_thousand_modules_no_two_equal_ones_stand_side_by_side():
@@ -199,6 +203,7 @@ NEAR_MISSES = {
         [tg.exp(tg.neg(x)) for x in [leaf(3)] * 3]),
     "results used before the end": lambda: (lambda a: (lambda b: tg.tanh(a) * tg.neg(tg.exp(b)))(tg.neg(tg.exp(a))))(
         tg.neg(tg.exp(leaf(3)))),
+    "two stretches of calls": lambda: chain([tg.exp, tg.neg, tg.exp, tg.neg]),
     "two with other constants": lambda: chain([lambda y, c=c: tg.exp(y * c) for c in (1.0, 3.0)]),
 }
 
@@ -213,6 +218,16 @@ def named(name):
 @pytest.mark.parametrize("what", NEAR_MISSES)
 def test_what_differs_does_not_roll(what):
     assert times(rolled(NEAR_MISSES[what]())) == {}
+
+
+def test_what_is_inside_the_first_time_and_outside_then_is_no_repetition():
+    early, x = [tg.exp(leaf(3)) for _ in range(4)], leaf(3)
+    parts = [tg.tanh(early[0])]
+    for i in range(4):
+        e = tg.exp(x)
+        parts += [e, tg.sin(early[-i] if i else e)]
+    g = rolled(tg.concatenate(parts))
+    assert [count for box, count in g.counts.items() if box in {b.id for b in g.boxes if b.label == "sin"}] == [3]
 
 
 @pytest.mark.parametrize("name", ["lenet", "densenet", "siamese", "attention", "three_outputs"])
@@ -250,12 +265,17 @@ def program(seed):
 
 
 def whole_of(seed):
+    """A random program, and its first or second derivative."""
     seen = program(seed)
-    loss = sum((y.sum() for y in seen[1:]), tg.sum(seen[0]))
-    if seed % 2:
-        loss.backward(create_graph=True)
-        return frame_each_call(annotate(tg.graph(loss, seen[0].grad), ["flops", "parameters"]))
-    return frame_each_call(annotate(tg.graph(loss), ["flops", "parameters"]))
+    loss, x = sum((y.sum() for y in seen[1:]), tg.sum(seen[0])), seen[0]
+    results = [loss]
+    for _ in range(seed % 3):
+        x.grad = None
+        results[-1].backward(create_graph=True)
+        if x.grad is None or not x.grad.requires_grad:
+            break
+        results.append(tg.sum(x.grad * x.grad))
+    return frame_each_call(annotate(tg.graph(*results), ["flops", "parameters"]))
 
 
 def check(whole):
@@ -282,7 +302,12 @@ def check(whole):
     for box in g.boxes:  # a box stands for as many as its frames say, or is the same in all repetitions
         assert g.counts.get(box.id, 1) in (1, np.prod([g.scopes[path].times for path in inside[box.id]], dtype=int))
     assert {path[:i] for path in g.scopes for i in range(1, len(path) + 1)} == {*g.scopes}
-    return g
+    assert empty(g) <= empty(whole)
+
+
+def empty(graph):
+    """The frames that no box lies in."""
+    return {*graph.scopes} - {box.scope[:i] for box in graph.boxes for i in range(1, len(box.scope) + 1)}
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -412,6 +437,19 @@ def test_gates_written_side_by_side_take_one_input_each_step():
         assert [box.label for box in g.boxes if box.kind == "input"] == ["x", "x"]
 
 
+def test_a_call_belongs_to_one_loop():
+    g = rolled(chain([tg.exp, tg.neg] * 3 + [tg.sin, tg.neg] * 3))
+    assert labels(g) == ["x", "exp", "neg", "sin", "neg"] and times(g) == {"loop": 3, "loop#2": 3}
+
+
+def test_parameters_used_twice_in_each_step_roll():
+    y, w = leaf(3), [leaf(3) for _ in range(5)]
+    for each in w:
+        y = tg.tanh(y * each) + each
+    g = rolled(y)
+    assert times(g) == {"loop": 5} and [g.counts.get(box.id, 1) for box in g.boxes if box.kind == "parameter"] == [1, 5]
+
+
 def test_blocks_of_two_lists_in_turn_roll_together():
     class Net(nn.Module):
         def __init__(self):
@@ -423,7 +461,27 @@ def test_blocks_of_two_lists_in_turn_roll_together():
             for norm, layer in zip(self.norms, self.layers):
                 x = x + layer(norm(x))
             return x
+    assert empty(nn.draw(Net(), (2, 8)).graph) == set()
     g = nn.draw(Net(), (2, 8), depth=0).graph
     assert labels(g) == ["x", "norms  ModuleList", "layers  ModuleList", "add", "output"] and times(g) == {"loop": 6}
     assert {box.label: box.notes for box in g.boxes if box.notes} == {
         "norms  ModuleList": ("6 x 16 parameters",), "layers  ModuleList": ("6 x 72 parameters",)}
+
+
+def parted(graph):
+    """The frames whose boxes do not stand together in the order of the drawing."""
+    found, seen, before = set(), set(), ()
+    for box in graph.boxes:
+        now = frames(box.scope)
+        found |= {frame for frame in now if frame in seen and frame not in before}
+        seen |= {*now}
+        before = now
+    return found
+
+
+@pytest.mark.parametrize("loss", [None, squares])
+@pytest.mark.parametrize("name", ["resnet", "rnn", "rnn_everywhere"])
+def test_a_frame_that_repeats_is_not_parted_by_its_parameters(name, loss):
+    drawing = NETS[name](loss=loss)
+    assert any(scope.times > 1 for scope in drawing.graph.scopes.values())
+    assert parted(drawing.graph) <= parted(NETS[name](loss=loss, unroll=True).graph)

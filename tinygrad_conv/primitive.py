@@ -269,7 +269,7 @@ class Primitive(Generic[P]):
         self.label = label
 
     def defvarying(self, *names: str) -> None:
-        """Parameters that say where, not what: in pictures repetitions of a loop may differ in their numbers."""
+        """Parameters that say where, not what: the repetitions of a loop in a picture may differ in them."""
         self.varying = names
 
     def defexport(self, rule: str | Callable[..., Any]) -> None:

@@ -22,12 +22,13 @@ def executed(path: Path) -> Any:
     import nbformat
     notebook = nbformat.read(path, as_version=4)
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", record_timing=False,
+                            coalesce_streams=True,
                             resources={"metadata": {"path": str(ROOT)}}).execute()
     return notebook
 
 
 def static(notebook: Any) -> Any:
-    """A copy to be kept: progress bars go, and a page, of which there is a picture."""
+    """A copy to be kept: what came on stderr goes, and a page, of which there is a picture."""
     kept = copy.deepcopy(notebook)
     for cell in kept.cells:
         if cell.cell_type == "code":

@@ -16,7 +16,7 @@ from ..arguments import one_of
 from ..tensor import Tensor
 from ..tape import Entry
 from . import measure
-from .graph import CALLS, Box, Graph, backwards, grouped, module_path, sum_figures
+from .graph import CALLS, Box, Graph, backwards, grouped, module_path, names_of, sum_figures
 from .heat import Heat, Sizes, amount_text
 from .loops import spread, which
 from .style import gravest, parameters_text, source_line
@@ -131,7 +131,7 @@ def write_figures(graph: Graph) -> Graph:
         own, each = graph.figures.get(box.id, {}), graph.each.get(box.id, ())
         lines = [line for show in SHOW.values() for line in _said(show, own, sums, each, box, legend)]
         found = {mark for mark, (_, applies) in marks if any(applies(one, box) for one in (own, *each))}
-        lines += [f"{mark}: {text}" for mark in found if (text := which([any(
+        lines += [f"{mark}: {text}" for mark in sorted(found) if (text := which([any(
             applies(one, box) for each_mark, (_, applies) in marks if each_mark == mark) for one in each]))]
         boxes.append(replace(box, notes=(*box.notes, *lines), mark=gravest({box.mark, *found})))
     meanings = {mark: text for mark, (text, _) in marks if text}
@@ -171,7 +171,7 @@ def _place(box: Box) -> str:
     """A box in one line: its module, and what it is called there."""
     if box.kind == "module":
         return " ".join(box.label.split())
-    names = filter(None, [".".join(module_path(box.scope)), box.label])
+    names = filter(None, [".".join(names_of(module_path(box.scope))), box.label])
     return "backward of " * backwards(box.scope) + (" " if box.kind in CALLS else ".").join(names)
 
 

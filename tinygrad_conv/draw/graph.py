@@ -229,13 +229,13 @@ def common(a: Path, b: Path) -> int:
 
 
 def names_of(path: Path) -> Path:
-    """The names in a path that a reader knows: those of loops only if it is a loop's.
+    """The names in a path that a reader knows: of loops only the one whose path it is.
 
     Example:
         >>> names_of(("backward", Loop("loop"), "cell")), names_of(("net", Loop("loop#2")))
         (('backward', 'cell'), ('loop',))
     """
-    if isinstance(path[-1], Loop):
+    if path and isinstance(path[-1], Loop):
         return (*path[:backwards(path)], "loop")
     return tuple([name for name in path if not isinstance(name, Loop)])
 

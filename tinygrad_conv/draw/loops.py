@@ -78,9 +78,8 @@ def roll(graph: Graph) -> Graph:
     same boxes from each; from the last one anywhere. Values of the forward may go to any call of a backward,
     which rolls where its forward did.
 
-    Two stretches that do not take up each other's results are a pair, no loop; so are two between which a
-    number runs, and two calls outside of frames. Three are a loop. Short stretches roll before long ones,
-    outer frames before inner ones.
+    Two equal frames of which the second takes up what the first gives are a loop; of all else three are.
+    Short stretches roll before long ones, outer frames before inner ones.
 
     One frame that repeats says how often; a stretch of several boxes has a frame of its own, whose name is a
     `Loop`. Figures are added up; `each` holds those of each repetition, of the outermost loop.
@@ -107,7 +106,6 @@ class _Rolling:
         self.graph = graph
         self.boxes = {box.id: box for box in graph.boxes}
         self.order = {box: i for i, box in enumerate(self.boxes)}
-        self.last = {**self.order}  # by box the last one for which it stands
         self.levels = {box.id: backwards(box.scope) for box in graph.boxes}
         edges = [e for e in graph.edges if not e.back]
         self.into = {box: [] for box in self.boxes} | grouped((e.target, e) for e in edges)
@@ -209,7 +207,7 @@ class _Rolling:
         for boxes in alike.values():
             orders = [sorted(map(self.order.__getitem__, beside[box])) for box in boxes]
             spans = [order for own in orders for order in (own[0], own[-1])]
-            in_turn = len(boxes) > 1 and spans == sorted(spans) and self.boxes[boxes[0]].kind != "parameter"
+            in_turn = len(boxes) > 1 and spans == sorted(spans) and len({*map(len, orders)}) == 1
             for box in boxes:
                 first, *others = {where[other]: 0 for other in beside[box]}
                 if in_turn or not others and (len(boxes) > 1 or self.inside(box, first)):
@@ -278,10 +276,8 @@ class _Rolling:
         while times > 1 and not first <= self.exits(items, begin, stretch, times - 1, last=True):
             times -= 1
         chain = link is not None and any(way[0] == "back" for way in link)
-        runs = link is not None and any(way[0] == "number" and way[1] for way in link)
-        members = items[begin:begin + stretch * times]
-        worth = 2 if chain and not runs and (stretch > 1 or members[0].frames) else 3
-        return (times, link) if times >= worth and self.compact(members, stretch) else (1, None)
+        worth = 2 if chain and stretch == 1 and items[begin].frames else 3
+        return (times, link) if times >= worth else (1, None)
 
     def link(self, items: list[_Item], begin: int, stretch: int, times: int) -> tuple[Any, ...] | None:
         """How a stretch follows on the one before, entry by entry; None if it is no repetition of it."""
@@ -332,19 +328,6 @@ class _Rolling:
                     found.add((number, place, target))
         return frozenset(found)
 
-    def compact(self, members: list[_Item], stretch: int) -> bool:
-        """Whether what a box gives to others comes after its repetitions: else lines would run in circles."""
-        inside = range(members[0].index, members[-1].index + 1)
-        for items in (members[i::stretch] for i in range(stretch)):  # the same item of each repetition
-            orders = [[self.last[box] for box in item.boxes] for item in items]
-            last = [*map(max, zip(*orders))]
-            for item in items:
-                for place, target in item.exits:
-                    home = self.home.get(self.find(target))
-                    if self.order[target] < last[place] and not (home and home[0].index in inside):
-                        return False
-        return True
-
     # ----- rolling: one stretch stands for all -----
 
     def rolled(self, members: list[_Item], times: int, link: Any, level: int) -> _Item:
@@ -360,7 +343,6 @@ class _Rolling:
         for time, items in enumerate(repetitions):
             for box, drawn in zip([box for item in items for box in item.boxes], boxes):
                 self.hops.setdefault(box, []).append((number, time, drawn))
-                self.last[drawn] = max(self.last[drawn], self.last[box])
                 if box != drawn:
                     self.stands[box] = drawn
             self.moved |= {frame: drawn for frame, drawn in zip(
@@ -477,10 +459,10 @@ def _drawn(work: _Rolling) -> Graph:
     members = grouped((work.find(box), box) for box in work.boxes)
     boxes = [_standing_for([work.boxes[each] for each in members[box]], work, paths)
              for box in work.boxes if box not in work.stands]
-    edges, order = _edges(work), dict(work.last)
+    edges, order = _edges(work), dict(work.order)
     begin = {box: min(order[each] for each in loop.boxes) for loop in work.loops for box in loop.boxes}
-    outside = {box.id for box in boxes if not any(isinstance(name, Loop) for name in box.scope)}
-    before = grouped((e.source, (begin if e.source in outside else order).get(e.target, order[e.target]))
+    inside = {*begin, *(box.id for box in boxes if any(isinstance(name, Loop) for name in box.scope))}
+    before = grouped((e.source, (order if e.source in inside else begin).get(e.target, order[e.target]))
                      for e in edges if work.boxes[e.source].kind in LEAVES)
     order |= {leaf: min(users) - 0.5 for leaf, users in before.items()}  # not between a loop's boxes
     boxes.sort(key=lambda box: order[box.id])

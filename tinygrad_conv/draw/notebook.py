@@ -37,7 +37,7 @@ def tensor_html(t: Tensor) -> str:
     Example:
         >>> import tinygrad_conv as tg
         >>> text = tensor_html(tg.arange(128.0).reshape(2, 1, 8, 8))
-        >>> text.count("<img"), "<b>2x1x8x8</b> float32" in text, len(text) < 50_000
+        >>> text.count("image/png"), "<b>2x1x8x8</b> float32" in text, len(text) < 50_000
         (2, True, True)
     """
     array = t._data

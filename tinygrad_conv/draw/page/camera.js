@@ -1,6 +1,6 @@
 // Pan and zoom: where the drawing's origin is on the screen, and at which scale.
 
-const LEAST = 0.03, MOST = 6, READABLE = 0.9, ROOM = 24;
+const LEAST = 0.03, MOST = 6, READABLE = 0.9, ROOM = 24, NARROW = 600;
 
 // `size()` is that of the drawing; `covered()` how much of the window's lower part something lies on;
 // `moved(at)` is told of every move.
@@ -26,11 +26,11 @@ function makeCamera(svg, group, size, covered, moved) {
 
   // Its top, as wide as the window but of a size that can be read, around `first` if wider.
   function start(first) {
-    const { width } = size();
-    const scale = Math.max(Math.min(whole(), 1.2),
-      Math.min(READABLE, (svg.clientWidth - ROOM) / width), READABLE / 2);
+    const { width } = size(), least = svg.clientWidth < NARROW ? READABLE : READABLE / 2;
+    const scale = Math.max(Math.min(whole(), 1.2), Math.min(READABLE, (svg.clientWidth - ROOM) / width), least);
     place(scale);
     if (first && width * scale > svg.clientWidth) {
+      at.y = Math.min(at.y, ROOM - first.top * scale);
       at.x = svg.clientWidth / 2 - (first.left + first.width / 2) * scale;
       apply();
     }
@@ -122,5 +122,5 @@ function makeCamera(svg, group, size, covered, moved) {
   const lift = (event) => pointers.delete(event.pointerId);
   window.addEventListener("pointerup", lift);
   window.addEventListener("pointercancel", (event) => { lift(event); svg.classList.remove("dragging"); });
-  return { at, zoom, fit, start, show, centre, hold, screen, point };
+  return { zoom, fit, start, show, centre, hold, screen, point };
 }

@@ -6,13 +6,13 @@ const PARTS_GAP = 90, TURN = 9;
 const partOf = (node) => (node.parent.parent ? partOf(node.parent) : node);
 
 // One wire an edge between boxes; edges from one tensor into a closed frame are one wire. A loop leads back to
-// what is run again; in a closed frame it is seen if that is all that repeats.
+// what is run again; of a closed frame it is drawn unless it is a smaller part of that which repeats.
 function makeWires(tree, edges) {
   const wires = new Map();
   for (const edge of edges) {
     const source = seen(tree.boxes[edge.source]), target = seen(tree.boxes[edge.target]);
     const loop = Boolean(edge.back);
-    if (source === target && !(loop && source.times !== 1)) continue;
+    if (source === target && !(loop && [source, ...ancestors(source)].includes(loopOf(tree, edge)))) continue;
     const key = `${source.key}|${target.key}|${target.isFrame ? "" : edge.slot}|${loop}`;
     if (!wires.has(key)) {
       const across = tree.split && partOf(source) !== partOf(target);
@@ -38,6 +38,12 @@ function ancestors(node) {
   const found = [];
   for (let frame = node.parent; frame; frame = frame.parent) found.push(frame);
   return found;
+}
+
+// The innermost frame that repeats around both ends of a way back.
+function loopOf(tree, edge) {
+  const around = new Set(ancestors(tree.boxes[edge.source]));
+  return ancestors(tree.boxes[edge.target]).find((frame) => frame.times > 1 && around.has(frame));
 }
 
 // The links of a wire by frame: up to the frame that holds both ends, across, down again.
@@ -77,8 +83,9 @@ function layout(tree, edges) {
   for (const wire of wires) {
     if (wire.across) crossOver(wire, standing);
     else wire.points = wirePoints(wire);
-    bound(wire);
   }
+  if (tree.split) level(tree, nodes, wires, standing);
+  wires.forEach(bound);
   return { width: tree.root.width, height: tree.root.height, nodes, wires };
 }
 

@@ -26,26 +26,48 @@ function makeTree(data) {
   const forward = split ? open([], root) : root;
   const backward = split ? open(["backward"], root) : null;
   const last = new Map([[forward, forward], [backward, backward]]);
-  const boxes = data.boxes.map((box, index) => {
-    const part = box.scope[0] === "backward" ? backward : forward;
-    let parent = last.get(part);
-    while (parent !== part && parent.path.some((name, i) => name !== box.scope[i])) parent = parent.parent;
-    while (parent.path.length < box.scope.length) parent = open(box.scope.slice(0, parent.path.length + 1), parent);
-    last.set(part, parent);
-    const node = { isFrame: false, key: "box " + box.id, box, index, first: index, parent, inputs: [], uses: [] };
+  const boxes = [];
+  const put = (box, index, parent, first) => {
+    const node = { isFrame: false, key: "box " + box.id, box, index, first, parent, inputs: [], uses: [] };
     parent.children.push(node);
-    for (let frame = parent; frame; frame = frame.parent) {
-      frame.first = Math.min(frame.first, index);
-      frame.boxes.push(node);
-    }
-    return node;
+    for (let frame = parent; frame; frame = frame.parent) frame.boxes.push(node);
+    boxes[index] = node;
+  };
+  const frameOf = (scope) => {
+    const part = scope[0] === "backward" ? backward : forward;
+    let parent = last.get(part);
+    while (parent !== part && parent.path.some((name, i) => name !== scope[i])) parent = parent.parent;
+    while (parent.path.length < scope.length) parent = open(scope.slice(0, parent.path.length + 1), parent);
+    last.set(part, parent);
+    return parent;
+  };
+  data.boxes.forEach((box, index) => {
+    if (LEAVES.has(box.kind)) return;
+    const parent = frameOf(box.scope);
+    for (let frame = parent; frame; frame = frame.parent) frame.first = Math.min(frame.first, index);
+    put(box, index, parent, index);
   });
+  putLeaves(data, boxes, put, frameOf, split ? root : null);
   for (const edge of data.edges) {
     boxes[edge.target].inputs.push(edge);
     boxes[edge.source].uses.push(boxes[edge.target]);
   }
-  for (const frame of frames) frame.children.sort((a, b) => a.first - b.first);
+  for (const frame of [root, ...frames]) frame.children.sort((a, b) => a.first - b.first);
   return { root, boxes, frames, split };
+}
+
+// A leaf stands beside its first use and parts no frame; nothing stands in `empty`, around both parts.
+function putLeaves(data, boxes, put, frameOf, empty) {
+  const uses = new Map();
+  for (const { source, target } of data.edges) uses.set(source, Math.min(target, uses.get(source) ?? Infinity));
+  data.boxes.forEach((box, index) => {
+    if (boxes[index]) return;
+    let beside = boxes[uses.get(index)];
+    while (beside?.parent && pathKey(beside.parent.path) !== pathKey(box.scope)) beside = beside.parent;
+    const found = beside?.parent && beside.parent !== empty, own = found ? beside.parent : frameOf(box.scope);
+    put(box, index, own, found ? beside.first - 0.5 : index);
+    for (let frame = own; frame?.first === Infinity; frame = frame.parent) frame.first = index;
+  });
 }
 
 // A frame's name without the part it stands in: "features.conv1", also inside the backward.
