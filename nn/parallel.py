@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +23,7 @@ from .layers.module import Module
 from .layers.norm import BatchNorm1d, BatchNorm2d
 
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # what mpiexec of MPICH, of Open MPI, tells its processes
+LAUNCHED = (*SIZES, "PMIX_RANK")  # Slurm's srun tells the last one only
 PATIENCE = 2.0  # seconds for what a rank that is gone had sent before
 GONE = 1  # tag of a message
 
@@ -162,14 +163,14 @@ class World:
                                f"batches, shuffled by the same seed, and dropout have a generator of its own")
         return int(found[:, 1].max())
 
-    def equalise(self, model: Module, generators: Mapping[str, np.random.Generator]) -> None:
+    def equalise(self, model: Module, generators: Iterable[np.random.Generator] = ()) -> None:
         """Give all ranks rank 0's parameters, buffers and generators; collective."""
         if self.size == 1:
             return
         state = model.state_dict()
         self.meet("the model", [(name, a.shape, a.dtype.name) for name, a in state.items()])
         model.load_state_dict({name: self._of_rank_0(a) for name, a in state.items()})
-        for g in generators.values():
+        for g in generators:
             g.bit_generator.state = self._state_of_rank_0(g)
 
     def part_generators(self, model: Module) -> None:
@@ -191,7 +192,8 @@ class World:
         if self.size == 1:
             return
         buffers = [b for b in model.buffers() if b.dtype.kind == "f"]
-        tg.change(buffers, lambda values: [self.total(a / self.size) for a in values])
+        means = [self.total(b.numpy() / self.size) for b in buffers]
+        tg.change(buffers, lambda _: means)
         self.meet("the weights", zlib.crc32(b"".join(a.tobytes() for a in model.state_dict().values())))
 
     def _of_rank_0(self, a: np.ndarray) -> np.ndarray:
@@ -216,7 +218,8 @@ class World:
                 gone = waited + PATIENCE
             if waited > min(gone or self.timeout, self.timeout):
                 others = "ranks that have ended" if gone else "ranks that did not come"
-                raise TimeoutError(f"nn.parallel: rank {self.rank} waited {waited:.0f} s at {place} for {others}")
+                raise TimeoutError(f"nn.parallel: rank {self.rank} waited {waited:.0f} s at {place} for "
+                                   f"{others}")
 
     def _fail(self, hook: Any, kind: type[BaseException], error: BaseException,
               traceback: TracebackType | None) -> None:
@@ -251,10 +254,10 @@ def world(timeout: float = 600.0) -> World:
         >>> world()
         World(rank 0 of 1)
     """
-    launched = max([int(os.environ.get(name, 1)) for name in SIZES])
-    if launched == 1:
+    if not any([name in os.environ for name in LAUNCHED]):
         return World()
     comm = _mpi().COMM_WORLD
+    launched = max([int(os.environ.get(name, comm.size)) for name in SIZES])
     if comm.size != launched:
         raise RuntimeError(f"nn.parallel: mpiexec has started {launched} processes, mpi4py sees {comm.size}; "
                            f"they are of different MPIs: use the mpiexec beside this Python, or build mpi4py "

@@ -194,6 +194,28 @@ say(len(history), history.interrupted)"""
     fails(2, stop.format(1), "is at the end of fit with .True.., ranks .* are elsewhere", tmp_path / "one")
 
 
+LOOP = """
+rng = np.random.default_rng(world.rank)
+model = t.net(world.rank)
+loader = nn.data.DataLoader(t.data(20), 8, shuffle=True, rng=rng)
+optimizer = nn.Adam(model.parameters())
+nn.parallel.sync_batch_norm(model, world)
+{}
+say(zlib.crc32(b"".join(a.tobytes() for a in model.state_dict().values())))
+if world.rank == 0:
+    nn.save(model, folder)"""
+
+
+def test_the_loop_of_the_docs_trains_as_one_process_does(tmp_path):
+    loop = re.findall(r"```python\nworld = nn.parallel.world\(\)\n(.*?)```", (ROOT / "docs" / "parallel.md").read_text(), re.DOTALL)[0]
+    for ranks in (1, 3):
+        out, _ = run(ranks, LOOP.format(loop), tmp_path / f"{ranks}.safetensors")
+        assert len({*out.split()}) == 1 and len(out.split()) == ranks
+    one, three = [nn.load(tmp_path / f"{ranks}.safetensors") for ranks in (1, 3)]
+    for name in one:
+        np.testing.assert_allclose(three[name], one[name], rtol=1e-8, atol=1e-10, err_msg=name)
+
+
 # ----- an end with an error, never a hang -----
 
 def fails(n, code, expected, *arguments):

@@ -283,8 +283,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
                 raise
     finally:
         own.over = True
-    stopped = world.meet("the end of fit", history.interrupted, pressed=ctrl_c.pressed)
-    history.interrupted = history.interrupted or stopped > 0
+    history.interrupted |= world.meet("the end of fit", history.interrupted, pressed=ctrl_c.pressed) > 0
     return history
 
 
@@ -295,7 +294,7 @@ def _begin(run: Run, last: Path | None, resumed: bool, epochs: int, world: World
         run.load(last)
     elif last is not None and world.rank == 0:
         run.save(last)
-    world.equalise(run.model, run.generators)
+    world.equalise(run.model, run.generators.values())
     if len(run.history) > epochs:
         warnings.warn(f"fit: the run to be resumed has {len(run.history)} epochs already, more than "
                       f"epochs={epochs}; nothing is trained", stacklevel=4)
