@@ -53,7 +53,7 @@ class World:
         self.timeout = tg.arguments.number(timeout, "World", "timeout", 0)
         self.share = 1.0
         if self.size > 1:
-            self._comm = comm.Dup()
+            self._comm, self._waits = comm.Dup(), False
             sys.excepthook = functools.partial(self._fail, sys.excepthook)
             atexit.register(self._leave)
 
@@ -210,7 +210,7 @@ class World:
 
     def _wait(self, request: Any, place: str) -> None:
         """Wait without holding the core, which another rank may need, nor for a rank that is gone."""
-        begin, gone = time.monotonic(), 0.0
+        begin, gone, self._waits = time.monotonic(), 0.0, True
         while not request.Test():
             waited = time.monotonic() - begin
             time.sleep(5e-5 if waited > 0.02 else 0)
@@ -220,6 +220,7 @@ class World:
                 others = "ranks that have ended" if gone else "ranks that did not come"
                 raise TimeoutError(f"nn.parallel: rank {self.rank} waited {waited:.0f} s at {place} for "
                                    f"{others}")
+        self._waits = False
 
     def _fail(self, hook: Any, kind: type[BaseException], error: BaseException,
               traceback: TracebackType | None) -> None:
@@ -232,7 +233,11 @@ class World:
             self._comm.Abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
 
     def _leave(self) -> None:
-        """This process ends: whoever waits for it is to know."""
+        """This process ends: whoever waits for it is to know; where it has waited in vain itself, all end."""
+        if self._waits:  # MPI's own end would wait again
+            sys.stdout.flush()
+            sys.stderr.flush()
+            self._comm.Abort(1)
         for rank in range(self.size):
             if rank != self.rank:
                 self._comm.Isend(np.zeros(0, np.uint8), rank, GONE)
