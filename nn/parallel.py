@@ -12,7 +12,6 @@ import sys
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -34,9 +33,9 @@ class World:
     Where a method is said to be collective, all ranks must call it, in the same order.
 
     Args:
-        comm: a communicator of mpi4py's. If there are several ranks, an exception that nobody catches in one
-            ends all, by `MPI_Abort`.
-        timeout: seconds to wait for the other ranks.
+        comm: a communicator of mpi4py's.
+        timeout: seconds to wait for the other ranks. Whoever waits longer, or for one that has ended, raises
+            TimeoutError; where that ends the process, `MPI_Abort` ends all.
 
     Attributes:
         rank, size: which process this is, from 0, and of how many.
@@ -54,7 +53,6 @@ class World:
         self.share = 1.0
         if self.size > 1:
             self._comm, self._waits = comm.Dup(), False
-            sys.excepthook = functools.partial(self._fail, sys.excepthook)
             atexit.register(self._leave)
 
     def __repr__(self) -> str:
@@ -222,22 +220,13 @@ class World:
                                    f"{others}")
         self._waits = False
 
-    def _fail(self, hook: Any, kind: type[BaseException], error: BaseException,
-              traceback: TracebackType | None) -> None:
-        """An exception that nobody caught: say it, and end all ranks."""
-        try:
-            hook(kind, error, traceback)
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            self._comm.Abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
-
     def _leave(self) -> None:
         """This process ends: whoever waits for it is to know; where it has waited in vain itself, all end."""
         if self._waits:  # MPI's own end would wait again
-            sys.stdout.flush()
-            sys.stderr.flush()
-            self._comm.Abort(1)
+            try:
+                sys.stdout.flush()
+            finally:
+                self._comm.Abort(1)
         for rank in range(self.size):
             if rank != self.rank:
                 self._comm.Isend(np.zeros(0, np.uint8), rank, GONE)
