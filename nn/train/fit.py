@@ -109,6 +109,7 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
         ['accuracy', 'loss']
     """
     _check_model("evaluate", model, loss, loader)
+    tg.arguments.instance(world, World | None, "evaluate", "world=nn.parallel.world()")
     own = CtrlC()
     try:
         with own as ctrl_c, tg.state_kept():
@@ -251,7 +252,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         True
     """
     quiet: Any = {kind: "ignore" for kind, how in np.geterr().items() if how == "warn"}  # the loss will tell
-    own, world = CtrlC(), world or World()
+    own, world = CtrlC(), tg.arguments.instance(world or World(), World, "fit", "world=nn.parallel.world()")
     try:
         with own as ctrl_c, tg.state_kept(), np.errstate(**quiet):
             _check_model("fit", model, loss, train, valid)
