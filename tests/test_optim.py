@@ -422,3 +422,15 @@ def test_clip_grad_norm_refuses_what_is_no_tensor_and_no_number():
         nn.clip_grad_norm_(net.parameters(), None)
     with pytest.raises(ValueError, match="norm_type above 0, got 1.0 and 'inf'"):
         nn.clip_grad_norm_(net.parameters(), 1.0, "inf")
+
+
+def test_a_state_saved_before_an_option_existed_is_loaded_with_the_option_off():
+    p = with_grad([1.0], [0.5])
+    optimizer = nn.Adam([p])
+    optimizer.step()
+    state = optimizer.state_dict()
+    for group in state["groups"]:
+        del group["maximize"], group["amsgrad"]
+    other = nn.Adam([with_grad([1.0], [0.5])], maximize=True)
+    other.load_state_dict(state)
+    assert other.param_groups[0]["maximize"] is False and other.state[0]["step"] == 1

@@ -238,6 +238,9 @@ class Optimizer:
             got = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
             raise ValueError(f"{name}: a saved state has 'arrays' and 'groups', got {got}; PyTorch's "
                              f"optimiser states have another form")
+        plain = {key: value for key, value in self.defaults.items() if value is False}  # what came later is off
+        state = {**state, "groups": [{**plain, **saved} if isinstance(saved, Mapping) else saved
+                                     for saved in state["groups"]]}
         for saved in state["groups"]:
             if not isinstance(saved, Mapping) or set(saved) - {"initial_lr"} != {*self.defaults, "params"}:
                 got = ", ".join(sorted(map(str, saved))) if isinstance(saved, Mapping) else repr(saved)
