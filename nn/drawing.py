@@ -79,8 +79,10 @@ def _name_targets(loss: Any, outputs: Iterable[tg.Tensor], result: tg.Tensor, af
             x.name = x.name or next((name for name, v in left.items() if fits(x, v)), "")
 
 
-def _with_idle(drawing: tg.Drawing, model: Module, reached: set[int], derived: bool) -> tg.Drawing:
+def _with_idle(drawing: tg.Drawing, model: Module, derived: bool) -> tg.Drawing:
     """The drawing; its legend says which parameters of the model take no part in it."""
+    reached = ({id(p) for p in model.parameters() if p.grad is not None} if derived else
+               {id(t) for t in drawing.whole.sources.values()})
     idle = [name for name, p in model.named_parameters() if id(p) not in reached and (
         p.requires_grad or not derived)]
     if not idle:
@@ -174,5 +176,4 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
             if t is not None and t.node is not None:
                 t.name = t.name or name
         drawing = tg.draw(*outputs, *gradients, show=show, depth=depth, unroll=unroll, hide=hide)
-        return _with_idle(drawing, model, {id(t) for t in drawing.whole.sources.values()} if result is None
-                          else {id(p) for p in model.parameters() if p.grad is not None}, result is not None)
+        return _with_idle(drawing, model, result is not None)

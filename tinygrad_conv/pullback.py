@@ -114,6 +114,21 @@ def _lies_between(nodes: list[Node], targets: Sequence[Tensor]) -> Callable[[Ten
     return needed
 
 
+def _beside(node: Node, before: State) -> State:
+    """Where what belongs to the backward of a call is recorded."""
+    return State(True, (call_of("backward", node.order, None, ""), *node.calls), before, True)
+
+
+def _met(known: Tensor, g: Tensor, made: Node | None, before: State) -> Tensor:
+    """The recorded sum of two cotangents, which belongs to where their paths part."""
+    here = current()
+    enter(here if made is None else _beside(made, before))
+    try:
+        return ops.add(known, g)
+    finally:
+        enter(here)
+
+
 def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Sequence[Tensor] | None = None,
          calls: dict[int, list[Made]] | None = None) -> dict[int, tuple[Tensor, Tensor]]:
     """Carry `cotangents` of `outputs` back; {id(t): (t, gradient)} of the targets, or all leaves.
@@ -130,16 +145,9 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
     leaves: dict[Any, Tensor] = {}
     found: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def beside(node: Node) -> State:
-        """Where what belongs to the backward of a call is recorded."""
-        return State(True, (call_of("backward", node.order, None, ""), *node.calls), before, True)
-
     def accumulate(key: Any, known: Tensor, g: Tensor, made: Node | None) -> None:
         if recording:
-            here = current()
-            enter(here if made is None else beside(made))  # a sum belongs to where the paths part
-            pending[key] = ops.add(known, g)
-            enter(here)
+            pending[key] = _met(known, g, made, before)
         elif g._data.ndim == 0:  # NumPy's scalars add up several times faster than its arrays without axes
             totals[key] = (totals[key] if key in totals else known._data[()]) + g._data[()]
         elif key not in totals:
@@ -186,7 +194,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 if x.memory.changed > called_at:
                     check_usable(node)
             if recording:
-                enter(beside(node))
+                enter(_beside(node, before))
             vjps = node.primitive.vjps_for(len(inputs))
             for i, x in enumerate(inputs):
                 vjp = vjps[i]

@@ -22,6 +22,7 @@ Slots = dict[str, np.ndarray]
 Rule = Callable[..., tuple[Any, ...]]
 
 COUNTS = 1 << 53  # steps; what a float64 counts exactly
+LATER = {"amsgrad", "maximize"}  # options that states of earlier versions lack: off
 
 
 class Optimizer:
@@ -238,11 +239,9 @@ class Optimizer:
             got = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
             raise ValueError(f"{name}: a saved state has 'arrays' and 'groups', got {got}; PyTorch's "
                              f"optimiser states have another form")
-        plain = {key: value for key, value in self.defaults.items() if value is False}  # what came later is off
-        state = {**state, "groups": [{**plain, **saved} if isinstance(saved, Mapping) else saved
-                                     for saved in state["groups"]]}
+        later = LATER & set(self.defaults)
         for saved in state["groups"]:
-            if not isinstance(saved, Mapping) or set(saved) - {"initial_lr"} != {*self.defaults, "params"}:
+            if not isinstance(saved, Mapping) or {*saved, *later} - {"initial_lr"} != {*self.defaults, "params"}:
                 got = ", ".join(sorted(map(str, saved))) if isinstance(saved, Mapping) else repr(saved)
                 raise ValueError(f"{name}: the saved state has the options {got}; it is another optimiser's, "
                                  f"this one has {', '.join(self.defaults)}")
@@ -250,8 +249,9 @@ class Optimizer:
         if sizes != own:
             raise ValueError(f"{name}: the saved state has groups of {sizes} parameters, this optimiser of "
                              f"{own}")
-        groups = [{key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()
-                   if key != "params"} for saved in state["groups"]]
+        groups = [dict.fromkeys(later, False) | {
+            key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()
+            if key != "params"} for saved in state["groups"]]
         for group in groups:
             self.check(group)
             tg.arguments.number(group.get("initial_lr", 0), name, "initial_lr", 0)
