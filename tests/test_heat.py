@@ -18,7 +18,7 @@ from tests.test_page import content
 from tests.test_drawing import PURE, luminance, needs_pure
 from tinygrad_conv.draw.annotate import SHOW, annotate, write_figures
 from tinygrad_conv.draw.formats import dot
-from tinygrad_conv.draw.heat import NONE, SCALE, SPAN, Heat, Sizes, color
+from tinygrad_conv.draw.heat import NONE, SCALE, SPAN, Heat, Sizes, amount_text, color
 from tinygrad_conv.draw.style import KINDS, MARKS
 
 WORDS = ["time", "memory", "flops", "grad", "parameters"]
@@ -301,3 +301,24 @@ def test_sizes_of_a_box_that_has_both_are_those_of_its_parameters():
     assert heat.amount({"squares": 8.0, "values": 2, "result squares": 1.0, "result values": 1}) == 2.0
     assert heat.amount({"result squares": 27.0, "result values": 3}) == 3.0 and heat.amount({}) == 0.0
     assert math.isnan(heat.amount({"squares": math.nan, "values": 1}))
+
+
+@pytest.mark.parametrize("factor, said", [(1e-170, "under 1e-150 rms"), (1e160, "over 1e+150 rms"), (0.0, "exactly zero"), (1e-3, "0.001 rms")])
+def test_gradients_whose_squares_leave_the_range_are_neither_zero_nor_infinite(factor, said):
+    p = tg.tensor(np.ones(3), requires_grad=True)
+    loss = (p * factor).sum()
+    loss.backward(retain_graph=True)
+    leaf = next(box for box in tg.draw(loss, show="grad").graph.boxes if box.kind == "parameter")
+    assert leaf.notes[-1] == f"gradient {said}" and leaf.mark != "nan"
+
+
+def test_amounts_round_to_the_next_unit():
+    assert [amount_text(v) for v in (999_999, 1.5e12, 999.9, 999.4)] == ["1M", "1.5T", "1k", "999"]
+
+
+@pytest.mark.parametrize("options, text", [
+    ({"show": 5}, "draw: expects words as show.*got int"), ({"show": None}, "draw: expects words as show"),
+    ({"hide": None}, "draw: expects kinds of boxes as hide.*got NoneType"), ({"unroll": "no"}, "draw: unroll must be True or False, got 'no'")])
+def test_mistakes_in_what_is_asked_for_are_told(options, text):
+    with pytest.raises(TypeError, match=text):
+        tg.draw(tg.ones(2, requires_grad=True) * 2.0, **options)

@@ -484,3 +484,38 @@ def test_a_frame_that_repeats_is_not_parted_by_its_parameters(name, loss):
     drawing = NETS[name](loss=loss)
     assert any(scope.times > 1 for scope in drawing.graph.scopes.values())
     assert parted(drawing.graph) <= parted(NETS[name](loss=loss, unroll=True).graph)
+
+
+class Steps(nn.Module):
+    """One layer, five times."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        for _ in range(5):
+            x = tg.tanh(self.layer(x))
+        return x
+
+
+def test_a_loop_in_a_loop_says_of_each_whether_its_weights_are_the_same():
+    blocks, shared = nn.Sequential(*[Steps() for _ in range(4)]), nn.Sequential(*[Steps()] * 4)
+    notes = {scope.path[-1]: scope.notes for scope in nn.draw(blocks, (2, 4)).graph.scopes.values() if scope.times > 1}
+    assert notes == {"0": (), "loop": ("same weights each time",)}
+    inner = next(box for box in nn.draw(blocks, (2, 4), depth=1).graph.boxes if box.kind == "module")
+    assert "4 x 20 parameters, each 5 times" in inner.notes
+    assert all(scope.notes == ("same weights each time",) for scope in nn.draw(shared, (2, 4)).graph.scopes.values() if scope.times > 1)
+
+
+def test_nan_and_the_last_digits_of_a_constant_are_differences():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    for constants in ((2.0, float("nan"), 2.0), (2.0, 2.0, float("nan"))):
+        y = x
+        for c in constants:
+            y = y * c
+        assert len([box for box in tg.draw(y, hide=()).graph.boxes if box.kind == "op"]) == 3, constants
+    y = x
+    for c in (1234567.0, 1234568.0, 1234567.0):
+        y = y + c
+    assert len([box for box in tg.draw(y).graph.boxes if box.kind == "op"]) == 3

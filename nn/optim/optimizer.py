@@ -241,7 +241,8 @@ class Optimizer:
                              f"optimiser states have another form")
         later = LATER & set(self.defaults)
         for saved in state["groups"]:
-            if not isinstance(saved, Mapping) or {*saved, *later} - {"initial_lr"} != {*self.defaults, "params"}:
+            known = {*self.defaults, "params"}
+            if not isinstance(saved, Mapping) or {*saved, *later} - {"initial_lr"} != known:
                 got = ", ".join(sorted(map(str, saved))) if isinstance(saved, Mapping) else repr(saved)
                 raise ValueError(f"{name}: the saved state has the options {got}; it is another optimiser's, "
                                  f"this one has {', '.join(self.defaults)}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..arguments import one_of
+from ..arguments import instance, one_of
 from ..tensor import Tensor
 from ..tape import Entry
 from . import measure
@@ -92,6 +92,7 @@ def annotate(graph: Graph, show: str | Show | Iterable[str | Show]) -> Graph:
         [('x', None), ('w', {'parameters': 6}), ('linear', {'flops': 6})]
     """
     show = getattr(show, "time", show)  # of a profile
+    instance(show, str | Show | Iterable, "draw", "words as show, such as \"time\" or (\"flops\", \"grad\")")
     asked = [show] if isinstance(show, str | Show) else [getattr(word, "time", word) for word in show]
     records = [word if isinstance(word, Show) else SHOW[one_of(word, "draw", "show", [*SHOW])]
                for word in asked]
@@ -242,7 +243,11 @@ def _time(graph: Graph, legend: Legend) -> Figures:
 
 def _size(g: Tensor) -> dict[str, float]:
     """What the norm and the root mean square of a gradient are made of, in a form that adds up."""
-    return {"squares": float(np.vdot(*[g.data.astype(np.float64).reshape(-1)] * 2)), "values": g.size}
+    values = g.data.astype(np.float64).reshape(-1)
+    with np.errstate(over="ignore"):
+        return {"squares": float(np.vdot(values, values)), "values": g.size,
+                "nonzero": float(np.count_nonzero(values)),
+                "strange": float(g.size - np.count_nonzero(np.isfinite(values)))}
 
 
 def _leaf_gradients(graph: Graph, reached: Container[int] | None) -> Figures:
@@ -258,9 +263,9 @@ def _leaf_gradients(graph: Graph, reached: Container[int] | None) -> Figures:
     reaching = {call: max(values) for call, values in grouped((user[box], rms[box]) for box in rms).items()}
     for box, value in rms.items():
         most = reaching[user[box]]  # a bias before a norm has none, though its weight shows that one came
-        found[box] |= {"not finite": float(not math.isfinite(value)),
+        found[box] |= {"not finite": float(found[box]["strange"] > 0),
                        "vanishing": float(most == 0 or most * FAR < usual),
-                       "exploding": float(math.inf > value > usual * FAR and usual > 0)}
+                       "exploding": float(not found[box]["strange"] and value > usual * FAR and usual > 0)}
     return found
 
 
@@ -294,7 +299,10 @@ def _grad_lines(own: Own, sums: Own, box: Box | None, legend: Legend) -> list[st
     for prefix, what in (("", "gradient"), ("result ", "gradient of the result")):
         if prefix + "values" in own and (not prefix or box.kind == "op" or "values" not in own):
             rms = math.sqrt(own[prefix + "squares"] / own[prefix + "values"])
-            lines.append(f"{what} {rms:.2g} rms" if rms else f"{what} exactly zero")
+            size = (f"{rms:.2g} rms" if own[prefix + "strange"] or rms and not math.isinf(rms) else
+                    "over 1e+150 rms" if rms else
+                    "under 1e-150 rms" if own[prefix + "nonzero"] else "exactly zero")
+            lines.append(f"{what} {size}")
     if own.get("leaves", 0) > 1:
         counted = {"missing": "without a gradient"} | {n: n for n in ("vanishing", "exploding", "not finite")}
         lines += [f"{own[n]:.0f} of {own['leaves']:.0f} {text}" for n, text in counted.items() if own.get(n)]

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from typing import Any
 
-from ..arguments import one_of, whole
+from ..arguments import instance, one_of, whole
 from ..state import Call
+from ..tensor import Tensor
 from .graph import (
     CALLS, LEAVES, OUTPUT, Box, Edge, Graph, Loop, Path, Scope, backwards, frames, grouped, module_path,
     pass_on, sum_figures, title,
 )
-from .style import gravest, parameters_text, shape_text
+from .style import gravest, number_text, parameters_text, shape_text
 
 MOST = 4  # results of a module whose shapes are written out
 
@@ -38,6 +39,7 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
         ['y', 'mul (2, _)']
     """
     kinds = [kinds] if isinstance(kinds, str) else kinds
+    instance(kinds, str | Iterable, "draw", "kinds of boxes as hide, such as (\"constant\",)")
     hidden = {one_of(kind, "draw", "hide", (*LEAVES, OUTPUT)) for kind in kinds}
     gone = {box.id for box in graph.boxes if box.kind in hidden}
     slots = grouped((e.target, _number(graph, e) if e.source in gone else "_") for e in graph.edges)
@@ -51,8 +53,8 @@ def without(graph: Graph, kinds: Iterable[str]) -> Graph:
 
 def _number(graph: Graph, edge: Edge) -> str:
     """The value of a constant that is a single number; "_" for any other."""
-    value = getattr(graph.sources.get(edge.source), "item", None)
-    return f"{value():g}" if value and not edge.shape else "_"
+    source = graph.sources.get(edge.source)
+    return number_text(source) if isinstance(source, Tensor) and not edge.shape else "_"
 
 
 def frame_each_call(graph: Graph) -> Graph:
@@ -169,7 +171,7 @@ def close(graph: Graph, closed: Set[Path]) -> Graph:
     level = {box.id: backwards(box.scope) for box in graph.boxes}
     edges = dict.fromkeys(
         replace(e, source=ids.get(e.source, e.source), target=ids.get(e.target, e.target),
-                slot=0 if e.target in ids else e.slot)
+                slot=0 if e.target in ids else e.slot, output=0 if e.source in ids else e.output)
         for e in crossing if e.source not in leaves or level[e.source] != level[e.target] and not (
             e.target in ids and e.target in outputs))  # of gradients the module says how many
     onwards = sorted(crossing, key=lambda e: level[e.source] == level[e.target])  # not what a backward uses
@@ -217,15 +219,13 @@ def _module(graph: Graph, path: Path, own: list[Box], last: str | None, used: se
     gradients = sum(box.kind == OUTPUT for box in own)
     ends = [box for box in own if box.id not in used and box.kind != OUTPUT]
     out = next((box for box in own if box.id == last), calls[-1])
-    times, counts = _times(graph, path), graph.counts
-    count = sum(math.prod(box.shape) * counts.get(box.id, 1) for box in own if box.kind == "parameter")
-    each = all(counts.get(box.id, 1) % times == 0 for box in own if box.kind == "parameter")
+    times, held = _times(graph, path), [box for box in own if box.kind == "parameter"]
+    count = sum(math.prod(box.shape) * graph.counts.get(box.id, 1) for box in held)
     notes = [*_shares(graph, path, own)] if lent else []
     shared = 0 if _is_again(graph.scopes[path], own) else sum(math.prod(box.shape) for box in lent)
     if count + shared and not any("parameters" in graph.figures.get(box.id, {}) for box in [*own, *lent]):
         notes.append(parameters_text(count + shared, shared) if shared or times == 1 else
-                     f"{times} x {parameters_text(count / times)}" if each else
-                     f"{parameters_text(count)}, the same each time")
+                     _of_all(count, {graph.counts.get(box.id, 1) for box in held}, times))
     if gradients:
         notes.append(f"{times} x " * (times > 1) + f"{gradients} gradient{'s' * (gradients > 1)}")
     if len(ends) > 1:
@@ -236,6 +236,19 @@ def _module(graph: Graph, path: Path, own: list[Box], last: str | None, used: se
     shape, dtype = (out.shape, out.dtype) if last or not gradients else ((), "")  # no other result
     return Box(f"module:{'.'.join(path)}", "module", label, shape, dtype, path[:-1], tuple(notes),
                gravest({box.mark for box in own}))
+
+
+def _of_all(count: float, sets: set[int], times: int) -> str:
+    """The number of parameters of a module drawn once for several, which may have some in common.
+
+    Example:
+        >>> _of_all(80, {4}, 4), _of_all(20, {1}, 5), _of_all(80, {4}, 20)
+        ('4 x 20 parameters', '20 parameters, the same each time', '4 x 20 parameters, each 5 times')
+    """
+    own = sets.pop() if len(sets) == 1 else 0
+    if own == times or own and own > 1:
+        return f"{own} x {parameters_text(count / own)}" + f", each {times // own} times" * (own < times)
+    return f"{parameters_text(count)}, the same each time" if own else f"{parameters_text(count)} in all"
 
 
 def _is_again(scope: Scope, own: list[Box]) -> bool:

@@ -12,6 +12,7 @@ from itertools import groupby
 
 from ..arguments import instance
 from ..state import Call
+from ..tensor import Tensor
 from .collapse import close, frame_each_call
 from .drawing import Drawing
 from .graph import (
@@ -19,7 +20,7 @@ from .graph import (
 )
 from .loops import roll
 from .match import Match, Side
-from .style import parameters_text, printable, shape_text, tensor_text
+from .style import number_text, parameters_text, printable, shape_text, tensor_text
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~", "moved": ">"}
 MEANINGS = {"added": "in the second drawing only", "removed": "in the first drawing only",
@@ -121,8 +122,8 @@ def _arrow(old: str, new: str) -> list[str]:
 
 def _value(side: Side, box: Box) -> str:
     """A single number as text; "" for any other leaf."""
-    item = getattr(side.graph.sources.get(box.id), "item", None)
-    return f"{item():g}" if item and not box.shape else ""
+    source = side.graph.sources.get(box.id)
+    return number_text(source) if isinstance(source, Tensor) and not box.shape else ""
 
 
 def _leaf_causes(match: Match, x: Box, y: Box) -> list[str]:
@@ -147,13 +148,16 @@ def _call_causes(match: Match, x: Box, y: Box) -> list[str]:
 def _rewired(match: Match, ins: Sequence[Edge], outs: Sequence[Edge], y: Box) -> list[str]:
     """Other inputs, if not because one was removed or another one added in its place."""
     word = y.label.split(" ")[0]
-    olds, news = [match.boxes.get(e.source, "") for e in ins], [e.source for e in outs]
-    gone, come = Counter(filter(None, olds)) - Counter(news), Counter(news) - Counter(olds)
-    fresh = sum(count for box, count in come.items() if box not in match.back)
-    if gone.total() > fresh or come.total() - fresh > olds.count(""):
-        old, new = (", ".join([_name(match.two.boxes[box]) for box in boxes]) for boxes in (gone, come))
+    olds = [(match.boxes.get(e.source, ""), e.output) for e in ins]
+    news = [(e.source, e.output) for e in outs]
+    known = [each for each in olds if each[0]]
+    gone, come = Counter(known) - Counter(news), Counter(news) - Counter(olds)
+    fresh = sum(count for (box, _), count in come.items() if box not in match.back)
+    if gone.total() > fresh or come.total() - fresh > len(olds) - len(known):
+        old, new = (", ".join([_name(match.two.boxes[box]) + f" result {k + 1}" * (k > 0)
+                               for box, k in results]) for results in (gone, come))
         return [f"input of {word} {old or 'none'} -> {new or 'none'}"]
-    swapped = not (gone or come) and [*filter(None, olds)] != news
+    swapped = not (gone or come) and known != news
     return [f"inputs of {word} in another order"] * swapped
 
 

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from ..advice import missing
-from ..arguments import instance
+from ..arguments import flag, instance
 from ..primitive import OURS
 from ..state import Block
 from ..tensor import Tensor
@@ -104,7 +104,7 @@ class Drawing:
         Raises:
             ValueError: for another ending.
         """
-        path = Path(path)
+        path = Path(instance(path, str | os.PathLike, "save", "the path of a file"))
         kind = path.suffix.lower().removeprefix(".")
         texts = {"dot": lambda: self.dot, "gv": lambda: self.dot, "txt": lambda: self.listing() + "\n",
                  "html": lambda: self.html(path.stem)}
@@ -207,7 +207,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
         read = graph(*outputs, variables=variables)
     whole = with_outputs(annotate(read, show), [t for t in outputs if isinstance(t, Tensor)], variables)
     drawn = without(frame_each_call(whole), hide)
-    drawn = drawn if unroll else roll(drawn)
+    drawn = drawn if flag(unroll, "draw", "unroll") else roll(drawn)
     drawn = drawn if depth is None else collapse(drawn, depth)
     return Drawing(write_figures(drawn), write_figures(whole), None if unroll else whole, hide)
 

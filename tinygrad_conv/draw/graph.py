@@ -60,7 +60,7 @@ class Edge:
     """A tensor on its way from `source` to argument `slot` of `target`; or a leaf beside its gradient.
 
     One that leads `back` goes to the same boxes, the next time they are run: `Scope.times` times. `mark` is
-    "added" or "removed" in a picture of differences (diff.py).
+    "added" or "removed" in a picture of differences (diff.py); `output` says which of a call's results it is.
     """
 
     source: str
@@ -70,6 +70,7 @@ class Edge:
     slot: int
     back: bool = False
     mark: str = ""
+    output: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +375,7 @@ def graph(*outputs: Tensor, kinds: Mapping[str, str] | None = None,
             if t.node is None:
                 sources[source] = t
                 uses.setdefault(source, []).append((node, slot, scope))
-            edges.append(Edge(source, call, t.shape, dtype_name(t.dtype), slot))
+            edges.append(Edge(source, call, t.shape, dtype_name(t.dtype), slot, output=t.index))
         sources[call] = entry
     fed = {_number_of(node) for node in ids if isinstance(node, Node) and backwards(node.calls) and any(
         [x.node is not None and _number_of(x.node) not in (0, _number_of(node)) for x in node.inputs])}

@@ -32,8 +32,9 @@ def amount_text(amount: float) -> str:
         >>> amount_text(117600), amount_text(864), amount_text(0.04127)
         ('118k', '864', '0.0413')
     """
-    return next((f"{amount / size:.3g}{letter}" for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-                 if amount >= size), f"{amount:.3g}")
+    units = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))  # 999,999 is 1M in three digits
+    return next((f"{amount / size:.3g}{letter}" for size, letter in units if amount >= 0.9995 * size),
+                f"{amount:.3g}")
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@ class _Rolling:
         for place, box in enumerate(boxes):
             scope = self.boxes[box].scope
             inside = scope[len(path):] if path and self.inside(box, path) else ("", *scope[depth:])
-            wires = [(places.get(e.source, -1), e.slot, e.shape, e.dtype) for e in self.into[box]]
+            wires = [(places.get(e.source, -1), e.slot, e.output, e.shape, e.dtype) for e in self.into[box]]
             item.entries += [e.source for e in self.into[box] if e.source not in places]
             item.exits += [(place, user) for user in self.onto[box] if user not in places]
             numbers += self.labels[box][1]
@@ -289,6 +289,8 @@ class _Rolling:
                 if way is None:
                     return None
                 ways.append(way)
+            if [*map(math.isnan, before.numbers)] != [*map(math.isnan, item.numbers)]:
+                return None  # nan follows no number
             ways += [("number", (b > a) - (b < a)) for a, b in zip(before.numbers, item.numbers)]
         return tuple(ways)
 
@@ -475,7 +477,7 @@ def _drawn(work: _Rolling) -> Graph:
                      counts=counts, stands={box: work.find(box) for box in work.stands},
                      figures=pass_on(graph.figures, {box: work.find(box) for box in graph.figures}),
                      each=_each(work, members) if graph.figures else {})
-    return replace(rolled, scopes=_with_weights(rolled))
+    return replace(rolled, scopes=_with_weights(rolled, graph))
 
 
 def _in_turn(order: Mapping[str, float], edges: list[Edge], boxes: list[str]) -> dict[str, int]:
@@ -605,12 +607,20 @@ def _each(work: _Rolling, members: Mapping[str, list[str]]) -> dict[str, tuple[d
     return found
 
 
-def _with_weights(graph: Graph) -> dict[Path, Scope]:
+def _with_weights(graph: Graph, whole: Graph) -> dict[Path, Scope]:
     """The scopes, where one whose repetitions have their parameters in common says so."""
     boxes = {box.id: box for box in graph.boxes}
-    back = {(e.target, e.slot) for e in graph.edges if e.back}
-    used = grouped((frame, graph.counts.get(e.source, 1) < graph.counts.get(e.target, 1)) for e in graph.edges
-                   if boxes[e.source].kind == "parameter" and (e.target, e.slot) not in back
-                   for frame in frames(boxes[e.target].scope) if not backwards(frame))
+    parameters = {box.id for box in whole.boxes if box.kind == "parameter"}
+    uses = grouped(((graph.stands.get(e.target, e.target), e.slot), e.source) for e in whole.edges
+                   if e.source in parameters)  # by argument the parameters of all repetitions, in turn
+    used: dict[Path, list[bool]] = {}
+    for (target, _), turns in uses.items():
+        stretch = 1
+        for frame in reversed([f for f in frames(boxes[target].scope) if not backwards(f)]):
+            times = graph.scopes[frame].times
+            later = [i for i in range(len(turns)) if i % (stretch * times) >= stretch]
+            if later:
+                used.setdefault(frame, []).append(all([turns[i] == turns[i - stretch] for i in later]))
+            stretch *= times
     return {path: replace(scope, notes=scope.notes or (SAME,)) if scope.times > 1 and all(
         used.get(path, [False])) else scope for path, scope in graph.scopes.items()}

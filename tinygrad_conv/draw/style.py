@@ -105,6 +105,19 @@ def printable(line: str) -> str:
     return text if len(text) <= LONGEST_LINE else f"{text[:half]}...{text[-half:]}"
 
 
+def number_text(t: Tensor) -> str:
+    """The number that a tensor of shape () is, as short as tells it from all others of its dtype.
+
+    Example:
+        >>> import tinygrad_conv as tg
+        >>> number_text(tg.tensor(2.0)), number_text(tg.tensor(0.1)), number_text(tg.tensor(1234567.0))
+        ('2', '0.1', '1234567.0')
+    """
+    value = t._data[()]
+    text = f"{value.item():g}"
+    return text if t.dtype.kind == "b" or t.dtype.type(text) == value else str(value)
+
+
 def parameters_text(count: float, shared: float = 0) -> str:
     """How many parameters something has, and how many of them it shares with others.
 
