@@ -36,7 +36,7 @@ FAMILIES = {  # page of the reference: modules whose public names it has
     "onnx": "nn.onnx",
     "kernels": "tinygrad_conv.kernels tinygrad_conv.config tinygrad_conv.files",
 }
-LINKED = ["demos/gallery/*.*", "demos/images/*.*", "LICENSE"]  # files that pages link to
+LINKED = ["demos/gallery/*.*", "demos/images/*.*"]  # files that pages link to
 
 
 def home(value: Any) -> str:
@@ -55,7 +55,7 @@ def public(package: types.ModuleType, prefix: str) -> dict[str, tuple[str, str]]
                 found |= public(value, f"{prefix}.{name}")
         elif hasattr(package, "__all__") or home(value) == package.__name__:
             module = value.__module__ if isinstance(value, Primitive) else home(value)
-            found[f"{prefix}.{name}"] = module, getattr(value, "__qualname__", name)
+            found[f"{prefix}.{name}"] = module, name
     return found
 
 
@@ -68,7 +68,7 @@ def reference() -> dict[str, str]:
         entries[page_of[room]][module].append(f"::: {module}.{name}\n    options: {{heading: {written}}}\n")
     return {page: "\n".join([f"# {page.capitalize()}\n"] + [
         line for module, members in sorted(modules.items())
-        for line in (f"## {module}\n", summary(module) + "\n", *sorted(members))])
+        for line in (f"## {module.replace('.', '/')}.py\n", summary(module) + "\n", *sorted(members))])
         for page, modules in entries.items()}
 
 
