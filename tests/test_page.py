@@ -14,6 +14,7 @@ import tinygrad_conv as tg
 from tinygrad_conv.draw.failure import failed_graph
 from tinygrad_conv.draw.page.arrays import BINS, BUDGET, SIZES, affordable, picture_size, statistics, thumbnails
 from tinygrad_conv.draw.page.page import HERE, PROGRAM, gradients, narration, page
+from tinygrad_conv.draw.style import KINDS, MARKS
 
 EVIL = "</script><script>alert(1)</script><!--"
 
@@ -380,3 +381,12 @@ def test_gradients_of_weights_are_drawn_as_kernels():
     boxes = {box["label"]: box for box in content(page(tg.graph(y, w.grad)))["boxes"]}
     assert boxes["conv2d_weight 3x3"]["picture"]["title"] == boxes["w"]["picture"]["title"] == "Kernels"
     assert boxes["conv2d 3x3"]["picture"]["title"] == "Feature maps"
+
+
+def test_pictures_and_the_page_have_one_set_of_colours_and_words():
+    text = page(tg.graph(tg.ones(2, requires_grad=True) * 2.0))
+    css, symbols = (HERE / "page.css").read_text(encoding="utf-8"), (HERE / "sizes.js").read_text(encoding="utf-8")
+    for name, colour in {**{kind: look["fillcolor"] for kind, look in KINDS.items()}, **{mark: look["color"] for mark, look in MARKS.items()}}.items():
+        assert f"--light-{name}: {colour};" in text
+        assert name == "failed" or f"--{name}: light-dark(var(--light-{name})," in css, name  # that is nan's
+    assert all(re.search(rf'\b"?{mark}"?: "', symbols) for mark in MARKS)

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from .style import LINE, text_width
 
 STRING = r'"(?:[^"\\]|\\.)*"'
-FRAME = re.compile(rf"(subgraph cluster\w* \{{\s+graph )(\[(?:{STRING}|[^\]\"])*\])", re.DOTALL)
+INSIDE = rf'(?:{STRING}|[^\]"])*'  # of the brackets around attributes
+FRAME = re.compile(rf"(subgraph cluster\w* \{{\s+graph )(\[{INSIDE}\])", re.DOTALL)
+HIDDEN = re.compile(rf"^\s*\w+ -> \w+\s*\[{INSIDE}style=invis{INSIDE}\];\n", re.MULTILINE | re.DOTALL)
 CURVES = re.compile(r'(?<=\bpos=")[^"]* [^"]*(?=")')  # of an edge; of a node it is one point
 SIDE, GAP = 8.0, 3.0  # points left of a title, and beside an edge
 NEAR = 40.0           # points from the border at which a curve may be what makes it wide
@@ -27,6 +29,7 @@ def mended(layout: str) -> str:
     if len(numbers) != 4:
         return layout
     inner = [side + off for side, off in zip(numbers, (NEAR, NEAR, -NEAR, -NEAR))]
+    layout = HIDDEN.sub("", layout)  # it has done its work, and would count for the margins
     layout = CURVES.sub(lambda found: _in_pieces(found[0].replace("\\\n", ""), inner), layout)
     lines = [line for found in CURVES.finditer(layout) for line in _lines(found[0])]
     return FRAME.sub(lambda frame: frame[1] + _moved(frame[2], lines), layout)
@@ -60,7 +63,8 @@ def _read(pos: str) -> tuple[list[str], list[Point]]:
     Of a level edge into a frame Graphviz writes two curves, the second the first's mirror image.
     """
     words = pos.split(";")[0].split()
-    return [word for word in words if word[0] in "se"], _points([word for word in words if word[0] not in "se"])
+    ends = [word for word in words if word[0] in "se"]
+    return ends, _points(words[len(ends):])  # they come first
 
 
 def _in_pieces(pos: str, inner: list[float]) -> str:

@@ -23,12 +23,12 @@ KINDS = {  # attributes of a node in DOT
     "parameter": {"shape": "ellipse", "style": "filled", "fillcolor": "#fbf3dc"},
     "input": {"shape": "invtrapezium", "style": "filled", "fillcolor": "#e3f1ea"},
     "constant": {"shape": "note", "style": "filled", "fillcolor": "#f4f4f4"},
-    "seed": {"shape": "cds", "style": "filled", "fillcolor": "#f2e6f0"},
+    "seed": {"shape": "hexagon", "style": "filled", "fillcolor": "#f2e6f0"},
     "output": {"shape": "rect", "style": "filled,diagonals", "fillcolor": "#dcefe0"},
     "module": {"shape": "tab", "style": "filled", "fillcolor": "#f3eef2"},
 }
 ROOM = {  # by shape, how much larger than its text a box is
-    "ellipse": (1.3, 1.45), "invtrapezium": (1.55, 1.0), "cds": (1.35, 1.0)}
+    "ellipse": (1.3, 1.45), "invtrapezium": (1.55, 1.0), "hexagon": (1.6, 1.0)}
 
 MARKS = {  # the border under a mark, the most serious first; `style` is added to that of the kind
     "failed": {"color": "#a00000", "style": "bold", "penwidth": "4", "peripheries": "2"},
@@ -60,11 +60,11 @@ PAINTS = {  # of a convolution: the input and its gradient blue, the gradient fr
 # Of " " to "~" in thousandths of the size, in Helvetica or DejaVu Sans, whichever is wider: viewers without
 # the first show one of its width, or the second. Source: Adobe Font Metrics of Helvetica, DejaVuSans.ttf.
 WIDTHS = (
-    318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337, 636, 636, 636, 636, 636, 636,
-    636, 636, 636, 636, 337, 337, 838, 838, 838, 556, 1015, 684, 686, 722, 770, 667, 611, 778, 752, 295, 500, 667,
-    557, 863, 748, 787, 667, 787, 722, 667, 611, 732, 684, 989, 685, 667, 685, 390, 337, 390, 838, 556, 500, 613,
-    635, 556, 635, 615, 352, 635, 634, 278, 278, 579, 278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818,
-    592, 592, 525, 636, 337, 636, 838)
+    318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337, 636, 636, 636,
+    636, 636, 636, 636, 636, 636, 636, 337, 337, 838, 838, 838, 556, 1015, 684, 686, 722, 770, 667,
+    611, 778, 752, 295, 500, 667, 557, 863, 748, 787, 667, 787, 722, 667, 611, 732, 684, 989, 685,
+    667, 685, 390, 337, 390, 838, 556, 500, 613, 635, 556, 635, 615, 352, 635, 634, 278, 278, 579,
+    278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838)
 SIZE, LINE, PADDING = 10, 12, (18, 10)  # points: letters, lines, and around the text of a box
 
 LONGEST_VALUE, LONGEST_CODE, LONGEST_LINE = 32, 70, 150  # characters; of a longer line the middle is left out
@@ -120,7 +120,7 @@ def text_width(line: str, size: float = SIZE) -> float:
 
     Example:
         >>> round(text_width("conv2d 5x5")), text_width("")
-        (57, 0.0)
+        (58, 0.0)
     """
     return sum([WIDTHS[n] if 0 <= (n := ord(c) - 32) < len(WIDTHS) else 1000 for c in line]) * size / 1000
 

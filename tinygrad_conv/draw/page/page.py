@@ -27,7 +27,7 @@ from ..collapse import frame_each_call
 from ..graph import CALLS, Box, Edge, Graph, backwards, grouped, names_of, shown
 from ..heat import SCALE, SPAN, Sizes
 from ..measure import pulled
-from ..style import argument_name, dtype_name, printable, shape_text
+from ..style import KINDS, MARKS, argument_name, dtype_name, printable, shape_text
 from .arrays import BUDGET, PICTURE, STATISTICS, affordable, is_picture, short, statistics, thumbnails
 from .microscope import microscopes
 
@@ -59,7 +59,7 @@ def page(graph: Graph, title: str = "", rolled: Graph | None = None, budget: int
         >>> text[:15], "src=" in text, "https:" in text
         ('<!DOCTYPE html>', False, False)
     """
-    style = "\n" + (HERE / "page.css").read_text(encoding="utf-8")
+    style = "\n" + _colours() + (HERE / "page.css").read_text(encoding="utf-8")
     program = "\n" + "\n".join((HERE / name).read_text(encoding="utf-8") for name in PROGRAM)
     policy = (f"default-src 'none'; script-src '{_digest(program)}'; style-src '{_digest(style)}'; "
               "base-uri 'none'; form-action 'none'")
@@ -68,6 +68,13 @@ def page(graph: Graph, title: str = "", rolled: Graph | None = None, budget: int
         title=escape(title.encode("utf-8", "replace").decode() or f"Graph of {len(graph.boxes)} boxes"),
         policy=escape(policy, quote=True), style=style, program=program,
         data=_embedded(_packed(_content(frame_each_call(graph), rolled, budget))))
+
+
+def _colours() -> str:
+    """The colours of pictures, for the page's light theme."""
+    colours = {**{kind: look["fillcolor"] for kind, look in KINDS.items()},
+               **{mark: look["color"] for mark, look in MARKS.items()}}
+    return f":root {{ {' '.join(f'--light-{name}: {colour};' for name, colour in colours.items())} }}\n"
 
 
 def _digest(text: str) -> str:

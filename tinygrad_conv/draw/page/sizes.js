@@ -1,9 +1,8 @@
 // What stands in a box or in a closed frame, line by line, and how large that makes it.
 
-const MARKS = {
-  vanishing: "\u2193 vanishing", exploding: "\u2191 exploding", "no-gradient": "\u2205 no .grad",
-  nan: "! not finite", failed: "\u2715 failed",
-  added: "+ added", removed: "\u2212 removed", changed: "~ changed" };
+const SYMBOLS = { vanishing: "\u2193", exploding: "\u2191", "no-gradient": "\u2205", nan: "!", failed: "\u2715",
+  added: "+", removed: "\u2212", changed: "~" };
+const MARKS = Object.fromEntries(Object.entries(SYMBOLS).map(([mark, symbol]) => [mark, `${symbol} ${mark}`]));
 const WORKS = new Set(["op", "module"]); // kinds of boxes that compute
 const LINE = 16, LONGEST = 60;
 
