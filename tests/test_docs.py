@@ -63,7 +63,6 @@ def site(tmp_path_factory) -> Path:
     done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder], cwd=ROOT, capture_output=True,
                           text=True, timeout=300, env={**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"})
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    assert "WARNING" not in done.stderr, done.stderr
     return folder
 
 
@@ -114,8 +113,7 @@ def test_every_public_name_is_once_in_the_reference(site, pages):
                        for heading in pages[path].headings)
     expected = names(tg, "tg") | names(nn, "nn")
     assert {name: headings[name] for name in expected if headings[name] != 1} == {}
-    assert [h for h in headings if h.startswith(("tg.", "nn.")) and h not in expected
-            and not importlib.util.find_spec(h.replace("tg.", "tinygrad_conv."))] == []
+    assert {heading for heading in headings if heading.startswith(("tg.", "nn."))} == expected
 
 
 def test_every_entry_of_the_reference_says_something(site):
