@@ -16,8 +16,8 @@ from .tensor import Tensor  # before the function `tensor`, which takes the name
 from .autodiff import grad, jvp, linearize, value_and_grad, vjp
 from .core import change
 from .creation import (
-    arange, eye, from_dlpack, from_numpy, full, full_like, linspace, normal, one_hot, ones, ones_like, permutation, rand,
-    randint, randn, tensor, uniform, zeros, zeros_like,
+    arange, eye, from_dlpack, from_numpy, full, full_like, linspace, normal, one_hot, ones, ones_like,
+    permutation, rand, randint, randn, tensor, uniform, zeros, zeros_like,
 )
 from .files import write_atomically
 from .hooks import Handle
@@ -34,14 +34,13 @@ _tensor.package = _sys.modules[__name__]
 
 __all__ = [
     "Drawing", "Handle", "Tensor", "advice", "arange", "arguments", "attach_failure", "certify", "change",
-    "check_grads", "detect_anomaly", "diff", "draw", "explain", "eye", "failed_graph", "from_dlpack", "from_numpy", "full",
-    "full_like", "get_num_threads", "grad", "graph", "is_recording", "kernels_in_use", "linspace",
-    "multiply_adds", "no_grad", "normal", "ones", "one_hot", "ones_like", "overwrite", "per_example_vjp",
-    "permutation", "primitive", "profile", "rand", "randint", "randn", "scope", "set_num_threads",
-    "show_config", "state_kept", "table_html", "tape", "tensor", "tensor_html", "tree_html",
-    "uniform", "use_kernels", "vjp", "write_atomically",
-    "zeros", "zeros_like",
-    "checkpoint", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vhp",
+    "check_grads", "checkpoint", "detect_anomaly", "diff", "draw", "explain", "eye", "failed_graph",
+    "from_dlpack", "from_numpy", "full", "full_like", "get_num_threads", "grad", "graph", "hessian",
+    "hvp", "is_recording", "jacobian", "jvp", "kernels_in_use", "linearize", "linspace", "multiply_adds",
+    "no_grad", "normal", "one_hot", "ones", "ones_like", "overwrite", "per_example_vjp", "permutation",
+    "primitive", "profile", "rand", "randint", "randn", "scope", "set_num_threads", "show_config",
+    "state_kept", "table_html", "tape", "tensor", "tensor_html", "tree_html", "uniform", "use_kernels",
+    "value_and_grad", "vhp", "vjp", "write_atomically", "zeros", "zeros_like",
 ]
 __all__ += ops.__all__
 

@@ -170,7 +170,8 @@ def _draw_edge(root: Any, ends: tuple[str, str], edge: Edge, boxes: dict[str, Bo
     if edge.back:  # beside the boxes that it leads around
         drawn |= {"constraint": "false", "style": "bold"}
     elif level < backwards(target.scope):  # level with what it belongs to, or below
-        drawn |= {"minlen": "0", "style": "dashed"}
+        own = {"weight": "3"} if target.of == source.id else {}
+        drawn |= {"minlen": "0", "style": "dashed", **own}
     elif level > backwards(target.scope):
         drawn |= {"constraint": "false", "style": "dashed"}
     elif right or level % 2 and source.kind in CALLS:
