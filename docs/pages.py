@@ -33,7 +33,7 @@ ENGINE = {  # page of the reference: files and folders of the engine whose publi
 LAYERS = {  # the same of nn
     "layers": "layers init",
     "optimisers": "optim",
-    "training": "train",
+    "training": "train parallel",
     "data": "data",
     "models": "models",
     "onnx": "onnx",
