@@ -27,7 +27,7 @@ questions: $(VENV)/train
 	$(BIN)/python -m demos.questions --out runs/questions
 
 docs: $(VENV)/docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest -q
