@@ -6,7 +6,7 @@ import typing as _typing
 
 import tinygrad_conv as _tg
 
-from . import data, init
+from . import data, init, parallel
 from . import advice as _advice
 from .layers.capture import Captured, capture
 from .layers.containers import ModuleDict, ModuleList, Sequential
@@ -62,7 +62,7 @@ __all__ = [
     "Softplus", "StepLR", "Summary", "Tanh", "TripletMarginLoss", "Unfold", "Upsample",
     "UpsamplingBilinear2d", "UpsamplingNearest2d", "ZeroPad1d", "ZeroPad2d", "capture", "clip_grad_norm_",
     "draw", "evaluate", "fit", "functional_call", "load", "no_decay", "per_example_grads", "save",
-    "summary", "data", "init", "models", "onnx",
+    "summary", "data", "init", "models", "onnx", "parallel",
 ]
 
 if _typing.TYPE_CHECKING:

@@ -17,11 +17,12 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from ..data.dataset import Dataset
+from ..data import Dataset, ImageFolder, Subset
 from ..layers.module import Module, evaluating, tensors_in
 from ..optim.clip import clip_grad_norm_
 from ..optim.optimizer import Optimizer
 from ..optim.schedule import ReduceLROnPlateau
+from ..parallel import World
 from .interrupt import CtrlC
 from .report import Callback, History, Row, reporters
 from .saving import Run, save
@@ -35,22 +36,25 @@ class _Mean:
     def __init__(self) -> None:
         self.samples, self.sums = 0, {"loss": 0.0}
 
-    def add(self, n: int, loss: float, output: Any, y: Any) -> None:
-        self.samples += n
-        self.sums["loss"] += loss * n
+    def add(self, world: World, n: int, loss: float, output: Any, y: Any) -> None:
+        """A batch of n, of which the world's ranks have parts."""
+        found, rows = {"loss": loss * n * world.share if world.share else 0.0}, round(n * world.share)
         if (isinstance(output, tg.Tensor) and not isinstance(y, tuple)  # one output and one target
                 and output.ndim == 2 and output.shape[1] > 1):
             labels = np.asarray(y)
-            if labels.dtype.kind in "iu" and labels.shape == (n,):
-                hits = (output.detach().numpy().argmax(axis=1) == labels).sum()
-                self.sums["accuracy"] = self.sums.get("accuracy", 0.0) + float(hits)
+            if labels.dtype.kind in "iu" and labels.shape == (len(output),):
+                hits = (output.detach().numpy().argmax(axis=1) == labels)[:rows].sum()
+                found["accuracy"] = float(hits)
+        self.samples += n
+        for name, value in zip(found, world.sum(found.values())):
+            self.sums[name] = self.sums.get(name, 0.0) + value
 
     def row(self) -> Row:
         return {name: total / max(1, self.samples) for name, total in self.sums.items()}
 
 
 def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor], mean: _Mean,
-             what: str, ctrl_c: CtrlC) -> Iterator[tuple[Any, tg.Tensor]]:
+             what: str, ctrl_c: CtrlC, world: World) -> Iterator[tuple[Any, tg.Tensor]]:
     """What the model gives for each batch, and the loss, which `mean` takes in."""
     try:
         ctrl_c.breakable = True
@@ -60,7 +64,7 @@ def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor]
                        else f"{type(batch).__name__} of shape {np.shape(batch)}")
                 raise TypeError(f"{op}: expects batches (x, y), got {got}; pass "
                                 f"nn.data.DataLoader(nn.data.Dataset(x, y), 64)")
-            x, y = batch
+            n, (x, y) = len(batch[0]), world.part(tuple(batch))
             output = model(tg.tensor(x))
             value = loss(output, y)
             if not isinstance(value, tg.Tensor) or value.size != 1:
@@ -68,11 +72,12 @@ def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor]
                        else type(value).__name__)
                 raise TypeError(f"{op}: loss(output, y) must give a tensor with one value, the mean of the "
                                 f"batch, got {got}; compute it with tg's functions and reduction='mean'")
-            mean.add(len(x), value.item(), output, y)
+            mean.add(world, n, value.item(), output, y)
             ctrl_c.breakable = False
             yield output, value
-            ctrl_c.check()
+            _check(ctrl_c, world)
             ctrl_c.breakable = True
+        world.meet("the end of the batches")
     finally:
         ctrl_c.breakable = False
     if not mean.samples:
@@ -80,11 +85,18 @@ def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor]
                          f"smaller than a batch, or it is an iterator that was used up")
 
 
-def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cross_entropy) -> Row:
+def _check(ctrl_c: CtrlC, world: World) -> None:
+    """Raise KeyboardInterrupt if Ctrl-C was pressed on any rank."""
+    ctrl_c.pressed = world.meet("the end of a batch", pressed=ctrl_c.pressed)
+    ctrl_c.check()
+
+
+def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cross_entropy, *,
+             world: World | None = None) -> Row:
     """{"loss", "accuracy"} of a model over a loader's batches, in evaluation mode, unrecorded.
 
     The model's mode is restored afterwards; Ctrl-C waits for that, and for the end of a batch unless it is
-    pressed twice.
+    pressed twice. The ranks of a `world` share each batch, and all get the result of one process.
 
     Raises:
         ValueError: if there are no batches. TypeError: for a Dataset instead of a loader, batches
@@ -97,20 +109,21 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
         ['accuracy', 'loss']
     """
     _check_model("evaluate", model, loss, loader)
+    tg.arguments.instance(world, World | None, "evaluate", "world=nn.parallel.world()")
     own = CtrlC()
     try:
         with own as ctrl_c, tg.state_kept():
-            row = _evaluate(model, loader, loss, ctrl_c)
+            row = _evaluate(model, loader, loss, ctrl_c, world or World())
     finally:
         own.over = True
     ctrl_c.check()
     return row
 
 
-def _evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor], ctrl_c: CtrlC) -> Row:
+def _evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor], ctrl_c: CtrlC, world: World) -> Row:
     mean = _Mean()
     with evaluating(model), tg.no_grad():
-        for _ in _batches("evaluate", model, loader, loss, mean, "the", ctrl_c):
+        for _ in _batches("evaluate", model, loader, loss, mean, "the", ctrl_c, world):
             pass
     return mean.row()
 
@@ -125,13 +138,14 @@ def _tell(callbacks: Sequence[Callback], event: str, ctrl_c: CtrlC, *what: Any) 
 
 
 def _train_epoch(run: Run, loader: Any, loss: Callable[..., tg.Tensor], clip: float | None,
-                 callbacks: Sequence[Callback], ctrl_c: CtrlC) -> Row:
+                 callbacks: Sequence[Callback], ctrl_c: CtrlC, world: World) -> Row:
     mean, start, optimizer = _Mean(), time.perf_counter(), run.optimizer
     row: Row = {}
     run.model.train()
-    for output, value in _batches("fit", run.model, loader, loss, mean, "the training", ctrl_c):
-        if not math.isfinite(value.item()):
-            raise FloatingPointError(f"fit: the loss is {value.item()} in the batch up to sample "
+    world.part_generators(run.model)
+    for output, value in _batches("fit", run.model, loader, loss, mean, "the training", ctrl_c, world):
+        if not math.isfinite(mean.sums["loss"]):
+            raise FloatingPointError(f"fit: the loss is {mean.sums['loss']} in the batch up to sample "
                                      f"{mean.samples}; lower the learning rate, clip gradients, or look for "
                                      f"nan in the data")
         if not row:  # the first batch
@@ -142,7 +156,8 @@ def _train_epoch(run: Run, loader: Any, loss: Callable[..., tg.Tensor], clip: fl
                     "by numpy(), detach() or no_grad(), or fit was called inside no_grad(); compute with "
                     "tg's functions")
         optimizer.zero_grad()
-        value.backward()
+        value.backward(tg.full_like(value, world.share))
+        world.sum_gradients(optimizer.parameters())
         if clip is not None:
             clip_grad_norm_(optimizer.parameters(), clip)
         lr = optimizer.param_groups[0]["lr"]
@@ -151,29 +166,30 @@ def _train_epoch(run: Run, loader: Any, loss: Callable[..., tg.Tensor], clip: fl
             run.schedules["batch"].step()
         row = {**mean.row(), "images_per_second": mean.samples / (time.perf_counter() - start), "lr": lr}
         _tell(callbacks, "batch_end", ctrl_c, row)
+    world.average_buffers(run.model)
     return {**row}  # the callbacks may have kept theirs
 
 
 def _epoch(run: Run, epoch: int, epochs: int, train: Any, valid: Any, loss: Callable[..., tg.Tensor],
-           clip: float | None, callbacks: Sequence[Callback], ctrl_c: CtrlC) -> Row:
+           clip: float | None, callbacks: Sequence[Callback], ctrl_c: CtrlC, world: World) -> Row:
     """One epoch of training, and what was measured in it."""
     batches = len(train) if hasattr(train, "__len__") else 0
     _tell(callbacks, "epoch_begin", ctrl_c, epoch, epochs, batches)
     start = time.perf_counter()
-    row = _train_epoch(run, train, loss, clip, callbacks, ctrl_c)
+    row = _train_epoch(run, train, loss, clip, callbacks, ctrl_c, world)
     _check_weights(run.model, epoch)
     if valid is not None:
-        measured = _evaluate(run.model, valid, loss, ctrl_c)
+        measured = _evaluate(run.model, valid, loss, ctrl_c, world)
         row.update({f"valid_{name}": value for name, value in measured.items()})
     return {"epoch": epoch, **row, "seconds": time.perf_counter() - start}
 
 
-def _keep(run: Run, row: Row, last: Path | None) -> None:
+def _keep(run: Run, row: Row, last: Path | None, world: World) -> None:
     """An epoch is complete: what is counted by epochs goes on, and the checkpoint is written."""
     if (schedule := run.schedules.get("epoch")) is not None:
         schedule.step(*[row.get("valid_loss", row["loss"])] * isinstance(schedule, ReduceLROnPlateau))
     run.history.rows.append(row)
-    if last is not None:
+    if last is not None and world.rank == 0:
         key = next(k for k in BEST_BY if k in row)
         if run.history.best(key) is row:
             save(run.model, last.with_name("best.safetensors"))
@@ -184,7 +200,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         loss: Callable[..., tg.Tensor] = tg.cross_entropy, schedule: Any = None,
         epoch_schedule: Any = None, clip_grad_norm: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
-        callbacks: Sequence[Callback] | None = None) -> History:
+        callbacks: Sequence[Callback] | None = None, world: World | None = None) -> History:
     """Train a model and return what was measured, one row per epoch.
 
     Args:
@@ -206,6 +222,9 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             threads (`tg.set_num_threads`) is the same.
         callbacks: objects that are called at each step; by default a progress bar, and in a
             notebook live curves; () for silence.
+        world: `nn.parallel.world()`: the processes that train this model together, each with its part of
+            each batch. Only the first writes checkpoints and has a progress bar; callbacks are called on
+            each rank.
 
     Returns:
         the history; after Ctrl-C its `interrupted` is True, and the checkpoint is that of the last
@@ -233,26 +252,26 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         True
     """
     quiet: Any = {kind: "ignore" for kind, how in np.geterr().items() if how == "warn"}  # the loss will tell
-    own = CtrlC()
+    own, world = CtrlC(), tg.arguments.instance(world or World(), World, "fit", "world=nn.parallel.world()")
     try:
         with own as ctrl_c, tg.state_kept(), np.errstate(**quiet):
             _check_model("fit", model, loss, train, valid)
             epochs = tg.arguments.whole(epochs, "fit", "epochs", 0)
             _check_training(model, optimizer, schedule, epoch_schedule, callbacks, checkpoint, resume)
-            callbacks = reporters() if callbacks is None else callbacks
+            callbacks = reporters() * (world.rank == 0) if callbacks is None else callbacks
             last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
             run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
                       {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
             resumed = resume and last is not None and os.path.lexists(last)
             try:
-                _begin(run, last, resumed, epochs)
+                _begin(run, last, resumed, epochs, world)
                 with ExitStack() as closing:
                     for c in callbacks:
                         closing.callback(c.close)
                     for epoch in range(len(history) + 1, epochs + 1):
-                        ctrl_c.check()
+                        _check(ctrl_c, world)
                         _keep(run, _epoch(run, epoch, epochs, train, valid, loss, clip_grad_norm,
-                                          callbacks, ctrl_c), last)
+                                          callbacks, ctrl_c, world), last, world)
                         _tell(callbacks, "epoch_end", ctrl_c, history.last)
             except KeyboardInterrupt:
                 history.interrupted = True
@@ -265,14 +284,18 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
                 raise
     finally:
         own.over = True
-    history.interrupted = history.interrupted or ctrl_c.pressed > 0
+    history.interrupted |= world.meet("the end of fit", history.interrupted, pressed=ctrl_c.pressed) > 0
     return history
 
 
-def _begin(run: Run, last: Path | None, resumed: bool, epochs: int) -> None:
+def _begin(run: Run, last: Path | None, resumed: bool, epochs: int, world: World) -> None:
     """Where the run stands, from the checkpoint; or a checkpoint of no epoch yet."""
-    if last is not None:
-        run.load(last) if resumed else run.save(last)
+    world.meet("the beginning of fit", epochs, resumed)
+    if last is not None and resumed:
+        run.load(last)
+    elif last is not None and world.rank == 0:
+        run.save(last)
+    world.equalise(run.model, run.generators.values())
     if len(run.history) > epochs:
         warnings.warn(f"fit: the run to be resumed has {len(run.history)} epochs already, more than "
                       f"epochs={epochs}; nothing is trained", stacklevel=4)
@@ -285,8 +308,9 @@ def _check_model(op: str, model: Any, loss: Any, *loaders: Any) -> None:
         raise TypeError(f"{op}: loss must be a function of (output, y), such as tg.cross_entropy or "
                         f"nn.CrossEntropyLoss() with its brackets, got {loss!r}")
     for loader in loaders:
-        if isinstance(loader, Dataset):
-            raise TypeError(f"{op}: expects batches, got a Dataset; pass nn.data.DataLoader(dataset, 64)")
+        if isinstance(loader, Dataset | ImageFolder | Subset):
+            raise TypeError(f"{op}: expects batches, got a {type(loader).__name__}; pass "
+                            f"nn.data.DataLoader(dataset, 64)")
         if not (np.iterable(loader) or op == "fit" and loader is None):
             raise TypeError(f"{op}: expects an iterable of batches, such as nn.data.DataLoader(dataset, 64), "
                             f"got {type(loader).__name__}")
