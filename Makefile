@@ -4,6 +4,7 @@
 # make questions                  five questions about the gradient, answered; pages in runs/questions
 # make bench                      speed and memory beside PyTorch's, ten minutes; results in runs/bench
 # make bench PART=lenet           the cases whose name contains "lenet"
+# make docs                       the site, in site/: open site/index.html
 # make test                       the tests; make test-slow: those that take long
 # make clean                      removes the environment and the results
 PYTHON ?= python3
@@ -14,7 +15,7 @@ EPOCHS ?=
 SEED ?= 0
 PART ?=
 
-.PHONY: help train questions test test-slow bench clean
+.PHONY: help train questions docs test test-slow bench clean
 
 help:
 	@sed -n 's/^# //p' $(MAKEFILE_LIST)
@@ -24,6 +25,9 @@ train: $(VENV)/train
 
 questions: $(VENV)/train
 	$(BIN)/python -m demos.questions --out runs/questions
+
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest -q
@@ -39,6 +43,11 @@ $(VENV)/train: pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[viz,fast]' || $(BIN)/pip install --quiet --editable '.[viz]'
 	touch $@
 
+$(VENV)/docs: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	touch $@
+
 $(VENV)/test: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[test]'
@@ -50,4 +59,4 @@ $(VENV)/bench: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs dist
+	rm -rf $(VENV) runs dist site

@@ -47,6 +47,7 @@ largest: tg.Tensor = w.max()
 layer: tg.Tensor = nn.Linear(2, 3)(w)
 values, indices = w.max(dim=1)
 which: tg.Tensor = w <= 1
+pooled, places = tg.max_pool2d(x, 2, return_indices=True)
 shape: tuple[int, ...] = w.float().permute(1, 0).reshape(-1, 2).shape
 rows: list[tg.Tensor] = [row[..., None] for row in w]
 text: str = name(len({w, h}))
@@ -85,7 +86,7 @@ t = tg.zeros(2, 3)
 MISTAKES = ["t.shapee", "tg.exp(t).shapee", "n: int = tg.matmul(t, t)", "t.sum(dim='a')", "t + 'a'", "t['a']", "t[0] = 1", "t.reshape('a')", "t.relu(3)",
             "t.max(dim=1).value", "t.backward(creategraph=True)", "n: int = t.sum()", "t.randn(3)",
             "tg.relu(t, nonsense=3)", "tg.exp(t, 2)", "n: int = nn.ReLU()(t)", "t.relu().shapee", "tg.sum(t).shapee", "nn.ReLU()(t).shapee",
-            "tg.conv2d(t, t, strid=2)", "tg.randn(2, rng=3)", "tg.rnadn(2)", "nn.Linear(3)",
+            "tg.max_pool2d(t, 2).shapee", "tg.adaptive_max_pool2d(t, 2).shapee", "tg.conv2d(t, t, strid=2)", "tg.randn(2, rng=3)", "tg.rnadn(2)", "nn.Linear(3)",
             "nn.Conv2d(1, 2, kernel=3)", "tg.jvp(tg.tanh, t)", "tg.hessian(tg.sum, 'a', 3)", "nn.functional_call(t, {}, t)", "nn.Adam(lr=3)", "nn.Lniear(3, 2)", "nn.data.mnits()"]
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -62,10 +63,25 @@ def test_wheel_holds_both_packages_and_their_data(wheel):
     assert not [n for n in names if n.startswith(("tests/", "demos/"))]
 
 
+def test_the_source_distribution_holds_the_project_and_is_made_alike_twice(tmp_path):
+    """What its tests, programs and site need; the same bytes from the same files."""
+    pytest.importorskip("hatchling")
+    for folder in ("one", "two"):
+        run(sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", tmp_path / folder, cwd=ROOT)
+    one, two = [next((tmp_path / folder).glob("*.tar.gz")) for folder in ("one", "two")]
+    assert one.read_bytes() == two.read_bytes()
+    with tarfile.open(one) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames()}
+    assert {"tinygrad_conv/py.typed", "nn/data/digits.npz", "tests/conftest.py", "tests/golden/residual.dot", "demos/train.py",
+            "demos/notebooks/first_cnn.ipynb", "demos/gallery/index.html", "docs/recipes.md", "docs/pages.py", "mkdocs.yml", "Makefile",
+            "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff"} <= names
+    assert not [name for name in names if "__pycache__" in name or name.startswith((".venv", "site/", "runs/"))]
+
+
 def fresh_environment(folder: Path, *what: Path) -> Path:
     """Its Python, with these installed; what they require is lent by this environment: no network is needed."""
     run(sys.executable, "-m", "venv", "--without-pip", folder / "fresh", cwd=folder)
-    python = folder / "fresh" / "bin" / "python"
+    python = folder / "fresh" / ("Scripts" if os.name == "nt" else "bin") / "python"
     for path in what:
         run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index",
             *[] if path.suffix == ".whl" else ["--no-build-isolation"], path, cwd=folder)

@@ -19,7 +19,7 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")  # of a convolutio
 def is_whole(value: Any, least: float = -math.inf) -> bool:
     """Whether it is one integer of at least `least`, Python's or NumPy's; booleans, arrays and classes only
     look like it."""
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool):
         return False
     try:
         return operator.index(value) >= least

@@ -80,7 +80,7 @@ def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable
     """All second derivatives of a scalar function: `hessian(f)(x)` has the shape `x.shape + x.shape`.
 
     With several argnums, or arguments that are lists, tuples or dictionaries, it has their structure twice:
-    the block at [i][j] belongs to the i-th and the j-th.
+    the block at `[i][j]` belongs to the i-th and the j-th.
 
     Args:
         f, argnums: as for `grad`.

@@ -111,7 +111,16 @@ def function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     return function(*args, **kwargs)
 
 
-signature, named_errors = functools.cache(inspect.signature), functools.cache(advised)
+named_errors = functools.cache(advised)
+
+
+@functools.cache
+def signature(function: Any) -> inspect.Signature:
+    """The arguments of a function; before NumPy 2.4, `where`, `concatenate` and `dot` do not tell theirs."""
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        return inspect.signature(FUNCTIONS[function])
 
 
 def _called(function: Any, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

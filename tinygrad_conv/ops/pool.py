@@ -10,7 +10,7 @@ every order exist.
 A tie goes to the first cell, row by row; padding never wins; NaN always does (the first one).
 """
 import math
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -252,6 +252,16 @@ def _averages(op: str, axes: str, x: Any, kernel_size: Any, stride: Any, padding
                                 divisor_override=divisor_override), ndim, axes)
 
 
+@overload
+def max_pool2d(x: Any, kernel_size: Any, stride: Any = ..., padding: Any = ..., dilation: Any = ...,
+               ceil_mode: bool = ..., return_indices: Literal[False] = ...) -> Tensor: ...
+
+
+@overload
+def max_pool2d(x: Any, kernel_size: Any, stride: Any = ..., padding: Any = ..., dilation: Any = ...,
+               ceil_mode: bool = ..., return_indices: bool = ...) -> Any: ...
+
+
 def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
                ceil_mode: bool = False, return_indices: bool = False) -> Any:
     """The largest number of each window.
@@ -283,6 +293,16 @@ def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, d
     Source: PyTorch's torch.nn.functional.max_pool2d.
     """
     return _maxima("max_pool2d", "NCHW", x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+@overload
+def max_pool1d(x: Any, kernel_size: Any, stride: Any = ..., padding: Any = ..., dilation: Any = ...,
+               ceil_mode: bool = ..., return_indices: Literal[False] = ...) -> Tensor: ...
+
+
+@overload
+def max_pool1d(x: Any, kernel_size: Any, stride: Any = ..., padding: Any = ..., dilation: Any = ...,
+               ceil_mode: bool = ..., return_indices: bool = ...) -> Any: ...
 
 
 def max_pool1d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
@@ -377,6 +397,14 @@ def adaptive_avg_pool1d(x: Any, output_size: int) -> Tensor:
     x, ndim = _planes("adaptive_avg_pool1d", x, "NCL")
     out, = sizes(output_size, "adaptive_avg_pool1d", "output_size", 1)
     return as_given(_adaptive_avg_pool2d(x, output_size=(1, out)), ndim, "NCL")
+
+
+@overload
+def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: Literal[False] = ...) -> Tensor: ...
+
+
+@overload
+def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = ...) -> Any: ...
 
 
 def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
