@@ -33,7 +33,7 @@ ENGINE = {  # page of the reference: files and folders of the engine whose publi
 LAYERS = {  # the same of nn
     "layers": "layers init",
     "optimisers": "optim",
-    "training": "train parallel",
+    "training": "train parallel doctor",
     "data": "data",
     "models": "models",
     "onnx": "onnx",

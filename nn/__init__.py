@@ -49,7 +49,8 @@ __all__ = [
     "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Callback",
     "Captured", "CircularPad1d", "CircularPad2d", "ConstantPad1d", "ConstantPad2d", "Conv1d", "Conv2d",
     "ConvTranspose1d", "ConvTranspose2d", "CosineAnnealingLR", "CosineAnnealingWarmRestarts",
-    "CrossEntropyLoss", "Dropout", "Dropout2d", "ELU", "ExponentialLR", "Flatten", "Fold", "GELU",
+    "CrossEntropyLoss", "Diagnosis", "Dropout", "Dropout2d", "ELU", "ExponentialLR", "Flatten", "Fold",
+    "GELU",
     "GlobalAvgPool2d", "GlobalMaxPool2d", "GroupNorm", "Hardsigmoid", "Hardswish", "Hardtanh", "History",
     "HuberLoss", "Identity", "InstanceNorm2d", "KLDivLoss", "L1Loss", "LambdaLR", "LayerNorm",
     "LeakyReLU", "Linear", "LinearLR", "Lion", "LiveCurves", "LogSigmoid", "LogSoftmax", "MSELoss",
@@ -61,18 +62,19 @@ __all__ = [
     "SELU", "SGD", "Schedule", "Sequential", "SequentialLR", "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax",
     "Softplus", "StepLR", "Summary", "Tanh", "TripletMarginLoss", "Unfold", "Upsample",
     "UpsamplingBilinear2d", "UpsamplingNearest2d", "ZeroPad1d", "ZeroPad2d", "capture", "clip_grad_norm_",
-    "draw", "evaluate", "fit", "functional_call", "load", "no_decay", "per_example_grads", "save",
+    "doctor", "draw", "evaluate", "fit", "functional_call", "load", "no_decay", "per_example_grads", "save",
     "summary", "data", "init", "models", "onnx", "parallel",
 ]
 
 if _typing.TYPE_CHECKING:
     from . import models, onnx
+    from .doctor import Diagnosis, doctor
     from .drawing import draw
     from .summary import Summary, summary
 
 for _part in ("layers", "optim", "train"):
     _tg.advice.late(f"{__name__}.{_part}", {}, _advice.NAMES, __all__, "nn.{}")
 _tg.advice.late(f"{__name__}.init", {}, _advice.INIT, [name[:-1] for name in vars(init)], "nn.init.{}_")
-_tg.advice.late(__name__, {"draw": "drawing", "Summary": "summary", "summary": "summary", "onnx": "",
-                        "models": ""},
+_tg.advice.late(__name__, {"Diagnosis": "doctor", "doctor": "doctor", "draw": "drawing", "Summary": "summary",
+                        "summary": "summary", "onnx": "", "models": ""},
                 _advice.NAMES)

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -27,13 +27,13 @@ from .annotate import Show, annotate, write_figures
 from .collapse import collapse, frame_each_call, without
 from .failure import failed_graph
 from .formats import dot, listing, simpler, with_remark
-from .graph import Graph, graph, with_outputs
+from .graph import Box, Graph, graph, with_outputs
 from .layout import mended
 from .loops import roll
 from .notebook import framed
 from .page.arrays import BUDGET
 from .page.page import page
-from .style import printable
+from .style import gravest, printable
 
 FORMATS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}  # what a picture holds
 FONTS = b'font-family="Helvetica,Arial,Liberation Sans,DejaVu Sans,sans-serif"'  # for viewers of an SVG
@@ -76,6 +76,14 @@ class Drawing:
     def remarked(self, line: str) -> "Drawing":
         """The same drawing with one more line in its legend."""
         return Drawing(*[graph and replace(graph, legend=(*graph.legend, ("", line)))
+                         for graph in (self.graph, self.whole, self._read)], self._hide)
+
+    def marked(self, mark: str, notes: Callable[[Box], Iterable[str]]) -> "Drawing":
+        """The same drawing with lines on the boxes that `notes(box)` has some for, and a mark."""
+        def on(box: Box) -> Box:
+            lines = (*notes(box),)
+            return replace(box, notes=(*box.notes, *lines), mark=gravest({box.mark, mark})) if lines else box
+        return Drawing(*[graph and replace(graph, boxes=(*map(on, graph.boxes),))
                          for graph in (self.graph, self.whole, self._read)], self._hide)
 
     def listing(self) -> str:

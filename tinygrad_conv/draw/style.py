@@ -36,6 +36,7 @@ MARKS = {  # the border under a mark, the most serious first; `style` is added t
     "exploding": {"color": "#6a0d83", "style": "bold", "penwidth": "4"},
     "vanishing": {"color": "#0060a0", "style": "dashed", "penwidth": "3"},
     "no-gradient": {"color": "#444444", "style": "dotted", "penwidth": "3"},
+    "found": {"color": "#8a5a00", "style": "bold", "penwidth": "3.5"},
     "changed": {"fillcolor": "#f7efa6", "color": "#8a5a00", "style": "bold", "penwidth": "1.5",
                 "peripheries": "2"},
     "removed": {"fillcolor": "#fbe0d0", "color": "#b34700", "style": "dashed", "penwidth": "1.8"},

@@ -1,7 +1,7 @@
 // What stands in a box or in a closed frame, line by line, and how large that makes it.
 
 const SYMBOLS = { vanishing: "\u2193", exploding: "\u2191", "no-gradient": "\u2205", nan: "!", failed: "\u2715",
-  added: "+", removed: "\u2212", changed: "~" };
+  found: "\u2691", added: "+", removed: "\u2212", changed: "~" };
 const MARKS = Object.fromEntries(Object.entries(SYMBOLS).map(([mark, symbol]) => [mark, `${symbol} ${mark}`]));
 const WORKS = new Set(["op", "module"]); // kinds of boxes that compute
 const LINE = 16, LONGEST = 60;
@@ -94,7 +94,7 @@ function sizeFrame(frame, split, note) {
       (parameters ? `, ${parameters.toLocaleString("en")} parameters` : "")],
     ["small", `last: ${shapeText(last.box.shape)}`]];
   if (note) frame.lines.push(["small", note]);
-  const worst = ["failed", "nan", "exploding", "vanishing", "no-gradient"]
+  const worst = ["failed", "nan", "exploding", "vanishing", "no-gradient", "found"]
     .find((mark) => frame.boxes.some((node) => node.box.mark === mark)) ?? difference(frame);
   frame.mark = worst;
   if (worst) frame.lines.push(["badge", MARKS[worst]]);
