@@ -4,8 +4,9 @@
 looks. A false alarm is worse than a miss, so the thresholds are far from what healthy models show.
 """
 import copy
+import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,15 +20,22 @@ from .optim import Adam, Optimizer
 MOST = 4          # places named in a line of the report
 FEW = 32          # examples of the batch that are overfitted
 FALL = 0.2        # by which part of itself the loss of one batch has to fall
-RATE = 3e-3       # Adam's learning rate for that
+RATES = 3e-3, 3e-2, 0.3  # Adam's learning rates for that, one after another
 TOO_HIGH = 2.0    # how many times ln C, and 1 more, a first loss may be
 LARGE, SMALL = 5.0, 0.02   # of inputs: the standard deviation, half the mean; the largest of all
 DEAD = 0.9        # the part of a ReLU's units that is 0 for all of the batch
 ENOUGH = 16       # labels of which one at least should differ
-STEPS = 1e-7, 0.5  # of a step's part of a weight's norm: below float32's rounding; half the weight
-PASSED_ON = {"reshape", "transpose", "neg", "getitem", "expand_dims", "squeeze"}
-PROBABILITIES = {"log_softmax": ("softmax", "sigmoid"), "softplus": ("sigmoid",)}  # which loss takes logits
-PRODUCTS = {"conv2d", "conv1d", "linear", "matmul"}
+STEP = 1e-7, 0.5  # of a weight's norm, what a step changes at least and at most: float32's rounding; half
+MADE: dict[str, Callable[[tg.Tensor], tuple[tg.Tensor, ...]]] = {  # an op is known by what it makes
+    "log_softmax": lambda x: (tg.log_softmax(x, 1),),
+    "softplus": lambda x: (tg.softplus(x),),
+    "relu": lambda x: (tg.relu(x),),
+    "probabilities": lambda x: (tg.softmax(x, 1), tg.sigmoid(x)),
+    "sigmoid": lambda x: (tg.sigmoid(x),),
+    "conv2d": lambda x: (tg.conv2d(x, x),),
+    "product": lambda x: (tg.conv2d(x, x), tg.linear(x, x[0, 0]), x @ x),
+    "passing on": lambda x: (x.reshape(1, 4), x.permute(0, 1, 3, 2), -x, x[0]),
+}
 
 Said = Iterator[tuple[str, str, str]]  # the place, what is there, and what to do
 
@@ -52,10 +60,10 @@ class Diagnosis:
 
     Example:
         >>> import nn
-        >>> net = nn.Sequential(nn.Linear(4, 3), nn.Softmax(1))
-        >>> x = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
-        >>> [(f.check, f.place) for f in nn.doctor(net, (x, np.arange(8) % 3)).findings]
-        [('softmax', '1')]
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10, rng=np.random.default_rng(0)), nn.Softmax(1))
+        >>> found = nn.doctor(net, nn.data.digits("train")[:64])
+        >>> bool(found), [(finding.check, finding.place) for finding in found.findings]
+        (False, [('softmax', '2')])
     """
 
     def __init__(self, findings: list[Finding], checks: list[str], result: Any) -> None:
@@ -133,18 +141,25 @@ def _where(node: Any) -> str:
     return ".".join(node.scope) or "(root)"
 
 
+@functools.cache
+def _ops(kind: str) -> set[Any]:
+    """The primitives of a row of MADE."""
+    x = tg.ones(1, 1, 2, 2, requires_grad=True)
+    return {tg.tape(y)[-1].node.primitive for y in MADE[kind](x)}
+
+
 def _source(t: Any) -> Any:
     """The call that made a tensor, of those that compute; None for a leaf."""
-    while t.node is not None and t.node.primitive.name in PASSED_ON:
+    while t.node is not None and t.node.primitive in _ops("passing on"):
         t = t.node.inputs[0]
     return t.node
 
 
-def _first_inputs(case: _Case) -> Iterator[tuple[str, str, np.ndarray]]:
+def _first_inputs(case: _Case) -> Iterator[tuple[Any, str, np.ndarray]]:
     """Op, place and values of what goes into the model's first products, as the model has prepared it."""
     for entry in case.tape:
-        op, t = entry.node.primitive.name, entry.node.inputs[0]
-        if op in PRODUCTS and _source(t) is None and isinstance(t, tg.Tensor) and not t.requires_grad:
+        op, t = entry.node.primitive, entry.node.inputs[0]
+        if op in _ops("product") and _source(t) is None and isinstance(t, tg.Tensor) and not t.requires_grad:
             yield op, _where(entry.node), t.detach().numpy()
 
 
@@ -157,7 +172,7 @@ def _is_last(shape: tuple[int, ...]) -> bool:
 
 def _layout(case: _Case) -> Said:
     for op, _, values in _first_inputs(case):
-        if op == "conv2d" and _is_last(values.shape):
+        if op in _ops("conv2d") and _is_last(values.shape):
             yield from _said_of_layout(values.shape)
 
 
@@ -179,7 +194,7 @@ def _scale(case: _Case) -> Said:
 def _labels(case: _Case) -> Said:
     y = np.asarray(case.y.detach().numpy() if isinstance(case.y, tg.Tensor) else case.y)
     if y.dtype.kind in "iufb" and y.ndim and len(y) >= ENOUGH and (y == y[:1]).all():
-        yield ("batch", f"all {len(y)} labels are the same",
+        yield ("target", f"all {len(y)} labels are the same",
                "shuffle the data (DataLoader(..., shuffle=True)), or look where the labels come from")
 
 
@@ -229,17 +244,17 @@ def _outside(case: _Case) -> Said:
 
 def _softmax(case: _Case) -> Said:
     for entry in case.tape:
-        op = entry.node.primitive.name
-        source = _source(entry.node.inputs[0]) if op in PROBABILITIES else None
-        if source is not None and source.primitive.name in PROBABILITIES[op]:
-            yield (_where(source), f"its {source.primitive.name} goes into a loss that takes logits and "
-                   f"has one of its own", "leave it out of the model in training")
+        for takes_logits, wrong in (("log_softmax", "probabilities"), ("softplus", "sigmoid")):
+            source = _source(entry.node.inputs[0]) if entry.node.primitive in _ops(takes_logits) else None
+            if source is not None and source.primitive in _ops(wrong):
+                yield (_where(source), f"its {source.primitive.name} goes into a loss that takes logits",
+                       "leave it out of the model in training: the loss has one of its own")
 
 
 def _first_loss(case: _Case) -> Said:
     value = case.value.item()
     chance = sum(math.log(e.output.shape[e.node.params["axis"]]) for e in case.tape
-                 if e.node.primitive.name == "log_softmax")
+                 if e.node.primitive in _ops("log_softmax"))
     if not math.isfinite(value):
         yield ("loss", f"it is {value} before the first step",
                "look for it in the inputs; tg.draw(loss, show='nan') shows where it begins")
@@ -251,34 +266,45 @@ def _first_loss(case: _Case) -> Said:
 def _relus(case: _Case) -> Said:
     for entry in case.tape:
         y = entry.output
-        if entry.node.primitive.name == "relu" and isinstance(y, tg.Tensor) and y.ndim > 1 and y.size:
+        if entry.node.primitive in _ops("relu") and isinstance(y, tg.Tensor) and y.ndim > 1 and y.size:
             alive = (y.detach().numpy() > 0).any(axis=(0, *range(2, y.ndim)))
             if 1 - alive.mean() >= DEAD:
-                yield (_where(entry.node), f"{int((~alive).sum())} of its {alive.size} units are 0 for all of "
-                       f"the batch: no gradient passes", "look at bias, scale and initial values of the layer "
-                       "before it (nn.init.kaiming_normal_), or use nn.LeakyReLU")
+                yield (_where(entry.node), f"{int((~alive).sum())} of its {alive.size} units are 0 for all "
+                       f"of the batch: no gradient passes", "look at bias, scale and initial values of the "
+                       "layer before it (nn.init.kaiming_normal_), or use nn.LeakyReLU")
 
 
 def _overfits(case: _Case) -> Said:
     if not case.value.requires_grad or not math.isfinite(case.value.item()):
         return  # said already
-    net = copy.deepcopy(case.model).train()
-    optimizer = Adam([p for p in net.parameters() if p.requires_grad], lr=RATE)
     x, y = case.x, case.y
     if isinstance(y, np.ndarray | tg.Tensor) and y.ndim and len(y) == len(x):
         x, y = x[:FEW], y[:FEW]
-    first = best = math.inf
-    for _ in range(case.steps):
-        value = case.loss(net(tg.tensor(x)), y)
-        first, best = (value.item() if first == math.inf else first), min(best, value.item())
+    lowest = []
+    for rate in RATES:
+        first, best = _overfitted(case, x, y, rate)
         if best <= first - FALL * abs(first):
             return
+        lowest.append(best)
+    yield ("loss", f"of {len(x)} examples, over and over, it only goes from {first:.3g} to "
+           f"{min(lowest):.3g} in {case.steps} steps of Adam", "see the other findings; else the labels do "
+           "not go with the inputs, or the loss with the output")
+
+
+def _overfitted(case: _Case, x: Any, y: Any, rate: float) -> tuple[float, float]:
+    """The first and the lowest loss of some examples, over and over."""
+    net = copy.deepcopy(case.model).train()
+    optimizer = Adam([p for p in net.parameters() if p.requires_grad], lr=rate)
+    losses: list[float] = []
+    for _ in range(case.steps):
+        value = case.loss(net(tg.tensor(x)), y)
+        losses.append(value.item())
+        if losses[-1] <= losses[0] - FALL * abs(losses[0]):
+            break
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
-    yield ("loss", f"of {len(x)} examples, over and over, it only goes from {first:.3g} to {best:.3g} in "
-           f"{case.steps} steps of Adam", "see the other findings; else the labels do not go with the inputs, "
-           "or the loss with the output")
+    return losses[0], min(losses)
 
 
 def _updates(case: _Case) -> Said:
@@ -288,12 +314,15 @@ def _updates(case: _Case) -> Said:
     case.twin_optimizer.step()
     ratios = {name: float(np.linalg.norm(p.detach().numpy() - old[name]) / np.linalg.norm(old[name]))
               for name, p in case.named().items() if name in old and p.grad is not None and old[name].any()}
-    if ratios and max(ratios.values()) < STEPS[0]:
+    if ratios and max(ratios.values()) < STEP[0]:
         yield ("optimizer", f"a step changes no weight by more than {max(ratios.values()):.2g} of itself",
                "raise the learning rate; 1e-3 is usual")
-    for name, ratio in ratios.items():
-        if not ratio < STEPS[1]:
-            yield (name, f"a step changes it by {ratio:.2g} of itself", "lower the learning rate; 1e-3 is usual")
+    large = {name: ratio for name, ratio in ratios.items() if not ratio < STEP[1]}
+    first, after = case.value.item(), _loss(case.loss, case.twin, case.x, case.y).item() if large else -math.inf
+    if not after <= first + abs(first):
+        for name, ratio in large.items():
+            yield (name, f"a step changes it by {ratio:.2g} of itself, and the loss goes from {first:.3g} to "
+                   f"{after:.3g}", "lower the learning rate; 1e-3 is usual")
 
 
 CHECKS: dict[str, tuple[str, Callable[[_Case], Said]]] = {
@@ -319,8 +348,8 @@ def _loss(loss: Callable[..., tg.Tensor], model: Module, x: np.ndarray, y: Any) 
     value = loss(model(given), y)
     if not isinstance(value, tg.Tensor) or value.size != 1:
         raise TypeError(f"doctor: loss(output, y) must give a tensor with one value, got "
-                        f"{getattr(value, 'shape', type(value).__name__)}; compute it with tg's functions and "
-                        f"reduction='mean'")
+                        f"{getattr(value, 'shape', type(value).__name__)}; compute it with tg's functions "
+                        f"and reduction='mean'")
     value.name = "loss"
     return value
 
@@ -354,10 +383,11 @@ def doctor(model: Module, batch: Any, loss: Callable[..., tg.Tensor] = tg.cross_
     - softmax: probabilities where the loss wants logits.
     - loss: not finite, or above 2 ln C + 1 for C classes; guessing has ln C. A trained model is below.
     - relu: 90% of the units 0 for all of the batch; half of them is usual in deep nets at the start.
-    - overfit: 32 examples of the batch, whose loss falls by less than a fifth in `steps` steps of Adam at
-      3e-3, the learning rate for a net of any size. A model that has already learned them is such a case.
-    - update: a step of the optimizer that changes a weight by more than half of its norm, or none by more
-      than 1e-7, float32's rounding; 1e-3 is usual.
+    - overfit: 32 examples of the batch, whose loss falls by less than a fifth in `steps` steps of Adam,
+      whether at 0.003, 0.03 or 0.3. A model that has learned them before is such a case, too.
+    - update: a step of the optimizer that changes a weight by more than half of its norm, and doubles the
+      loss (before a batch norm a weight may change a lot); or none by more than 1e-7, float32's rounding.
+      1e-3 is usual.
 
     Args:
         model: called with a tensor of the batch's inputs.
@@ -373,10 +403,8 @@ def doctor(model: Module, batch: Any, loss: Callable[..., tg.Tensor] = tg.cross_
     Example:
         >>> import nn
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10, rng=np.random.default_rng(0)))
-        >>> nn.doctor(net, nn.data.digits("train")[:64], optimizer=nn.SGD(net.parameters(), lr=10.0))
-        warning: update, at 1.weight: a step changes it by 1.7 of itself; lower the learning rate; 1e-3 is \
-usual
-        nothing found: layout, scale, labels, eval, zero_grad, gradient, optimizer, softmax, loss, relu, overfit
+        >>> nn.doctor(net, nn.data.digits("train")[:64])  # doctest: +ELLIPSIS
+        nothing found: layout, scale, labels, eval, zero_grad, gradient, optimizer, softmax, ...
     """
     tg.arguments.instance(model, Module, "doctor", "a module first")
     tg.arguments.instance(loss, Callable, "doctor", "a function, the loss, third")
