@@ -7,6 +7,7 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from .optim import Adam, Optimizer
 MOST = 4          # places named in a line of the report
 FEW = 32          # examples of the batch that are overfitted
 FALL = 0.2        # by which part of itself the loss of one batch has to fall
-RATES = 3e-3, 3e-2, 0.3  # Adam's learning rates for that, one after another
+RATES = (3e-3, 0.6), (3e-2, 0.2), (0.3, 0.2)  # Adam's for that, each from the start: its part of all steps
 TOO_HIGH = 2.0    # how many times ln C, and 1 more, a first loss may be
 LARGE, SMALL = 5.0, 0.02   # of inputs: the standard deviation, half the mean; the largest of all
 DEAD = 0.9        # the part of a ReLU's units that is 0 for all of the batch
@@ -220,12 +221,11 @@ def _stale(case: _Case) -> Said:
 
 
 def _reached(case: _Case) -> Said:
-    named = case.named()
     if not case.value.requires_grad:
         yield ("loss", "it depends on no parameter that is to be trained",
                "look for numpy(), detach(), no_grad() in forward and loss, and for requires_grad=False")
         return
-    for name, p in named.items():
+    for name, p in case.named().items():
         if p.grad is None:
             yield (name, "no gradient reaches it",
                    "use it in forward, without numpy() or detach() after it, or freeze it: "
@@ -281,8 +281,8 @@ def _overfits(case: _Case) -> Said:
     if isinstance(y, np.ndarray | tg.Tensor) and y.ndim and len(y) == len(x):
         x, y = x[:FEW], y[:FEW]
     lowest = []
-    for rate in RATES:
-        first, best = _overfitted(case, x, y, rate)
+    for rate, part in RATES:
+        first, best = _overfitted(case, x, y, rate, math.ceil(part * case.steps))
         if best <= first - FALL * abs(first):
             return
         lowest.append(best)
@@ -291,18 +291,18 @@ def _overfits(case: _Case) -> Said:
            "not go with the inputs, or the loss with the output")
 
 
-def _overfitted(case: _Case, x: Any, y: Any, rate: float) -> tuple[float, float]:
+def _overfitted(case: _Case, x: Any, y: Any, rate: float, steps: int) -> tuple[float, float]:
     """The first and the lowest loss of some examples, over and over."""
     net = copy.deepcopy(case.model).train()
     optimizer = Adam([p for p in net.parameters() if p.requires_grad], lr=rate)
     losses: list[float] = []
-    for _ in range(case.steps):
+    for _ in range(steps):
         value = case.loss(net(tg.tensor(x)), y)
         losses.append(value.item())
         if losses[-1] <= losses[0] - FALL * abs(losses[0]):
             break
         optimizer.zero_grad()
-        value.backward()
+        _backward(value, net)
         optimizer.step()
     return losses[0], min(losses)
 
@@ -318,7 +318,9 @@ def _updates(case: _Case) -> Said:
         yield ("optimizer", f"a step changes no weight by more than {max(ratios.values()):.2g} of itself",
                "raise the learning rate; 1e-3 is usual")
     large = {name: ratio for name, ratio in ratios.items() if not ratio < STEP[1]}
-    first, after = case.value.item(), _loss(case.loss, case.twin, case.x, case.y).item() if large else -math.inf
+    first = after = case.value.item()
+    if large:
+        after = _loss(case.loss, case.twin, case.x, case.y).item()
     if not after <= first + abs(first):
         for name, ratio in large.items():
             yield (name, f"a step changes it by {ratio:.2g} of itself, and the loss goes from {first:.3g} to "
@@ -354,20 +356,41 @@ def _loss(loss: Callable[..., tg.Tensor], model: Module, x: np.ndarray, y: Any) 
     return value
 
 
-def _refused(x: np.ndarray) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """Why a model may have refused images."""
-    if _is_last(x.shape):
-        yield from (("layout", said) for said in _said_of_layout(x.shape))
-    if x.dtype.kind in "iu" and x.ndim > 2:
-        yield "scale", ("x", f"images are {x.dtype}", "x.astype(np.float32) / 255, then (x - mean) / std")
+def _backward(value: tg.Tensor, net: Module) -> None:
+    """Gradients for the parameters of a copy; not for what else a loss may use, such as the model itself."""
+    own = {id(p) for p in net.parameters()}
+    others = [t for entry in tg.tape(value) for t in entry.node.inputs
+              if t.node is None and t.requires_grad and id(t) not in own]
+    kept = [t.grad for t in others]
+    try:
+        value.backward(retain_graph=True)
+    finally:
+        for t, g in zip(others, kept):
+            t.grad = g
+
+
+def _refused(model: Module, loss: Callable[..., tg.Tensor], x: np.ndarray, y: Any) -> list[Finding]:
+    """Why a model does not take images, if it takes them otherwise: the least that has to be changed."""
+    turned, floating = _is_last(x.shape), x.dtype.kind in "iu" and x.ndim > 2
+    for turns, floats in ((True, False), (False, True), (True, True)):
+        if turns <= turned and floats <= floating:
+            tried = x.transpose(0, 3, 1, 2) if turns else x
+            with suppress(Exception):
+                _loss(loss, copy.deepcopy(model).train(), tried.astype(np.float32) if floats else tried, y)
+                said = [*[("layout", *row) for row in _said_of_layout(x.shape) if turns],
+                        *[("scale", "x", f"images are {x.dtype}",
+                           "x.astype(np.float32) / 255, then (x - mean) / std")] * floats]
+                return [Finding(check, "error", *rest) for check, *rest in said]
+    return []
 
 
 def doctor(model: Module, batch: Any, loss: Callable[..., tg.Tensor] = tg.cross_entropy,
-           optimizer: Optimizer | None = None, *, steps: int = 60) -> Diagnosis:
+           optimizer: Optimizer | None = None, *, steps: int = 100) -> Diagnosis:
     """Look for what would spoil the training: in seconds, before it begins.
 
     Everything is done on copies: weights, modes, statistics, generators, gradients and the optimizer stay as
-    they are. The same call gives the same findings. What each check finds:
+    they are. The same call gives the same findings, if the model's random numbers are its own
+    (`Dropout(rng=...)`). What each check finds:
 
     - layout: images (N, H, W, 1 or 3) that go into a 2-d convolution.
     - scale: what goes into the first layers, as the model has prepared it, has a standard deviation above 5,
@@ -384,7 +407,8 @@ def doctor(model: Module, batch: Any, loss: Callable[..., tg.Tensor] = tg.cross_
     - loss: not finite, or above 2 ln C + 1 for C classes; guessing has ln C. A trained model is below.
     - relu: 90% of the units 0 for all of the batch; half of them is usual in deep nets at the start.
     - overfit: 32 examples of the batch, whose loss falls by less than a fifth in `steps` steps of Adam,
-      whether at 0.003, 0.03 or 0.3. A model that has learned them before is such a case, too.
+      of which 60% are at 0.003, and 20% each, from the start again, at 0.03 and 0.3. A model that has
+      learned them before is such a case, too.
     - update: a step of the optimizer that changes a weight by more than half of its norm, and doubles the
       loss (before a batch norm a weight may change a lot); or none by more than 1e-7, float32's rounding.
       1e-3 is usual.
@@ -394,11 +418,11 @@ def doctor(model: Module, batch: Any, loss: Callable[..., tg.Tensor] = tg.cross_
         batch: (x, y), arrays or tensors, as `next(iter(loader))` gives it.
         loss: `loss(output, y)`, a tensor with one value, the mean of the batch.
         optimizer: over the model's parameters; without it two checks find nothing.
-        steps: at most, for overfitting.
+        steps: at most, for overfitting, which takes nearly all of the time.
 
     Raises:
         TypeError, ValueError: if the arguments are not those. RuntimeError: inside `tg.no_grad()`.
-        What the model and the loss raise, unless it is for the layout or type of the images.
+        What model and loss raise, unless they take images with the channels first or as floats.
 
     Example:
         >>> import nn
@@ -424,13 +448,12 @@ def doctor(model: Module, batch: Any, loss: Callable[..., tg.Tensor] = tg.cross_
         try:
             value = _loss(loss, twin, x, y)
         except Exception as e:
-            findings = [Finding(check, "error", *said) for check, said in _refused(x)]
-            if not findings:
+            if not (findings := _refused(model, loss, x, y)):
                 raise
             return Diagnosis(findings, ["layout", "scale"], e)
         tape = [*tg.tape(value)]
         if value.requires_grad:
-            value.backward(retain_graph=True)
+            _backward(value, twin)
         case = _Case(model, twin, optimizer, twin_optimizer, x, y, loss, steps, value, tape)
         findings = [Finding(check, severity, *said) for check, (severity, look) in CHECKS.items()
                     for said in dict.fromkeys(look(case))]

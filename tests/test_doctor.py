@@ -80,14 +80,16 @@ def test_channels_last_that_fit_by_chance():
     assert only(nn.doctor(net, (X.transpose(0, 2, 3, 1), Y)), "layout") == ["x"]
 
 
-def test_what_the_model_turns_itself_is_no_finding():
-    class Turned(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = cnn()
+class Turned(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = cnn()
 
-        def forward(self, x):
-            return self.net(x.permute(0, 3, 1, 2) * (1 / 255))
+    def forward(self, x):
+        return self.net(x.permute(0, 3, 1, 2) * (1 / 255))
+
+
+def test_what_the_model_turns_itself_is_no_finding():
     assert nn.doctor(Turned(), (X.transpose(0, 2, 3, 1) * 255, Y))
 
 
@@ -100,9 +102,19 @@ def test_bytes():
     assert only(nn.doctor(cnn(), ((X * 255).astype(np.uint8), Y)), "scale") == ["x"]
 
 
+def test_bytes_with_the_channels_last():
+    found = nn.doctor(cnn(), ((X * 255).astype(np.uint8).transpose(0, 2, 3, 1), Y))
+    assert [(f.check, f.place) for f in found.findings] == [("layout", "x"), ("scale", "x")]
+
+
 def test_what_is_wrong_otherwise_is_raised():
+    with pytest.raises(ValueError, match="10"):  # images that need not be turned, a label that is none
+        nn.doctor(Turned(), (X.transpose(0, 2, 3, 1), Y + 9))
     with pytest.raises(ValueError, match="conv2d"):
         nn.doctor(cnn(first=2), DIGITS)
+    net = nn.Sequential(nn.Conv2d(8, 10, 3, rng=rng()), nn.GlobalAvgPool2d(), nn.Flatten())
+    with pytest.raises(ValueError, match="conv2d"):  # it would take them turned, but they are not
+        nn.doctor(net, (np.repeat(X, 5, 1), Y))
     with pytest.raises(TypeError, match="one value"):
         nn.doctor(cnn(), DIGITS, lambda output, y: output)
     with pytest.raises(TypeError, match="batch"):
@@ -124,6 +136,13 @@ def test_eval_left_on():
     net[1].requires_grad_(False)
     assert nn.doctor(net, DIGITS), "frozen: meant"
     assert nn.doctor(nn.Sequential(nn.Flatten(), nn.Linear(64, 10, rng=rng())).eval(), DIGITS), "no difference"
+
+    class Kept(nn.BatchNorm2d):
+        def train(self, mode=True):
+            return super().train(False)
+    net = cnn()
+    net[1] = Kept(8)
+    assert nn.doctor(net.train(), DIGITS) and not net[1].training, "meant, too"
 
 
 def test_forgotten_zero_grad():
@@ -228,6 +247,8 @@ def test_updates_too_large_and_too_small():
     assert "4.weight" in only(nn.doctor(net, DIGITS, optimizer=nn.Adam(net.parameters(), lr=1.0)), "update")
     found = nn.doctor(net, DIGITS, optimizer=nn.SGD(net.parameters(), lr=1e-9))
     assert only(found, "update") == ["optimizer"]
+    net[0].weight.data = net[0].weight.data * 1e-3  # before a batch norm: large steps, and no harm
+    assert nn.doctor(net, DIGITS, optimizer=nn.SGD(net.parameters(), lr=0.01))
 
 
 # ----- nothing changes, and the same again -----
@@ -257,6 +278,16 @@ def test_everything_is_left_as_it_was(stepped):
     assert everything(net, optimizer) == before
     assert np.array_equal(batch[0].numpy(), X) and np.array_equal(batch[1], Y) and not batch[0].name
     assert repr(nn.doctor(net, batch, optimizer=optimizer)) == repr(first)
+
+
+def test_a_loss_that_uses_the_model_itself_leaves_no_gradient():
+    net, scale = cnn(), tg.ones(requires_grad=True)
+    before = everything(net, nn.SGD(net.parameters()))
+
+    def decayed(output, y):
+        return tg.cross_entropy(output * scale, y) + 1e-4 * sum((p * p).sum() for p in net.parameters())
+    assert nn.doctor(net, DIGITS, decayed)
+    assert everything(net, nn.SGD(net.parameters()))[:-2] == before[:-2] and scale.grad is None
 
 
 def test_the_report(capsys):
