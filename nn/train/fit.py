@@ -126,16 +126,16 @@ def _tell(callbacks: Sequence[Callback], event: str, ctrl_c: CtrlC, *what: Any) 
 
 def _train_epoch(run: Run, loader: Any, loss: Callable[..., tg.Tensor], clip: float | None,
                  callbacks: Sequence[Callback], ctrl_c: CtrlC) -> Row:
-    mean, start, optimizer = _Mean(), time.perf_counter(), run.optimizer
+    mean, start, optimizer = _Mean(), time.perf_counter(), run.optimizers["optimizer"]
     row: Row = {}
-    run.model.train()
-    for output, value in _batches("fit", run.model, loader, loss, mean, "the training", ctrl_c):
+    run.models["model"].train()
+    for output, value in _batches("fit", run.models["model"], loader, loss, mean, "the training", ctrl_c):
         if not math.isfinite(value.item()):
             raise FloatingPointError(f"fit: the loss is {value.item()} in the batch up to sample "
                                      f"{mean.samples}; lower the learning rate, clip gradients, or look for "
                                      f"nan in the data")
         if not row:  # the first batch
-            _check_used(run.model, optimizer, output)
+            _check_used(run.models["model"], optimizer, output)
             if not value.requires_grad:
                 raise RuntimeError(
                     "fit: the loss does not depend on the parameters: forward or the loss leaves the graph, "
@@ -161,9 +161,9 @@ def _epoch(run: Run, epoch: int, epochs: int, train: Any, valid: Any, loss: Call
     _tell(callbacks, "epoch_begin", ctrl_c, epoch, epochs, batches)
     start = time.perf_counter()
     row = _train_epoch(run, train, loss, clip, callbacks, ctrl_c)
-    _check_weights(run.model, epoch)
+    _check_weights(run.models["model"], epoch)
     if valid is not None:
-        measured = _evaluate(run.model, valid, loss, ctrl_c)
+        measured = _evaluate(run.models["model"], valid, loss, ctrl_c)
         row.update({f"valid_{name}": value for name, value in measured.items()})
     return {"epoch": epoch, **row, "seconds": time.perf_counter() - start}
 
@@ -176,7 +176,7 @@ def _keep(run: Run, row: Row, last: Path | None) -> None:
     if last is not None:
         key = next(k for k in BEST_BY if k in row)
         if run.history.best(key) is row:
-            save(run.model, last.with_name("best.safetensors"))
+            save(run.models["model"], last.with_name("best.safetensors"))
         run.save(last)
 
 
@@ -241,8 +241,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             _check_training(model, optimizer, schedule, epoch_schedule, callbacks, checkpoint, resume)
             callbacks = reporters() if callbacks is None else callbacks
             last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
-            run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
-                      {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
+            run = _run(model, optimizer, schedule, epoch_schedule, train, valid, history)
             resumed = resume and last is not None and os.path.lexists(last)
             try:
                 _begin(run, last, resumed, epochs)
@@ -267,6 +266,14 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         own.over = True
     history.interrupted = history.interrupted or ctrl_c.pressed > 0
     return history
+
+
+def _run(model: Module, optimizer: Optimizer, schedule: Any, epoch_schedule: Any, train: Any, valid: Any,
+         history: History) -> Run:
+    generators = {name: g for name, loader in (("loader", train), ("valid", valid))
+                  if isinstance(g := getattr(loader, "rng", None), np.random.Generator)}
+    return Run({"model": model, "optimizer": optimizer, "batch": schedule, "epoch": epoch_schedule,
+                **generators, "history": history})
 
 
 def _begin(run: Run, last: Path | None, resumed: bool, epochs: int) -> None:

@@ -120,6 +120,13 @@ class Callback:
     def close(self) -> None:
         """Training ends, for whatever reason."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint keeps of it: numbers by name and, at "arrays", arrays by name."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`: check it first, then set attributes anew, change none in place."""
+
 
 class ProgressBar(Callback):
     """One tqdm bar per epoch, on stderr; where nobody watches (a file, a pipe), one plain line per epoch.
