@@ -237,6 +237,8 @@ class Run:
                    "history": list(self.history.rows)}
         if self.callbacks:
             numbers["callbacks"] = {k: states[k] for k in self.callbacks}
+        if self.values:
+            numbers["values"] = sorted(self.values)
         return {**{k: _to_save(k, v) for k, v in self.values.items()}, **arrays}, numbers
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -304,6 +306,8 @@ class Run:
         for name, array in arrays.items():
             part, dot, inner = name.partition(".")
             (parts[part] if dot else values)[inner or part] = array
+        if sorted(values) != numbers.get("values", []):
+            raise ValueError(f"it holds arrays {sorted(values)}, of which it should not, or lacks others")
         _check_history(numbers["history"])
         if numbers["history"] and not self.keeps_history:
             raise ValueError("it holds a history, this run has none")
