@@ -41,10 +41,10 @@ from .optim import (
 )
 from .train.callbacks import EMA, CSVLogger, EarlyStopping, TensorBoard
 from .train.fit import evaluate, fit
-from .train.lr_find import LRFind, lr_find
+from .train.lr_find import lr_find
 from .train.metrics import F1, Accuracy, ConfusionMatrix, IoU, Metric, TopK
 from .train.per_example import per_example_grads
-from .train.predict import TopLosses, predict, top_losses
+from .train.predict import predict, top_losses
 from .train.report import Callback, History, LiveCurves, ProgressBar, Training
 from .train.saving import load, save
 
@@ -56,18 +56,18 @@ __all__ = [
     "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CrossEntropyLoss", "Dropout", "Dropout2d", "ELU",
     "EMA", "EarlyStopping", "ExponentialLR", "F1", "Flatten", "Fold", "GELU", "GlobalAvgPool2d",
     "GlobalMaxPool2d", "GradScaler", "GroupNorm", "Hardsigmoid", "Hardswish", "Hardtanh", "History",
-    "HuberLoss", "Identity", "InstanceNorm2d", "IoU", "KLDivLoss", "L1Loss", "LRFind", "LambdaLR",
-    "LayerNorm", "LeakyReLU", "Linear", "LinearLR", "Lion", "LiveCurves", "LogSigmoid", "LogSoftmax",
-    "MSELoss", "MarginRankingLoss", "MaxPool1d", "MaxPool2d", "MaxUnpool2d", "Metric", "Mish", "Module",
-    "ModuleDict", "ModuleList", "MultiMarginLoss", "MultiStepLR", "NAdam", "NLLLoss", "OneCycleLR",
-    "Optimizer", "PReLU", "Parameter", "PixelShuffle", "PixelUnshuffle", "PolynomialLR", "ProgressBar",
-    "RAdam", "RMSprop", "ReLU", "ReLU6", "ReduceLROnPlateau", "ReflectionPad1d", "ReflectionPad2d",
-    "ReplicationPad1d", "ReplicationPad2d", "SELU", "SGD", "Schedule", "Sequential", "SequentialLR", "SiLU",
-    "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh", "TensorBoard", "TopK",
-    "TopLosses", "Training", "TripletMarginLoss", "Unfold", "Upsample", "UpsamplingBilinear2d",
-    "UpsamplingNearest2d", "ZeroPad1d", "ZeroPad2d", "capture", "clip_grad_norm_", "draw", "evaluate",
-    "fit", "functional_call", "load", "lr_find", "no_decay", "per_example_grads", "predict", "save",
-    "summary", "top_losses", "data", "init", "models", "onnx",
+    "HuberLoss", "Identity", "InstanceNorm2d", "IoU", "KLDivLoss", "L1Loss", "LambdaLR", "LayerNorm",
+    "LeakyReLU", "Linear", "LinearLR", "Lion", "LiveCurves", "LogSigmoid", "LogSoftmax", "MSELoss",
+    "MarginRankingLoss", "MaxPool1d", "MaxPool2d", "MaxUnpool2d", "Metric", "Mish", "Module", "ModuleDict",
+    "ModuleList", "MultiMarginLoss", "MultiStepLR", "NAdam", "NLLLoss", "OneCycleLR", "Optimizer", "PReLU",
+    "Parameter", "PixelShuffle", "PixelUnshuffle", "PolynomialLR", "ProgressBar", "RAdam", "RMSprop",
+    "ReLU", "ReLU6", "ReduceLROnPlateau", "ReflectionPad1d", "ReflectionPad2d", "ReplicationPad1d",
+    "ReplicationPad2d", "SELU", "SGD", "Schedule", "Sequential", "SequentialLR", "SiLU", "Sigmoid",
+    "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh", "TensorBoard", "TopK", "Training",
+    "TripletMarginLoss", "Unfold", "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "ZeroPad1d",
+    "ZeroPad2d", "capture", "clip_grad_norm_", "draw", "evaluate", "fit", "functional_call", "load",
+    "lr_find", "no_decay", "per_example_grads", "predict", "save", "summary", "top_losses", "data", "init",
+    "models", "onnx",
 ]
 
 if _typing.TYPE_CHECKING:

@@ -207,6 +207,13 @@ def test_averages_are_resumed_exactly_and_refused_if_missing_or_damaged(tmp_path
         assert ema.updates == 0 and all(np.array_equal(a, b) for a, b in zip(made[0].state_dict().values(), before.values()))
 
 
+def test_the_best_weights_are_the_averages_that_were_measured():
+    made = parts()
+    stop = nn.EarlyStopping("valid_loss", patience=99, restore_best=True)
+    net, history = train([stop, nn.EMA(made[0], 0.8)], 5, made, accumulate=4)
+    assert nn.evaluate(net, VALID)["loss"] == history.best("valid_loss")["valid_loss"]
+
+
 # ----- accumulation and clipping -----
 
 class Sized:
@@ -265,7 +272,6 @@ def test_a_csv_file_has_the_history_also_after_a_resume(tmp_path):
 
 def test_tensorboard_reads_what_was_written(tmp_path):
     pytest.importorskip("tensorboardX")
-    from tensorboardX.event_file_writer import EventsWriter  # noqa: F401
     from tensorboardX.proto.event_pb2 import Event
     folder = tmp_path / "events"
     train([nn.TensorBoard(folder)], 2, checkpoint=tmp_path / "run")
@@ -281,8 +287,8 @@ def test_tensorboard_reads_what_was_written(tmp_path):
             found.update({(v.tag, event.step): v.simple_value for v in event.summary.value})
             at += size + 16
     for row in history.rows:
-        assert found["loss/training", row["epoch"]] == np.float32(row["loss"])
-        assert found["accuracy/held out", row["epoch"]] == np.float32(row["valid_accuracy"])
+        assert found["loss/train", row["epoch"]] == np.float32(row["loss"])
+        assert found["accuracy/valid", row["epoch"]] == np.float32(row["valid_accuracy"])
 
 
 def test_without_tensorboardx_the_extra_is_named(monkeypatch, tmp_path):

@@ -301,7 +301,9 @@ class Optimizer:
 def _master(state: dict[str, Any], values: np.ndarray) -> np.ndarray:
     """The float32 numbers of which a float16 parameter is the rounded copy; new where it was changed."""
     master = state.get("master", values)
-    state["master"] = np.where(master.astype(values.dtype) == values, master, values).astype(np.float32)
+    with np.errstate(over="ignore"):
+        same = master.astype(values.dtype) == values
+    state["master"] = np.where(same, master, values).astype(np.float32)
     return state["master"]
 
 

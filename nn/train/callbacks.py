@@ -4,7 +4,7 @@ import io
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -142,17 +142,17 @@ class EMA(Callback):
         finally:
             tg.change([*own.values()], lambda _: kept)
 
-    evaluating = swapped
-
     def train_begin(self, training: Training) -> None:
         self.training, self._step = training, training.step
 
-    def _after_a_step(self, row: Row) -> None:
+    def batch_end(self, row: Row) -> None:
         if self.training.step != self._step:
             self._step = self.training.step
             self.update()
 
-    batch_end = before_checkpoint = _after_a_step  # the last step of an epoch may follow its last batch
+    def evaluating(self) -> AbstractContextManager[None]:
+        self.batch_end({})  # the last step of an epoch may follow its last batch
+        return self.swapped()
 
     def state_dict(self) -> dict[str, Any]:
         return {"updates": self.updates, "arrays": dict(self.averages)}
@@ -203,7 +203,7 @@ class CSVLogger(Callback):
 
 
 class TensorBoard(Callback):
-    """Writes the numbers of each epoch for TensorBoard.
+    """Writes the numbers of each epoch for TensorBoard, as "loss/train" and "loss/valid".
 
     Args:
         folder: for the event files of one run; `tensorboard --logdir` of it, or of the folder around it,
@@ -236,10 +236,9 @@ class TensorBoard(Callback):
 
     def epoch_end(self, row: Row) -> None:
         for name, value in row.items():
-            held_out = name.startswith("valid_")
-            place = f"{name.removeprefix('valid_')}/{'held out' if held_out else 'training'}"
+            part = "valid" if name.startswith("valid_") else "train"
             if name != "epoch":
-                self._writer.add_scalar(place, value, row["epoch"])
+                self._writer.add_scalar(f"{name.removeprefix('valid_')}/{part}", value, row["epoch"])
         self._writer.flush()
 
     def close(self) -> None:

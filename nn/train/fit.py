@@ -201,12 +201,12 @@ def _epoch(job: _Job, epoch: int, ctrl_c: CtrlC) -> Row:
     start = time.perf_counter()
     row = _train_epoch(job, ctrl_c)
     _check_weights(job.training.model, epoch)
-    if job.valid is not None:
-        with job.judged():
+    with job.judged():
+        if job.valid is not None:
             measured = _evaluate(job.training.model, job.valid, job.loss, job.metrics, ctrl_c).numbers()
-        row.update({f"valid_{name}": value for name, value in measured.items()})
-    row = {"epoch": epoch, **row, "seconds": time.perf_counter() - start}
-    _tell(job.callbacks, "before_checkpoint", ctrl_c, row)
+            row.update({f"valid_{name}": value for name, value in measured.items()})
+        row = {"epoch": epoch, **row, "seconds": time.perf_counter() - start}
+        _tell(job.callbacks, "before_checkpoint", ctrl_c, row)
     return row
 
 

@@ -143,7 +143,7 @@ class Callback:
         """A batch is done: running loss, accuracy, images per second, learning rate."""
 
     def evaluating(self) -> AbstractContextManager[Any]:
-        """What surrounds validation, and the saving of the best weights."""
+        """What surrounds validation, `before_checkpoint`, and the saving of the best weights."""
         return nullcontext()
 
     def before_checkpoint(self, row: Row) -> None:
