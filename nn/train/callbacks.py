@@ -232,7 +232,8 @@ class TensorBoard(Callback):
         if not done and self.folder.exists() and any(self.folder.iterdir()):
             raise FileExistsError(f"TensorBoard: {os.fspath(self.folder)!r} holds another run; name another "
                                   f"folder, or resume that run")
-        self._writer = SummaryWriter(os.fspath(self.folder), purge_step=done + 1 if done else None)
+        self._writer = SummaryWriter(os.fspath(self.folder), purge_step=done + 1 if done else None,
+                                     filename_suffix=f".{done}")  # its own names are by the second
 
     def epoch_end(self, row: Row) -> None:
         for name, value in row.items():
