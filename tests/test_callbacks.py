@@ -260,10 +260,10 @@ def test_accumulate_is_a_count(accumulate):
 
 def test_a_csv_file_has_the_history_also_after_a_resume(tmp_path):
     path = tmp_path / "new" / "run.csv"
-    train([nn.CSVLogger(path)], 2, checkpoint=tmp_path / "run")
+    train([nn.CSVLogger(path)], 2, checkpoint=tmp_path / "run", metrics=[nn.F1()])
     with pytest.raises(FileExistsError, match="CSVLogger: there is a file '.*run.csv' of another run"):
         train([nn.CSVLogger(path)])
-    _, history = train([nn.CSVLogger(path)], checkpoint=tmp_path / "run", resume=True, metrics=[nn.F1()])
+    _, history = train([nn.CSVLogger(path)], checkpoint=tmp_path / "run", resume=True)
     with open(path, newline="") as f:
         rows = [*csv.DictReader(f)]
     assert [{k: float(v) for k, v in row.items() if v} for row in rows] == history.rows and len(rows) == 5

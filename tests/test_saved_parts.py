@@ -55,8 +55,9 @@ def test_a_loop_of_ones_own_goes_on_bit_for_bit(tmp_path):
 def test_two_models_and_two_optimisers_arrays_and_a_history(tmp_path):
     def pair():
         nets = nn.Linear(3, 2), nn.Linear(2, 3)
-        return {"g": nets[0], "d": nets[1], "of_g": nn.Adam(nets[0].parameters(), 0.1), "history": nn.History(),
-                "of_d": nn.SGD([{"params": [p]} for p in nets[1].parameters()], 0.2, momentum=0.5)}
+        return {"g": nets[0], "d": nets[1], "history": nn.History(),
+                "of_d": nn.SGD([{"params": [p]} for p in nets[1].parameters()], 0.2, momentum=0.5),
+                "of_g": nn.Adam(nets[0].parameters(), 0.1)}
     first, second = pair(), pair()
     for _ in range(2):
         (first["d"](first["g"](tg.ones(4, 3))) ** 2.0).sum().backward()
@@ -101,6 +102,13 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(change, tmp_path):
     with pytest.raises((ValueError, RuntimeError), match="load: '.*run' does not fit this run, or is damaged"):
         nn.load(tmp_path / "run", into=kept)
     assert bits(whole) == before and whole["history"].rows == []
+
+
+def test_an_optimiser_that_has_done_nothing_is_missed_too(tmp_path):
+    net = nn.Linear(3, 2)
+    nn.save({"model": net, "optimizer": nn.SGD(net.parameters(), 0.1)}, tmp_path / "run")
+    with pytest.raises(ValueError, match="it holds an optimiser, this run has none"):
+        nn.load(tmp_path / "run", into={"model": net})
 
 
 def test_a_damaged_file_or_one_of_another_kind_is_refused(tmp_path):

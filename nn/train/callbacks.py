@@ -224,7 +224,7 @@ class TensorBoard(Callback):
 
     def train_begin(self, training: Training) -> None:
         try:
-            from tensorboardX import SummaryWriter
+            from tensorboardX import SummaryWriter  # type: ignore[import-untyped, import-not-found, unused-ignore]
         except ImportError:
             raise ImportError("TensorBoard needs tensorboardX; install the extra: pip install "
                               "'tinygrad_conv[tensorboard]'") from None

@@ -302,12 +302,13 @@ class Run:
         for kind in ("schedules", "generators", "callbacks"):
             if set(held := numbers.get(kind, {})) != set(own := vars(self)[kind]):
                 raise ValueError(f"it holds {kind} {sorted(held)}, this run has {sorted(own)}")
-        values, parts = {}, {k: {} for k in (*self.models, *self.optimizers, *self.callbacks)}
+        values: dict[str, Any] = {}
+        parts: dict[str, dict[str, Any]] = {k: {} for k in (*self.models, *self.optimizers, *self.callbacks)}
         for name, array in arrays.items():
             part, dot, inner = name.partition(".")
             (parts[part] if dot else values)[inner or part] = array
         if sorted(values) != numbers.get("values", []):
-            raise ValueError(f"it holds arrays {sorted(values)}, of which it should not, or lacks others")
+            raise ValueError(f"it holds the arrays {sorted(values)}, should hold {numbers.get('values', [])}")
         _check_history(numbers["history"])
         if numbers["history"] and not self.keeps_history:
             raise ValueError("it holds a history, this run has none")
