@@ -2,6 +2,7 @@
 
     python -m demos.train                                  LeNet-style, embedded digits
     python -m demos.train --data fashion-mnist --epochs 5
+    mpiexec -n 4 python -m demos.train                     the same on four processes
 
 Each run has a folder of its own: runs/digits, then runs/digits-2, ...
 """
@@ -70,21 +71,20 @@ def main() -> None:
     from demos.pictures import draw_misclassified  # needs an extra: say so before the training
     load, build, epochs, batch, lr, augment = JOBS[options.data]
     epochs, out = options.epochs or epochs, options.out or folder(options.data, options.resume)
-    rng = np.random.default_rng(options.seed)
-    train, test = load("train"), load("test")
-    model = build(rng)
-    shape = (1, *train.images.shape[1:])
-    print(f"{options.data}: {len(train)} training images, {len(test)} held-out test images\n")
-    print(nn.summary(model, shape), "\n")
-
+    rng, world = np.random.default_rng(options.seed), nn.parallel.world()
+    train, test, model = load("train"), load("test"), build(rng)
     loader = nn.data.DataLoader(train, batch, shuffle=True, rng=rng, transform=augment)
     optimizer = nn.AdamW(model.parameters(), lr)
     schedule = nn.OneCycleLR(optimizer, lr, total_steps=epochs * len(loader) + 1)
-    anew = options.resume and not (out / "last.safetensors").exists()
-    print(f"results in {out}" + "; there is nothing to resume, a new run begins" * anew, flush=True)
-    start = time.perf_counter()
+    anew, start = options.resume and not (out / "last.safetensors").exists(), time.perf_counter()
+    if world.rank == 0:
+        print(f"{options.data}: {len(train)} training images, {len(test)} held-out test images\n")
+        print(nn.summary(model, (1, *train.images.shape[1:])), "\n")
+        print(f"results in {out}" + "; there is nothing to resume, a new run begins" * anew, flush=True)
     history = nn.fit(model, loader, nn.data.DataLoader(test, 256), epochs=epochs, optimizer=optimizer,
-                     schedule=schedule, checkpoint=out, resume=options.resume)
+                     schedule=schedule, checkpoint=out, resume=options.resume, world=world)
+    if world.rank:
+        return
     if history.interrupted:
         again = [sys.executable, "-m", "demos.train", *sys.argv[1:]] + ["--out", str(out)] * (not options.out)
         raise KeyboardInterrupt(f"after {len(history)} complete epochs; {out} has the checkpoint; resume:\n"
@@ -97,8 +97,7 @@ def main() -> None:
     tg.draw(loss).save(out / "graph.svg")
     wrong, said = misses(model, test)
     draw_misclassified(test, wrong, said, out / "misclassified.png")
-    accuracy = 1 - len(wrong) / len(test)
-    print(f"\ntest accuracy {accuracy:.2%} ({len(wrong)} of {len(test)} wrong) after "
+    print(f"\ntest accuracy {1 - len(wrong) / len(test):.2%} ({len(wrong)} of {len(test)} wrong) after "
           f"{epochs} epoch{'s' * (epochs > 1)}, {time.perf_counter() - start:.0f} s")
     print(f"in {out}: " + ", ".join(sorted(p.name for p in out.iterdir() if not p.name.startswith("."))))
 

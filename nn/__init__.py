@@ -6,7 +6,7 @@ import typing as _typing
 
 import tinygrad_conv as _tg
 
-from . import data, init
+from . import data, init, parallel
 from . import advice as _advice
 from .layers.capture import Captured, capture
 from .layers.containers import ModuleDict, ModuleList, Sequential
@@ -67,7 +67,7 @@ __all__ = [
     "TripletMarginLoss", "Unfold", "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "ZeroPad1d",
     "ZeroPad2d", "capture", "clip_grad_norm_", "draw", "evaluate", "fit", "functional_call", "load",
     "lr_find", "no_decay", "per_example_grads", "predict", "save", "summary", "top_losses", "data", "init",
-    "models", "onnx",
+    "models", "onnx", "parallel",
 ]
 
 if _typing.TYPE_CHECKING:

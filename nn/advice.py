@@ -2,6 +2,7 @@
 import tinygrad_conv as tg
 
 NAMES = {  # what is missing in nn
+    **dict.fromkeys(("draw_graph", "visualize", "make_dot", "plot_model"), "nn.draw(model, x)"),
     "functional": "import tinygrad_conv as tg: tg.relu(x), tg.cross_entropy(y, labels)",
     "Tensor": "tg.Tensor", "Buffer": "self.register_buffer(name, t)",
     "ParameterList": "self.register_parameter(name, p)",
@@ -14,8 +15,7 @@ NAMES = {  # what is missing in nn
     "DataParallel": "tg.set_num_threads",
 }
 DATA = {  # what is missing in nn.data
-    "TensorDataset": "nn.data.Dataset(x, y)", "Subset": "nn.data.Dataset(*data[indices])",
-    "random_split": "nn.data.Dataset(*data[order[:n]]) and the rest, of order = rng.permutation(len(data))",
+    "TensorDataset": "nn.data.Dataset(x, y)", "default_collate": "nn.data.collate",
     "RandomSampler": "nn.data.DataLoader(data, 64, shuffle=True, rng=rng)",
 }
 INIT = {  # what is missing in nn.init

@@ -45,6 +45,7 @@ def _results(y: Any, name: str = "") -> Iterator[tuple[str, tg.Tensor]]:
 
 # How an array that a loss uses may have come from one of its function's variables, the surest first: as it
 # is, as class numbers (which became coefficients along axis 1), or with other values.
+MOST = 6  # names of parameters in a line of the legend
 FITS: tuple[Callable[[Any, np.ndarray], bool], ...] = (
     lambda x, v: isinstance(x, tg.Tensor) and np.array_equal(x.data, v),
     lambda x, v: v.dtype.kind in "iu" and (*x.shape[:1], *x.shape[2:]) == v.shape,
@@ -76,6 +77,16 @@ def _name_targets(loss: Any, outputs: Iterable[tg.Tensor], result: tg.Tensor, af
         left = {name: v for name, v in variables.items() if name not in taken}
         for x in targets:
             x.name = x.name or next((name for name, v in left.items() if fits(x, v)), "")
+
+
+def _with_idle(drawing: tg.Drawing, model: Module, reached: set[int], derived: bool) -> tg.Drawing:
+    """The drawing; its legend says which parameters of the model take no part in it."""
+    idle = [name for name, p in model.named_parameters() if id(p) not in reached and (
+        p.requires_grad or not derived)]
+    if not idle:
+        return drawing
+    names = ", ".join(idle[:MOST]) + f" and {len(idle) - MOST} more" * (len(idle) > MOST)
+    return drawing.remarked(f"{'no gradient reaches' if derived else 'not used'}: {names}")
 
 
 def _as_inputs(error: Exception, model: Module, names: list[str]) -> None:
@@ -162,4 +173,6 @@ def draw(model: Module, *inputs: Any, loss: Callable[[Any], tg.Tensor] | None = 
         for name, t in (("loss", result), *results.values()):
             if t is not None and t.node is not None:
                 t.name = t.name or name
-        return tg.draw(*outputs, *gradients, show=show, depth=depth, unroll=unroll, hide=hide)
+        drawing = tg.draw(*outputs, *gradients, show=show, depth=depth, unroll=unroll, hide=hide)
+        return _with_idle(drawing, model, {id(t) for t in drawing.whole.sources.values()} if result is None
+                          else {id(p) for p in model.parameters() if p.grad is not None}, result is not None)

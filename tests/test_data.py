@@ -596,3 +596,52 @@ def test_dataset_refuses_a_single_number_for_labels():
 def test_loader_takes_numpy_integers():
     data = nn.data.Dataset(np.ones((5, 2)), np.arange(5))
     assert [len(y) for _, y in nn.data.DataLoader(data, np.int64(2))] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("make, name, url, checksums, files, classes", [
+    (nn.data.kmnist, "kmnist", "KMNIST_URL", "KMNIST_SHA256", image_sets.FILES, ("o", "wo")),
+    (nn.data.qmnist, "qmnist", "QMNIST_URL", "QMNIST_SHA256", image_sets.QMNIST_FILES, ("0", "9"))])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_kmnist_and_qmnist_are_read_and_named(make, name, url, checksums, files, classes, split, server, tmp_path, monkeypatch, rng):
+    images, labels = rng.integers(0, 256, (7, 28, 28), np.uint8), np.arange(7)
+    notes = (idx_bytes(labels.astype(np.uint8)) if name == "kmnist" else
+             b"\0\0\x0c\x02" + struct.pack(">2I", 7, 8) + np.stack([labels, *np.full((7, 7), 260_000)], 1).astype(">i4").tobytes())
+    for file, content in zip(files[split], (idx_bytes(images), notes)):
+        server.files["/" + file] = gzip.compress(content, mtime=0)
+    monkeypatch.setattr(image_sets, url, server.address + "/")
+    monkeypatch.setattr(image_sets, checksums, {file[1:]: (sha256(content),) for file, content in server.files.items()})
+    data = make(split, folder=tmp_path)
+    assert np.array_equal(data.images, images[:, None]) and data[:][1].tolist() == labels.tolist()
+    assert (data.classes[0], data.classes[-1], len(data.classes)) == (*classes, 10)
+    monkeypatch.setattr(image_sets, url, NOWHERE)
+    with pytest.raises(FileNotFoundError, match=f"{name}: .*connect to the network once, or use nn.data.digits"):
+        make(split, folder=tmp_path / "none")
+
+
+def test_cifar100_has_the_fine_labels(tmp_path, monkeypatch, rng):
+    records, content = rng.integers(0, 20, (4, 1 + image_sets.CIFAR_RECORD), np.uint8), io.BytesIO()
+    records[:, 1] = 0, 99, 51, 3
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        info = tarfile.TarInfo("cifar-100-binary/test.bin")
+        info.size = records.size
+        tar.addfile(info, io.BytesIO(records.tobytes()))
+    (tmp_path / "cifar-100-binary.tar.gz").write_bytes(content.getvalue())
+    monkeypatch.setattr(image_sets, "CIFAR100_SHA256", sha256(content.getvalue()))
+    data = nn.data.cifar100("test", folder=tmp_path)
+    assert [data.classes[y] for y in data.labels] == ["apple", "worm", "mushroom", "bear"]
+    assert len(set(data.classes)) == 100 and list(data.classes) == sorted(data.classes)
+    assert np.array_equal(data.images[1, 2], records[1, 2 + 2048:].reshape(32, 32))
+    with pytest.raises(ValueError, match="cifar100: .* is damaged .*train.bin"):
+        nn.data.cifar100("train", folder=tmp_path)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_read_idx_of_int32(packed, tmp_path):
+    array = np.array([[1, -2], [2**31 - 1, 3]])
+    content = b"\0\0\x0c\x02" + struct.pack(">2I", 2, 2) + array.astype(">i4").tobytes()
+    (tmp_path / "a").write_bytes(gzip.compress(content) if packed else content)
+    got = image_sets.read_idx(tmp_path / "a")
+    assert got.dtype == np.int32 and got.dtype.isnative and np.array_equal(got, array)
+    (tmp_path / "a").write_bytes(content[:-1])
+    with pytest.raises(ValueError, match=r"holds 3 values, its header promises \(2, 2\)"):
+        image_sets.read_idx(tmp_path / "a")

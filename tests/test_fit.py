@@ -537,3 +537,11 @@ def test_a_loss_that_has_left_the_graph_is_told():
         nn.fit(net, loader, epochs=1, optimizer=nn.SGD(net.parameters(), 0.1), callbacks=())
     with pytest.raises(TypeError, match="evaluate: expects an iterable of batches"):
         nn.evaluate(net, None)
+
+
+def test_the_function_is_no_world():
+    net = nn.Linear(2, 2)
+    with pytest.raises(TypeError, match=r"fit: expects world=nn.parallel.world\(\), got function"):
+        nn.fit(net, [], epochs=1, optimizer=nn.SGD(net.parameters(), 0.1), world=nn.parallel.world)
+    with pytest.raises(TypeError, match=r"evaluate: expects world=nn.parallel.world\(\), got function"):
+        nn.evaluate(net, [], world=nn.parallel.world)

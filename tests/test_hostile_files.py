@@ -83,7 +83,7 @@ def a_checkpoint(path):
 
 
 READERS = {"load": nn.load, "load_with_metadata": saving.load_with_metadata, "checkpoint": a_checkpoint,
-           "read_idx": download.read_idx}
+           "read_idx": download.read_idx, "read_image": nn.data.read_image}
 WRITERS = {
     "write_atomically": lambda path: tg.write_atomically(path, b"new"), "save": lambda path: nn.save({"a": np.ones(2)}, path),
     "draw": lambda path: tg.draw(tg.tensor([1.0], requires_grad=True) * 2.0).save(path),
@@ -95,7 +95,7 @@ WRITERS = {
 def test_a_reader_refuses_what_is_no_file(reader, place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     place(tmp_path / "it")
-    with pytest.raises(FileNotFoundError, match="(load|read_idx): there is no file '.*it'"):
+    with pytest.raises(FileNotFoundError, match="(load|read_idx|read_image): there is no file '.*it'"):
         READERS[reader](tmp_path / "it")
 
 
@@ -307,10 +307,12 @@ def test_an_archive_of_another_making_is_refused_by_name(kind, tmp_path, monkeyp
 
 
 def test_every_published_file_has_a_sha256_and_an_encrypted_address():
-    sums = [s for table in (download.FASHION_SHA256, download.MNIST_SHA256) for of_file in table.values() for s in of_file]
-    assert len({*sums, download.CIFAR_SHA256}) == 8 + 4 + 1
-    assert all(len(s) == 64 and set(s) <= set("0123456789abcdef") for s in [*sums, download.CIFAR_SHA256])
-    assert all(url.startswith("https://") for url in (download.FASHION_URL, download.MNIST_URL, download.CIFAR_URL))
+    names = [name for name in vars(download) if name.endswith("_SHA256")]
+    sums = [s for name in names for of_file in [getattr(download, name)]
+            for s in ([of_file] if isinstance(of_file, str) else [s for several in of_file.values() for s in several])]
+    assert len(names) == 6 and len(set(sums)) == len(sums) == 8 + 4 + 4 + 4 + 1 + 1
+    assert all(len(s) == 64 and set(s) <= set("0123456789abcdef") for s in sums)
+    assert all(getattr(download, name.replace("SHA256", "URL")).startswith("https://") for name in names)
 
 
 # ----- safetensors, and what is none -----

@@ -65,7 +65,7 @@ def test_a_public_name_is_what_it_is_in_whatever_order_modules_are_loaded(first)
 import importlib, pkgutil, types
 import tinygrad_conv as tg, nn
 for round in range(2):
-    for package, modules in ((tg, {{"advice", "arguments", "explain"}}), (nn, {{"data", "init", "models", "onnx"}})):
+    for package, modules in ((tg, {{"advice", "arguments", "explain"}}), (nn, {{"data", "init", "models", "onnx", "parallel"}})):
         for name in package.__all__:
             value = getattr(package, name)
             assert isinstance(value, types.ModuleType) == (name in modules), (package, name, value)

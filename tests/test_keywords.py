@@ -59,7 +59,7 @@ CALLS = {  # what each function of the ops is called with, by position
     "margin_ranking_loss": (A, B, np.sign(A - 1), 0.5, "sum"), "triplet_margin_loss": (A, B, A + 1, 0.5, 2.0, 1e-3, True, "sum"),
     **dict.fromkeys("hardsigmoid hardswish logsigmoid mish".split(), (A,)), "prelu": (A, ONE[:1]),
     "argsort": (A, 1, True), "sort": (A, 1, True), "topk": (A, 2, 1, False, True), "cumprod": (A, 1), "diag": (A, 1),
-    "diff": (A, 1, 0), "gather": (A, 1, np.array([[0], [2]])), "scatter_add": (A, 1, np.array([[0], [2]]), A), "tile": (A, (2, 1)),
+    "gather": (A, 1, np.array([[0], [2]])), "scatter_add": (A, 1, np.array([[0], [2]]), A), "tile": (A, (2, 1)),
     "repeat": (A, 2, 1), "moveaxis": (A, 0, 1), "vstack": ([A, B],), "hstack": ([A, B],), "tril": (A, 1), "triu": (A, 1),
     "masked_fill": (A, A > 1, 0.5), "tensordot": (A, B.T, 1),
 }
@@ -176,7 +176,7 @@ def test_every_argument_of_a_method_may_be_given_by_its_name(name):
 # ----- NumPy's arguments -----
 
 SHARED = sorted(name for name in tg.__all__ if callable(getattr(np, name, None)) and name not in (
-    "identity", "show_config", "tensor"))  # words that mean something else there
+    "identity", "show_config", "tensor", "diff"))  # words that mean something else there
 START = {  # the call that another argument is added to: arrays, or what NumPy's function takes first
     **dict.fromkeys(("zeros", "ones"), (2, 3)), "eye": (3,), "from_dlpack": (A,), "full": ((2,), 1.0), "arange": (3,), "linspace": (0, 1),
     "zeros_like": (A,), "ones_like": (A,), "full_like": (A, 1.0)}
@@ -243,7 +243,7 @@ def same(found, expected, what):
 
 THROUGH = {**numpy_protocol.FUNCTIONS}
 FIRST = {np.clip: (A, 0.75, 1.5), np.split: (A, 2), np.dot: (A, B.T), np.pad: (A, 1), np.astype: (A, np.float32), np.linalg.norm: (A,),
-         np.tensordot: (A, B)}
+         np.tensordot: (A, B), np.diff: (A, 1, 0)}
 
 
 @pytest.mark.parametrize("function", THROUGH, ids=lambda f: f.__name__)

@@ -40,10 +40,10 @@ ONLY = {"arguments": set(), "files": set(), "state": set(), "advice": set(), "ke
         "primitive": {"core", "tensor", "operands", "state", "advice", "kernels"}, "tape": {"core", "tensor", "primitive", "state"},
         "ops": {"core", "tensor", "primitive", "kernels", "arguments", "operands"}}
 # Rooms of nn: layers do not know what updates them, updates do not know what trains, data knows nobody.
-ROOMS = [["advice", "init"], ["layers", "data"], ["optim", "models"], ["train"], ["drawing", "summary", "onnx"], ["__init__"]]
+ROOMS = [["advice", "init"], ["layers", "data"], ["optim", "models", "parallel"], ["train"], ["drawing", "summary", "onnx"], ["__init__"]]
 ROOM_ONLY = {"init": set(), "advice": set(), "data": {"advice"}, "layers": {"init", "advice"}}
 OPTIONAL = {"threadpoolctl", "graphviz", "matplotlib", "safetensors", "tqdm", "torch", "numba",
-            "PIL", "llvmlite", "onnx", "IPython", "tensorboardX"}
+            "PIL", "llvmlite", "onnx", "IPython", "mpi4py", "tensorboardX"}
 
 
 def modules(package: Path) -> dict[str, ast.Module]:

@@ -19,7 +19,7 @@ FONTS = ("Helvetica", "DejaVu Sans")
 NEVER = {"text over text", "text leaves its box", "title leaves its frame", "title over a box", "title over a frame",
          "cut at the margin"}
 # Where both run across frames, Graphviz leads some edges through boxes and titles: by net at most so many.
-MOST = {"resnet": 20, "unet": 8, "densenet": 20, "inception": 8, "rnn": 4, "rnn_everywhere": 6, "gan": 4,
+MOST = {"resnet": 20, "unet": 12, "densenet": 20, "inception": 8, "rnn": 4, "rnn_everywhere": 6, "gan": 4,
         "three_outputs": 3, "attention": 5, "siamese": 2, "lenet": 3}
 
 

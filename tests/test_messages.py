@@ -61,10 +61,9 @@ def test_keywords_that_mean_nothing_here_are_accepted(call):
     (lambda: X.to("cuda"), "^to .there are no devices"), (lambda: X.to(str), r"^to .*e.g. dtype=np.float32"),
     (lambda: tg.rand(2, generator=1), r"'generator'; instead: rng=np.random.default_rng\(seed\)"),
     (lambda: loader(generator=1), r"^DataLoader\(\) got .*'generator'; instead: rng=np.random.default_rng\(seed\)"),
-    (lambda: loader(num_workers=4), r"^DataLoader\(\) got .*'num_workers'; instead: all work is done in this process"),
+    (lambda: loader(persistent_workers=True), r"^DataLoader\(\) got .*'persistent_workers'; instead: workers are threads"),
     (lambda: loader(pin_memory=True), "'pin_memory'; instead: there is no other memory"),
-    (lambda: loader(collate_fn=len), "'collate_fn'; instead: dataset.array of indices. gives a whole batch"),
-    (lambda: loader(sampler=[0]), "'sampler'; instead: .* has another order"),
+    (lambda: loader(batch_sampler=[[0]]), "'batch_sampler'; instead: sampler= gives the order"),
     (lambda: nn.Adam(weights(), differentiable=True), r"^Adam\(\) got .*'differentiable'; instead: write the step as"),
     (lambda: nn.SGD(weights()).zero_grad(set_to_none=False), "'set_to_none'; instead: a gradient that is forgotten is None"),
     (lambda: NET.zero_grad(set_to_none=False), "'set_to_none'; instead: a gradient that is forgotten is None"),
@@ -99,7 +98,7 @@ def test_a_mistake_is_answered_with_what_to_write(call, text):
     (NET, "to", "no devices.*dtype="), (NET, "cuda", "no devices"), (NET, "half", "dtype= of each layer"), (NET, "double", "dtype= of each layer"),
     (X, "cuda", "no devices"), (X, "cpu", "no devices"), (nn.init, "kaiming_normal", "nn.init.kaiming_normal_$"),
     (nn.init, "xavier_uniform", "nn.init.xavier_uniform_$"), (nn.init, "dirac_", "nn.init.zeros_"), (nn, "functional", "tg.relu"),
-    (nn.optim, "lr_scheduler", "nn.StepLR"), (nn.data, "random_split", "nn.data.Dataset"), (tg, "cat", "tg.concat")])
+    (nn.optim, "lr_scheduler", "nn.StepLR"), (nn.data, "TensorDataset", "nn.data.Dataset"), (tg, "cat", "tg.concat")])
 def test_a_missing_name_is_answered_with_what_there_is(owner, name, text):
     with pytest.raises(AttributeError, match=f"has no attribute '{name}'; instead: .*{text}"):
         getattr(owner, name)

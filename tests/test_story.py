@@ -10,7 +10,7 @@ import pytest
 
 import nn
 import tinygrad_conv as tg
-from tests.nets import NETS, Attention, LeNet, RNN, Siamese, ThreeOutputs
+from tests.nets import NETS, Attention, LeNet, RNN, Siamese, ThreeOutputs, squares
 from tests.test_page import content
 from tinygrad_conv.draw.graph import backwards, module_path, title
 
@@ -340,3 +340,46 @@ def test_a_model_called_twice_has_a_frame_for_each_call():
     y = net(net(tg.ones(2, 3)))
     assert notes_of(tg.draw(y, depth=0, unroll=True)) == {
         "net  Sequential": ("12 parameters",), "net#2  Sequential": ("same weights as net",), "y": ()}
+
+
+def test_a_sum_of_cotangents_stands_where_the_paths_part_and_not_in_a_module_that_only_one_passes():
+    class Skip(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.pool, self.up = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            y = self.first(x)
+            return self.up(self.pool(y)) + y
+
+    drawing = nn.draw(Skip(), tg.zeros(2, 4), loss=lambda y: (y * y).mean())
+    sums = [box.scope for box in drawing.graph.boxes if box.label == "add" and box.scope[:1] == ("backward",)]
+    assert ("backward", "first") in sums and not {("backward", "pool"), ("backward", "up")} & {*sums}
+
+
+def test_the_legend_names_parameters_that_no_gradient_reaches_or_that_are_not_used():
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last, self.unused = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.last(self.first(x).detach())
+
+    def said(**options):
+        return [text for _, text in nn.draw(Cut(), (2, 4), **options).graph.legend]
+    assert said(loss=squares)[-1] == "no gradient reaches: first.weight, first.bias, unused.weight, unused.bias"
+    assert said()[-1] == "not used: first.weight, first.bias, unused.weight, unused.bias"  # a cut is the end of the record
+    assert not any("reaches" in text or "not used" in text for _, text in NETS["lenet"]().graph.legend)
+
+
+def test_the_page_leaves_out_what_the_picture_does():
+    drawing = NETS["siamese"]()
+    kinds = {box["kind"] for box in content(drawing.html())["boxes"]}
+    assert "constant" not in kinds and "constant" in {box["kind"] for box in content(NETS["siamese"](hide=()).html())["boxes"]}
+
+
+def test_a_drawing_says_how_it_is_shown():
+    for name in ("show", "view", "render", "open"):
+        with pytest.raises(AttributeError, match=f"a drawing has no attribute '{name}'; instead: drawing.save"):
+            getattr(NETS["lenet"](), name)

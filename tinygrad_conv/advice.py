@@ -43,6 +43,7 @@ FUNCTIONS = {  # what is missing in tg
     "fmod": "x - y * tg.trunc(x / y)", "frac": "x - tg.trunc(x)",
     **{name: f"import nn: nn.{name}" for name in ("functional_call", "per_example_grads", "capture", "onnx")},
     "inference_mode": "tg.no_grad()", "set_grad_enabled": "tg.no_grad()",
+    **dict.fromkeys(("make_dot", "visualize", "draw_graph", "plot"), "tg.draw(y), or nn.draw(model, x)"),
     "nn": "import nn", "optim": "import nn: nn.SGD, nn.Adam", "utils": "import nn: nn.data; tg.checkpoint",
     "save": "nn.save(model, path)", "load": "model.load_state_dict(nn.load(path))",
     "long": "np.int64", "float": "np.float32", "double": "np.float64", "bool": "np.bool",
@@ -69,7 +70,8 @@ METHODS = {  # what is missing on tensors
     "square": "t * t", "rsqrt": "1 / t.sqrt()", "reciprocal": "1 / t",
     "chunk": "t.split(size, dim), size = -(-n // chunks)", "unbind": "list(t)",
     "repeat_interleave": "tg.repeat(t, repeats, axis)", "tile": "t.repeat(*times)",
-    "movedim": "tg.moveaxis(t, source, destination)", "diff": "tg.diff(t)", "diag": "tg.diag(t)",
+    "movedim": "tg.moveaxis(t, source, destination)", "diag": "tg.diag(t)",
+    "diff": "t[1:] - t[:-1], or np.diff(t)",
     **{name: f"tg.{name}(t)" for name in ("asin", "acos", "sinh", "cosh", "asinh", "acosh", "atanh", "log10",
                                           "exp2", "trunc", "log1p", "expm1", "erf")},
     "index_select": "t[indices], or t[:, indices] along 1", "select": "t[index], or t[:, index] along 1",
@@ -78,16 +80,15 @@ METHODS = {  # what is missing on tensors
     "grad_fn": "t.node, or tg.tape(t)", "retain_grad": "t.register_hook(seen.append), seen = []",
     "zero_": "t.grad = None forgets a gradient; " + IN_PLACE,
 }
-HERE = "all work is done in this process"
-WHOLE = "dataset[array of indices] gives a whole batch; nn.data.Dataset(x[order], y[order]) has another order"
+HERE = "workers are threads of this process, which end with the epoch"
 KEYWORDS = {  # what a call has no argument for: values that mean nothing here (accepted), and what to write
     "device": ("None cpu", DEVICE), "map_location": ("None cpu", DEVICE),
     "layout": ("None torch.strided", "all arrays are dense"),
     "memory_format": ("torch.preserve_format torch.contiguous_format", "any memory order will do"),
     "pin_memory": ("False", "there is no other memory to copy to"), "non_blocking": ("True False", DEVICE),
-    "num_workers": ("0", HERE), "persistent_workers": ("False", HERE), "prefetch_factor": ("None", HERE),
+    "persistent_workers": ("False", HERE), "prefetch_factor": ("None", HERE),
     "worker_init_fn": ("None", HERE), "multiprocessing_context": ("None", HERE), "timeout": ("0", HERE),
-    "collate_fn": ("None", WHOLE), "sampler": ("None", WHOLE), "batch_sampler": ("None", WHOLE),
+    "batch_sampler": ("None", "sampler= gives the order of an epoch, batch_size= cuts it"),
     "generator": ("None", "rng=np.random.default_rng(seed)"),
     "foreach": ("None True False", ""), "fused": ("None True False", ""), "capturable": ("False", DEVICE),
     "differentiable": ("False", "write the step as p = p - lr * g, of tg.grad(f)"),

@@ -69,7 +69,7 @@ FUNCTIONS = {
     np.stack: ops.stack, np.split: ops.split, np.pad: ops.pad, np.flip: ops.flip, np.roll: ops.roll,
     np.take_along_axis: ops.take_along_axis, np.outer: ops.outer, np.einsum: ops.einsum,
     np.dot: _dot, np.sort: ops.sort, np.argsort: ops.argsort, np.tile: ops.tile, np.repeat: ops.repeat,
-    np.moveaxis: ops.moveaxis, np.vstack: ops.vstack, np.hstack: ops.hstack, np.diff: ops.diff,
+    np.moveaxis: ops.moveaxis, np.vstack: ops.vstack, np.hstack: ops.hstack, np.diff: ops.shape.diff,
     np.diag: ops.diag, np.tril: ops.tril, np.triu: ops.triu, np.cumprod: ops.cumprod,
     np.tensordot: ops.tensordot, np.linalg.norm: _norm,
 }

@@ -130,9 +130,16 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
     leaves: dict[Any, Tensor] = {}
     found: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def accumulate(key: Any, known: Tensor, g: Tensor) -> None:
+    def beside(node: Node) -> State:
+        """Where what belongs to the backward of a call is recorded."""
+        return State(True, (call_of("backward", node.order, None, ""), *node.calls), before, True)
+
+    def accumulate(key: Any, known: Tensor, g: Tensor, made: Node | None) -> None:
         if recording:
+            here = current()
+            enter(here if made is None else beside(made))  # a sum belongs to where the paths part
             pending[key] = ops.add(known, g)
+            enter(here)
         elif g._data.ndim == 0:  # NumPy's scalars add up several times faster than its arrays without axes
             totals[key] = (totals[key] if key in totals else known._data[()]) + g._data[()]
         elif key not in totals:
@@ -153,7 +160,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
         if needed is None or needed(t):
             key = key_of(t)
             if key in pending:
-                accumulate(key, pending[key], g)
+                accumulate(key, pending[key], g, None)
             else:
                 pending[key] = g
             if t.node is None:
@@ -179,7 +186,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                 if x.memory.changed > called_at:
                     check_usable(node)
             if recording:
-                enter(State(True, (call_of("backward", called_at, None, ""), *node.calls), before, True))
+                enter(beside(node))
             vjps = node.primitive.vjps_for(len(inputs))
             for i, x in enumerate(inputs):
                 vjp = vjps[i]
@@ -198,7 +205,7 @@ def pull(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], targets: Seque
                         made.order if made.values is None else (made.order, x.index))
                     known = pending.get(key)
                     if known is not None:
-                        accumulate(key, known, gx)
+                        accumulate(key, known, gx, made)
                     else:
                         pending[key] = gx
                         if made is None:

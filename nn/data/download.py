@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST and CIFAR-10: fetched once, kept in a cache folder, read without running any code.
+"""MNIST and its kin, CIFAR-10 and -100: fetched once, kept in a cache folder, read without running any code.
 
 A file is complete and checked, or not there at all.
 """
@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,40 @@ MNIST_SHA256 = {
     "train-labels-idx1-ubyte.gz": ("3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",),
     "t10k-images-idx3-ubyte.gz": ("8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",),
     "t10k-labels-idx1-ubyte.gz": ("f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",)}
+KMNIST_URL = "https://codh.rois.ac.jp/kmnist/dataset/kmnist/"
+KMNIST_SHA256 = {
+    "train-images-idx3-ubyte.gz": ("51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",),
+    "train-labels-idx1-ubyte.gz": ("e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",),
+    "t10k-images-idx3-ubyte.gz": ("edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",),
+    "t10k-labels-idx1-ubyte.gz": ("20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",)}
+QMNIST_URL = "https://raw.githubusercontent.com/facebookresearch/qmnist/master/"
+QMNIST_FILES = {split: (f"qmnist-{split}-images-idx3-ubyte.gz", f"qmnist-{split}-labels-idx2-int.gz")
+                for split in ("train", "test")}
+QMNIST_SHA256 = {
+    "qmnist-train-images-idx3-ubyte.gz": (
+        "9e26a7bf1683614e065d7b76460ccd52807165b3f22561fb782bd9f38c52b51d",),
+    "qmnist-train-labels-idx2-int.gz": ("2c05dc77f6b916b38e455e97ab129a42a444f3dbef09b278a366f82904e0dd9f",),
+    "qmnist-test-images-idx3-ubyte.gz": ("43fc22bf7498b8fc98de98369d72f752d0deabc280a43a7bcc364ab19e57b375",),
+    "qmnist-test-labels-idx2-int.gz": ("9fbcbe594c3766fdf4f0b15c5165dc0d1e57ac604e01422608bb72c906030d06",)}
 CIFAR_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CIFAR_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 CIFAR_MEMBERS = {"train": [f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)],
                  "test": ["cifar-10-batches-bin/test_batch.bin"]}
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
                  "truck")
-CIFAR_RECORD = 1 + 3 * 32 * 32  # a label and three planes
+CIFAR100_URL = "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"
+CIFAR100_SHA256 = "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"
+CIFAR100_MEMBERS = {split: [f"cifar-100-binary/{split}.bin"] for split in ("train", "test")}
+CIFAR100_CLASSES = """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+    elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard
+    lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear
+    pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal
+    shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank
+    telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"""
+CIFAR_RECORD = 1 + 3 * 32 * 32  # a label and three planes; CIFAR-100 has a coarse label before it
+IDX_TYPES: dict[int, np.dtype] = {8: np.dtype(np.uint8), 12: np.dtype(">i4")}  # by the third byte of a file
 NO_DOWNLOAD = "use nn.data.digits(), which needs no download"
 
 
@@ -152,7 +179,7 @@ def locate(name: str, file: str, url: str, checksums: tuple[str, ...], folders: 
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """The array of unsigned bytes in an IDX file, gzipped or not: 00 00 08 ndim, sizes, values.
+    """The array in an IDX file, gzipped or not: 00 00 type ndim, sizes, values; bytes (08) or int32 (0c).
 
     No more is unpacked than the header promises, whatever the file holds.
 
@@ -165,31 +192,33 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     try:
         with open(path, "rb") as f, gzip.open(f) if f.peek(2).startswith(b"\x1f\x8b") else f as content:
             begin = content.read(4)
-            sound = len(begin) == 4 and begin.startswith(b"\0\0\x08")
+            sound = len(begin) == 4 and begin.startswith(b"\0\0") and begin[2] in IDX_TYPES
             sizes = content.read(4 * begin[3]) if sound else b""
             if not sound or len(sizes) < 4 * begin[3]:
-                raise ValueError(f"read_idx: {path} begins with {begin.hex(' ')}, expected 00 00 08 and "
-                                 f"the number of axes: not an IDX file of bytes")
-            shape = struct.unpack(f">{begin[3]}I", sizes)
-            while len(values) <= math.prod(shape) and (block := content.read(1 << 20)):
+                raise ValueError(f"read_idx: {path} begins with {begin.hex(' ')}, expected 00 00 08, or 0c, "
+                                 f"and the number of axes: not an IDX file of bytes or int32")
+            shape, kind = struct.unpack(f">{begin[3]}I", sizes), IDX_TYPES[begin[2]]
+            while len(values) <= math.prod(shape) * kind.itemsize and (block := content.read(1 << 20)):
                 values += block
     except (gzip.BadGzipFile, EOFError, zlib.error) as e:
         raise ValueError(f"read_idx: {path} is not a whole gzip file ({e})") from None
-    if len(values) != math.prod(shape):
-        raise ValueError(f"read_idx: {path} holds {len(values)} values, its header promises {shape}; it is "
-                         f"damaged")
+    if len(values) != math.prod(shape) * kind.itemsize:
+        raise ValueError(f"read_idx: {path} holds {len(values) // kind.itemsize} values, its header promises "
+                         f"{shape}; it is damaged")
     try:
-        return np.frombuffer(values, np.uint8).reshape(shape)
+        return np.frombuffer(values, kind).astype(kind.newbyteorder("="), copy=False).reshape(shape)
     except ValueError as e:
         raise ValueError(f"read_idx: {path} promises {len(shape)} axes ({e})") from None
 
 
 def _load(name: str, split: str, url: str, checksums: Mapping[str, tuple[str, ...]],
-          folders: list[Path], classes: tuple[str, ...], advice: str) -> Dataset:
-    tg.arguments.one_of(split, name, "split", list(FILES))
+          folders: list[Path], classes: Sequence[str], advice: str = NO_DOWNLOAD,
+          files: Mapping[str, tuple[str, str]] = FILES) -> Dataset:
+    """The images of IDX files and their labels, the first column of several."""
+    tg.arguments.one_of(split, name, "split", list(files))
     images, labels = [read_idx(locate(name, file, url + file, checksums[file], folders, advice))
-                      for file in FILES[split]]
-    return Dataset(images[:, None], labels, classes)
+                      for file in files[split]]
+    return Dataset(images[:, None], labels if labels.ndim == 1 else labels[:, 0], classes)
 
 
 def fashion_mnist(split: str = "train", folder: str | os.PathLike[str] | None = None) -> Dataset:
@@ -230,8 +259,67 @@ def mnist(split: str = "train", folder: str | os.PathLike[str] | None = None) ->
 
     Source: LeCun, Cortes & Burges.
     """
-    return _load("mnist", split, MNIST_URL, MNIST_SHA256, [cache_folder("mnist", folder)],
-                 tuple("0123456789"), NO_DOWNLOAD)
+    return _load("mnist", split, MNIST_URL, MNIST_SHA256, [cache_folder("mnist", folder)], "0123456789")
+
+
+def kmnist(split: str = "train", folder: str | os.PathLike[str] | None = None) -> Dataset:
+    """KMNIST: (1, 28, 28) images of ten cursive Japanese characters, 60,000 and 10,000.
+
+    Looked for in `folder` (or the cache), then on the network.
+
+    Raises:
+        FileNotFoundError: if it is nowhere and cannot be downloaded; says what can be done.
+        ValueError: if a file is damaged.
+
+    Example:
+        >>> import nn
+        >>> nn.data.kmnist("train").images.shape  # doctest: +SKIP
+        (60000, 1, 28, 28)
+
+    Source: Clanuwat et al. 2018, CC BY-SA 4.0.
+    """
+    return _load("kmnist", split, KMNIST_URL, KMNIST_SHA256, [cache_folder("kmnist", folder)],
+                 ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"])
+
+
+def qmnist(split: str = "train", folder: str | os.PathLike[str] | None = None) -> Dataset:
+    """QMNIST: (1, 28, 28) images of handwritten digits, made again from MNIST's sources; 60,000 and 60,000.
+
+    The first 10,000 of "test" are MNIST's test set, the others those that MNIST left out.
+
+    Looked for in `folder` (or the cache), then on the network.
+
+    Raises:
+        FileNotFoundError: if it is nowhere and cannot be downloaded; says what can be done.
+        ValueError: if a file is damaged.
+
+    Example:
+        >>> import nn
+        >>> nn.data.qmnist("test").images.shape  # doctest: +SKIP
+        (60000, 1, 28, 28)
+
+    Source: Yadav & Bottou 2019, BSD licence.
+    """
+    return _load("qmnist", split, QMNIST_URL, QMNIST_SHA256, [cache_folder("qmnist", folder)], "0123456789",
+                 files=QMNIST_FILES)
+
+
+def _cifar(name: str, split: str, url: str, checksum: str, members: Mapping[str, list[str]], labels: int,
+           classes: Sequence[str], folder: Path) -> Dataset:
+    """The records of an archive, each of `labels` labels, the last of which counts, and an image."""
+    tg.arguments.one_of(split, name, "split", list(members))
+    archive = locate(name, url.rsplit("/", 1)[1], url, (checksum,), [folder], NO_DOWNLOAD)
+    try:
+        with tarfile.open(archive, "r:gz") as tar:  # read in place, never unpacked to disk
+            found = [tar.getmember(member) for member in members[split]]
+            if links := [m.name for m in found if not m.isreg()]:
+                raise ValueError(f"{links[0]} is a link or a folder")
+            parts: list[Any] = [tar.extractfile(m) for m in found]
+            content = b"".join(part.read() for part in parts)
+        records = np.frombuffer(content, np.uint8).reshape(-1, labels - 1 + CIFAR_RECORD)
+    except (tarfile.TarError, EOFError, LookupError, RecursionError, ValueError, zlib.error) as e:
+        raise ValueError(f"{name}: {archive} is damaged ({e})") from None
+    return Dataset(records[:, labels:].reshape(-1, 3, 32, 32), records[:, labels - 1], classes)
 
 
 def cifar10(split: str = "train", folder: str | os.PathLike[str] | None = None) -> Dataset:
@@ -250,17 +338,25 @@ def cifar10(split: str = "train", folder: str | os.PathLike[str] | None = None) 
 
     Source: Krizhevsky 2009.
     """
-    tg.arguments.one_of(split, "cifar10", "split", list(CIFAR_MEMBERS))
-    archive = locate("cifar10", CIFAR_URL.rsplit("/", 1)[1], CIFAR_URL, (CIFAR_SHA256,),
-                     [cache_folder("cifar-10", folder)], NO_DOWNLOAD)
-    try:
-        with tarfile.open(archive, "r:gz") as tar:  # read in place, never unpacked to disk
-            members = [tar.getmember(name) for name in CIFAR_MEMBERS[split]]
-            if links := [m.name for m in members if not m.isreg()]:
-                raise ValueError(f"{links[0]} is a link or a folder")
-            parts: list[Any] = [tar.extractfile(m) for m in members]
-            content = b"".join(part.read() for part in parts)
-        records = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_RECORD)
-    except (tarfile.TarError, EOFError, LookupError, RecursionError, ValueError, zlib.error) as e:
-        raise ValueError(f"cifar10: {archive} is damaged ({e})") from None
-    return Dataset(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0], CIFAR_CLASSES)
+    return _cifar("cifar10", split, CIFAR_URL, CIFAR_SHA256, CIFAR_MEMBERS, 1, CIFAR_CLASSES,
+                  cache_folder("cifar-10", folder))
+
+
+def cifar100(split: str = "train", folder: str | os.PathLike[str] | None = None) -> Dataset:
+    """CIFAR-100: (3, 32, 32) colour images of a hundred classes, 50,000 and 10,000.
+
+    Looked for in `folder` (or the cache), then on the network. The labels are the fine ones.
+
+    Raises:
+        FileNotFoundError: if it is nowhere and cannot be downloaded; says what can be done.
+        ValueError: if the archive is damaged, by its checksum.
+
+    Example:
+        >>> import nn
+        >>> nn.data.cifar100("train").images.shape  # doctest: +SKIP
+        (50000, 3, 32, 32)
+
+    Source: Krizhevsky 2009.
+    """
+    return _cifar("cifar100", split, CIFAR100_URL, CIFAR100_SHA256, CIFAR100_MEMBERS, 2,
+                  CIFAR100_CLASSES.split(), cache_folder("cifar-100", folder))

@@ -1,4 +1,5 @@
-"""Models to other programs: ONNX files, read by onnxruntime and many more (extra `onnx`)."""
+"""Models to other programs and back: ONNX files, which onnxruntime and many more read (extra `onnx`)."""
 from .exporter import export
+from .importer import load
 
-__all__ = ["export"]
+__all__ = ["export", "load"]

@@ -18,12 +18,13 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from ..data.dataset import Dataset
+from ..data import Dataset, ImageFolder, Subset
 from ..layers.module import Module, evaluating, tensors_in
 from ..optim.clip import clip_grad_norm_
 from ..optim.optimizer import Optimizer
 from ..optim.scaler import GradScaler
 from ..optim.schedule import ReduceLROnPlateau
+from ..parallel import World
 from .interrupt import CtrlC
 from .metrics import Measure, Metric, checked
 from .report import Callback, History, Row, Training, reporters
@@ -33,7 +34,7 @@ BEST_BY = ("valid_accuracy", "valid_loss", "accuracy", "loss")  # the first that
 
 
 def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor], mean: Measure,
-             what: str, ctrl_c: CtrlC) -> Iterator[tuple[Any, tg.Tensor]]:
+             what: str, ctrl_c: CtrlC, world: World) -> Iterator[tuple[Any, tg.Tensor]]:
     """What the model gives for each batch, and the loss, which `mean` takes in."""
     try:
         ctrl_c.breakable = True
@@ -43,7 +44,7 @@ def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor]
                        else f"{type(batch).__name__} of shape {np.shape(batch)}")
                 raise TypeError(f"{op}: expects batches (x, y), got {got}; pass "
                                 f"nn.data.DataLoader(nn.data.Dataset(x, y), 64)")
-            x, y = batch
+            n, (x, y) = len(batch[0]), world.part(tuple(batch))
             output = model(tg.tensor(x))
             value = loss(output, y)
             if not isinstance(value, tg.Tensor) or value.size != 1:
@@ -51,11 +52,12 @@ def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor]
                        else type(value).__name__)
                 raise TypeError(f"{op}: loss(output, y) must give a tensor with one value, the mean of the "
                                 f"batch, got {got}; compute it with tg's functions and reduction='mean'")
-            mean.add(len(x), value.item(), output, y)
+            mean.add(world, n, value.item(), output, y)
             ctrl_c.breakable = False
             yield output, value
-            ctrl_c.check()
+            _check(ctrl_c, world)
             ctrl_c.breakable = True
+        world.meet("the end of the batches")
     finally:
         ctrl_c.breakable = False
     if not mean.samples:
@@ -63,14 +65,20 @@ def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor]
                          f"smaller than a batch, or it is an iterator that was used up")
 
 
+def _check(ctrl_c: CtrlC, world: World) -> None:
+    """Raise KeyboardInterrupt if Ctrl-C was pressed on any rank."""
+    ctrl_c.pressed = world.meet("the end of a batch", pressed=ctrl_c.pressed)
+    ctrl_c.check()
+
+
 def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cross_entropy, *,
-             metrics: Sequence[Metric] = ()) -> dict[str, Any]:
+             metrics: Sequence[Metric] = (), world: World | None = None) -> dict[str, Any]:
     """{"loss", "accuracy"} of a model over a loader's batches, in evaluation mode, unrecorded.
 
     With `metrics` there are their values too, by their names.
 
     The model's mode is restored afterwards; Ctrl-C waits for that, and for the end of a batch unless it is
-    pressed twice.
+    pressed twice. The ranks of a `world` share each batch, and all get the result of one process.
 
     Raises:
         ValueError: if there are no batches. TypeError: for a Dataset instead of a loader, batches
@@ -83,11 +91,12 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
         ['accuracy', 'loss']
     """
     _check_model("evaluate", model, loss, loader)
-    metrics = checked("evaluate", metrics)
+    world = tg.arguments.instance(world or World(), World, "evaluate", "world=nn.parallel.world()")
+    metrics = checked("evaluate", metrics, world)
     own = CtrlC()
     try:
         with own as ctrl_c, tg.state_kept():
-            row = _evaluate(model, loader, loss, metrics, ctrl_c).row()
+            row = _evaluate(model, loader, loss, metrics, ctrl_c, world).row()
     finally:
         own.over = True
     ctrl_c.check()
@@ -95,10 +104,10 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
 
 
 def _evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor], metrics: Sequence[Metric],
-              ctrl_c: CtrlC) -> Measure:
+              ctrl_c: CtrlC, world: World) -> Measure:
     mean = Measure(metrics)
     with evaluating(model), tg.no_grad():
-        for _ in _batches("evaluate", model, loader, loss, mean, "the", ctrl_c):
+        for _ in _batches("evaluate", model, loader, loss, mean, "the", ctrl_c, world):
             pass
     return mean
 
@@ -127,15 +136,17 @@ class _Job:
     scaler: GradScaler | None
     callbacks: Sequence[Callback]
     last: Path | None
+    world: World
 
     def backward(self, value: tg.Tensor, share: float) -> None:
         """Add a batch's gradients; one of several batches counts by its size."""
         value = value if self.scaler is None else self.scaler.scale(value)
-        (value if self.accumulate == 1 else value * share).backward()
+        value.backward(tg.tensor(np.full(value.shape, share * self.world.share, value.dtype)))
 
     def step(self, shares: float) -> None:
         """Use the gradients of all batches since the last step."""
         optimizer, done = self.training.optimizer, True
+        self.world.sum_gradients(optimizer.parameters())
         if self.accumulate > 1:
             for p in optimizer.parameters():
                 p.grad = None if p.grad is None else p.grad.detach() / shares
@@ -165,9 +176,10 @@ def _train_epoch(job: _Job, ctrl_c: CtrlC) -> Row:
     row: Row = {}
     first = waiting = batches = 0  # examples whose gradients are summed, and not used yet
     model.train()
-    for output, value in _batches("fit", model, job.train, job.loss, mean, "the training", ctrl_c):
-        if not math.isfinite(value.item()):
-            raise FloatingPointError(f"fit: the loss is {value.item()} in the batch up to sample "
+    job.world.part_generators(model)
+    for output, value in _batches("fit", model, job.train, job.loss, mean, "the training", ctrl_c, job.world):
+        if not math.isfinite(mean.sums["loss"]):
+            raise FloatingPointError(f"fit: the loss is {mean.sums['loss']} in the batch up to sample "
                                      f"{mean.samples}; lower the learning rate, clip gradients, or look for "
                                      f"nan in the data")
         if not row:  # the first batch
@@ -190,6 +202,7 @@ def _train_epoch(job: _Job, ctrl_c: CtrlC) -> Row:
         _tell(job.callbacks, "batch_end", ctrl_c, row)
     if waiting:
         job.step(waiting / first)
+    job.world.average_buffers(model)
     return {**row, **mean.numbers()}  # the callbacks may have kept theirs
 
 
@@ -203,8 +216,8 @@ def _epoch(job: _Job, epoch: int, ctrl_c: CtrlC) -> Row:
     _check_weights(job.training.model, epoch)
     with job.judged():
         if job.valid is not None:
-            measured = _evaluate(job.training.model, job.valid, job.loss, job.metrics, ctrl_c).numbers()
-            row.update({f"valid_{name}": value for name, value in measured.items()})
+            measured = _evaluate(job.training.model, job.valid, job.loss, job.metrics, ctrl_c, job.world)
+            row.update({f"valid_{name}": value for name, value in measured.numbers().items()})
         row = {"epoch": epoch, **row, "seconds": time.perf_counter() - start}
         _tell(job.callbacks, "before_checkpoint", ctrl_c, row)
     return row
@@ -216,7 +229,7 @@ def _keep(job: _Job, row: Row) -> None:
     if (schedule := job.run.schedules.get("epoch")) is not None:
         schedule.step(*[row.get("valid_loss", row["loss"])] * isinstance(schedule, ReduceLROnPlateau))
     history.rows.append(row)
-    if job.last is not None:
+    if job.last is not None and job.world.rank == 0:
         key = next(k for k in BEST_BY if k in row)
         if history.best(key) is row:
             with job.judged():
@@ -229,7 +242,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         epoch_schedule: Any = None, clip_grad_norm: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
         callbacks: Sequence[Callback] | None = None, metrics: Sequence[Metric] = (), accumulate: int = 1,
-        scaler: GradScaler | None = None) -> History:
+        scaler: GradScaler | None = None, world: World | None = None) -> History:
     """Train a model and return what was measured, one row per epoch.
 
     Args:
@@ -257,6 +270,9 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             plain mean; those left over at the end of an epoch make one. `schedule` counts steps.
         scaler: for a model of float16 numbers: gradients are those of a scaled loss, and steps that overflow
             are left out.
+        world: `nn.parallel.world()`: the processes that train this model together, each with its part of
+            each batch. Only the first writes checkpoints and has a progress bar; callbacks are called on
+            each rank.
 
     Returns:
         the history; its `stopped` is the reason if a callback ended the run; after Ctrl-C its `interrupted`
@@ -285,22 +301,22 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
         True
     """
     quiet: Any = {kind: "ignore" for kind, how in np.geterr().items() if how == "warn"}  # the loss will tell
-    own = CtrlC()
+    own, world = CtrlC(), tg.arguments.instance(world or World(), World, "fit", "world=nn.parallel.world()")
     try:
         with own as ctrl_c, tg.state_kept(), np.errstate(**quiet):
             _check_model("fit", model, loss, train, valid)
             epochs = tg.arguments.whole(epochs, "fit", "epochs", 0)
             _check_training(model, optimizer, schedule, epoch_schedule, callbacks, checkpoint, resume)
             tg.arguments.instance(scaler, GradScaler | None, "fit", "an nn.GradScaler as scaler")
-            callbacks = reporters() if callbacks is None else callbacks
+            callbacks = reporters() * (world.rank == 0) if callbacks is None else callbacks
             last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
             run = _run(model, optimizer, schedule, epoch_schedule, train, valid, history, scaler, callbacks)
             job = _Job(run, Training(model, optimizer, history, epochs), train, valid, loss,
-                       checked("fit", metrics), clip_grad_norm,
-                       tg.arguments.whole(accumulate, "fit", "accumulate", 1), scaler, callbacks, last)
+                       checked("fit", metrics, world), clip_grad_norm,
+                       tg.arguments.whole(accumulate, "fit", "accumulate", 1), scaler, callbacks, last, world)
             resumed = resume and last is not None and os.path.lexists(last)
             try:
-                _begin(run, last, resumed, epochs)
+                _begin(run, last, resumed, epochs, world)
                 _train(job, ctrl_c)
             except KeyboardInterrupt:
                 history.interrupted = True
@@ -313,7 +329,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
                 raise
     finally:
         own.over = True
-    history.interrupted = history.interrupted or ctrl_c.pressed > 0
+    history.interrupted |= world.meet("the end of fit", history.interrupted, pressed=ctrl_c.pressed) > 0
     return history
 
 
@@ -325,8 +341,9 @@ def _train(job: _Job, ctrl_c: CtrlC) -> None:
             closing.callback(c.close)
         _tell(job.callbacks, "train_begin", ctrl_c, training)
         for epoch in range(len(history) + 1, training.epochs + 1):
-            ctrl_c.check()
-            if training.stopped:
+            _check(ctrl_c, job.world)
+            if job.world.meet("the end of an epoch", pressed=bool(training.stopped)):
+                training.stop(training.stopped or "on another rank")
                 break
             _keep(job, _epoch(job, epoch, ctrl_c))
             _tell(job.callbacks, "epoch_end", ctrl_c, history.last)
@@ -344,10 +361,14 @@ def _run(model: Module, optimizer: Optimizer, schedule: Any, epoch_schedule: Any
                 "scaler": scaler, **generators, **named, "history": history})
 
 
-def _begin(run: Run, last: Path | None, resumed: bool, epochs: int) -> None:
+def _begin(run: Run, last: Path | None, resumed: bool, epochs: int, world: World) -> None:
     """Where the run stands, from the checkpoint; or a checkpoint of no epoch yet."""
-    if last is not None:
-        run.load(last) if resumed else run.save(last)
+    world.meet("the beginning of fit", epochs, resumed)
+    if last is not None and resumed:
+        run.load(last)
+    elif last is not None and world.rank == 0:
+        run.save(last)
+    world.equalise(run.models["model"], run.generators.values())
     if len(run.history) > epochs:
         warnings.warn(f"fit: the run to be resumed has {len(run.history)} epochs already, more than "
                       f"epochs={epochs}; nothing is trained", stacklevel=4)
@@ -360,8 +381,9 @@ def _check_model(op: str, model: Any, loss: Any, *loaders: Any) -> None:
         raise TypeError(f"{op}: loss must be a function of (output, y), such as tg.cross_entropy or "
                         f"nn.CrossEntropyLoss() with its brackets, got {loss!r}")
     for loader in loaders:
-        if isinstance(loader, Dataset):
-            raise TypeError(f"{op}: expects batches, got a Dataset; pass nn.data.DataLoader(dataset, 64)")
+        if isinstance(loader, Dataset | ImageFolder | Subset):
+            raise TypeError(f"{op}: expects batches, got a {type(loader).__name__}; pass "
+                            f"nn.data.DataLoader(dataset, 64)")
         if not (np.iterable(loader) or op == "fit" and loader is None):
             raise TypeError(f"{op}: expects an iterable of batches, such as nn.data.DataLoader(dataset, 64), "
                             f"got {type(loader).__name__}")

@@ -10,6 +10,7 @@ import numpy as np
 
 import tinygrad_conv as tg
 
+from ..parallel import World
 from . import curves
 
 
@@ -235,7 +236,7 @@ class IoU(ConfusionMatrix):
         return float(np.mean(both / (there + said - both))) if len(both) else np.nan
 
 
-def checked(op: str, metrics: Any) -> list[Metric]:
+def checked(op: str, metrics: Any, world: World) -> list[Metric]:
     """The metrics, after refusing what is none, and names that a column has already."""
     tg.arguments.instance(metrics, Sequence, op, "a list of metrics, such as [nn.F1()]")
     names = ["loss", "epoch", "lr", "seconds", "images_per_second"]
@@ -244,6 +245,9 @@ def checked(op: str, metrics: Any) -> list[Metric]:
         if metric.name in names:
             raise ValueError(f"{op}: there are two columns {metric.name!r}; give one metric another name")
         names.append(metric.name)
+    if metrics and world.size > 1:
+        raise ValueError(f"{op}: metrics are counted by one process, {world.size} ranks measure loss and "
+                         f"accuracy; evaluate with metrics on one of them")
     return [*metrics]
 
 
@@ -255,15 +259,18 @@ class Measure:
         for metric in metrics:
             metric.begin()
 
-    def add(self, n: int, loss: float, output: Any, y: Any) -> None:
-        self.samples, self.size = self.samples + n, n
-        self.sums["loss"] += loss * n
+    def add(self, world: World, n: int, loss: float, output: Any, y: Any) -> None:
+        """A batch of n, of which the world's ranks have parts."""
+        found, rows = {"loss": loss * n * world.share if world.share else 0.0}, round(n * world.share)
         if (isinstance(output, tg.Tensor) and not isinstance(y, tuple)  # one output and one target
                 and output.ndim == 2 and output.shape[1] > 1):
             labels = np.asarray(y)
-            if labels.dtype.kind in "iu" and labels.shape == (n,):
-                hits = (output.detach().numpy().argmax(axis=1) == labels).sum()
-                self.sums["accuracy"] = self.sums.get("accuracy", 0.0) + float(hits)
+            if labels.dtype.kind in "iu" and labels.shape == (len(output),):
+                hits = (output.detach().numpy().argmax(axis=1) == labels)[:rows].sum()
+                found["accuracy"] = float(hits)
+        self.samples, self.size = self.samples + n, n
+        for name, value in zip(found, world.sum(found.values())):
+            self.sums[name] = self.sums.get(name, 0.0) + value
         for metric in self.metrics:
             metric.update(plain(output), plain(y))
 

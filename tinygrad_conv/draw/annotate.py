@@ -321,7 +321,7 @@ def _nan(graph: Graph, legend: Legend) -> Figures:
 
 # ----- the words of `show=` -----
 
-GRADIENT = Sizes("gradient of the loss", "rms", (
+GRADIENT = Sizes("gradient of the loss, log scale", "rms", (
     ("squares", "values"), ("result squares", "result values")))
 
 for _show in (

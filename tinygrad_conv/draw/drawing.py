@@ -11,10 +11,13 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from ..advice import missing
 from ..arguments import instance
 from ..primitive import OURS
 from ..state import Block
@@ -53,14 +56,27 @@ class Drawing:
         output0  output  -> 2  (output)
     """
 
-    def __init__(self, graph: Graph, whole: Graph, read: Graph | None = None) -> None:
+    def __init__(self, graph: Graph, whole: Graph, read: Graph | None = None,
+                 hide: Iterable[str] = ()) -> None:
         self.graph, self.whole = graph, whole
         self._read = read  # with figures, before they are written; None if no loop is to be rolled
+        self._hide = hide  # from the page, too
 
     @property
     def dot(self) -> str:
         """The DOT text."""
         return dot(self.graph)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(missing("a drawing", name, dict.fromkeys(
+            ("show", "view", "open", "render", "display", "plot"),
+            "drawing.save('net.html'), or .svg, .png, .pdf; in a notebook, the drawing itself")),
+            name=name, obj=self)
+
+    def remarked(self, line: str) -> "Drawing":
+        """The same drawing with one more line in its legend."""
+        return Drawing(*[graph and replace(graph, legend=(*graph.legend, ("", line)))
+                         for graph in (self.graph, self.whole, self._read)], self._hide)
 
     def listing(self) -> str:
         """The text for a terminal."""
@@ -73,8 +89,8 @@ class Drawing:
 
         `budget` is how many bytes its pictures may take.
         """
-        rolled = write_figures(roll(frame_each_call(self._read))) if self._read else None
-        return page(self.whole, title, rolled, budget)
+        rolled = write_figures(roll(frame_each_call(without(self._read, self._hide)))) if self._read else None
+        return page(without(self.whole, self._hide), title, rolled, budget)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file in the format of its ending: .dot, .svg, .png, .pdf, .html or .txt (the listing).
@@ -152,9 +168,11 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
     Args:
         outputs: tensors that were recorded: results, a loss, gradients made with
             `create_graph=True` (each is drawn beside the call it belongs to); or one exception.
-        show: numbers to write into the boxes: any of "parameters", "flops", "memory", "time",
-            "grad", "nan", and what was registered (annotate.py); or the times of a profile,
-            `profile.time` of `tg.profile()`. The first that says how much of something colours the boxes.
+        show: numbers to write into the boxes, one word or several: "parameters"; "flops", multiply-adds;
+            "memory", bytes that the call keeps for the backward pass; "time", milliseconds forward +
+            backward, measured now, each call alone; "grad", the root mean square of gradients; "nan", the
+            first value that is not finite; what was registered; or `profile.time` of a `tg.profile()`. The
+            first that says how much of something colours the boxes.
         depth: modules nested deeper than this become one box each: 0 closes every module, None none.
         unroll: whether equal modules, or stretches of calls, that follow one another are all drawn, instead
             of once, as "x8".
@@ -162,7 +180,8 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
             starts with), "output". A constant that is a number is then written into its call.
 
     Returns:
-        a `Drawing`: print it, leave it as a notebook cell's last line, or `.save("net.svg")`.
+        a `Drawing`: print it, leave it as a notebook cell's last line, or `.save("net.svg")` (or .html, the
+        page; .png, .pdf, .dot, .txt).
 
     Raises:
         TypeError: for anything but tensors or one exception, or a `depth` that is not a whole number.
@@ -190,7 +209,7 @@ def draw(*outputs: Tensor | BaseException, show: str | Show | Iterable[str | Sho
     drawn = without(frame_each_call(whole), hide)
     drawn = drawn if unroll else roll(drawn)
     drawn = drawn if depth is None else collapse(drawn, depth)
-    return Drawing(write_figures(drawn), write_figures(whole), None if unroll else whole)
+    return Drawing(write_figures(drawn), write_figures(whole), None if unroll else whole, hide)
 
 
 def _variables() -> dict[int, str]:

@@ -4,6 +4,7 @@ A stretch is some boxes and frames that stand side by side in one frame. The rul
 predictable: `roll` says them. What is drawn is one of the repetitions; an edge between two boxes becomes
 one between those that stand for them, and leads `back` where it went from one repetition to the next.
 """
+import heapq
 import itertools
 import math
 import re
@@ -465,6 +466,7 @@ def _drawn(work: _Rolling) -> Graph:
     before = grouped((e.source, (order if e.source in inside else begin).get(e.target, order[e.target]))
                      for e in edges if work.boxes[e.source].kind in LEAVES)
     order |= {leaf: min(users) - 0.5 for leaf, users in before.items()}  # not between a loop's boxes
+    order = _in_turn(order, edges, [box.id for box in boxes])
     boxes.sort(key=lambda box: order[box.id])
     edges.sort(key=lambda edge: (order[edge.target], edge.slot))
     counts = {box: len(own) for box, own in members.items() if len(own) > 1}
@@ -474,6 +476,24 @@ def _drawn(work: _Rolling) -> Graph:
                      figures=pass_on(graph.figures, {box: work.find(box) for box in graph.figures}),
                      each=_each(work, members) if graph.figures else {})
     return replace(rolled, scopes=_with_weights(rolled))
+
+
+def _in_turn(order: Mapping[str, float], edges: list[Edge], boxes: list[str]) -> dict[str, int]:
+    """The boxes' numbers in this order, but each after what leads into it, where no way back does."""
+    waiting = Counter(edge.target for edge in edges if not edge.back)
+    onto = grouped((edge.source, edge.target) for edge in edges if not edge.back)
+    ready = [(order[box], box) for box in boxes if not waiting[box]]
+    heapq.heapify(ready)
+    numbers: dict[str, int] = {}
+    while ready:
+        _, box = heapq.heappop(ready)
+        numbers[box] = len(numbers)
+        for target in onto.get(box, []):
+            waiting[target] -= 1
+            if not waiting[target]:
+                heapq.heappush(ready, (order[target], target))
+    rest = sorted((box for box in boxes if box not in numbers), key=order.__getitem__)
+    return {box: number for number, box in enumerate([*numbers, *rest])}
 
 
 def _scopes(graph: Graph, paths: _Paths, boxes: list[Box]) -> dict[Path, Scope]:

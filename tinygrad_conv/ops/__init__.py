@@ -70,7 +70,7 @@ from .reduce import (
 )
 from .resize import interpolate, pixel_shuffle, pixel_unshuffle
 from .shape import (
-    broadcast_to, concat, concatenate, diag, diff, expand_dims, flatten, flip, gather, getitem, hstack,
+    broadcast_to, concat, concatenate, diag, expand_dims, flatten, flip, gather, getitem, hstack,
     moveaxis, repeat, reshape, roll, scatter_add, split, squeeze, stack, swapaxes, take_along_axis, tile,
     transpose, vstack,
 )
@@ -82,7 +82,7 @@ __all__ = [
     "atan2", "atanh", "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "broadcast_to", "ceil", "clip", "concat", "concatenate", "conv1d",
     "conv2d", "conv2d_weight", "conv_transpose1d", "conv_transpose2d", "cos", "cosh", "cross_entropy",
-    "cumprod", "cumsum", "diag", "diff", "div", "dropout", "dropout2d", "einsum", "elu", "equal", "erf",
+    "cumprod", "cumsum", "diag", "div", "dropout", "dropout2d", "einsum", "elu", "equal", "erf",
     "exp", "exp2", "expand_dims", "expm1", "flatten", "flip", "floor", "floor_divide", "fold", "gather",
     "gelu", "getitem", "global_avg_pool2d", "global_max_pool2d", "greater", "greater_equal", "group_norm",
     "hardsigmoid", "hardswish", "hardtanh", "hinge_loss", "hstack", "huber_loss", "hypot", "identity",

@@ -189,6 +189,7 @@ for _op, _name in ((sign, "Sign"), (floor, "Floor"), (ceil, "Ceil"), (abs, "Abs"
     _op.defexport(_name)
 for _op in (floor, ceil, trunc):
     _op.defsaved()
+trunc.defexport(lambda to, x: to("Mul", to("Sign", x), to("Floor", to("Abs", x))))
 
 
 @primitive
@@ -388,6 +389,17 @@ logaddexp = binary("logaddexp", lambda x, y: np.logaddexp(pointwise.floating(x),
 atan2.defsaved("x", "y")
 hypot.defsaved("x", "y", "ans")
 logaddexp.defsaved("x", "y")
+
+
+def _atan2_export(to, x, y):
+    """atan(x / y), turned by half a circle where y is negative; a quarter where it is 0."""
+    zero, half = x.dtype.type(0), x.dtype.type(math.pi)
+    turn = to("Where", to("Less", y, zero), to("Where", to("Less", x, zero), -half, half), zero)
+    upright = to("Mul", to("Sign", x), x.dtype.type(math.pi / 2))
+    return to("Where", to("Equal", y, zero), upright, to("Add", to("Atan", to("Div", x, y)), turn))
+
+
+atan2.defexport(_atan2_export)
 hypot.defexport(lambda to, x, y: to("Sqrt", to("Add", to("Mul", x, x), to("Mul", y, y))))
 logaddexp.defexport(lambda to, x, y: to("Add", to("Max", x, y), to("Softplus", to(
     "Neg", to("Abs", to("Sub", x, y))))))

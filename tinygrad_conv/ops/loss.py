@@ -137,10 +137,7 @@ LEAST = 1e-12  # what p (1 - p) counts as at least, in a derivative
 
 @primitive
 def _bce(p, t):
-    if p.size and not (p.min() >= 0 and p.max() <= 1):
-        raise ValueError(f"binary_cross_entropy: input must be probabilities, from 0 to 1, got numbers from "
-                         f"{p.min()} to {p.max()}; of logits, binary_cross_entropy_with_logits")
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         return -(t * np.maximum(np.log(p), -100) + (1 - t) * np.maximum(np.log1p(-p), -100)).astype(p.dtype)
 
 
@@ -155,6 +152,14 @@ _bce.defvjp(lambda g, ans, p, t: g * (p - t) / ew.maximum(p * (1.0 - p), LEAST),
             lambda g, ans, p, t: -g * _odds(p))
 _bce.defjvp(*_bce.vjps)
 _bce.defsaved("p", "t")
+
+
+def _bce_export(to, p, t):
+    logs = [to("Max", to("Log", q), p.dtype.type(-100)) for q in (p, to("Sub", p.dtype.type(1), p))]
+    return to("Neg", to("Add", to("Mul", t, logs[0]), to("Mul", to("Sub", p.dtype.type(1), t), logs[1])))
+
+
+_bce.defexport(_bce_export)
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
@@ -179,6 +184,9 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     Source: arguments and bounds as torch.nn.functional.binary_cross_entropy.
     """
     p, t = _pair("binary_cross_entropy", input, target, reduction)
+    if p.size and not (p._data.min() >= 0 and p._data.max() <= 1):
+        raise ValueError(f"binary_cross_entropy: input must be probabilities, from 0 to 1, got numbers from "
+                         f"{p._data.min()} to {p._data.max()}; of logits, binary_cross_entropy_with_logits")
     loss = _bce(p, t)
     return _reduced(loss if weight is None else loss * weight, reduction)
 

@@ -617,7 +617,7 @@ def hstack(arrays: Sequence[Any]) -> Tensor:
 
 
 def diff(x: Any, n: int = 1, axis: int = -1) -> Tensor:
-    """Each entry along an axis less the one before it; n times.
+    """Each entry along an axis less the one before it; n times (`np.diff`; `tg.diff` compares drawings).
 
     Raises:
         ValueError: if x is a single number.

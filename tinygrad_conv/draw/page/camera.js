@@ -29,11 +29,12 @@ function makeCamera(svg, group, size, covered, moved) {
     const { width } = size(), least = svg.clientWidth < NARROW ? READABLE : READABLE / 2;
     const scale = Math.max(Math.min(whole(), 1.2), Math.min(READABLE, (svg.clientWidth - ROOM) / width), least);
     place(scale);
-    if (first && width * scale > svg.clientWidth) {
+    if (!first) return;
+    if (width * scale > svg.clientWidth || first.top * scale + at.y > svg.clientHeight / 2) {
       at.y = Math.min(at.y, ROOM - first.top * scale);
-      at.x = svg.clientWidth / 2 - (first.left + first.width / 2) * scale;
-      apply();
     }
+    if (width * scale > svg.clientWidth) at.x = svg.clientWidth / 2 - (first.left + first.width / 2) * scale;
+    apply();
   }
 
   function place(scale) {

@@ -105,9 +105,14 @@ function makeCall(data) {
     return next;
   }
 
+  // The name of the array that a question is about.
+  function held(question) {
+    return question.held ?? Object.keys(arrays).find((name) => arrays[name].side === question.side);
+  }
+
   // Where to begin: the number of the first sample that is not finite, or else the largest.
-  function start() {
-    const { side, name } = data.questions[0], { numbers, lengths, start: first } = arrays[name];
+  function start(question) {
+    const { side } = question, { numbers, lengths, start: first } = arrays[held(question)];
     let best = 0;
     const size = (v) => (Number.isFinite(v) ? Math.abs(v) : Infinity);
     const count = side === "kernel" ? numbers.length : numbers.length / lengths[0];
@@ -121,5 +126,5 @@ function makeCall(data) {
     return settled(side, { ...place, [side]: at.slice(2), ...(side === "kernel"
       ? { o: at[0], c: groupOf.o(at[0]) * depth + at[1] } : { [VARIES[side]]: at[1] }) }, VARIES[side]);
   }
-  return { arrays, index, product, sum, ranges, settled, start };
+  return { arrays, held, index, product, sum, ranges, settled, start };
 }

@@ -63,7 +63,7 @@ function microscope(data) {
   const call = makeCall(data), swapped = data.questions[0].name === "y" && data.questions[0].side === "large";
   const letter = (name) => (swapped ? { o: "c", c: "o" }[name] ?? name : name);
   const spell = (name, index) => `${name}[${index.filter((_, k) => !(data.line && k === 2)).join(",")}]`;
-  let question = data.questions[0], place = call.start(), largest = null; // the largest product
+  let question = data.questions[0], place = call.start(data.questions[0]), largest = null; // the largest product
 
   const buttons = element("p", undefined, "questions"), planes = element("div", undefined, "planes");
   const sliders = element("div", undefined, "sliders"), answer = element("div", undefined, "answer");
@@ -83,9 +83,9 @@ function microscope(data) {
     const button = element("button", each.name);
     button.value = each.side;
     button.title = `${each.factors.join(" \u00d7 ")}, ${each.how}`;
-    button.addEventListener("click", () => { // goes on with what contributes most
+    button.addEventListener("click", () => { // goes on with what contributes most, if anything does
       ask(each.side);
-      move(undefined, largest ?? {});
+      move(undefined, largest ?? call.start(each));
     });
     buttons.append(button);
   }
@@ -125,10 +125,9 @@ function microscope(data) {
   // The two factors, and the plane of the number itself: all three sides.
   function showPlanes({ rows, columns }) {
     planes.replaceChildren();
-    const own = question.held ?? Object.keys(call.arrays).find((name) => call.arrays[name].side === question.side);
-    for (const name of [...question.factors, own]) {
+    for (const name of [...question.factors, call.held(question)]) {
       const array = call.arrays[name], { side } = array, askable = data.questions.some((each) => each.side === side);
-      const colour = getComputedStyle(document.documentElement).getPropertyValue(`--micro-${name === own ? "output" : array.role}-mark`);
+      const colour = getComputedStyle(document.documentElement).getPropertyValue(`--micro-${name === call.held(question) ? "output" : array.role}-mark`);
       const lead = call.index[side](place).slice(0, 2), figure = element("figure", undefined, array.role);
       const marks = side === question.side ? [place[side]] : rows.flatMap((row) => columns.map((column) => [row[side], column[side]]));
       const { canvas, cell } = drawPlane(array, lead, PLANE, marks, colour);
@@ -218,7 +217,7 @@ function microscope(data) {
   function show() {
     const found = call.sum(question, place), size = (v) => (Number.isNaN(v) ? Infinity : Math.abs(v));
     const sorted = [...found.terms].sort((a, b) => size(b.product) - size(a.product) || 0);
-    largest = sorted[0] && Object.fromEntries(["n", "o", "c", "small", "kernel", "large"].map((key) => [key, sorted[0][key]]));
+    largest = sorted[0]?.product ? Object.fromEntries(["n", "o", "c", "small", "kernel", "large"].map((key) => [key, sorted[0][key]])) : null;
     const index = call.index[question.side](place), held = question.held && call.arrays[question.held];
     const value = held ? held.at(index) : undefined;
     Object.assign(made.dataset, { question: question.name, index: JSON.stringify(index), total: found.total,

@@ -7,6 +7,16 @@ const tree = makeTree(data);
 const svg = byId("drawing");
 const panel = makePanel(byId("panel"), data);
 panel.sections.push(({ box }, { microscopes }) => box && microscopes[box.id] && microscope(microscopes[box.id]));
+panel.sections.push(({ box, uses }, { microscopes }) => { // a weight's gradient is seen where it is used
+  const calls = box && !microscopes[box.id] ? new Set(uses.filter((use) => microscopes[use.box.id])) : new Set();
+  const made = element("p");
+  for (const call of calls) {
+    const button = element("button", `Microscope: ${call.box.label}`);
+    button.addEventListener("click", () => jump(call));
+    made.append(button, " ");
+  }
+  return calls.size && made;
+});
 let size = { width: 1, height: 1 }, chosen = null;
 
 const states = {

@@ -144,8 +144,10 @@ function makePanel(panel, data) {
       return own.height && own.left < other.right ? Math.max(0, other.bottom - Math.max(own.top, other.top)) : 0;
     },
     show(node) {
-      const added = sections.map((make) => make(node, data)).filter(Boolean);
-      details.replaceChildren(...(node.isFrame ? describeFrame(node) : describeBox(node, data)), ...added);
+      const parts = node.isFrame ? describeFrame(node) : describeBox(node, data);
+      const numbers = parts.findIndex((part) => part.tagName === "SECTION");
+      parts.splice(numbers < 0 ? parts.length : numbers, 0, ...sections.map((make) => make(node, data)).filter(Boolean));
+      details.replaceChildren(...parts);
       panel.scrollTop = 0;
       open();
     } };
