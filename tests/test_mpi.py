@@ -206,6 +206,40 @@ say(len(history), history.interrupted)"""
     fails(2, stop.format(1), "is at the end of fit with .True.., ranks .* are elsewhere", tmp_path / "one")
 
 
+def train_with_more(world, folder):
+    """Two batches and what is left of them a step, a scaled loss, averages; and a stop that one rank asks for."""
+    class Stop(nn.Callback):
+        def train_begin(self, training):
+            self.training = training
+
+        def epoch_end(self, row):
+            if row["epoch"] == 2 and world.rank == world.size - 1:
+                self.training.stop("enough")
+
+    model = net()
+    sync_batch_norm(model, world)
+    loader = nn.data.DataLoader(data(50), 21, shuffle=True, rng=np.random.default_rng(0))
+    optimizer = nn.SGD(model.parameters(), 0.05, momentum=0.9)
+    return nn.fit(model, loader, nn.data.DataLoader(data(13), 5), epochs=9, optimizer=optimizer, world=world, accumulate=2,
+                  clip_grad_norm=0.5, scaler=nn.GradScaler(256.0, growth_interval=3), checkpoint=folder,
+                  callbacks=[Stop(), nn.EMA(model, 0.8), nn.EarlyStopping("loss", patience=99, restore_best=True)])
+
+
+def test_accumulated_scaled_and_averaged_numbers_are_those_of_one_process(tmp_path):
+    assert train_with_more(World(), tmp_path / "one").stopped == "enough"
+    out, _ = run(3, "history = t.train_with_more(world, folder)\nsay(len(history), history.stopped)", tmp_path / "three")
+    assert sorted(out.splitlines()) == ["2 enough", "2 on another rank", "2 on another rank"]
+    found, expected = numbers(tmp_path / "three"), numbers(tmp_path / "one")
+    assert_close(found, expected)
+    for kind in ("callbacks", "schedules"):
+        assert found[1][kind] == expected[1][kind]
+    assert {"EMA.0.weight", "EarlyStopping.0.weight"} <= set(found[0])
+
+
+def test_metrics_are_refused_where_each_rank_would_count_its_own():
+    fails(2, "nn.evaluate(nn.Linear(3, 2), [], metrics=[nn.F1()], world=world)", "evaluate: metrics are counted by one process, 2 ranks")
+
+
 LOOP = """
 rng = np.random.default_rng(world.rank)
 model = t.net(world.rank)

@@ -136,8 +136,9 @@ class EMA(Callback):
         """The averages are the model's weights inside the `with` block."""
         own = dict(self.model.named_parameters())
         kept = [p.detach().numpy().copy() for p in own.values()]
+        averages = self.averages if self.updates else self._weights()  # before the first step
         try:
-            tg.change([*own.values()], lambda _: [self.averages[k].astype(p.dtype) for k, p in own.items()])
+            tg.change([*own.values()], lambda _: [averages[k].astype(p.dtype) for k, p in own.items()])
             yield
         finally:
             tg.change([*own.values()], lambda _: kept)
