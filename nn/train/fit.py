@@ -52,7 +52,7 @@ def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor]
                        else type(value).__name__)
                 raise TypeError(f"{op}: loss(output, y) must give a tensor with one value, the mean of the "
                                 f"batch, got {got}; compute it with tg's functions and reduction='mean'")
-            mean.add(world, n, value.item(), output, y)
+            mean.add(n, value.item(), output, y)
             ctrl_c.breakable = False
             yield output, value
             _check(ctrl_c, world)
@@ -92,7 +92,7 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
     """
     _check_model("evaluate", model, loss, loader)
     world = tg.arguments.instance(world or World(), World, "evaluate", "world=nn.parallel.world()")
-    metrics = checked("evaluate", metrics, world)
+    metrics = checked("evaluate", metrics)
     own = CtrlC()
     try:
         with own as ctrl_c, tg.state_kept():
@@ -105,7 +105,7 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
 
 def _evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor], metrics: Sequence[Metric],
               ctrl_c: CtrlC, world: World) -> Measure:
-    mean = Measure(metrics)
+    mean = Measure(metrics, world)
     with evaluating(model), tg.no_grad():
         for _ in _batches("evaluate", model, loader, loss, mean, "the", ctrl_c, world):
             pass
@@ -171,7 +171,7 @@ class _Job:
 
 
 def _train_epoch(job: _Job, ctrl_c: CtrlC) -> Row:
-    mean, start = Measure(job.metrics), time.perf_counter()
+    mean, start = Measure(job.metrics, job.world), time.perf_counter()
     model, optimizer = job.training.model, job.training.optimizer
     row: Row = {}
     first = waiting = batches = 0  # examples whose gradients are summed, and not used yet
@@ -312,7 +312,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
             run = _run(model, optimizer, schedule, epoch_schedule, train, valid, history, scaler, callbacks)
             job = _Job(run, Training(model, optimizer, history, epochs), train, valid, loss,
-                       checked("fit", metrics, world), clip_grad_norm,
+                       checked("fit", metrics), clip_grad_norm,
                        tg.arguments.whole(accumulate, "fit", "accumulate", 1), scaler, callbacks, last, world)
             resumed = resume and last is not None and os.path.lexists(last)
             try:

@@ -17,25 +17,26 @@ from . import curves
 class Metric:
     """Base class: `begin` before the batches, `update` with each of them, `value` at their end.
 
-    Its name is its column in a history; for held-out data "valid_" stands before it.
+    Its name is its column in a history; for held-out data "valid_" stands before it. What it knows of the
+    batches are sums, in an array `counts`: the ranks of a `world` add theirs.
 
     Example:
         >>> import nn
         >>> class Near(nn.Metric):
         ...     name = "near"
         ...     def begin(self):
-        ...         self.hits = self.count = 0
+        ...         self.counts = np.zeros(2)
         ...     def update(self, output, y):
-        ...         self.hits += (abs(output[:, 0] - y) < 0.5).sum()
-        ...         self.count += len(y)
+        ...         self.counts += (abs(output[:, 0] - y) < 0.5).sum(), len(y)
         ...     def value(self):
-        ...         return self.hits / self.count
+        ...         return self.counts[0] / self.counts[1]
         >>> batches = [(np.ones((2, 1)), np.array([1.0, 2.0]))]
         >>> nn.evaluate(nn.Identity(), batches, lambda o, y: ((o[:, 0] - y) ** 2.0).mean(), metrics=[Near()])
         {'loss': 0.5, 'near': 0.5}
     """
 
     name: str
+    counts: np.ndarray
 
     def begin(self) -> None:
         """Forget what was counted."""
@@ -92,17 +93,16 @@ class TopK(Metric):
         self.begin()
 
     def begin(self) -> None:
-        self.hits = self.count = 0
+        self.counts = np.zeros(2, np.int64)  # hits, and of how many
 
     def update(self, output: Any, y: Any) -> None:
         scores, labels = _classes(type(self).__name__, output, y, self.ignore_index)
         own, places = scores[np.arange(len(labels)), labels][:, None], np.arange(scores.shape[1])
         before = (scores > own) | (scores == own) & (places < labels[:, None])
-        self.hits += int((before.sum(axis=1) < self.k)[~np.isnan(scores).any(axis=1)].sum())
-        self.count += len(labels)
+        self.counts += (before.sum(axis=1) < self.k)[~np.isnan(scores).any(axis=1)].sum(), len(labels)
 
     def value(self) -> float:
-        return self.hits / self.count if self.count else np.nan
+        return float(self.counts[0] / self.counts[1]) if self.counts[1] else np.nan
 
 
 class Accuracy(TopK):
@@ -236,7 +236,7 @@ class IoU(ConfusionMatrix):
         return float(np.mean(both / (there + said - both))) if len(both) else np.nan
 
 
-def checked(op: str, metrics: Any, world: World) -> list[Metric]:
+def checked(op: str, metrics: Any) -> list[Metric]:
     """The metrics, after refusing what is none, and names that a column has already."""
     tg.arguments.instance(metrics, Sequence, op, "a list of metrics, such as [nn.F1()]")
     names = ["loss", "epoch", "lr", "seconds", "images_per_second"]
@@ -245,22 +245,21 @@ def checked(op: str, metrics: Any, world: World) -> list[Metric]:
         if metric.name in names:
             raise ValueError(f"{op}: there are two columns {metric.name!r}; give one metric another name")
         names.append(metric.name)
-    if metrics and world.size > 1:
-        raise ValueError(f"{op}: metrics are counted by one process, {world.size} ranks measure loss and "
-                         f"accuracy; evaluate with metrics on one of them")
     return [*metrics]
 
 
 class Measure:
     """What was measured over batches: means of loss and, for class targets, accuracy; and metrics."""
 
-    def __init__(self, metrics: Sequence[Metric] = ()) -> None:
+    def __init__(self, metrics: Sequence[Metric], world: World) -> None:
+        self.world = world
         self.samples, self.size, self.sums, self.metrics = 0, 0, {"loss": 0.0}, metrics
         for metric in metrics:
             metric.begin()
 
-    def add(self, world: World, n: int, loss: float, output: Any, y: Any) -> None:
+    def add(self, n: int, loss: float, output: Any, y: Any) -> None:
         """A batch of n, of which the world's ranks have parts."""
+        world = self.world
         found, rows = {"loss": loss * n * world.share if world.share else 0.0}, round(n * world.share)
         if (isinstance(output, tg.Tensor) and not isinstance(y, tuple)  # one output and one target
                 and output.ndim == 2 and output.shape[1] > 1):
@@ -272,13 +271,15 @@ class Measure:
         for name, value in zip(found, world.sum(found.values())):
             self.sums[name] = self.sums.get(name, 0.0) + value
         for metric in self.metrics:
-            metric.update(plain(output), plain(y))
+            metric.update(*[plain(value, None if world.share else 0) for value in (output, y)])
 
     def means(self) -> dict[str, float]:
         return {name: total / max(1, self.samples) for name, total in self.sums.items()}
 
     def row(self) -> dict[str, Any]:
-        """The means, and the values of the metrics by name."""
+        """The means, and the values of the metrics by name; once, and on all ranks."""
+        for metric in self.metrics if self.world.size > 1 else ():
+            metric.counts = self.world.total(metric.counts)
         values = {metric.name: metric.value() for metric in self.metrics}
         return {**self.means(), **{name: float(v) if np.ndim(v) == 0 else v for name, v in values.items()}}
 
@@ -287,13 +288,14 @@ class Measure:
         return {name: value for name, value in self.row().items() if isinstance(value, float)}
 
 
-def plain(value: Any) -> Any:
-    """What a model returned, or targets, with arrays in the place of tensors."""
+def plain(value: Any, rows: int | None = None) -> Any:
+    """What a model returned, or targets, with arrays in the place of tensors; the first rows, or all."""
     if isinstance(value, Mapping):
-        return {key: plain(part) for key, part in value.items()}
+        return {key: plain(part, rows) for key, part in value.items()}
     if isinstance(value, tuple):
-        return tuple([plain(part) for part in value])
-    return value.detach().numpy() if isinstance(value, tg.Tensor) else value
+        return tuple([plain(part, rows) for part in value])
+    value = value.detach().numpy() if isinstance(value, tg.Tensor) else value
+    return value if rows is None else value[:rows]
 
 
 def _matrix(counts: np.ndarray, classes: Sequence[str]) -> Any:
