@@ -45,10 +45,7 @@ JOBS = {  # data, model, epochs, batch, top learning rate, augmentation
 
 def misses(model: nn.Module, data: nn.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Where the model errs on a data set, and what it says there."""
-    model.eval()
-    with tg.no_grad():
-        said = np.concatenate([model(tg.tensor(x)).numpy().argmax(axis=1)
-                               for x, _ in nn.data.DataLoader(data, 256)])
+    said = nn.predict(model, data).argmax(axis=1)
     wrong = np.flatnonzero(said != data.labels)
     return wrong, said[wrong]
 

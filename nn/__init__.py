@@ -36,34 +36,38 @@ from .layers.resize import (
 )
 from .optim import (
     SGD, Adadelta, Adagrad, Adam, AdamW, CosineAnnealingLR, CosineAnnealingWarmRestarts, ExponentialLR,
-    LambdaLR, LinearLR, Lion, MultiStepLR, NAdam, OneCycleLR, Optimizer, PolynomialLR, RAdam, RMSprop,
-    ReduceLROnPlateau, Schedule, SequentialLR, StepLR, clip_grad_norm_, no_decay,
+    GradScaler, LambdaLR, LinearLR, Lion, MultiStepLR, NAdam, OneCycleLR, Optimizer, PolynomialLR, RAdam,
+    RMSprop, ReduceLROnPlateau, Schedule, SequentialLR, StepLR, clip_grad_norm_, no_decay,
 )
+from .train.callbacks import EMA, CSVLogger, EarlyStopping, TensorBoard
 from .train.fit import evaluate, fit
+from .train.lr_find import lr_find
+from .train.metrics import F1, Accuracy, ConfusionMatrix, IoU, Metric, TopK
 from .train.per_example import per_example_grads
-from .train.report import Callback, History, LiveCurves, ProgressBar
+from .train.predict import predict, top_losses
+from .train.report import Callback, History, LiveCurves, ProgressBar, Training
 from .train.saving import load, save
 
 __all__ = [
-    "Adadelta", "Adagrad", "Adam", "AdamW", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d",
-    "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Callback",
-    "Captured", "CircularPad1d", "CircularPad2d", "ConstantPad1d", "ConstantPad2d", "Conv1d", "Conv2d",
-    "ConvTranspose1d", "ConvTranspose2d", "CosineAnnealingLR", "CosineAnnealingWarmRestarts",
-    "CrossEntropyLoss", "Diagnosis", "Dropout", "Dropout2d", "ELU", "ExponentialLR", "Flatten", "Fold",
-    "GELU",
-    "GlobalAvgPool2d", "GlobalMaxPool2d", "GroupNorm", "Hardsigmoid", "Hardswish", "Hardtanh", "History",
-    "HuberLoss", "Identity", "InstanceNorm2d", "KLDivLoss", "L1Loss", "LambdaLR", "LayerNorm",
-    "LeakyReLU", "Linear", "LinearLR", "Lion", "LiveCurves", "LogSigmoid", "LogSoftmax", "MSELoss",
-    "MarginRankingLoss",
-    "MaxPool1d", "MaxPool2d", "MaxUnpool2d", "Mish", "Module", "ModuleDict", "ModuleList",
-    "MultiMarginLoss", "MultiStepLR", "NAdam", "NLLLoss", "OneCycleLR", "Optimizer", "PReLU", "Parameter",
-    "PixelShuffle", "PixelUnshuffle", "PolynomialLR", "ProgressBar", "RAdam", "RMSprop", "ReLU", "ReLU6",
-    "ReduceLROnPlateau", "ReflectionPad1d", "ReflectionPad2d", "ReplicationPad1d", "ReplicationPad2d",
-    "SELU", "SGD", "Schedule", "Sequential", "SequentialLR", "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax",
-    "Softplus", "StepLR", "Summary", "Tanh", "TripletMarginLoss", "Unfold", "Upsample",
-    "UpsamplingBilinear2d", "UpsamplingNearest2d", "ZeroPad1d", "ZeroPad2d", "capture", "clip_grad_norm_",
-    "doctor", "draw", "evaluate", "fit", "functional_call", "load", "no_decay", "per_example_grads", "save",
-    "summary", "data", "init", "models", "onnx", "parallel",
+    "Accuracy", "Adadelta", "Adagrad", "Adam", "AdamW", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d",
+    "BatchNorm2d", "CSVLogger", "Callback", "Captured", "CircularPad1d", "CircularPad2d", "ConfusionMatrix",
+    "ConstantPad1d", "ConstantPad2d", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d",
+    "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CrossEntropyLoss", "Diagnosis", "Dropout",
+    "Dropout2d", "ELU", "EMA", "EarlyStopping", "ExponentialLR", "F1", "Flatten", "Fold", "GELU",
+    "GlobalAvgPool2d", "GlobalMaxPool2d", "GradScaler", "GroupNorm", "Hardsigmoid", "Hardswish", "Hardtanh",
+    "History", "HuberLoss", "Identity", "InstanceNorm2d", "IoU", "KLDivLoss", "L1Loss", "LambdaLR",
+    "LayerNorm", "LeakyReLU", "Linear", "LinearLR", "Lion", "LiveCurves", "LogSigmoid", "LogSoftmax",
+    "MSELoss", "MarginRankingLoss", "MaxPool1d", "MaxPool2d", "MaxUnpool2d", "Metric", "Mish", "Module",
+    "ModuleDict", "ModuleList", "MultiMarginLoss", "MultiStepLR", "NAdam", "NLLLoss", "OneCycleLR",
+    "Optimizer", "PReLU", "Parameter", "PixelShuffle", "PixelUnshuffle", "PolynomialLR", "ProgressBar",
+    "RAdam", "RMSprop", "ReLU", "ReLU6", "ReduceLROnPlateau", "ReflectionPad1d", "ReflectionPad2d",
+    "ReplicationPad1d", "ReplicationPad2d", "SELU", "SGD", "Schedule", "Sequential", "SequentialLR", "SiLU",
+    "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StepLR", "Summary", "Tanh", "TensorBoard", "TopK",
+    "Training", "TripletMarginLoss", "Unfold", "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d",
+    "ZeroPad1d", "ZeroPad2d", "capture", "clip_grad_norm_", "doctor", "draw", "evaluate", "fit",
+    "functional_call", "load", "lr_find", "no_decay", "per_example_grads", "predict", "save", "summary",
+    "top_losses", "data", "init", "models", "onnx", "parallel",
 ]
 
 if _typing.TYPE_CHECKING:

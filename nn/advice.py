@@ -36,8 +36,9 @@ METHODS = {  # what is missing in a Module
 KERAS = {  # what is missing in a Module for who comes from elsewhere
     "summary": "nn.summary(model, (1, 1, 28, 28)), of the shape of its input", "draw": "nn.draw(model, x)",
     "fit": "nn.fit(model, loader, epochs=10, optimizer=nn.Adam(model.parameters()))",
-    "compile": "nothing is compiled; loss and optimiser are given to nn.fit", "predict": "model.eval()(x)",
-    "evaluate": "nn.evaluate(model, loader)", "save": "nn.save(model, path)",
+    "compile": "nothing is compiled; loss and optimiser are given to nn.fit",
+    "predict": "nn.predict(model, x)", "evaluate": "nn.evaluate(model, loader)",
+    "save": "nn.save(model, path)",
     "load": "model.load_state_dict(nn.load(path))", "backward": "loss.backward(), of loss = f(model(x), y)",
     "step": "optimizer.step()",
 }

@@ -57,8 +57,8 @@ def a_schedule(optimizer):
 def as_run(parts, schedule=None, epoch_schedule=None, history=None):
     """What `nn.fit` saves and restores."""
     net, loader, optimizer = parts
-    return Run(net, optimizer, {"batch": schedule, "epoch": epoch_schedule}, {"loader": loader.rng, "valid": None},
-               nn.History() if history is None else history)
+    return Run({"model": net, "optimizer": optimizer, "batch": schedule, "epoch": epoch_schedule, "loader": loader.rng,
+                "history": nn.History() if history is None else history})
 
 
 def everything(run):
@@ -72,7 +72,7 @@ def everything(run):
             return {k: plain(x[k]) for k in sorted(x, key=str) if k != "params"}
         return [plain(v) for v in x] if isinstance(x, list | tuple) else x
 
-    return repr(plain([run.model.state_dict(), run.optimizer.state, run.optimizer.param_groups, run.history.rows,
+    return repr(plain([run.models["model"].state_dict(), run.optimizers["optimizer"].state, run.optimizers["optimizer"].param_groups, run.history.rows,
                        run.schedules, [g.bit_generator.state for g in run.generators.values()]]))
 
 

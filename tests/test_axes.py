@@ -41,8 +41,9 @@ def call_of(name, x, axis):
 
 
 def taken_by_torch(name, axis):
-    """PyTorch's prod, norm and rolls take neither NumPy's numbers nor, some of them, tuples."""
-    return not (name == "norm" and isinstance(axis, np.generic) or name == "prod" and isinstance(axis, tuple))
+    """PyTorch's prod, norm, softmax and rolls take neither NumPy's numbers nor, some of them, tuples."""
+    return not (name == "norm" and isinstance(axis, np.generic)
+                or name in ("prod", "softmax", "log_softmax") and isinstance(axis, tuple))
 
 
 @pytest.mark.filterwarnings("ignore:.*degrees of freedom.*")

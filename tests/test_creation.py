@@ -181,3 +181,7 @@ def test_a_copy_of_a_result_says_that_no_gradient_flows_through_it():
         tg.tensor((x * 2.0).detach())
         with tg.no_grad():
             tg.tensor(x * 2.0)
+
+
+def test_full_like_keeps_every_digit_of_the_value():
+    assert tg.full_like(tg.zeros(2, dtype=np.float64), 0.3).data.tolist() == [0.3, 0.3]

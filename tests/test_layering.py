@@ -43,7 +43,7 @@ ONLY = {"arguments": set(), "files": set(), "state": set(), "advice": set(), "ke
 ROOMS = [["advice", "init"], ["layers", "data"], ["optim", "models", "parallel"], ["train"], ["doctor", "drawing", "summary", "onnx"], ["__init__"]]
 ROOM_ONLY = {"init": set(), "advice": set(), "data": {"advice"}, "layers": {"init", "advice"}}
 OPTIONAL = {"threadpoolctl", "graphviz", "matplotlib", "safetensors", "tqdm", "torch", "numba",
-            "PIL", "llvmlite", "onnx", "IPython", "mpi4py"}
+            "PIL", "llvmlite", "onnx", "IPython", "mpi4py", "tensorboardX"}
 
 
 def modules(package: Path) -> dict[str, ast.Module]:

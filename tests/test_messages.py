@@ -94,7 +94,7 @@ def test_a_mistake_is_answered_with_what_to_write(call, text):
 
 @pytest.mark.parametrize("owner, name, text", [
     (NET, "summary", r"nn.summary\(model, "), (NET, "fit", r"nn.fit\(model, loader, "), (NET, "compile", "nn.fit"),
-    (NET, "predict", r"model.eval\(\)\(x\)"), (NET, "draw", r"nn.draw\(model, x\)"), (NET, "save", r"nn.save\(model, path\)"),
+    (NET, "predict", r"nn.predict\(model, x\)"), (NET, "draw", r"nn.draw\(model, x\)"), (NET, "save", r"nn.save\(model, path\)"),
     (NET, "to", "no devices.*dtype="), (NET, "cuda", "no devices"), (NET, "half", "dtype= of each layer"), (NET, "double", "dtype= of each layer"),
     (X, "cuda", "no devices"), (X, "cpu", "no devices"), (nn.init, "kaiming_normal", "nn.init.kaiming_normal_$"),
     (nn.init, "xavier_uniform", "nn.init.xavier_uniform_$"), (nn.init, "dirac_", "nn.init.zeros_"), (nn, "functional", "tg.relu"),

@@ -206,6 +206,48 @@ say(len(history), history.interrupted)"""
     fails(2, stop.format(1), "is at the end of fit with .True.., ranks .* are elsewhere", tmp_path / "one")
 
 
+def train_with_more(world, folder):
+    """Two batches and what is left of them a step, a scaled loss, averages; and a stop that one rank asks for."""
+    class Stop(nn.Callback):
+        def train_begin(self, training):
+            self.training = training
+
+        def epoch_end(self, row):
+            if row["epoch"] == 2 and world.rank == world.size - 1:
+                self.training.stop("enough")
+
+    model = net()
+    sync_batch_norm(model, world)
+    loader = nn.data.DataLoader(data(50), 21, shuffle=True, rng=np.random.default_rng(0))
+    optimizer = nn.SGD(model.parameters(), 0.05, momentum=0.9)
+    return nn.fit(model, loader, nn.data.DataLoader(data(13), 5), epochs=9, optimizer=optimizer, world=world, accumulate=2,
+                  clip_grad_norm=0.5, scaler=nn.GradScaler(256.0, growth_interval=3), checkpoint=folder,
+                  callbacks=[Stop(), nn.EMA(model, 0.8), nn.EarlyStopping("loss", patience=99, restore_best=True)])
+
+
+def test_accumulated_scaled_and_averaged_numbers_are_those_of_one_process(tmp_path):
+    assert train_with_more(World(), tmp_path / "one").stopped == "enough"
+    out, _ = run(3, "history = t.train_with_more(world, folder)\nsay(len(history), history.stopped)", tmp_path / "three")
+    assert sorted(out.splitlines()) == ["2 enough", "2 on another rank", "2 on another rank"]
+    found, expected = numbers(tmp_path / "three"), numbers(tmp_path / "one")
+    assert_close(found, expected)
+    for kind in ("callbacks", "schedules"):
+        assert found[1][kind] == expected[1][kind]
+    assert {"EMA.0.weight", "EarlyStopping.0.weight"} <= set(found[0])
+
+
+def measured(world):
+    """Batches of two rows leave one of three ranks without any."""
+    metrics = [nn.TopK(3), nn.F1(), nn.ConfusionMatrix()]
+    found = nn.evaluate(net(), nn.data.DataLoader(data(13), 2), metrics=metrics, world=world)
+    return {name: value.tolist() if name == "confusion" else round(value, 12) for name, value in found.items()}
+
+
+def test_metrics_are_those_of_one_process_on_every_rank():
+    out, _ = run(3, "say(t.measured(world))")
+    assert out.splitlines() == [repr(measured(World()))] * 3
+
+
 LOOP = """
 rng = np.random.default_rng(world.rank)
 model = t.net(world.rank)

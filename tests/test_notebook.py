@@ -238,8 +238,8 @@ def test_a_plot_without_a_path_is_a_figure_that_shows_itself_and_that_pyplot_doe
 
 def test_optimisers_schedules_loaders_and_data_say_what_they_are():
     net, optimizer, loader, _ = trained()
-    assert repr(optimizer) == ("Adam(lr=0.01, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0): "
-                               "4 parameters of 1,210 numbers, 18 steps done")
+    assert repr(optimizer) == ("Adam(lr=0.01, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0, "
+                               "amsgrad=False, maximize=False): 4 parameters of 1,210 numbers, 18 steps done")
     two = nn.SGD(nn.no_decay(net, 0.1), 0.5, momentum=0.9)
     assert [line.split(": ")[1] for line in repr(two).splitlines()] == [
         "2 parameters of 1,184 numbers, 0 steps done", "2 parameters of 26 numbers, 0 steps done"]

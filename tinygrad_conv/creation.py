@@ -172,8 +172,8 @@ def full_like(t: Any, fill_value: float, dtype: Any = None, requires_grad: bool 
         [7.0, 7.0]
     """
     like = as_array(t, copy=False, what="full_like")
-    kind = None if dtype is None else checked_dtype("full_like", dtype)
-    return finished(np.full_like(like, _value(fill_value, "full_like", None), kind), requires_grad)
+    kind = like.dtype if dtype is None else checked_dtype("full_like", dtype)
+    return finished(np.full_like(like, _value(fill_value, "full_like", kind), kind), requires_grad)
 
 
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None,

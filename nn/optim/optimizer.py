@@ -3,7 +3,8 @@
 An optimiser names the arrays it keeps for each parameter (`slots`), says what they become in an arithmetic
 `rule` of arrays and `numbers`, and so has all parameters of a group changed in one pass (`tg.overwrite`).
 What is no arithmetic of entries defines `update` instead, which changes one parameter in place. PyTorch's
-rules and defaults; float32 stays float32.
+rules and defaults; float32 stays float32. The slots of a float16 parameter are float32, and so is a "master"
+beside them: it is what changes, the parameter is its rounded copy.
 """
 import itertools
 import math
@@ -191,9 +192,13 @@ class Optimizer:
         """The step of a group's parameters: (position, values, gradient)."""
         starts, rule = self.slots(group), self.rule(group)
         passes: dict[Any, list[tuple[dict[str, Any], list[np.ndarray]]]] = {}
+        narrow = []
         for i, values, g in work:
             g = np.negative(g) if group.get("maximize") else g
             state = self.state.setdefault(i, {"step": 0})
+            if values.dtype == np.float16:
+                narrow.append((values, state))
+                values = _master(state, values)
             if missing := [key for key in starts if key not in state]:
                 fresh = {key: np.full(values.shape, starts[key], values.dtype) for key in missing}
                 state.update(fresh, step=0)
@@ -208,8 +213,15 @@ class Optimizer:
             tg.overwrite(rule, [row for _, row in found], self.numbers(t, group))
             for state, _ in found:
                 state["step"] = t
+        with np.errstate(over="ignore"):
+            for values, state in narrow:
+                values[...] = state["master"]
 
     # ----- state -----
+
+    def _kept(self, p: tg.Tensor, group: Group) -> set[str]:
+        """What is saved of a parameter's state."""
+        return {"step", *self.slots(group), *["master"] * (p.dtype == np.float16)}
 
     def state_dict(self) -> dict[str, Any]:
         """{"arrays": {"0.momentum": array, ...}, "groups": [options, ...]}: arrays and numbers only.
@@ -219,9 +231,9 @@ class Optimizer:
         """
         arrays: dict[str, np.ndarray] = {}
         for group, positions in zip(self.param_groups, self.positions()):
-            kept = {"step", *self.slots(group)}  # a state that lacks one, by a changed option, begins anew
-            for i in positions:
-                if kept <= set(state := self.state.get(i, {})):
+            for i, p in zip(positions, group["params"]):
+                kept = self._kept(p, group)
+                if kept <= set(state := self.state.get(i, {})):  # or it lacks one, by a changed option
                     arrays.update({f"{i}.{key}": np.array(state[key]) for key in state if key in kept})
         return {"arrays": arrays, "groups": [{**group, "params": list(positions)} for group, positions
                                              in zip(self.param_groups, self.positions())]}
@@ -264,8 +276,8 @@ class Optimizer:
             i, slot, array = self._read_entry(str(key), np.asarray(value))
             kept.setdefault(i, {})[slot] = array
         for group, positions in zip(groups, self.positions()):
-            expected = {"step", *self.slots(group)}
             for i in positions:
+                expected = self._kept(self.parameters()[i], group)
                 if i in kept and set(kept[i]) != expected:
                     raise ValueError(f"{name}: the saved state of parameter {i} has "
                                      f"{', '.join(sorted(kept[i]))}, expected {', '.join(sorted(expected))}")
@@ -286,7 +298,17 @@ class Optimizer:
                              f"{'a count' if is_count else f'{p.dtype} of shape {shape}'}")
         if is_count and not 0 <= value <= COUNTS:
             raise ValueError(f"{name}: the saved {key!r} is {value}, expected a count up to {COUNTS}")
-        return int(i), slot, int(value) if is_count else np.array(value, p.dtype, order="C")
+        return int(i), slot, int(value) if is_count else np.array(
+            value, np.promote_types(p.dtype, np.float32), order="C")
+
+
+def _master(state: dict[str, Any], values: np.ndarray) -> np.ndarray:
+    """The float32 numbers of which a float16 parameter is the rounded copy; new where it was changed."""
+    master = state.get("master", values)
+    with np.errstate(over="ignore"):
+        same = master.astype(values.dtype) == values
+    state["master"] = np.where(same, master, values).astype(np.float32)
+    return state["master"]
 
 
 def _listed(name: str, params: Any) -> list[Any]:

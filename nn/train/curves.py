@@ -6,8 +6,12 @@ Source of the colours: Okabe, Ito, "Color Universal Design", 2008.
 """
 import io
 import math
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import tinygrad_conv as tg
 
 Rows = Sequence[Mapping[str, float]]
 
@@ -94,8 +98,8 @@ def _panel(panel: str, lines: Mapping[str, Sequence[tuple[float, float]]], last:
     return "".join(parts)
 
 
-def figure(rows: Rows) -> Any:
-    """The curves as a figure of matplotlib's; a cell whose last line it is shows it, and no other does.
+def figure_of(width: float, height: float) -> Any:
+    """A figure of matplotlib's; a cell whose last line it is shows it, and no other does.
 
     Raises:
         ImportError: without matplotlib; names the extra.
@@ -106,14 +110,30 @@ def figure(rows: Rows) -> Any:
         raise ImportError("plots need matplotlib; install the extra: pip install "
                           "'tinygrad_conv[viz]'") from None
 
-    class Curves(Figure):
+    class Picture(Figure):
         """pyplot does not know it; a notebook asks it for its picture."""
 
         def _repr_png_(self) -> bytes:
             self.savefig(picture := io.BytesIO(), dpi=80, format="png")
             return picture.getvalue()
 
-    made = Curves(figsize=(9, 3.6), layout="constrained")
+    return Picture(figsize=(width, height), layout="constrained")
+
+
+def kept(figure: Any, path: str | os.PathLike[str] | None) -> Any:
+    """A figure, or without a return a file of it, whole or not at all; see `History.plot`."""
+    if path is None:
+        return figure
+    ending = Path(path).suffix[1:].lower()
+    if ending not in figure.canvas.get_supported_filetypes():
+        raise ValueError(f"plot: expects a picture file such as .png or .svg, got {os.fspath(path)!r}")
+    tg.write_atomically(path, lambda part: figure.savefig(part, dpi=120, format=ending))
+    return None
+
+
+def figure(rows: Rows) -> Any:
+    """The curves as a figure."""
+    made = figure_of(9, 3.6)
     for axes, panel in zip(made.subplots(1, 2), PANELS):
         lines = series(rows, panel)
         for start, points in lines.items():

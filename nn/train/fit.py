@@ -9,7 +9,8 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,39 +22,18 @@ from ..data import Dataset, ImageFolder, Subset
 from ..layers.module import Module, evaluating, tensors_in
 from ..optim.clip import clip_grad_norm_
 from ..optim.optimizer import Optimizer
+from ..optim.scaler import GradScaler
 from ..optim.schedule import ReduceLROnPlateau
 from ..parallel import World
 from .interrupt import CtrlC
-from .report import Callback, History, Row, reporters
+from .metrics import Measure, Metric, checked
+from .report import Callback, History, Row, Training, reporters
 from .saving import Run, save
 
 BEST_BY = ("valid_accuracy", "valid_loss", "accuracy", "loss")  # the first that is measured
 
 
-class _Mean:
-    """Running means of loss and, for class targets, accuracy."""
-
-    def __init__(self) -> None:
-        self.samples, self.sums = 0, {"loss": 0.0}
-
-    def add(self, world: World, n: int, loss: float, output: Any, y: Any) -> None:
-        """A batch of n, of which the world's ranks have parts."""
-        found, rows = {"loss": loss * n * world.share if world.share else 0.0}, round(n * world.share)
-        if (isinstance(output, tg.Tensor) and not isinstance(y, tuple)  # one output and one target
-                and output.ndim == 2 and output.shape[1] > 1):
-            labels = np.asarray(y)
-            if labels.dtype.kind in "iu" and labels.shape == (len(output),):
-                hits = (output.detach().numpy().argmax(axis=1) == labels)[:rows].sum()
-                found["accuracy"] = float(hits)
-        self.samples += n
-        for name, value in zip(found, world.sum(found.values())):
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def row(self) -> Row:
-        return {name: total / max(1, self.samples) for name, total in self.sums.items()}
-
-
-def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor], mean: _Mean,
+def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor], mean: Measure,
              what: str, ctrl_c: CtrlC, world: World) -> Iterator[tuple[Any, tg.Tensor]]:
     """What the model gives for each batch, and the loss, which `mean` takes in."""
     try:
@@ -72,7 +52,7 @@ def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor]
                        else type(value).__name__)
                 raise TypeError(f"{op}: loss(output, y) must give a tensor with one value, the mean of the "
                                 f"batch, got {got}; compute it with tg's functions and reduction='mean'")
-            mean.add(world, n, value.item(), output, y)
+            mean.add(n, value.item(), output, y)
             ctrl_c.breakable = False
             yield output, value
             _check(ctrl_c, world)
@@ -92,8 +72,10 @@ def _check(ctrl_c: CtrlC, world: World) -> None:
 
 
 def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cross_entropy, *,
-             world: World | None = None) -> Row:
+             metrics: Sequence[Metric] = (), world: World | None = None) -> dict[str, Any]:
     """{"loss", "accuracy"} of a model over a loader's batches, in evaluation mode, unrecorded.
+
+    With `metrics` there are their values too, by their names.
 
     The model's mode is restored afterwards; Ctrl-C waits for that, and for the end of a batch unless it is
     pressed twice. The ranks of a `world` share each batch, and all get the result of one process.
@@ -109,23 +91,25 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
         ['accuracy', 'loss']
     """
     _check_model("evaluate", model, loss, loader)
-    tg.arguments.instance(world, World | None, "evaluate", "world=nn.parallel.world()")
+    world = tg.arguments.instance(world or World(), World, "evaluate", "world=nn.parallel.world()")
+    metrics = checked("evaluate", metrics)
     own = CtrlC()
     try:
         with own as ctrl_c, tg.state_kept():
-            row = _evaluate(model, loader, loss, ctrl_c, world or World())
+            row = _evaluate(model, loader, loss, metrics, ctrl_c, world).row()
     finally:
         own.over = True
     ctrl_c.check()
     return row
 
 
-def _evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor], ctrl_c: CtrlC, world: World) -> Row:
-    mean = _Mean()
+def _evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor], metrics: Sequence[Metric],
+              ctrl_c: CtrlC, world: World) -> Measure:
+    mean = Measure(metrics, world)
     with evaluating(model), tg.no_grad():
         for _ in _batches("evaluate", model, loader, loss, mean, "the", ctrl_c, world):
             pass
-    return mean.row()
+    return mean
 
 
 def _tell(callbacks: Sequence[Callback], event: str, ctrl_c: CtrlC, *what: Any) -> None:
@@ -137,70 +121,128 @@ def _tell(callbacks: Sequence[Callback], event: str, ctrl_c: CtrlC, *what: Any) 
         ctrl_c.breakable = False
 
 
-def _train_epoch(run: Run, loader: Any, loss: Callable[..., tg.Tensor], clip: float | None,
-                 callbacks: Sequence[Callback], ctrl_c: CtrlC, world: World) -> Row:
-    mean, start, optimizer = _Mean(), time.perf_counter(), run.optimizer
+@dataclass
+class _Job:
+    """What `fit` was asked to do."""
+
+    run: Run
+    training: Training
+    train: Any
+    valid: Any
+    loss: Callable[..., tg.Tensor]
+    metrics: Sequence[Metric]
+    clip: float | None
+    accumulate: int
+    scaler: GradScaler | None
+    callbacks: Sequence[Callback]
+    last: Path | None
+    world: World
+
+    def backward(self, value: tg.Tensor, share: float) -> None:
+        """Add a batch's gradients; one of several batches counts by its size."""
+        value = value if self.scaler is None else self.scaler.scale(value)
+        value.backward(tg.tensor(np.full(value.shape, share * self.world.share, value.dtype)))
+
+    def step(self, shares: float) -> None:
+        """Use the gradients of all batches since the last step."""
+        optimizer, done = self.training.optimizer, True
+        self.world.sum_gradients(optimizer.parameters())
+        if self.accumulate > 1:
+            for p in optimizer.parameters():
+                p.grad = None if p.grad is None else p.grad.detach() / shares
+        if self.scaler is not None:
+            self.scaler.unscale_(optimizer)
+        if self.clip is not None:
+            clip_grad_norm_(optimizer.parameters(), self.clip)
+        if self.scaler is not None:
+            done = self.scaler.step(optimizer)
+        else:
+            optimizer.step()
+        if done and "batch" in self.run.schedules:
+            self.run.schedules["batch"].step()
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """The weights that are evaluated and kept as the best are there, inside the block."""
+        with ExitStack() as stack:
+            for c in self.callbacks:
+                stack.enter_context(c.evaluating())
+            yield
+
+
+def _train_epoch(job: _Job, ctrl_c: CtrlC) -> Row:
+    mean, start = Measure(job.metrics, job.world), time.perf_counter()
+    model, optimizer = job.training.model, job.training.optimizer
     row: Row = {}
-    run.model.train()
-    world.part_generators(run.model)
-    for output, value in _batches("fit", run.model, loader, loss, mean, "the training", ctrl_c, world):
+    first = waiting = batches = 0  # examples whose gradients are summed, and not used yet
+    model.train()
+    job.world.part_generators(model)
+    for output, value in _batches("fit", model, job.train, job.loss, mean, "the training", ctrl_c, job.world):
         if not math.isfinite(mean.sums["loss"]):
             raise FloatingPointError(f"fit: the loss is {mean.sums['loss']} in the batch up to sample "
                                      f"{mean.samples}; lower the learning rate, clip gradients, or look for "
                                      f"nan in the data")
         if not row:  # the first batch
-            _check_used(run.model, optimizer, output)
+            _check_used(model, optimizer, output)
             if not value.requires_grad:
                 raise RuntimeError(
                     "fit: the loss does not depend on the parameters: forward or the loss leaves the graph, "
                     "by numpy(), detach() or no_grad(), or fit was called inside no_grad(); compute with "
                     "tg's functions")
-        optimizer.zero_grad()
-        value.backward(tg.full_like(value, world.share))
-        world.sum_gradients(optimizer.parameters())
-        if clip is not None:
-            clip_grad_norm_(optimizer.parameters(), clip)
+        if not waiting:
+            optimizer.zero_grad()
+            first = mean.size
+        job.backward(value, mean.size / first)
+        waiting, batches = waiting + mean.size, batches + 1
         lr = optimizer.param_groups[0]["lr"]
-        optimizer.step()
-        if "batch" in run.schedules:
-            run.schedules["batch"].step()
-        row = {**mean.row(), "images_per_second": mean.samples / (time.perf_counter() - start), "lr": lr}
-        _tell(callbacks, "batch_end", ctrl_c, row)
-    world.average_buffers(run.model)
-    return {**row}  # the callbacks may have kept theirs
+        if batches % job.accumulate == 0:
+            job.step(waiting / first)
+            waiting = 0
+        row = {**mean.means(), "images_per_second": mean.samples / (time.perf_counter() - start), "lr": lr}
+        _tell(job.callbacks, "batch_end", ctrl_c, row)
+    if waiting:
+        job.step(waiting / first)
+    job.world.average_buffers(model)
+    return {**row, **mean.numbers()}  # the callbacks may have kept theirs
 
 
-def _epoch(run: Run, epoch: int, epochs: int, train: Any, valid: Any, loss: Callable[..., tg.Tensor],
-           clip: float | None, callbacks: Sequence[Callback], ctrl_c: CtrlC, world: World) -> Row:
+def _epoch(job: _Job, epoch: int, ctrl_c: CtrlC) -> Row:
     """One epoch of training, and what was measured in it."""
-    batches = len(train) if hasattr(train, "__len__") else 0
-    _tell(callbacks, "epoch_begin", ctrl_c, epoch, epochs, batches)
+    job.training.epoch = epoch
+    batches = len(job.train) if hasattr(job.train, "__len__") else 0
+    _tell(job.callbacks, "epoch_begin", ctrl_c, epoch, job.training.epochs, batches)
     start = time.perf_counter()
-    row = _train_epoch(run, train, loss, clip, callbacks, ctrl_c, world)
-    _check_weights(run.model, epoch)
-    if valid is not None:
-        measured = _evaluate(run.model, valid, loss, ctrl_c, world)
-        row.update({f"valid_{name}": value for name, value in measured.items()})
-    return {"epoch": epoch, **row, "seconds": time.perf_counter() - start}
+    row = _train_epoch(job, ctrl_c)
+    _check_weights(job.training.model, epoch)
+    with job.judged():
+        if job.valid is not None:
+            measured = _evaluate(job.training.model, job.valid, job.loss, job.metrics, ctrl_c, job.world)
+            row.update({f"valid_{name}": value for name, value in measured.numbers().items()})
+        row = {"epoch": epoch, **row, "seconds": time.perf_counter() - start}
+        _tell(job.callbacks, "before_checkpoint", ctrl_c, row)
+    return row
 
 
-def _keep(run: Run, row: Row, last: Path | None, world: World) -> None:
+def _keep(job: _Job, row: Row) -> None:
     """An epoch is complete: what is counted by epochs goes on, and the checkpoint is written."""
-    if (schedule := run.schedules.get("epoch")) is not None:
+    history = job.run.history
+    if (schedule := job.run.schedules.get("epoch")) is not None:
         schedule.step(*[row.get("valid_loss", row["loss"])] * isinstance(schedule, ReduceLROnPlateau))
-    run.history.rows.append(row)
-    if last is not None and world.rank == 0:
+    history.rows.append(row)
+    if job.last is not None and job.world.rank == 0:
         key = next(k for k in BEST_BY if k in row)
-        if run.history.best(key) is row:
-            save(run.model, last.with_name("best.safetensors"))
-        run.save(last)
+        if history.best(key) is row:
+            with job.judged():
+                save(job.training.model, job.last.with_name("best.safetensors"))
+        job.run.save(job.last)
 
 
 def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer: Optimizer,
         loss: Callable[..., tg.Tensor] = tg.cross_entropy, schedule: Any = None,
         epoch_schedule: Any = None, clip_grad_norm: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None, resume: bool = False,
-        callbacks: Sequence[Callback] | None = None, world: World | None = None) -> History:
+        callbacks: Sequence[Callback] | None = None, metrics: Sequence[Metric] = (), accumulate: int = 1,
+        scaler: GradScaler | None = None, world: World | None = None) -> History:
     """Train a model and return what was measured, one row per epoch.
 
     Args:
@@ -222,12 +264,19 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             threads (`tg.set_num_threads`) is the same.
         callbacks: objects that are called at each step; by default a progress bar, and in a
             notebook live curves; () for silence.
+        metrics: what is measured beside loss and accuracy, as [nn.F1()]; those that are numbers are in the
+            history.
+        accumulate: how many batches make a step, with the gradient of the joined batch, if the loss is a
+            plain mean; those left over at the end of an epoch make one. `schedule` counts steps.
+        scaler: for a model of float16 numbers: gradients are those of a scaled loss, and steps that overflow
+            are left out.
         world: `nn.parallel.world()`: the processes that train this model together, each with its part of
             each batch. Only the first writes checkpoints and has a progress bar; callbacks are called on
             each rank.
 
     Returns:
-        the history; after Ctrl-C its `interrupted` is True, and the checkpoint is that of the last
+        the history; its `stopped` is the reason if a callback ended the run; after Ctrl-C its `interrupted`
+        is True, and the checkpoint is that of the last
         complete epoch. Ctrl-C ends the run after the batch or the saving it finds; pressed twice it does
         not wait for a loader, the model or a callback.
 
@@ -258,21 +307,17 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
             _check_model("fit", model, loss, train, valid)
             epochs = tg.arguments.whole(epochs, "fit", "epochs", 0)
             _check_training(model, optimizer, schedule, epoch_schedule, callbacks, checkpoint, resume)
+            tg.arguments.instance(scaler, GradScaler | None, "fit", "an nn.GradScaler as scaler")
             callbacks = reporters() * (world.rank == 0) if callbacks is None else callbacks
             last, history = None if checkpoint is None else Path(checkpoint) / "last.safetensors", History()
-            run = Run(model, optimizer, {"batch": schedule, "epoch": epoch_schedule},
-                      {"loader": getattr(train, "rng", None), "valid": getattr(valid, "rng", None)}, history)
+            run = _run(model, optimizer, schedule, epoch_schedule, train, valid, history, scaler, callbacks)
+            job = _Job(run, Training(model, optimizer, history, epochs), train, valid, loss,
+                       checked("fit", metrics), clip_grad_norm,
+                       tg.arguments.whole(accumulate, "fit", "accumulate", 1), scaler, callbacks, last, world)
             resumed = resume and last is not None and os.path.lexists(last)
             try:
                 _begin(run, last, resumed, epochs, world)
-                with ExitStack() as closing:
-                    for c in callbacks:
-                        closing.callback(c.close)
-                    for epoch in range(len(history) + 1, epochs + 1):
-                        _check(ctrl_c, world)
-                        _keep(run, _epoch(run, epoch, epochs, train, valid, loss, clip_grad_norm,
-                                          callbacks, ctrl_c, world), last, world)
-                        _tell(callbacks, "epoch_end", ctrl_c, history.last)
+                _train(job, ctrl_c)
             except KeyboardInterrupt:
                 history.interrupted = True
                 for c in callbacks:
@@ -288,6 +333,34 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
     return history
 
 
+def _train(job: _Job, ctrl_c: CtrlC) -> None:
+    """The epochs that are left, up to a stop."""
+    training, history = job.training, job.run.history
+    with ExitStack() as closing:
+        for c in job.callbacks:
+            closing.callback(c.close)
+        _tell(job.callbacks, "train_begin", ctrl_c, training)
+        for epoch in range(len(history) + 1, training.epochs + 1):
+            _check(ctrl_c, job.world)
+            if job.world.meet("the end of an epoch", pressed=bool(training.stopped)):
+                training.stop(training.stopped or "on another rank")
+                break
+            _keep(job, _epoch(job, epoch, ctrl_c))
+            _tell(job.callbacks, "epoch_end", ctrl_c, history.last)
+        _tell(job.callbacks, "train_end", ctrl_c)
+    history.stopped = training.stopped
+
+
+def _run(model: Module, optimizer: Optimizer, schedule: Any, epoch_schedule: Any, train: Any, valid: Any,
+         history: History, scaler: GradScaler | None, callbacks: Sequence[Callback]) -> Run:
+    generators = {name: g for name, loader in (("loader", train), ("valid", valid))
+                  if isinstance(g := getattr(loader, "rng", None), np.random.Generator)}
+    kinds = [type(c).__name__ for c in callbacks]
+    named = {f"{kind}{kinds[:i].count(kind) or ''}": c for i, (kind, c) in enumerate(zip(kinds, callbacks))}
+    return Run({"model": model, "optimizer": optimizer, "batch": schedule, "epoch": epoch_schedule,
+                "scaler": scaler, **generators, **named, "history": history})
+
+
 def _begin(run: Run, last: Path | None, resumed: bool, epochs: int, world: World) -> None:
     """Where the run stands, from the checkpoint; or a checkpoint of no epoch yet."""
     world.meet("the beginning of fit", epochs, resumed)
@@ -295,7 +368,7 @@ def _begin(run: Run, last: Path | None, resumed: bool, epochs: int, world: World
         run.load(last)
     elif last is not None and world.rank == 0:
         run.save(last)
-    world.equalise(run.model, run.generators.values())
+    world.equalise(run.models["model"], run.generators.values())
     if len(run.history) > epochs:
         warnings.warn(f"fit: the run to be resumed has {len(run.history)} epochs already, more than "
                       f"epochs={epochs}; nothing is trained", stacklevel=4)

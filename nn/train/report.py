@@ -4,8 +4,8 @@ import math
 import os
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import tinygrad_conv as tg
@@ -18,7 +18,8 @@ PAUSE = 0.2  # seconds between two pictures of a run
 
 
 class History:
-    """Rows of numbers, one per epoch; `interrupted` says that Ctrl-C ended the run.
+    """Rows of numbers, one per epoch; `interrupted` says that Ctrl-C ended the run, `stopped` why a callback
+    did.
 
     Example:
         >>> h = History([{"epoch": 1, "loss": 0.5}])
@@ -28,7 +29,7 @@ class History:
 
     def __init__(self, rows: list[Row] | None = None) -> None:
         self.rows: list[Row] = list(rows or [])
-        self.interrupted = False
+        self.interrupted, self.stopped = False, ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,7 +58,8 @@ class History:
 
     def __repr__(self) -> str:
         lines = [", ".join(f"{k} {v:.4g}" for k, v in row.items()) for row in self.rows]
-        return "\n".join(lines or ["History(no epochs)"]) + "\n(interrupted)" * self.interrupted
+        return "\n".join(lines or ["History(no epochs)"]) + "\n(interrupted)" * self.interrupted + (
+            f"\n(stopped: {self.stopped})" * bool(self.stopped))
 
     def _repr_html_(self) -> str:
         """The curves, and a table of the epochs; of many the first and the last ones."""
@@ -76,22 +78,48 @@ class History:
             ImportError: without matplotlib; names the extra.
             ValueError: for another ending.
         """
-        figure = curves.figure(self.rows)
-        if path is None:
-            return figure
-        ending = Path(path).suffix[1:].lower()
-        if ending not in figure.canvas.get_supported_filetypes():
-            raise ValueError(f"plot: expects a picture file such as .png or .svg, got {os.fspath(path)!r}")
-        tg.write_atomically(path, lambda part: figure.savefig(part, dpi=120, format=ending))
-        return None
+        return curves.kept(curves.figure(self.rows), path)
+
+
+class Training:
+    """A run as its callbacks see it: `model`, `optimizer`, `history`, `epoch` of `epochs`, and `step`.
+
+    Example:
+        >>> import nn
+        >>> class Enough(nn.Callback):
+        ...     def train_begin(self, training):
+        ...         self.training = training
+        ...     def epoch_end(self, row):
+        ...         if row["loss"] < 100:
+        ...             self.training.stop("the loss is below 100")
+        >>> data = nn.data.DataLoader(nn.data.digits("test"), 128)
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        >>> optimizer = nn.SGD(net.parameters(), 0.1)
+        >>> history = nn.fit(net, data, epochs=9, optimizer=optimizer, callbacks=[Enough()])
+        >>> len(history), history.stopped
+        (1, 'the loss is below 100')
+    """
+
+    def __init__(self, model: Any, optimizer: Any, history: History, epochs: int) -> None:
+        self.model, self.optimizer, self.history, self.epochs = model, optimizer, history, epochs
+        self.epoch, self.stopped = len(history), ""
+
+    @property
+    def step(self) -> int:
+        """How many steps the optimiser has done, those before a resume included."""
+        return max([state.get("step", 0) for state in self.optimizer.state.values()], default=0)
+
+    def stop(self, reason: str) -> None:
+        """End the run after this epoch."""
+        self.stopped = tg.arguments.instance(reason, str, "stop", "the reason, as text") or "stopped"
 
 
 class Callback:
     """Override the methods you want called; by default they do nothing.
 
     A row is a dictionary: "epoch", "loss", "accuracy", "images_per_second", "lr", "seconds", and after
-    validation "valid_loss" and "valid_accuracy". Raising KeyboardInterrupt, in `epoch_end` for
-    example, ends training early, as Ctrl-C does.
+    validation "valid_loss" and "valid_accuracy". `training.stop(reason)` of what `train_begin` is given ends
+    training after the epoch; raising KeyboardInterrupt ends it at once, as Ctrl-C does.
 
     Example:
         >>> import numpy as np, nn
@@ -105,20 +133,40 @@ class Callback:
         1 ['accuracy', 'epoch', 'images_per_second', 'loss', 'lr', 'seconds']
     """
 
+    def train_begin(self, training: Training) -> None:
+        """Training begins, or goes on; `training` knows the model, the optimiser and the history."""
+
     def epoch_begin(self, epoch: int, epochs: int, batches: int) -> None:
         """Epoch number `epoch` (from 1) of `epochs` begins, with `batches` batches."""
 
     def batch_end(self, row: Row) -> None:
         """A batch is done: running loss, accuracy, images per second, learning rate."""
 
+    def evaluating(self) -> AbstractContextManager[Any]:
+        """What surrounds validation, `before_checkpoint`, and the saving of the best weights."""
+        return nullcontext()
+
+    def before_checkpoint(self, row: Row) -> None:
+        """An epoch is done, validation included; `state_dict` is saved next."""
+
     def epoch_end(self, row: Row) -> None:
-        """An epoch is done, validation included."""
+        """An epoch is done, and its checkpoint saved."""
 
     def interrupted(self, history: History) -> None:
         """Ctrl-C has ended the training; the rows of `history` are the complete epochs."""
 
+    def train_end(self) -> None:
+        """The last epoch is done, or a callback stopped the run; not after Ctrl-C or an error."""
+
     def close(self) -> None:
         """Training ends, for whatever reason."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint keeps of it: numbers by name and, at "arrays", arrays by name."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`: check it first, then set attributes anew, change none in place."""
 
 
 class ProgressBar(Callback):

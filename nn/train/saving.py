@@ -18,9 +18,10 @@ import tinygrad_conv as tg
 
 from ..layers.module import Module
 from ..optim.optimizer import Optimizer
-from .report import History
+from .report import Callback, History
 
 FORMAT = "tinygrad_conv checkpoint 1"
+KINDS = Module | Optimizer | Callback | np.random.Generator | History
 
 
 def _to_save(name: Any, value: Any) -> np.ndarray:
@@ -45,7 +46,8 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
     """Write a module's `state_dict()`, or a mapping of names to arrays, to a safetensors file.
 
     The file at `path` is either the old one or the new one, never half of it. Other programs can read
-    it; names are PyTorch's.
+    it; names are PyTorch's. A mapping may also hold modules, optimisers, schedules, generators,
+    callbacks and a history: the checkpoint of a loop of one's own, which `load(path, into=)` restores.
 
     Args:
         model: what to save.
@@ -63,12 +65,21 @@ def save(model: Module | Mapping[str, Any], path: str | os.PathLike[str],
         ...     nn.save(net, folder + "/net.safetensors")
         ...     sorted(nn.load(folder + "/net.safetensors"))
         ['bias', 'weight']
+        >>> parts = {"model": net, "optimizer": nn.Adam(net.parameters())}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     nn.save({**parts, "epoch": 3}, folder + "/run.safetensors")
+        ...     nn.load(folder + "/run.safetensors", into=parts)
+        {'epoch': array(3)}
     """
     tg.arguments.instance(path, str | os.PathLike, "save", "the path of a file second")
     if "\0" in str(path):
         raise ValueError(f"save: a path has no null character, got {path!r}")
     state = model.state_dict() if isinstance(model, Module) else model
     tg.arguments.instance(state, Mapping, "save", "a module or a mapping of names to arrays")
+    if any(map(_is_part, state.values())):
+        if metadata:
+            raise TypeError("save: parts cannot have metadata; give numbers and arrays names beside them")
+        return Run(state).save(path)
     arrays = {name: _to_save(name, value) for name, value in state.items()}
     notes = {_text(key): _text(text) for key, text in (metadata or {}).items()}
     from safetensors.numpy import save as to_bytes  # its save_file leaves files of its own when it is killed
@@ -149,14 +160,21 @@ def _other_format(path: Path) -> str:
     return "it may be truncated, or of another format"
 
 
-def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def load(path: str | os.PathLike[str], into: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file by name, for `model.load_state_dict`.
 
     The path may be that of an index, as "model.safetensors.index.json": then the files beside it that it
     names are read. bfloat16 becomes float32.
 
+    Args:
+        path: the file.
+        into: for a file that `save` made of modules, optimisers, schedules, generators, ...: those to be
+            put into the states saved under the same names, all of them. What else was saved is returned.
+
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged.
+        ValueError, RuntimeError: if it does not fit `into`; nothing has changed then.
+        TypeError: if `into` holds what cannot be restored in place.
 
     Example:
         >>> import nn, tempfile
@@ -165,35 +183,63 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         ...     nn.load(f"{folder}/a.safetensors")
         {'a': array([1., 1., 1.])}
     """
-    return load_with_metadata(path)[0]
+    if into is None:
+        return load_with_metadata(path)[0]
+    for name, part in tg.arguments.instance(into, Mapping, "load", "a mapping of parts as into").items():
+        if not _is_part(part):
+            raise TypeError(f"load: into has {type(part).__name__} at {name!r}, which cannot be restored in "
+                            f"place; leave numbers and arrays out, they are returned")
+    return Run(into).load(path)
+
+
+def _is_part(value: Any) -> bool:
+    """Whether it is restored in place."""
+    return isinstance(value, KINDS) or hasattr(value, "load_state_dict")
 
 
 class Run:
     """Everything on which the rest of a training run depends: what a checkpoint saves and restores.
 
     Args:
-        model, optimizer: what is trained, and by what.
-        schedules: schedules by name, or None.
-        generators: generators outside the model (the loader's), by name; None is left out.
-        history: the rows so far.
+        parts: by name, modules, optimisers, schedules, callbacks, generators and a history: what is restored
+            in place; and numbers and arrays. None is left out, and so are callbacks without a state.
     """
 
-    def __init__(self, model: Module, optimizer: Optimizer, schedules: dict[str, Any],
-                 generators: dict[str, Any], history: History) -> None:
-        self.model, self.optimizer, self.history = model, optimizer, history
-        self.schedules = {k: s for k, s in schedules.items() if s is not None}
-        self.generators = {**{k: g for k, g in generators.items() if isinstance(g, np.random.Generator)},
-                           **{f"model.{name}": g for name, g in model.named_generators()}}
+    def __init__(self, parts: Mapping[str, Any]) -> None:
+        def of(kind: Any) -> dict[str, Any]:
+            return {name: part for name, part in parts.items() if isinstance(part, kind)}
+
+        for name in parts:
+            if "." in tg.arguments.instance(name, str, "save", "parts by name"):
+                raise ValueError(f"save: the name of a part has no dot, got {name!r}")
+        self.models, self.optimizers, histories = of(Module), of(Optimizer), of(History)
+        self.schedules = {name: s for name, s in parts.items()
+                          if hasattr(s, "load_state_dict") and not isinstance(s, KINDS)}
+        self.callbacks = {name: c for name, c in of(Callback).items() if c.state_dict()}
+        self.generators = {**of(np.random.Generator),
+                           **{f"{part}.{name}": g for part, model in self.models.items()
+                              for name, g in model.named_generators()}}
+        if len(histories) > 1:
+            raise ValueError(f"save: there is room for one history, got {', '.join(histories)}")
+        self.history, self.keeps_history = next(iter(histories.values()), History()), bool(histories)
+        self.values = {name: value for name, value in parts.items()
+                       if not (value is None or _is_part(value))}
 
     def _contents(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """The run as arrays and numbers."""
-        optimizer = self.optimizer.state_dict()
-        arrays = {**{f"model.{k}": v for k, v in self.model.state_dict().items()},
-                  **{f"optimizer.{k}": v for k, v in optimizer["arrays"].items()}}
-        return arrays, {"groups": optimizer["groups"],
-                        "schedules": {k: s.state_dict() for k, s in self.schedules.items()},
-                        "generators": {k: g.bit_generator.state for k, g in self.generators.items()},
-                        "history": list(self.history.rows)}
+        """The run as arrays and numbers; the groups are those of all optimisers, one after another."""
+        states = {k: part.state_dict() for k, part in {**self.optimizers, **self.callbacks}.items()}
+        kept = {**{k: model.state_dict() for k, model in self.models.items()},
+                **{k: state.pop("arrays", {}) for k, state in states.items()}}
+        arrays = {f"{k}.{name}": array for k, part in kept.items() for name, array in part.items()}
+        numbers = {"groups": [group for k in self.optimizers for group in states[k]["groups"]],
+                   "schedules": {k: s.state_dict() for k, s in self.schedules.items()},
+                   "generators": {k: g.bit_generator.state for k, g in self.generators.items()},
+                   "history": list(self.history.rows)}
+        if self.callbacks:
+            numbers["callbacks"] = {k: states[k] for k in self.callbacks}
+        if self.values:
+            numbers["values"] = sorted(self.values)
+        return {**{k: _to_save(k, v) for k, v in self.values.items()}, **arrays}, numbers
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run; the file at `path` is whole at any moment."""
@@ -202,66 +248,87 @@ class Run:
         save(arrays, path, {"format": FORMAT, "kernels": kernels, "run": text,
                             "checksum": _checksum(arrays, text + kernels)})
 
-    def load(self, path: str | os.PathLike[str]) -> None:
+    def load(self, path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         """Restore the run as it was when `path` was written; on an error nothing has changed.
 
         Everything is read, checked and tried on copies before anything of the run is changed. A warning says
         if another family of kernels has computed until now: the rest differs from that of an unbroken run by
         rounding.
 
+        Returns:
+            the numbers and arrays that were saved beside the parts.
+
         Raises:
             FileNotFoundError, ValueError, RuntimeError: if the file is missing, damaged, not a
-                checkpoint, or of another model, optimiser, schedule or generator.
+                checkpoint, or of another model, optimiser, schedule, callback or generator.
         """
         arrays, metadata = load_with_metadata(path)
         if metadata.get("format") != FORMAT:
             raise ValueError(f"load: {os.fspath(path)!r} is not a checkpoint (format "
                              f"{metadata.get('format')!r}, expected {FORMAT!r})")
+        before = {k: model.state_dict() for k, model in self.models.items()}
         try:
             numbers = tg.arguments.instance(json.loads(metadata["run"]), dict, "load", "the numbers of a run")
-            weights, progress = self._tried(arrays, numbers)
+            values, weights, progress = self._tried(arrays, numbers)
             kernels = metadata.get("kernels", "")
             same = {"format": FORMAT, "kernels": kernels, "run": metadata["run"],
                     "checksum": _checksum(arrays, metadata["run"] + kernels)}
             if {**same, **metadata} != same:  # those of earlier versions have no checksum, nor kernels
                 raise ValueError("its checksum does not fit its contents")
             _compare_kernels(path, kernels)
-            before = self.model.state_dict()
             try:
-                self.model.load_state_dict(weights)
-            except (KeyboardInterrupt, SystemExit):
-                self.model.load_state_dict(before)
+                for k, model in self.models.items():
+                    model.load_state_dict(weights[k])
+            except BaseException:
+                for k, model in self.models.items():
+                    model.load_state_dict(before[k])
                 raise
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
             raise (RuntimeError if type(e) is RuntimeError else ValueError)(
                 f"load: {os.fspath(path)!r} does not fit this run, or is damaged: "
                 f"{f'there is no {e}' if isinstance(e, KeyError) else e}") from None
-        self.optimizer.load_state_dict(progress)
+        for k, part in {**self.optimizers, **self.callbacks}.items():
+            part.load_state_dict(progress[k])
         for k, s in self.schedules.items():
             s.load_state_dict(numbers["schedules"][k])
         for k, g in self.generators.items():
             g.bit_generator.state = numbers["generators"][k]
         self.history.rows = numbers["history"]
+        return values
 
     def _tried(self, arrays: dict[str, np.ndarray], numbers: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-        """The states of model and optimiser, after all but the model's was checked or tried on copies."""
-        for kind, own in (("schedules", self.schedules), ("generators", self.generators)):
-            if set(numbers[kind]) != set(own):
-                raise ValueError(f"it holds {kind} {sorted(numbers[kind])}, this run has {sorted(own)}")
-        parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}}
+        """The values, and the states of models, and of optimisers and callbacks, after all but the models'
+        were checked or tried on copies."""
+        for kind in ("schedules", "generators", "callbacks"):
+            if set(held := numbers.get(kind, {})) != set(own := vars(self)[kind]):
+                raise ValueError(f"it holds {kind} {sorted(held)}, this run has {sorted(own)}")
+        values: dict[str, Any] = {}
+        parts: dict[str, dict[str, Any]] = {k: {} for k in (*self.models, *self.optimizers, *self.callbacks)}
         for name, array in arrays.items():
-            part, _, inner = name.partition(".")
-            parts[part][inner] = array
+            part, dot, inner = name.partition(".")
+            (parts[part] if dot else values)[inner or part] = array
+        if sorted(values) != numbers.get("values", []):
+            raise ValueError(f"it holds the arrays {sorted(values)}, should hold {numbers.get('values', [])}")
         _check_history(numbers["history"])
+        if numbers["history"] and not self.keeps_history:
+            raise ValueError("it holds a history, this run has none")
         for k, g in self.generators.items():
             _check_generator(k, g.bit_generator, numbers["generators"][k])
-        progress = {"arrays": parts["optimizer"], "groups": numbers["groups"]}
-        optimizer = copy.copy(self.optimizer)
-        optimizer.param_groups = [dict(group) for group in self.optimizer.param_groups]
-        optimizer.load_state_dict(progress)
+        groups, copies, progress = tg.arguments.instance(numbers["groups"], list, "load", "groups"), {}, {}
+        for k, own in self.optimizers.items():
+            count = len(own.param_groups) if k != [*self.optimizers][-1] else len(groups)
+            progress[k], groups = {"arrays": parts[k], "groups": groups[:count]}, groups[count:]
+            copies[id(own)] = optimizer = copy.copy(own)
+            optimizer.param_groups = [dict(group) for group in own.param_groups]
+            optimizer.load_state_dict(progress[k])
+        if groups:
+            raise ValueError("it holds an optimiser, this run has none")
         for k, s in self.schedules.items():
-            copy.deepcopy(s, {id(self.optimizer): optimizer}).load_state_dict(numbers["schedules"][k])
-        return parts["model"], progress
+            copy.deepcopy(s, {**copies}).load_state_dict(numbers["schedules"][k])
+        for k, c in self.callbacks.items():
+            progress[k] = {**numbers["callbacks"][k], "arrays": parts[k]}
+            copy.copy(c).load_state_dict(progress[k])
+        return values, parts, progress
 
 
 def _compare_kernels(path: str | os.PathLike[str], before: str) -> None:

@@ -84,6 +84,39 @@ def kinked_with_numbers(p: Draft) -> int:
         f"torch.where({{0}} * {beta} > {threshold}, {{0}}, F.softplus({{0}}, {beta}, 1e9))"))
 
 
+SCALARS = ["tg.tan(tg.tanh({0}))", "tg.asin(0.75 * tg.tanh({0})) + tg.acos(0.5 * tg.sin({0}))",
+           "tg.atan({0}) * tg.asinh({0})", "tg.sinh(tg.tanh({0})) + tg.cosh(tg.sin({0})) - tg.expm1(tg.sin({0}))",
+           "tg.acosh({0} * {0} + 1.5) - tg.atanh(0.75 * tg.tanh({0}))",
+           "tg.log2({0} * {0} + 0.5) + tg.log10({0} * {0} + 2.0)", "tg.exp2(tg.tanh({0}))"]
+STEPPED = [("tg.ceil({0}) - {0}", None), ("tg.trunc({0}) * {0}", None), ("tg.round({0}) - {0}", None),
+           ("{0} - {0} // 0.75", "{0} - torch.floor({0} / 0.75)"), ("{0} % 0.75 + {0}", None)]  # // has no gradient there
+PAIRS = ["tg.atan2({0}, {1} * {1} + 0.5)", "tg.hypot({0}, {1} * {1} + 0.5)", "tg.logaddexp({0}, {1})"]
+
+
+@op(4)
+def scalar_functions(p: Draft) -> int:
+    return p.step(p.choice(SCALARS), p.tensor())
+
+
+@op(3)
+def stepped(p: Draft) -> int:
+    ours, theirs = p.choice(STEPPED)
+    return p.step(ours, *p.settled(p.tensor()), torch=theirs)
+
+
+@op(3)
+def of_two(p: Draft) -> int:
+    x = p.tensor()
+    return p.step(p.choice(PAIRS), x, p.against(x))
+
+
+@op(1)
+def probabilities(p: Draft) -> int:
+    x = p.tensor()
+    return p.step("tg.binary_cross_entropy(tg.sigmoid({0}), tg.sigmoid({0} * {0}), reduction='none')", x,
+                  torch="-(torch.sigmoid({0} * {0}) * F.logsigmoid({0}) + torch.sigmoid(-{0} * {0}) * F.logsigmoid(-{0}))")
+
+
 @op(6)
 def arithmetic(p: Draft) -> int:
     x = p.tensor()

@@ -112,7 +112,7 @@ def number_text(t: Tensor) -> str:
     Example:
         >>> import tinygrad_conv as tg
         >>> number_text(tg.tensor(2.0)), number_text(tg.tensor(0.1)), number_text(tg.tensor(1234567.0))
-        ('2', '0.1', '1234567.0')
+        ('2', '0.1', '1.234567e+06')
     """
     value = t._data[()]
     text = f"{value.item():g}"
