@@ -17,6 +17,7 @@ import tinygrad_conv as tg
 
 from .layers.module import Module, joined
 from .optim import Adam, Optimizer
+from .train.given import one_value
 
 MOST = 4          # places named in a line of the report
 FEW = 32          # examples of the batch that are overfitted
@@ -347,11 +348,7 @@ def _loss(loss: Callable[..., tg.Tensor], model: Module, x: np.ndarray, y: Any) 
     """The loss of the batch, named for the drawing."""
     given = tg.tensor(x)
     given.name = "x"
-    value = loss(model(given), y)
-    if not isinstance(value, tg.Tensor) or value.size != 1:
-        raise TypeError(f"doctor: loss(output, y) must give a tensor with one value, got "
-                        f"{getattr(value, 'shape', type(value).__name__)}; compute it with tg's functions "
-                        f"and reduction='mean'")
+    value = one_value("doctor", loss(model(given), y))
     value.name = "loss"
     return value
 

@@ -345,3 +345,9 @@ def test_lr_find_draws_what_it_saw_and_refuses_what_cannot_be(tmp_path):
         nn.lr_find(net, [], optimizer)
     with pytest.raises(TypeError, match="lr_find: expects an optimiser third"):
         nn.lr_find(net, loader, 0.1)
+    with pytest.raises(TypeError, match=r"lr_find: expects batches \(x, y\), got a tuple of 3; pass nn.data.DataLoader"):
+        nn.lr_find(net, [(1, 2, 3)], optimizer)
+    with pytest.raises(TypeError, match="lr_find: expects batches, got a Dataset"):
+        nn.lr_find(net, loader.dataset, optimizer)
+    with pytest.raises(TypeError, match=r"lr_find: loss\(output, y\) must give a tensor with one value, .* got one of shape"):
+        nn.lr_find(net, loader, optimizer, lambda output, y: output)

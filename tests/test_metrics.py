@@ -203,6 +203,22 @@ def test_the_largest_losses():
     assert len(nn.top_losses(net, data, k=10**6).indices) == len(data)
     with pytest.raises(ValueError, match="the loss of one example must be one value, got shape"):
         nn.top_losses(net, data, lambda output, y: output)
+    with pytest.raises(TypeError, match=r"top_losses: expects batches \(x, y\), got ndarray.*pass nn.data.Dataset\(x, y\)"):
+        nn.top_losses(net, x)
+
+
+def test_the_largest_losses_read_each_example_once():
+    net, _, test = digits()
+    read = []
+
+    class Noted(nn.data.Dataset):
+        def __getitem__(self, index):
+            read.extend(np.atleast_1d(index).tolist())
+            return super().__getitem__(index)
+    data = Noted(*test.dataset[:])
+    read.clear()
+    nn.top_losses(net, data, k=3, batch_size=100)
+    assert read == [*range(len(data))]
 
 
 # ----- pictures -----

@@ -1,7 +1,8 @@
 """The update rules: SGD with momentum, Adam and its relatives, Adagrad, Adadelta, RMSprop, Lion.
 
 Arguments are PyTorch's; `maximize` climbs instead of descending. A rule is made for those options that decide
-which terms it has, once; L2 decay is added to the gradient.
+which terms it has, once; L2 decay is added to the gradient. Rules share lines, not functions: one that calls
+another is not made into machine code.
 """
 import math
 from collections.abc import Iterable

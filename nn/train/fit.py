@@ -18,13 +18,13 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from ..data import Dataset, ImageFolder, Subset
 from ..layers.module import Module, evaluating, tensors_in
 from ..optim.clip import clip_grad_norm_
 from ..optim.optimizer import Optimizer
 from ..optim.scaler import GradScaler
 from ..optim.schedule import ReduceLROnPlateau
 from ..parallel import World
+from .given import check_model, one_value, pair
 from .interrupt import CtrlC
 from .metrics import Measure, Metric, checked
 from .report import Callback, History, Row, Training, reporters
@@ -39,19 +39,10 @@ def _batches(op: str, model: Module, loader: Any, loss: Callable[..., tg.Tensor]
     try:
         ctrl_c.breakable = True
         for batch in loader:
-            if not isinstance(batch, tuple | list) or len(batch) != 2:  # two rows of an array are no pair
-                got = (f"a {type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list | dict)
-                       else f"{type(batch).__name__} of shape {np.shape(batch)}")
-                raise TypeError(f"{op}: expects batches (x, y), got {got}; pass "
-                                f"nn.data.DataLoader(nn.data.Dataset(x, y), 64)")
-            n, (x, y) = len(batch[0]), world.part(tuple(batch))
+            batch = pair(op, batch)
+            n, (x, y) = len(batch[0]), world.part(batch)
             output = model(tg.tensor(x))
-            value = loss(output, y)
-            if not isinstance(value, tg.Tensor) or value.size != 1:
-                got = (f"one of shape {value.shape}" if isinstance(value, tg.Tensor)
-                       else type(value).__name__)
-                raise TypeError(f"{op}: loss(output, y) must give a tensor with one value, the mean of the "
-                                f"batch, got {got}; compute it with tg's functions and reduction='mean'")
+            value = one_value(op, loss(output, y))
             mean.add(n, value.item(), output, y)
             ctrl_c.breakable = False
             yield output, value
@@ -90,7 +81,7 @@ def evaluate(model: Module, loader: Any, loss: Callable[..., tg.Tensor] = tg.cro
         >>> sorted(nn.evaluate(net, nn.data.DataLoader(nn.data.digits("test"), 128)))
         ['accuracy', 'loss']
     """
-    _check_model("evaluate", model, loss, loader)
+    check_model("evaluate", model, loss, loader)
     world = tg.arguments.instance(world or World(), World, "evaluate", "world=nn.parallel.world()")
     metrics = checked("evaluate", metrics)
     own = CtrlC()
@@ -304,7 +295,7 @@ def fit(model: Module, train: Any, valid: Any = None, *, epochs: int, optimizer:
     own, world = CtrlC(), tg.arguments.instance(world or World(), World, "fit", "world=nn.parallel.world()")
     try:
         with own as ctrl_c, tg.state_kept(), np.errstate(**quiet):
-            _check_model("fit", model, loss, train, valid)
+            check_model("fit", model, loss, train, valid)
             epochs = tg.arguments.whole(epochs, "fit", "epochs", 0)
             _check_training(model, optimizer, schedule, epoch_schedule, callbacks, checkpoint, resume)
             tg.arguments.instance(scaler, GradScaler | None, "fit", "an nn.GradScaler as scaler")
@@ -372,21 +363,6 @@ def _begin(run: Run, last: Path | None, resumed: bool, epochs: int, world: World
     if len(run.history) > epochs:
         warnings.warn(f"fit: the run to be resumed has {len(run.history)} epochs already, more than "
                       f"epochs={epochs}; nothing is trained", stacklevel=4)
-
-
-def _check_model(op: str, model: Any, loss: Any, *loaders: Any) -> None:
-    """Refuse what is not a module or a loss, and a data set where batches are wanted."""
-    tg.arguments.instance(model, Module, op, "a module first")
-    if isinstance(loss, type) or not callable(loss):
-        raise TypeError(f"{op}: loss must be a function of (output, y), such as tg.cross_entropy or "
-                        f"nn.CrossEntropyLoss() with its brackets, got {loss!r}")
-    for loader in loaders:
-        if isinstance(loader, Dataset | ImageFolder | Subset):
-            raise TypeError(f"{op}: expects batches, got a {type(loader).__name__}; pass "
-                            f"nn.data.DataLoader(dataset, 64)")
-        if not (np.iterable(loader) or op == "fit" and loader is None):
-            raise TypeError(f"{op}: expects an iterable of batches, such as nn.data.DataLoader(dataset, 64), "
-                            f"got {type(loader).__name__}")
 
 
 def _check_training(model: Module, optimizer: Any, schedule: Any, epoch_schedule: Any, callbacks: Any,

@@ -11,9 +11,10 @@ import numpy as np
 
 import tinygrad_conv as tg
 
-from ..layers.module import Module
+from ..layers.module import Module, evaluating
 from ..optim.optimizer import Optimizer
 from . import curves
+from .given import check_model, one_value, pair
 
 SMOOTH = 0.9  # how much of the running mean of the loss is kept
 DIVERGED = 4  # times the smallest loss
@@ -80,7 +81,7 @@ def lr_find(model: Module, train: Any, optimizer: Optimizer,
 
     Source: Smith, Cyclical Learning Rates for Training Neural Networks, 2017.
     """
-    tg.arguments.instance(model, Module, "lr_find", "a module first")
+    check_model("lr_find", model, loss, train)
     tg.arguments.instance(optimizer, Optimizer, "lr_find", "an optimiser third")
     steps = tg.arguments.whole(steps, "lr_find", "steps", 3)
     if not 0 < start < end < math.inf:
@@ -88,11 +89,13 @@ def lr_find(model: Module, train: Any, optimizer: Optimizer,
     rates, losses = np.geomspace(start, end, steps), []
     mean = best = 0.0
     smoothed: list[float] = []
-    with tg.state_kept(), _undone(model, optimizer, getattr(train, "rng", None)), np.errstate(all="ignore"):
-        model.train()
-        for i, (rate, (x, y)) in enumerate(zip(rates, _endless(train)), 1):
+    with (tg.state_kept(), evaluating(model), _undone(model, optimizer, getattr(train, "rng", None)),
+          np.errstate(all="ignore")):
+        model.train()  # evaluating(model) gives the modes back
+        for i, (rate, batch) in enumerate(zip(rates, _endless(train)), 1):
+            x, y = pair("lr_find", batch)
             optimizer.zero_grad()
-            value = loss(model(tg.tensor(x)), y)
+            value = one_value("lr_find", loss(model(tg.tensor(x)), y))
             value.backward()
             if not math.isfinite(value.item()):
                 break
@@ -122,10 +125,9 @@ def _endless(train: Any) -> Iterator[Any]:
 
 @contextmanager
 def _undone(model: Module, optimizer: Optimizer, rng: Any) -> Iterator[None]:
-    """What is done in the block is undone at its end."""
+    """What is done in the block is undone at its end, but for the modes."""
     generators = [g for _, g in model.named_generators()] + [rng] * isinstance(rng, np.random.Generator)
     weights, states = model.state_dict(), [copy.deepcopy(g.bit_generator.state) for g in generators]
-    modes = [(m, m.training) for m in model.modules()]
     params = {id(p): p for p in (*model.parameters(), *optimizer.parameters())}.values()
     grads, others = [p.grad for p in params], [p.detach().numpy().copy() for p in params]
     progress, groups = copy.deepcopy(optimizer.state), [dict(group) for group in optimizer.param_groups]
@@ -141,5 +143,3 @@ def _undone(model: Module, optimizer: Optimizer, rng: Any) -> Iterator[None]:
             group.update(kept)
         for g, state in zip(generators, states):
             g.bit_generator.state = state
-        for m, mode in modes:
-            vars(m)["training"] = mode

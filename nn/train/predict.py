@@ -12,6 +12,7 @@ import tinygrad_conv as tg
 
 from ..layers.module import Module, evaluating
 from . import curves
+from .given import pair
 from .metrics import plain
 
 
@@ -38,18 +39,18 @@ def predict(model: Module, data: Any, batch_size: int = 256) -> Any:
     tg.arguments.instance(model, Module, "predict", "a module first")
     size = tg.arguments.whole(batch_size, "predict", "batch_size", 1)
     with tg.state_kept(), evaluating(model), tg.no_grad():
-        return _joined([plain(model(tg.tensor(x))) for x in _inputs(data, size)])
+        return _joined([plain(model(tg.tensor(batch[0] if isinstance(batch, tuple | list) else batch)))
+                        for batch in _batches("predict", data, size)])
 
 
-def _inputs(data: Any, size: int) -> Iterator[Any]:
-    """Batches of inputs; of no data one that is empty."""
+def _batches(op: str, data: Any, size: int) -> Iterator[Any]:
+    """What the data give for each run of `size` indices; of no data one that is empty."""
     data = np.asarray(data) if isinstance(data, list) else data
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, Mapping | str):
-        raise TypeError(f"predict: expects inputs (N, ...) or a data set, got {type(data).__name__}; of a "
+        raise TypeError(f"{op}: expects inputs (N, ...) or a data set, got {type(data).__name__}; of a "
                         f"loader, pass its dataset")
     for start in range(0, max(1, len(data)), size):
-        batch = data[np.arange(start, min(start + size, len(data)))]
-        yield batch[0] if isinstance(batch, tuple | list) else batch
+        yield data[np.arange(start, min(start + size, len(data)))]
 
 
 def _joined(parts: Sequence[Any]) -> Any:
@@ -113,7 +114,7 @@ def top_losses(model: Module, data: Any, loss: Callable[..., tg.Tensor] = tg.cro
         what was found: `indices` in the data, `losses` and `outputs`, of length k each.
 
     Raises:
-        ValueError: if a loss is not one value.
+        ValueError: if a loss is not one value. TypeError: if the data do not give (x, y).
 
     Example:
         >>> import nn
@@ -122,9 +123,16 @@ def top_losses(model: Module, data: Any, loss: Callable[..., tg.Tensor] = tg.cro
         >>> len(worst.indices), bool(worst.losses[0] >= worst.losses[1])
         (3, True)
     """
+    tg.arguments.instance(model, Module, "top_losses", "a module first")
     k = tg.arguments.whole(k, "top_losses", "k", 1)
-    outputs = predict(model, data, batch_size)
-    labels = data[np.arange(len(data))][1]
+    size = tg.arguments.whole(batch_size, "top_losses", "batch_size", 1)
+    said, there = [], []
+    with tg.state_kept(), evaluating(model), tg.no_grad():
+        for batch in _batches("top_losses", data, size):  # each is read once: it may be decoded from files
+            x, y = pair("top_losses", batch, "nn.data.Dataset(x, y)")
+            said.append(plain(model(tg.tensor(x))))
+            there.append(y)
+    outputs, labels = _joined(said), _joined(there)
     with tg.no_grad():
         found = [loss(tg.tensor(outputs[i:i + 1]), labels[i:i + 1]) for i in range(len(data))]
     if wrong := [value.shape for value in found if value.size != 1]:
