@@ -21,6 +21,14 @@ def family(request):
         yield request.param
 
 
+def test_a_rule_that_has_no_value_for_ones_gives_no_warning_of_them(family):
+    """How many arrays it writes is found by a trial, of which the user knows nothing."""
+    p = np.full(3, 4.0)
+    with np.errstate(all="raise"):
+        tg.overwrite(lambda p, a: (1.0 / (p - a) + (p - 2.0 * a) ** 0.5,), [(p,)], (2.0,))
+    assert p.tolist() == [0.5, 0.5, 0.5]
+
+
 def everything(p, v, g, a, b):
     """Each operation, with arrays and numbers on both sides."""
     return 2.0 * p - v / 4 + -g * a + (1.5 - p) / (3 + v ** 2) + (g * g + 1) ** 0.5 - 1 / (b + v * v), p + v ** -1 * 0.1

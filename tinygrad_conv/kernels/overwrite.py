@@ -72,7 +72,8 @@ def _check(rows: list[list[np.ndarray]]) -> None:
 @lru_cache
 def _written(rule: Rule, axes: tuple[int, ...], numbers: int) -> int:
     """How many arrays of a row the rule changes."""
-    values = rule(*[np.ones((1,) * n) for n in axes], *[1.0] * numbers)
+    with np.errstate(all="ignore"):  # only the number of the values counts
+        values = rule(*[np.ones((1,) * n) for n in axes], *[1.0] * numbers)
     if not isinstance(values, tuple) or not 0 < len(values) <= len(axes):
         got = f"{len(values)}" if isinstance(values, tuple) else type(values).__name__
         raise TypeError(f"overwrite: the rule must return a tuple, of the new values of the first of its "
