@@ -75,16 +75,19 @@ class Drawing:
 
     def remarked(self, line: str) -> "Drawing":
         """The same drawing with one more line in its legend."""
-        return Drawing(*[graph and replace(graph, legend=(*graph.legend, ("", line)))
-                         for graph in (self.graph, self.whole, self._read)], self._hide)
+        return self._with(lambda graph: replace(graph, legend=(*graph.legend, ("", line))))
 
     def marked(self, mark: str, notes: Callable[[Box], Iterable[str]]) -> "Drawing":
         """The same drawing with lines on the boxes that `notes(box)` has some for, and a mark."""
         def on(box: Box) -> Box:
             lines = (*notes(box),)
             return replace(box, notes=(*box.notes, *lines), mark=gravest({box.mark, mark})) if lines else box
-        return Drawing(*[graph and replace(graph, boxes=(*map(on, graph.boxes),))
-                         for graph in (self.graph, self.whole, self._read)], self._hide)
+        return self._with(lambda graph: replace(graph, boxes=(*map(on, graph.boxes),)))
+
+    def _with(self, change: Callable[[Graph], Graph]) -> "Drawing":
+        """The same drawing of changed graphs."""
+        graphs = self.graph, self.whole, self._read
+        return Drawing(*[graph and change(graph) for graph in graphs], self._hide)
 
     def listing(self) -> str:
         """The text for a terminal."""
